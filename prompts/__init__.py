@@ -1,0 +1,1 @@
+"""Prompt files (`*.md` with front matter), installed as `ultra_agents_prompts`."""

@@ -1,0 +1,34 @@
+"""The contracts between the engine and its plugins; plugins import these and nothing deeper."""
+
+from ultra_agents.contracts.algorithm import Algorithm, Policy, Trainer
+from ultra_agents.contracts.environment import (
+    CONTRACT_VERSION,
+    ActionCodec,
+    Brief,
+    DiscreteActions,
+    Environment,
+    Options,
+    ReferenceReturns,
+    capabilities,
+)
+from ultra_agents.contracts.llm import LLM, LLMOptions
+from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "LLM",
+    "ActionCodec",
+    "Algorithm",
+    "Brief",
+    "DiscreteActions",
+    "Environment",
+    "LLMOptions",
+    "Learn",
+    "Modulated",
+    "Modulation",
+    "Options",
+    "Policy",
+    "ReferenceReturns",
+    "Trainer",
+    "capabilities",
+]

@@ -1,0 +1,132 @@
+"""What an algorithm plugin offers: a policy, and a trainer that improves it one update at a time.
+
+The engine owns the loop (`ultra_agents.refinement`): it calls `Trainer.update` until the budget is spent, evaluates,
+checkpoints and reports in between. Files are the engine's too: plugins hand over and take arrays and JSON.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
+from ultra_agents.contracts.modulation import Learn, Modulation
+from ultra_agents.records import Array, FloatArray
+from ultra_agents.seeding import Streams
+
+
+class Policy(ABC):
+    """A policy with everything it needs to act alike elsewhere: weights, normaliser, architecture."""
+
+    @abstractmethod
+    def act(
+        self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False
+    ) -> Array:
+        """Raw observations `(n, ...)` -> actions `(n, ...)`.
+
+        Row `i` of the answer depends on row `i` of the input (and on the draws of `rng`) only.
+        """
+
+    @abstractmethod
+    def value(self, observations: Array) -> FloatArray:
+        """Estimated discounted return `(n,)`; zeros where the policy has no value function."""
+
+    @abstractmethod
+    def act_with_uniforms(self, observations: Array, uniforms: FloatArray) -> Array:
+        """Sample actions with given randomness, for paired rollouts under common random numbers.
+
+        Args:
+            observations: `(n, ...)`.
+            uniforms: `(n, d)` in (0, 1): `d` = 1 for discrete actions (inverse CDF), `action_dim` otherwise.
+        """
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Named arrays, and a JSON-able description from which `Algorithm.load_policy` rebuilds the same policy."""
+
+
+class Trainer(ABC):
+    """Training in progress.
+
+    Attributes:
+        policy: The policy being trained; always usable for acting.
+        steps: Environment steps taken so far.
+    """
+
+    policy: Policy
+    steps: int
+
+    @abstractmethod
+    def update(self) -> dict[str, float]:
+        """Collect one rollout and learn from it; metrics by their documented names.
+
+        Always present: `return_mean` (unshaped returns of the training episodes that ended; NaN if none did),
+        `episodes` (how many that were).
+        """
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Everything needed to go on exactly: named arrays (weights, optimiser, simulator snapshots), JSON-able rest."""
+
+    @abstractmethod
+    def load_state(self, arrays: dict[str, Array], rest: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+
+
+class Algorithm(ABC):
+    """A reinforcement-learning algorithm; built with `cls(cls.Options(**options))`."""
+
+    contract_version: ClassVar[int] = CONTRACT_VERSION
+    Options: ClassVar[type[Options]] = Options
+    learns: ClassVar[frozenset[Learn]] = frozenset()
+    """The ways of learning from overridden steps it supports."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    @abstractmethod
+    def create_policy(
+        self,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        seed: int,
+    ) -> Policy:
+        """A freshly initialised policy for the spaces of one environment."""
+
+    @abstractmethod
+    def load_policy(
+        self,
+        arrays: dict[str, Array],
+        description: dict[str, Any],
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+    ) -> Policy:
+        """Rebuild a policy from `Policy.state`.
+
+        Raises:
+            ultra_agents.errors.PolicyError: Arrays missing, of the wrong shape, or not finite.
+        """
+
+    @abstractmethod
+    def trainer(
+        self,
+        policy: Policy,
+        envs: gymnasium.vector.VectorEnv,
+        total_steps: int,
+        streams: Streams,
+        modulation: Modulation | None = None,
+        fresh: bool = False,
+    ) -> Trainer:
+        """Start training `policy` (a copy; the argument is left alone).
+
+        Args:
+            policy: Where to start.
+            envs: Parallel training environments, `SAME_STEP` autoreset, not yet reset.
+            total_steps: Budget in environment steps, for schedules.
+            streams: Source of all randomness, environment seeds included.
+            modulation: The engine that overrides actions and adds rewards; `None` trains plainly.
+            fresh: The policy was just created, so nothing learnt needs protecting (no value warm-up).
+        """

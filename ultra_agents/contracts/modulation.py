@@ -1,0 +1,83 @@
+"""What an algorithm sees of the modulation engine: batch in, batch out.
+
+In refinement `a_true = a_LLM if s_t is critical else a_t ~ pi(.|s_t)` (ULTRA section 3, improvement). The engine
+decides which states of a batch are critical and what is executed there; the algorithm decides how it learns from that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+from ultra_agents.records import Array, FloatArray
+
+Learn: TypeAlias = Literal["mixture", "policy", "mask", "imitate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Modulated:
+    """What the engine made of one batch of proposed actions; every array has length `n`.
+
+    Attributes:
+        actions: `(n, ...)` actions to execute.
+        matched: `(n,)` bool: the state is covered by the table (or a held suggestion is running).
+        followed: `(n,)` bool: the executed action is the suggestion because the engine chose it.
+        probability: `(n,)` chance with which the engine follows here: 0 unmatched, p at a match, 1 while holding.
+        suggested: `(n, ...)` the suggestion where matched; the policy's own action elsewhere.
+        weight: `(n,)` how strongly `imitate` pulls here: the measured gain clipped to [0, 1], 1 for untested advice.
+    """
+
+    actions: Array
+    matched: Array
+    followed: Array
+    probability: FloatArray
+    suggested: Array
+    weight: FloatArray
+
+
+class Modulation(Protocol):
+    """The engine's face towards an algorithm. It must be given every vector step, in order."""
+
+    learn: Learn
+
+    def begin(self, num_envs: int) -> None:
+        """Forget held suggestions; `num_envs` parallel environments follow."""
+        ...
+
+    def set_progress(self, progress: float) -> None:
+        """Tell how much of the budget is spent, in [0, 1]; sets the strength of advice."""
+        ...
+
+    def act(self, observations: Array, actions: Array) -> Modulated:
+        """Observations `(n, ...)` and the policy's actions `(n, ...)` -> what is executed."""
+        ...
+
+    def behaviour_log_prob(self, policy_log_prob: FloatArray, modulated: Modulated) -> FloatArray:
+        """Log-probability `(n,)` with which the executed actions were really chosen.
+
+        `mixture`: mu(a|s) = (1 - p) pi(a|s) + p [a = a_LLM] at a match, for followed and not followed ones; the other
+        ways of learning return `policy_log_prob` as it is. `policy_log_prob` is of the *executed* actions.
+        """
+        ...
+
+    def reward(
+        self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array
+    ) -> FloatArray:
+        """Environment rewards `(n,)` -> the rewards to learn from.
+
+        `next_observations` are those before any reset; `ended` is terminated or truncated. Call once after each
+        `act`: it also lets go of suggestions held in episodes that ended.
+        """
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """What happened since the last call: `hit_rate`, `override_rate`, `bonus_mean`, `strength`."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able state for exact resume."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+        ...
