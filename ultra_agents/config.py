@@ -1,7 +1,7 @@
 """One run's configuration: strict pydantic models, read from YAML and `--set a.b=c`.
 
-Unknown keys are errors with a suggestion. Units are in the field descriptions. Secrets never appear here: providers read
-them from the environment.
+Unknown keys are errors with a suggestion. Units are in the field descriptions. Secrets never appear here:
+providers read them from the environment.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ class VerificationConfig(_Section):
     min_pairs: int = Field(4, gt=1, description="paired rollouts before stopping early")
     horizon: int = Field(120, gt=0, description="environment steps of one rollout, value function at the cut")
     confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided confidence that the gain is positive")
+    discount: float = Field(0.99, gt=0, le=1, description="of rewards within a rollout, and of the value at its cut")
     max_steps: int = Field(30_000, ge=0, description="environment steps for all tests of a run")
 
 
@@ -151,6 +152,7 @@ class ModulationConfig(_Section):
     beta: float = Field(0.2, ge=0, description="scale of the implicit reward, in units of environment reward")
     reward: Literal["add", "replace", "potential"] = Field("add", description="what the implicit reward does")
     learn: Learn = Field("mixture", description="how overridden steps enter the update")
+    discount: float = Field(0.99, gt=0, le=1, description="of potential shaping; the algorithm's own")
     action_noise: float = Field(
         0.1, gt=0, description="spread of a followed continuous suggestion, action units"
     )

@@ -69,7 +69,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Everything needed to go on exactly: named arrays (weights, optimiser, simulator snapshots), JSON-able rest."""
+        """Everything needed to go on exactly: named arrays (weights, optimiser, snapshots), and a JSON-able rest."""
 
     @abstractmethod
     def load_state(self, arrays: dict[str, Array], rest: dict[str, Any]) -> None:

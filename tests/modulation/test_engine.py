@@ -1,0 +1,194 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ultra_agents.advice import AdviceTable
+from ultra_agents.config import ModulationConfig
+from ultra_agents.contracts import Modulated
+from ultra_agents.modulation import ModulationEngine
+from ultra_agents.modulation.schedule import strength
+
+
+def table(**changes: Any) -> AdviceTable:
+    rows: dict[str, Any] = {
+        "features": np.array([[0.0], [10.0]]),
+        "scale": np.array([1.0]),
+        "actions": np.array([2, 1]),
+        "holds": np.array([1, 3]),
+        "rewards": np.array([0.5, 1.0]),
+        "taken_actions": np.array([0, 0]),
+        "taken_rewards": np.array([-0.5, -1.0]),
+        "weights": np.array([1.0, 0.25]),
+        "radius": 0.5,
+        "match": "nearest",
+    }
+    return AdviceTable(**{**rows, **changes})
+
+
+def engine(variant: Any = "ra", rows: AdviceTable | None = None, continuous: bool = False, **config: Any) -> ModulationEngine:
+    settings = {"probability": 1.0, "schedule": "constant", "beta": 1.0, **config}
+    made = ModulationEngine(
+        table() if rows is None else rows,
+        lambda observations: observations,
+        variant,
+        ModulationConfig(**settings),
+        np.random.default_rng(0),
+        continuous,
+    )
+    made.begin(4)
+    return made
+
+
+OBS = np.array([[0.1], [5.0], [10.2], [-0.6]])
+OWN = np.array([0, 0, 0, 0])
+GOES_ON = np.zeros(4, dtype=bool)
+
+
+def test_overrides_exactly_the_matched_states() -> None:
+    modulated = engine().act(OBS, OWN)
+    assert modulated.matched.tolist() == [True, False, True, False]
+    assert modulated.actions.tolist() == [2, 0, 1, 0]
+    assert modulated.followed.tolist() == [True, False, True, False]
+    assert modulated.weight.tolist() == [1.0, 0.0, 0.25, 0.0]
+    assert OWN.tolist() == [0, 0, 0, 0], "the policy's own actions are left alone"
+
+
+def test_variant_r_never_overrides_and_pays_what_the_policy_did() -> None:
+    made = engine("r")
+    modulated = made.act(OBS, np.array([2, 2, 0, 2]))
+    assert modulated.actions.tolist() == [2, 2, 0, 2]
+    assert not modulated.followed.any()
+    assert made.reward(np.zeros(4), modulated, OBS, GOES_ON).tolist() == [0.5, 0.0, -1.0, 0.0]
+
+
+def test_variant_a_pays_nothing() -> None:
+    made = engine("a")
+    rewards = np.array([1.0, 2.0, 3.0, 4.0])
+    assert made.reward(rewards, made.act(OBS, OWN), OBS, GOES_ON).tolist() == rewards.tolist()
+
+
+def test_hold_runs_for_its_steps_then_lets_go() -> None:
+    made = engine("a")
+    away = np.full((4, 1), 99.0)
+    actions = [made.act(OBS, OWN).actions[2]]
+    actions += [made.act(away, OWN).actions[2] for _ in range(3)]
+    assert actions == [1, 1, 1, 0]
+
+
+def test_hold_ends_with_the_episode_and_by_option() -> None:
+    made, away = engine("a"), np.full((4, 1), 99.0)
+    made.reward(np.zeros(4), made.act(OBS, OWN), OBS, np.ones(4, dtype=bool))
+    assert made.act(away, OWN).actions.tolist() == [0, 0, 0, 0]
+    single = engine("a", hold=False)
+    single.act(OBS, OWN)
+    assert single.act(away, OWN).actions.tolist() == [0, 0, 0, 0]
+
+
+def test_held_steps_pay_no_second_bonus() -> None:
+    made, away = engine(), np.full((4, 1), 99.0)
+    first = made.reward(np.zeros(4), made.act(OBS, OWN), OBS, GOES_ON)
+    second = made.reward(np.zeros(4), made.act(away, OWN), OBS, GOES_ON)
+    assert first.tolist() == [0.5, 0.0, 1.0, 0.0]
+    assert second.tolist() == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_replace_touches_judged_steps_only() -> None:
+    made = engine("r", reward="replace")
+    rewards = np.full(4, 7.0)
+    paid = made.reward(rewards, made.act(OBS, np.array([1, 2, 1, 0])), OBS, GOES_ON)
+    assert paid.tolist() == [7.0, 7.0, 1.0, 7.0], "row 0: action 1 is neither suggested nor taken"
+
+
+def test_potential_telescopes_to_nothing_over_a_closed_loop() -> None:
+    made = engine("r", reward="potential", discount=1.0)
+    path = [0.1, 5.0, 10.2, 0.1]
+    total = 0.0
+    for here, there in zip(path, path[1:], strict=False):
+        states, following = np.full((4, 1), here), np.full((4, 1), there)
+        total += made.reward(np.zeros(4), made.act(states, OWN), following, GOES_ON)[0]
+    assert total == pytest.approx(0.0)
+
+
+def test_mixture_is_the_density_that_really_acted() -> None:
+    p, pi = 0.3, np.array([0.2, 0.5, 0.3])
+    made = engine("a", probability=p)
+    counts = np.zeros(3)
+    rng = np.random.default_rng(1)
+    for _ in range(5000):
+        made.begin(4)
+        own = rng.choice(3, size=4, p=pi)
+        counts[made.act(np.full((4, 1), 0.0), own).actions[0]] += 1
+    expected = (1 - p) * pi + p * np.array([0, 0, 1])
+    assert counts / counts.sum() == pytest.approx(expected, abs=0.03)
+    every = Modulated(
+        actions=np.arange(3), matched=np.ones(3, bool), followed=np.zeros(3, bool), probability=np.full(3, p),
+        suggested=np.full(3, 2), weight=np.ones(3),
+    )  # fmt: skip
+    assert np.exp(made.behaviour_log_prob(np.log(pi), every)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("learn", ["policy", "mask", "imitate"])
+def test_other_ways_of_learning_keep_the_policys_log_prob(learn: str) -> None:
+    made = engine("a", learn=learn)
+    logs = np.log(np.array([0.2, 0.5, 0.3, 0.1]))
+    assert made.behaviour_log_prob(logs, made.act(OBS, OWN)).tolist() == logs.tolist()
+
+
+def test_held_step_is_certain_under_mixture() -> None:
+    made, away = engine("a", probability=0.999), np.full((4, 1), 99.0)
+    made.act(OBS, OWN)
+    held = made.act(away, OWN)
+    assert held.probability[2] == 1.0
+    assert made.behaviour_log_prob(np.log(np.full(4, 0.2)), held)[2] == pytest.approx(0.0)
+
+
+def test_continuous_suggestions_have_a_density() -> None:
+    rows = table(actions=np.array([[0.5, -0.5], [0.0, 0.0]]), taken_actions=np.zeros((2, 2)), holds=np.array([1, 1]))
+    made = engine("ra", rows, continuous=True, action_noise=0.1)
+    modulated = made.act(OBS, np.zeros((4, 2)))
+    assert np.abs(modulated.actions[0] - [0.5, -0.5]).max() < 0.6
+    assert modulated.actions[1].tolist() == [0.0, 0.0]
+    at_centre = Modulated(
+        modulated.suggested, modulated.matched, modulated.followed, modulated.probability, modulated.suggested,
+        modulated.weight,
+    )  # fmt: skip
+    density = made.behaviour_log_prob(np.full(4, -1.0), at_centre)[0]
+    assert density == pytest.approx(-np.log(2 * np.pi * 0.1**2))
+
+
+def test_empty_table_changes_nothing() -> None:
+    rows = table(
+        features=np.zeros((0, 1)), actions=np.zeros(0, int), holds=np.zeros(0, int), rewards=np.zeros(0),
+        taken_actions=np.zeros(0, int), taken_rewards=np.zeros(0), weights=np.zeros(0),
+    )  # fmt: skip
+    for reward in ("add", "replace", "potential"):
+        made = engine("ra", rows, reward=reward)
+        modulated = made.act(OBS, OWN)
+        assert modulated.actions.tolist() == OWN.tolist()
+        assert made.reward(np.ones(4), modulated, OBS, GOES_ON).tolist() == [1.0] * 4
+
+
+def test_state_resumes_coins_and_holds_exactly() -> None:
+    first = engine("ra", probability=0.5)
+    first.act(OBS, OWN)
+    second = engine("ra", probability=0.5)
+    second.load_state(first.state())
+    for _ in range(20):
+        assert first.act(OBS, OWN).actions.tolist() == second.act(OBS, OWN).actions.tolist()
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_strength_falls_to_nothing(schedule: Any) -> None:
+    config = ModulationConfig(probability=0.4, schedule=schedule, until=0.5)
+    values = [strength(config, progress) for progress in (0.0, 0.25, 0.5, 1.0)]
+    assert values[0] == 0.4
+    assert values[1] == pytest.approx(0.2)
+    assert values[2:] == [0.0, 0.0]
+
+
+def test_metrics_count_states_since_the_last_call() -> None:
+    made = engine("ra")
+    made.reward(np.zeros(4), made.act(OBS, OWN), OBS, GOES_ON)
+    assert made.metrics() == {"hit_rate": 0.5, "override_rate": 0.5, "bonus_mean": 1.5 / 4, "strength": 1.0}
+    assert made.metrics()["hit_rate"] == 0.0

@@ -1,0 +1,147 @@
+"""The advice table: which states are covered, what is suggested there, and what it is worth.
+
+ULTRA section 3 keeps (critical state -> suggested action) pairs in a lookup table; how a visited state finds its row is not
+stated by the paper. Here rows live in the environment plugin's feature space, each column divided by its spread over
+the visited states, and a state matches its nearest row within a radius calibrated to hit a chosen share of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from ultra_agents.contracts import Environment
+from ultra_agents.records import Advice, Array, FloatArray, Trajectory
+
+Match: TypeAlias = Literal["nearest", "exact"]
+
+EXACT_L1 = 1e-4
+"""L1 distance below which two states are one in `exact` matching (EDGE, as in StateMask's re-run of it)."""
+
+
+@dataclass(frozen=True, eq=False)
+class AdviceTable:
+    """Accepted advice as arrays; `m` rows of `k` features.
+
+    Attributes:
+        features: `(m, k)` divided by `scale`.
+        scale: `(k,)` spread of each feature over the visited states.
+        actions: `(m, ...)` suggested actions, encoded.
+        holds: `(m,)` steps each suggestion is held.
+        rewards: `(m,)` implicit reward of the suggested action, in [-1, 1].
+        taken_actions: `(m, ...)` what the policy did there.
+        taken_rewards: `(m,)` implicit reward of that.
+        weights: `(m,)` measured gain clipped to [0, 1]; 1 where no test ran.
+        radius: Largest distance at which a state matches.
+        match: How a state finds its row.
+    """
+
+    features: FloatArray
+    scale: FloatArray
+    actions: Array
+    holds: npt.NDArray[np.int64]
+    rewards: FloatArray
+    taken_actions: Array
+    taken_rewards: FloatArray
+    weights: FloatArray
+    radius: float
+    match: Match
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_tree", cKDTree(self.features) if len(self.features) else None)
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def __repr__(self) -> str:
+        return f"AdviceTable(rows={len(self)}, match={self.match!r}, radius={self.radius:.3g})"
+
+    def lookup(self, features: FloatArray) -> npt.NDArray[np.int64]:
+        """Row of the nearest match for each of `(n, k)` unscaled features; -1 where none is within the radius."""
+        tree = self._tree  # type: ignore[attr-defined]
+        if tree is None:
+            return np.full(len(features), -1, dtype=np.int64)
+        _, rows = tree.query(
+            features / self.scale, k=1, p=_norm(self.match), distance_upper_bound=np.nextafter(self.radius, np.inf)
+        )
+        return np.where(rows == len(self), -1, rows).astype(np.int64)
+
+
+def _norm(match: Match) -> float:
+    return 1.0 if match == "exact" else 2.0
+
+
+def build_table(
+    advice: Sequence[Advice],
+    trajectories: Sequence[Trajectory],
+    environment: Environment,
+    *,
+    match: Match = "nearest",
+    hit_rate: float = 0.1,
+) -> AdviceTable:
+    """Tabulate accepted advice.
+
+    Args:
+        advice: Rows; each names an episode and step found in `trajectories`.
+        trajectories: The collected episodes: the states of the rows, and the visited states that calibrate
+            scale and radius.
+        environment: Gives features and encodes actions.
+        match: `nearest` within the calibrated radius, or `exact` (L1 distance below 1e-4).
+        hit_rate: Share of the visited states that `nearest` shall hit.
+    """
+    by_episode = {trajectory.episode: trajectory for trajectory in trajectories}
+    visited = environment.features(np.concatenate([t.observations for t in trajectories])).astype(np.float64)
+    spread = visited.std(axis=0)
+    scale = np.where(spread > 1e-8, spread, 1.0)
+    states = [environment.features(by_episode[row.episode].observations[row.step][None])[0] for row in advice]
+    features = np.asarray(states, dtype=np.float64).reshape(len(advice), visited.shape[1]) / scale
+    if match == "exact":
+        radius = EXACT_L1
+    elif len(advice):
+        distances, _ = cKDTree(features).query(visited / scale, k=1)
+        radius = float(np.quantile(distances, hit_rate))
+    else:
+        radius = 0.0
+    encode = environment.actions.encode
+    shape = (0, *(environment.action_space.shape or ()))
+    kind = environment.action_space.dtype
+    empty = np.zeros(shape, dtype=kind)
+    return AdviceTable(
+        features=features,
+        scale=scale,
+        actions=np.stack([encode(row.action) for row in advice]) if advice else empty,
+        holds=np.array([row.hold for row in advice], dtype=np.int64),
+        rewards=np.array([row.reward for row in advice], dtype=np.float64),
+        taken_actions=np.stack([by_episode[r.episode].actions[r.step] for r in advice]) if advice else empty,
+        taken_rewards=np.array([row.taken_reward for row in advice], dtype=np.float64),
+        weights=np.array([1.0 if r.test is None else float(np.clip(r.test.gain, 0, 1)) for r in advice]),
+        radius=radius,
+        match=match,
+    )
+
+
+def measured_rewards(advice: Sequence[Advice]) -> list[Advice]:
+    """Ground implicit rewards in measured gains: the largest absolute gain becomes 1, the policy's own action 0.
+
+    Rows without a test keep the critic's rewards.
+    """
+    largest = max((abs(row.test.gain) for row in advice if row.test is not None), default=0.0) or 1.0
+    return [
+        row if row.test is None else replace(row, reward=row.test.gain / largest, taken_reward=0.0) for row in advice
+    ]
+
+
+def advice_to_lines(advice: Sequence[Advice]) -> str:
+    """One JSON object per row and line, the content of `advice.jsonl`."""
+    return "".join(json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in advice)
+
+
+def advice_from_lines(text: str) -> list[Advice]:
+    """Inverse of `advice_to_lines`."""
+    return [Advice.from_json(json.loads(line)) for line in text.splitlines()]

@@ -1,0 +1,200 @@
+"""Charts of the report as inline SVG that takes its colours and its font from the page (light, dark, print).
+
+Colours are CSS variables `--s0`, `--s1`, ... set by the page, which uses the Okabe-Ito palette (distinguishable with
+every common colour blindness); markers differ too. The same input gives the same text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+# Colours that stand for CSS until the SVG is text; matplotlib knows no variables.
+_INK, _FAINT, _LINE = "#010203", "#010204", "#010205"
+_SERIES = tuple(f"#0102{index:02x}" for index in range(16, 16 + len(MARKERS)))
+_CSS = {_INK: "var(--ink)", _FAINT: "var(--muted)", _LINE: "var(--line)"} | {
+    colour: f"var(--s{index})" for index, colour in enumerate(_SERIES)
+}
+_RC: dict[str, Any] = {
+    "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10.5, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.edgecolor": _LINE, "axes.labelcolor": _FAINT, "text.color": _INK,
+    "xtick.color": _LINE, "ytick.color": _LINE, "xtick.labelcolor": _FAINT, "ytick.labelcolor": _FAINT,
+    "axes.grid": True, "grid.color": _LINE, "grid.linewidth": 0.7, "axes.axisbelow": True, "axes.grid.axis": "y",
+    "figure.facecolor": "none", "axes.facecolor": "none", "xtick.major.size": 0, "ytick.major.size": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method's learning curve.
+
+    Attributes:
+        label: Written at the end of the line.
+        colour: Index of the page's series colour.
+        steps: Environment steps charged to the method at each point, testing included.
+        values: Mean unmodulated return at each point.
+        before: Environment steps charged before refinement began (testing advice), drawn as a flat dotted line.
+    """
+
+    label: str
+    colour: int
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+    before: float = 0.0
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of the differences chart: label, colour index, estimate and ends, one difference per seed."""
+
+    label: str
+    colour: int
+    value: float
+    low: float | None
+    high: float | None
+    points: tuple[float, ...]
+
+
+def learning_curves(curves: Sequence[Curve], start: float | None, width: int = 860, height: int = 380) -> str:
+    """Return over charged environment steps, labelled at the lines' ends, as `<svg>`; empty without points.
+
+    Args:
+        curves: One per method; those without points are left out.
+        start: Mean return of the starting policy on the evaluation seeds, drawn as a dashed line.
+        width: Pixels.
+        height: Pixels.
+    """
+    drawn = [curve for curve in curves if curve.steps]
+    if not drawn:
+        return ""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    figure, axes = _figure(width, height)
+    for curve in drawn:
+        colour = _SERIES[curve.colour % len(_SERIES)]
+        marker = MARKERS[curve.colour % len(MARKERS)]
+        if curve.before > 0:
+            x, y = [0.0, curve.before], [curve.values[0]] * 2
+            axes.plot(x, y, color=colour, linewidth=1.6, linestyle=(0, (1, 2)))
+        axes.plot(curve.steps, curve.values, color=colour, linewidth=2.1, marker=marker, markersize=5)
+    if start is not None:
+        axes.axhline(start, color=_FAINT, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
+    axes.set_xlabel("environment steps charged to the method, testing of advice included")
+    axes.set_ylabel("mean return, selection seeds")
+    if width < 500:
+        axes.set_xlabel("environment steps charged, testing included")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:,.0f}k" if x else "0"))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if width < 500 else 8))
+    axes.set_xlim(left=0)
+    right = 0.97 - max(len(curve.label) for curve in drawn) * 6.2 / width
+    figure.subplots_adjust(left=52 / width, right=right, top=1 - 22 / height, bottom=48 / height)
+    _end_labels(axes, drawn, height)
+    if start is not None:
+        axes.annotate(
+            "starting policy", (1, start), xycoords=("axes fraction", "data"), xytext=(-2, -4),
+            textcoords="offset points", ha="right", va="top", color=_FAINT, fontsize=9.5,
+        )  # fmt: skip
+    return _svg(figure, f"curves-{width}", "Learning curves: " + ", ".join(c.label for c in drawn))
+
+
+def differences(rows: Sequence[Strip], baseline: str, width: int = 860) -> str:
+    """Paired differences to `baseline`: each seed a dot, the mean and its interval on top, as `<svg>`."""
+    if not rows:
+        return ""
+    import numpy as np
+
+    height = 64 + 54 * len(rows)
+    figure, axes = _figure(width, height)
+    for place, row in enumerate(rows):
+        colour = _SERIES[row.colour % len(_SERIES)]
+        # A fixed spread instead of random jitter: equal differences stay visible and the picture repeatable.
+        spread = 0.3 + 0.1 * (np.arange(len(row.points)) % 3 - 1)
+        axes.plot(row.points, place + spread, linestyle="none", marker="o", markersize=4, color=colour, alpha=0.35)
+        if row.low is not None and row.high is not None:
+            axes.plot([row.low, row.high], [place - 0.08] * 2, color=colour, linewidth=4, solid_capstyle="round")
+        axes.plot([row.value], [place - 0.08], marker="D", markersize=8, color=colour, linestyle="none")
+    axes.axvline(0, color=_INK, linewidth=1.1)
+    axes.set_ylim(len(rows) - 0.45, -0.5)
+    axes.set_yticks([place + 0.05 for place in range(len(rows))], [row.label for row in rows])
+    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
+        tick.set_color(_SERIES[row.colour % len(_SERIES)])
+        tick.set_fontweight("bold")
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", visible=True)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(f"return minus {baseline}, same evaluation seed")
+    left = (18 + max(len(row.label) for row in rows) * 7) / width
+    figure.subplots_adjust(left=left, right=1 - 14 / width, top=1 - 6 / height, bottom=46 / height)
+    return _svg(figure, f"differences-{width}", f"Paired differences of return against {baseline}")
+
+
+def _figure(width: int, height: int) -> tuple[Figure, Axes]:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(_RC):
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        FigureCanvasAgg(figure)
+        return figure, figure.add_subplot()
+
+
+def _end_labels(axes: Axes, curves: Sequence[Curve], height: int) -> None:
+    """Write each label beside its line's end, pushed apart where they would overlap."""
+    low, high = axes.get_ylim()
+    gap = (high - low) * 16 / (height - 70)
+    last = max(curve.steps[-1] for curve in curves)
+    axes.set_xlim(0, last)
+    ordered = sorted(curves, key=lambda curve: curve.values[-1])
+    places = [curve.values[-1] for curve in ordered]
+    for index in range(1, len(places)):
+        places[index] = max(places[index], places[index - 1] + gap)
+    excess = max(0.0, places[-1] - high)
+    for curve, place in zip(ordered, places, strict=True):
+        axes.annotate(
+            curve.label, (1, place - excess), xycoords=("axes fraction", "data"), xytext=(9, 0),
+            textcoords="offset points", va="center", color=_SERIES[curve.colour % len(_SERIES)],
+            fontweight="bold", fontsize=10.5, annotation_clip=False,
+        )  # fmt: skip
+    axes.set_ylim(low, high)
+    for line in axes.get_lines():
+        line.set_clip_on(False)
+
+
+def _svg(figure: Figure, salt: str, title: str) -> str:
+    """The figure as `<svg>` for the inside of a page: no prolog, no metadata, no address of any kind."""
+    from html import escape
+
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({**_RC, "svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s+xmlns(:\w+)?=\"[^\"]*\"", "", text)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = _colours(text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)  # would style the whole page
+    # Ids are local to a document, and the page holds several charts.
+    text = re.sub(r'id="([^"]+)"', rf'id="{salt}-\1"', text)
+    text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{salt}-", text)
+    head, _, rest = text.partition(">")
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>{rest}'.strip()
+
+
+def _colours(text: str, names: Mapping[str, str] = _CSS) -> str:
+    for colour, variable in names.items():
+        text = text.replace(colour, variable)
+    return text

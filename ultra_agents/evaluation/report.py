@@ -1,0 +1,407 @@
+"""Stage 10: what a run found, as `report.json` for programs and `report.html` for people.
+
+The page is made from the JSON alone, apart from pictures and narrations. It opens with the answer, states what was
+compared and at which cost, and never claims what the intervals do not carry.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ultra_agents.config import Config, variant_of
+from ultra_agents.contracts import ReferenceReturns
+from ultra_agents.errors import RunError
+from ultra_agents.evaluation.statistics import (
+    Interval,
+    iqm,
+    mean_interval,
+    paired_difference,
+    probability_of_improvement,
+    proportion_interval,
+)
+from ultra_agents.records import (
+    Advice,
+    Array,
+    Explanation,
+    MethodResult,
+    Narration,
+    Returns,
+    TestResult,
+    Usage,
+)
+
+SCHEMA = 1
+BASELINE = "continue"
+UNEQUAL = 0.02
+"""Budgets that differ by more than this share are pointed out."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReportInputs:
+    """Everything a report is made of.
+
+    Attributes:
+        config: The resolved configuration.
+        config_hash: `config.hash()`.
+        versions: Packages and plugins with their versions; one level of nesting is shown.
+        results: One per method, in the order to show them.
+        explanations: One per explained segment.
+        narrations: What the agents were shown, by `segment.name`.
+        usage: What model calls cost, by agent.
+        frames: Rendered critical states `(H, W, 3)` uint8 by `(episode, step)`.
+        env_steps_by_purpose: Environment steps of the whole run (`collect`, `test`, `refine:<method>`, ...).
+        table: `entries`, `radius`, `hit_rate` of the advice table, as far as known.
+        command: What to type to get this run again.
+        started: ISO time.
+        finished: ISO time.
+        seconds_by_stage: Wall seconds.
+        reference: Returns that give a number its meaning, where the environment has them.
+        peak_memory_mb: Largest resident memory in MiB, where known.
+        warnings: What went wrong without stopping the run.
+        tests: Every counterfactual test, failed ones too. Without it, precision is counted from accepted rows and
+            from drops of stage `test`, and the gain of what failed is not known.
+    """
+
+    config: Config
+    config_hash: str
+    versions: Mapping[str, Any]
+    results: Sequence[MethodResult]
+    explanations: Sequence[Explanation] = ()
+    narrations: Mapping[str, Narration] = field(default_factory=dict)
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    frames: Mapping[tuple[int, int], Array] = field(default_factory=dict)
+    env_steps_by_purpose: Mapping[str, int] = field(default_factory=dict)
+    table: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    started: str = ""
+    finished: str = ""
+    seconds_by_stage: Mapping[str, float] = field(default_factory=dict)
+    reference: ReferenceReturns | None = None
+    peak_memory_mb: float | None = None
+    warnings: Sequence[str] = ()
+    tests: Sequence[TestResult] | None = None
+
+
+def build_report(inputs: ReportInputs) -> dict[str, Any]:
+    """The content of `report.json`: JSON types only, no NaN, equal for equal inputs."""
+    config, confidence = inputs.config, inputs.config.evaluate.confidence
+    methods = {result.method: _method(result, inputs) for result in inputs.results}
+    comparison = _comparison(inputs.results, confidence, config.seed)
+    advice = _advice(inputs)
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": config.name,
+        "headline": headline(methods, comparison, advice),
+        "scope": _scope(inputs),
+        "caveats": _caveats(inputs, comparison, advice),
+        "methods": methods,
+        "comparison": comparison,
+        "flow": _flow(inputs, advice),
+        "advice": advice,
+        "table": dict(inputs.table),
+        "llm": _llm(inputs.usage, advice["accepted"]),
+        "env_steps": dict(inputs.env_steps_by_purpose),
+        "reference": None if inputs.reference is None else asdict(inputs.reference),
+        "config_hash": inputs.config_hash,
+        "config": config.model_dump(mode="json"),
+        "versions": dict(inputs.versions),
+        "command": inputs.command,
+        "started": inputs.started,
+        "finished": inputs.finished,
+        "seconds": {"total": _elapsed(inputs), "by_stage": dict(inputs.seconds_by_stage)},
+        "peak_memory_mb": inputs.peak_memory_mb,
+        "warnings": list(inputs.warnings),
+    }
+    plain: dict[str, Any] = _plain(report)
+    return plain
+
+
+def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
+    """Write `report.json` and `report.html` into `folder`, each complete or not at all; the JSON's content.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    from ultra_agents.evaluation.page import render_html
+
+    report = build_report(inputs)
+    page = render_html(report, frames=inputs.frames, narrations=inputs.narrations)
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    for name, content in (("report.html", page), ("report.json", text)):
+        try:
+            _write(folder / name, content)
+        except OSError as error:
+            raise RunError(
+                f"cannot write {folder / name}", found=str(error), hint="free some space or choose another --out"
+            ) from error
+    return report
+
+
+def method_label(method: str, config: Config) -> str:
+    """A method's name for people: `ultra-ra` -> "ULTRA-RA", `continue` -> "continued PPO"."""
+    if method == BASELINE:
+        return f"continued {config.refine.algorithm.name.rpartition(':')[2].upper()}"
+    suffix = "" if config.proposer == "llm" else f" ({config.proposer} advice)"
+    return method.upper() + suffix if variant_of(method) else method
+
+
+def headline(methods: Mapping[str, Any], comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> str:
+    """The answer in one sentence that claims no more than the interval allows.
+
+    It speaks of the first method configured that uses advice, not of the one that did best: choosing after the fact
+    would be a claim the interval does not cover.
+    """
+    advised = [name for name in methods if variant_of(name)]
+    if not methods:
+        return "Nothing was refined in this run, so there is nothing to compare."
+    subject = (advised or list(methods))[0]
+    row = methods[subject]
+    last, before = row["returns_last"], row["returns_before"]
+    digits = digits_for([last, before])
+    if subject in comparison:
+        other = methods[comparison[subject]["against"]]
+        gap = comparison[subject]["difference"]
+        digits = digits_for([last, other["returns_last"], gap])
+        says = (
+            "excludes 0" if comparison[subject]["verdict"] != "undecided"
+            else "includes 0" if comparison[subject]["enough"] else "rests on too few episodes to claim anything"
+        )  # fmt: skip
+        text = (
+            f"{row['label']} ended at {number(last['mean'], digits)}, {other['label']} at "
+            f"{number(other['returns_last']['mean'], digits)}; the paired difference {interval(gap, digits)} {says}."
+        )
+    else:
+        text = (
+            f"{row['label'][0].upper()}{row['label'][1:]} went from {number(before['mean'], digits)} to "
+            f"{number(last['mean'], digits)}, a paired change of {interval(row['change'], digits)}; nothing "
+            f"{'else was' if not advised else 'without advice was'} run beside it to compare with."
+        )
+    if advised and advice["accepted"] == 0:
+        text += " No suggestion was accepted, so no advice could act."
+    return text
+
+
+def digits_for(intervals: Iterable[Mapping[str, Any]]) -> int:
+    """Decimals that show two significant digits of the widest interval's half width, 0 to 4."""
+    widths = [(row["high"] - row["low"]) / 2 for row in intervals if row.get("low") is not None]
+    width = max(widths, default=0.0)
+    return 2 if width <= 0 else min(4, max(0, 1 - math.floor(math.log10(width))))
+
+
+def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    """A figure for people: thousands separated, never "-0.0"; "–" for a missing one."""
+    if value is None:
+        return "–"
+    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
+
+
+def interval(row: Mapping[str, Any], digits: int = 2) -> str:
+    """A signed estimate with its interval: "+1.4 [-0.2, 3.0]"."""
+    ends = "no interval" if row["low"] is None else f"{number(row['low'], digits)}, {number(row['high'], digits)}"
+    return f"{number(row.get('mean', row.get('value')), digits, sign=True)} [{ends}]"
+
+
+def _method(result: MethodResult, inputs: ReportInputs) -> dict[str, Any]:
+    confidence, seed = inputs.config.evaluate.confidence, inputs.config.seed
+    change = paired_difference(result.last, result.before, confidence, seed)
+    charged = sum(result.env_steps.values())
+    return {
+        "label": method_label(result.method, inputs.config),
+        "returns_before": _returns(result.before, confidence, seed),
+        "returns_after": _returns(result.last, confidence, seed),
+        "returns_last": _returns(result.last, confidence, seed),
+        "returns_best": _returns(result.best, confidence, seed),
+        "best_step": result.best_step,
+        "change": {**_ends(change.interval), "verdict": change.verdict, "words": change.in_words()},
+        "normalised": _normalised(result, inputs.reference),
+        "env_steps": {"total": charged, **result.env_steps},
+        "curve": [{"steps": point.steps, "value": point.value} for point in result.curve],
+        "metrics": dict(result.metrics),
+        "seconds": result.seconds,
+    }
+
+
+def _returns(returns: Returns, confidence: float, seed: int) -> dict[str, Any]:
+    return {
+        **_ends(mean_interval(returns.values, confidence, seed)),
+        "iqm": iqm(returns.values),
+        "episodes": len(returns.values),
+        "values": list(returns.values),
+        "seeds": list(returns.seeds),
+        "lengths": list(returns.lengths),
+    }
+
+
+def _ends(found: Interval) -> dict[str, Any]:
+    return {"mean": found.value, "low": found.low, "high": found.high, "confidence": found.confidence}
+
+
+def _normalised(result: MethodResult, reference: ReferenceReturns | None) -> dict[str, float] | None:
+    """Last and best mean return with 0 = the starting policy and 1 = the environment's reference score."""
+    if reference is None or reference.reference <= result.before.mean:
+        return None
+    span = reference.reference - result.before.mean
+    means = {"last": result.last.mean, "best": result.best.mean}
+    return {name: (mean - result.before.mean) / span for name, mean in means.items()}
+
+
+def _comparison(results: Sequence[MethodResult], confidence: float, seed: int) -> dict[str, Any]:
+    baseline = next((result for result in results if result.method == BASELINE), None)
+    if baseline is None:
+        return {}
+    rows: dict[str, Any] = {}
+    for result in results:
+        if result.method == BASELINE:
+            continue
+        gap = paired_difference(result.last, baseline.last, confidence, seed)
+        chance = probability_of_improvement(result.last.values, baseline.last.values, confidence, seed)
+        rows[result.method] = {
+            "against": BASELINE,
+            "difference": _ends(gap.interval),
+            "mean": gap.interval.value,
+            "low": gap.interval.low,
+            "high": gap.interval.high,
+            "differences": list(gap.differences),
+            "episodes": len(gap.differences),
+            "enough": gap.enough,
+            "verdict": gap.verdict,
+            "words": gap.in_words(),
+            "probability_of_improvement": {**_ends(chance), "value": chance.value},
+            "env_steps": [sum(result.env_steps.values()), sum(baseline.env_steps.values())],
+        }
+    return rows
+
+
+def _advice(inputs: ReportInputs) -> dict[str, Any]:
+    rows: list[tuple[str, Advice]] = [
+        (explanation.segment.name, row) for explanation in inputs.explanations for row in explanation.advice
+    ]
+    drops = [drop for explanation in inputs.explanations for drop in explanation.drops]
+    tested = [row.test for _, row in rows if row.test is not None]
+    if inputs.tests is None:
+        trials, held = len(tested) + sum(drop.stage == "test" for drop in drops), sum(t.passed for t in tested)
+    else:
+        trials, held = len(inputs.tests), sum(test.passed for test in inputs.tests)
+    precision = proportion_interval(held, max(trials, held), inputs.config.evaluate.confidence)
+    reasons = Counter(drop.reason for drop in drops)
+    kinds = {explanation.segment.name: explanation.segment.kind for explanation in inputs.explanations}
+    return {
+        "proposed": sum(explanation.proposed for explanation in inputs.explanations),
+        "accepted": len(rows),
+        "dropped": {
+            "total": len(drops),
+            "by_reason": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+            "by_stage": dict(sorted(Counter(drop.stage for drop in drops).items())),
+        },
+        "tested": max(trials, held),
+        "held": held,
+        "precision": None if precision is None else {**_ends(precision), "value": precision.value},
+        "mean_gain_accepted": float(np.mean([test.gain for test in tested])) if tested else None,
+        "mean_gain_tested": float(np.mean([test.gain for test in inputs.tests])) if inputs.tests else None,
+        "env_steps": sum(explanation.env_steps for explanation in inputs.explanations),
+        "rows": [{**row.to_json(), "segment": name, "kind": kinds[name]} for name, row in rows],
+    }
+
+
+def _flow(inputs: ReportInputs, advice: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "episodes": len({explanation.segment.episode for explanation in inputs.explanations}),
+        "segments": len(inputs.explanations),
+        "critical": sum(len(explanation.critical) for explanation in inputs.explanations),
+        "suggestions": advice["proposed"],
+        "tested": advice["tested"],
+        "accepted": advice["accepted"],
+    }
+
+
+def _llm(usage: Mapping[str, Usage], accepted: int) -> dict[str, Any]:
+    total = sum(usage.values(), Usage())
+    tokens = total.prompt_tokens + total.completion_tokens
+    return {
+        **asdict(total),
+        "tokens_per_accepted": tokens / accepted if accepted else None,
+        "by_agent": {agent: asdict(used) for agent, used in usage.items()},
+    }
+
+
+def _scope(inputs: ReportInputs) -> str:
+    episodes = max((len(result.last.values) for result in inputs.results), default=0)
+    return (
+        f"Every interval here ({inputs.config.evaluate.confidence:.0%}) is over {episodes} evaluation episodes of ONE "
+        f"training seed ({inputs.config.seed}). It tells how well the returns of these very policies are known. It says "
+        "nothing about other training seeds: training again with another seed can end elsewhere, and only several "
+        "seeds can show whether a method is better."
+    )
+
+
+def _caveats(inputs: ReportInputs, comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name, row in comparison.items():
+        mine, other = row["env_steps"]
+        if other and abs(mine / other - 1) > UNEQUAL:
+            found.append(f"The budgets differ: {name} was charged {mine:,} environment steps, {BASELINE} {other:,}.")
+    if len(comparison) > 1:
+        found.append(
+            f"{len(comparison)} methods were compared with {BASELINE}; the intervals are not corrected for that, and "
+            "picking the best of them afterwards would be too kind to it."
+        )
+    if advice["accepted"] and advice["tested"]:
+        found.append(
+            "The gains of accepted suggestions are measured by the very test that selected them, so they are optimistic."
+        )
+    elif advice["accepted"]:
+        found.append("The advice was not tested in the simulator: nobody measured whether it holds.")
+    if inputs.results and not comparison and any(variant_of(result.method) for result in inputs.results):
+        found.append(f"The method {BASELINE!r} was not run: how much training alone would have gained is not known.")
+    return found
+
+
+def _elapsed(inputs: ReportInputs) -> float:
+    """Wall seconds from start to finish; the stages' sum where the times cannot be read."""
+    try:
+        begin, end = datetime.fromisoformat(inputs.started), datetime.fromisoformat(inputs.finished)
+        return (end - begin).total_seconds()
+    except (ValueError, TypeError):
+        return float(sum(inputs.seconds_by_stage.values()))
+
+
+def _plain(value: Any) -> Any:
+    """JSON types only; what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write beside the target and rename, so that nobody ever sees half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

