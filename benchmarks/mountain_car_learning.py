@@ -34,6 +34,7 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "RA, p from 0.5, imitate": {"variant": "ra", "probability": 0.5, "learn": "imitate"},
     "A, p from 0.5, mixture": {"variant": "a", "probability": 0.5, "learn": "mixture"},
     "RA, p from 0.5, mixture": {"variant": "ra", "probability": 0.5, "learn": "mixture"},
+    "RA, p from 0.5, mixture, radius fixed": {"variant": "ra", "probability": 0.5, "learn": "mixture", "fixed": True},
     "RA, p from 0.3, mixture": {"variant": "ra", "probability": 0.3, "learn": "mixture"},
 }
 
@@ -80,16 +81,23 @@ def one_seed(seed: int, start_steps: int, steps: int, entries: int, hit_rate: fl
         taken = environment.actions.decode(episode.actions[step])
         taken_reward = 1.0 if taken == action else -1.0
         advice.append(Advice(episode.episode, step, action, 1, 1.0, taken, taken_reward, "", "", "", 1.0, "rule"))
-    table = build_table(advice, episodes, environment, hit_rate=hit_rate)
+    tables = {
+        fixed: build_table(advice, episodes, environment, hit_rate=hit_rate, adaptive=not fixed)
+        for fixed in (False, True)
+    }
 
     found = {"starting policy": score(start)}
     for arm, options in ARMS.items():
         engine = None
         if options is not None:
-            settings = {key: value for key, value in options.items() if key != "variant"}
+            settings = {key: value for key, value in options.items() if key not in ("variant", "fixed")}
             config = ModulationConfig(until=1.0, **settings)
             engine = ModulationEngine(
-                table, environment.features, options["variant"], config, streams.generator("modulation")
+                tables[bool(options.get("fixed"))],
+                environment.features,
+                options["variant"],
+                config,
+                streams.generator("modulation"),
             )
         found[arm] = score(train(start, steps, engine, "refine", False))
         print(f"seed {seed}  {arm:<40} {found[arm]:8.1f}", flush=True)

@@ -133,6 +133,7 @@ class AdviceConfig(_Section):
     hit_rate: float = Field(
         0.1, gt=0, le=1, description="share of visited states the radius is calibrated to hit"
     )
+    adaptive: bool = Field(True, description="keep hitting that share while the policy moves; else a fixed radius")
     reward: Literal["llm", "measured"] = Field(
         "llm", description="implicit reward: the critic's, or the gain"
     )

@@ -57,15 +57,38 @@ os.register_at_fork(after_in_child=_forget_locks)
 class RunFolder:
     """One run on disk; made by `create` or `open`.
 
-    Args:
+    Attributes:
         path: The folder.
         config: Its resolved configuration.
-        state: Contents of `state.json`.
+        config_path: The resolved configuration's file.
+        versions_path: Versions of Python, packages and plugin distributions at creation.
+        trajectories: Folder of collected episodes.
+        transcript: Every model call, one JSON object a line.
+        cache: The model-answer cache, where the configuration names no other.
+        explain: Checkpoints of the explaining graph (SQLite).
+        advice: The accepted advice, one JSON object a line.
+        checkpoints: Folder of policies and trainer states.
+        metrics: Training metrics, one JSON object a line.
+        events: All events, one JSON object a line.
+        report_html: The report to read.
+        report_json: The report's numbers.
     """
 
     def __init__(self, path: Path, config: Config, state: dict[str, Any]) -> None:
         self.path = path
         self.config = config
+        self.config_path = path / "config.yaml"
+        self.versions_path = path / "versions.json"
+        self.trajectories = path / "trajectories"
+        self.transcript = path / "transcript.jsonl"
+        self.cache = path / "cache.sqlite"
+        self.explain = path / "explain.sqlite"
+        self.advice = path / "advice.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.metrics = path / "metrics.jsonl"
+        self.events = path / "events.jsonl"
+        self.report_html = path / "report.html"
+        self.report_json = path / "report.json"
         self._state = state
         self._events: IO[str] | None = None
         self._writing = threading.RLock()
@@ -160,76 +183,14 @@ class RunFolder:
             ) from error
         return cls(path, config, state)
 
-    # -- where things are --------------------------------------------------------------------------------------
-
     @property
     def name(self) -> str:
         """Name of the run: the folder's."""
         return self.path.name
 
-    @property
-    def config_path(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def versions_path(self) -> Path:
-        """Versions of Python, packages and plugin distributions at creation."""
-        return self.path / "versions.json"
-
-    @property
-    def trajectories(self) -> Path:
-        """Folder of collected episodes."""
-        return self.path / "trajectories"
-
-    @property
-    def transcript(self) -> Path:
-        """Every model call, one JSON object a line."""
-        return self.path / "transcript.jsonl"
-
-    @property
-    def cache(self) -> Path:
-        """The model-answer cache, where the configuration names no other."""
-        return self.path / "cache.sqlite"
-
-    @property
-    def explain(self) -> Path:
-        """Checkpoints of the explaining graph."""
-        return self.path / "explain.sqlite"
-
-    @property
-    def advice(self) -> Path:
-        """The accepted advice, one JSON object a line."""
-        return self.path / "advice.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of policies and trainer states."""
-        return self.path / "checkpoints"
-
     def checkpoint(self, name: str) -> Path:
         """File of the checkpoint called `name`."""
         return self.checkpoints / f"{name}.safetensors"
-
-    @property
-    def metrics(self) -> Path:
-        """Training metrics, one JSON object a line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def events(self) -> Path:
-        """All events, one JSON object a line."""
-        return self.path / "events.jsonl"
-
-    @property
-    def report_html(self) -> Path:
-        """The report to read."""
-        return self.path / "report.html"
-
-    @property
-    def report_json(self) -> Path:
-        """The report's numbers."""
-        return self.path / "report.json"
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -368,9 +329,10 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "-"
-    for point in entry_points():
-        if point.group.startswith("ultra_agents.") and point.dist is not None:
-            found.setdefault(point.dist.name, point.dist.version)
+    for kind in ("environments", "algorithms", "llms"):
+        for point in entry_points(group=f"ultra_agents.{kind}"):
+            if point.dist is not None:
+                found.setdefault(point.dist.name, point.dist.version)
     return found
 
 

@@ -249,7 +249,14 @@ def tabulate(
 def advice_table(context: RunContext, trajectories: Sequence[Trajectory], advice: Sequence[Advice]) -> AdviceTable:
     """The table that `advice` makes, with this run's matching."""
     config = context.config.advice
-    return build_table(advice, trajectories, context.environment, match=config.match, hit_rate=config.hit_rate)
+    return build_table(
+        advice,
+        trajectories,
+        context.environment,
+        match=config.match,
+        hit_rate=config.hit_rate,
+        adaptive=config.adaptive,
+    )
 
 
 def refine_method(

@@ -1,12 +1,13 @@
 """The policy of `ppo.py`: two tanh networks, a Gaussian or categorical head, and an observation normaliser.
 
-Acting happens in numpy on arrays that share memory with the torch parameters, so the optimiser's steps are seen at once;
-for batches of 16 rows that is several times faster than torch's own dispatch. Learning happens in torch.
+Acting happens in numpy on arrays that share memory with the torch parameters, so the optimiser's steps are seen at
+once; for batches of 16 rows that is faster than torch's own dispatch. Learning happens in torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -32,8 +33,8 @@ LOG_2PI = float(np.log(2 * np.pi))
 class PPOPolicy(Policy):
     """Actor, critic and normaliser of one environment's spaces.
 
-    Continuous actions are Gaussian with a standard deviation that does not depend on the state. The density is that of the
-    unclipped sample; `act` and `act_with_uniforms` clip to the bounds of the space, which is what an environment takes.
+    Continuous actions are Gaussian with a standard deviation that does not depend on the state. The density is that of
+    the unclipped sample; `act` and `act_with_uniforms` clip to the bounds of the space, as environments take it.
 
     Args:
         observation_space: A `Box`; observations are flattened.
@@ -57,7 +58,8 @@ class PPOPolicy(Policy):
         self.hidden = tuple(hidden)
         self.discrete = isinstance(action_space, Discrete)
         self.obs_dim = int(np.prod(observation_space.shape or (1,)))
-        self.action_dim = int(action_space.n) if isinstance(action_space, Discrete) else int(action_space.shape[0])  # type: ignore[index]
+        width = action_space.n if isinstance(action_space, Discrete) else np.prod(action_space.shape or ())
+        self.action_dim = int(width)
         generator = torch.Generator().manual_seed(seed)
         self.actor = _mlp(self.obs_dim, self.hidden, self.action_dim, 0.01, generator)
         self.critic = _mlp(self.obs_dim, self.hidden, 1, 1.0, generator)
@@ -67,9 +69,7 @@ class PPOPolicy(Policy):
 
     # -- acting, in numpy --------------------------------------------------------------------------------------
 
-    def act(
-        self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False
-    ) -> Array:
+    def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
         """Raw observations `(n, ...)` -> actions `(n, ...)`, within bounds.
 
         Without `rng` the draws are unseeded. `deterministic` gives the likeliest action.
@@ -80,7 +80,7 @@ class PPOPolicy(Policy):
         return self.act_with_uniforms(observations, self.uniforms(rng, len(observations)))
 
     def act_with_uniforms(self, observations: Array, uniforms: FloatArray) -> Array:
-        """Sample by inverse CDF: observations `(n, ...)`, uniforms `(n, 1)` or `(n, action_dim)` -> actions `(n, ...)`."""
+        """Sample by inverse CDF: observations `(n, ...)`, uniforms `(n, 1 or action_dim)` -> actions `(n, ...)`."""
         return self.bounded(self.sample(self.actor_outputs(self.normalize(observations)), uniforms))
 
     def value(self, observations: Array) -> FloatArray:
@@ -140,7 +140,7 @@ class PPOPolicy(Policy):
     def log_prob_and_entropy(
         self, mb_obs: torch.Tensor, *actions: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """For normalised `(m, obs_dim)`: log-probabilities `(m,)` of each given batch of actions, and entropies `(m,)`."""
+        """Normalised `(m, obs_dim)` -> log-probabilities `(m,)` of each batch of actions, and entropies `(m,)`."""
         outputs = self.actor(mb_obs)
         if self.log_std is None:
             logp = torch.log_softmax(outputs, dim=1)
@@ -233,7 +233,7 @@ def _mlp(
 ) -> nn.Sequential:
     sizes = [inputs, *hidden, outputs]
     layers: list[nn.Module] = []
-    for index, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         last = index == len(sizes) - 2
         layer = nn.Linear(fan_in, fan_out)
         nn.init.orthogonal_(layer.weight, head_gain if last else 2**0.5, generator=generator)

@@ -33,7 +33,7 @@ OBSERVATION = (
 
 
 def positions(ram: Array) -> Array:
-    """RAM `(n, 128)` -> int64 pixels `(n, 4)`: ball x, ball y, own y, opponent y; the ball is -1, -1 when there is none."""
+    """RAM `(n, 128)` -> int64 pixels `(n, 4)`: ball x and y, own y, opponent y; -1, -1 stands for no ball."""
     pixels = ram[:, _COLUMNS].astype(np.int64)
     absent = pixels[:, 1] == 0
     pixels -= _OFFSETS
@@ -123,8 +123,8 @@ class Court:
             return f"{text}. {_paddle(self.own_velocity)}"
         going = "going away" if vx < 0 else "turning or just served"
         return (
-            f"Ball {OWN_X - x:.0f} px from my paddle, {going}, {_vertical(vy)}, now {_offset(y - self.own)} my paddle's "
-            f"centre and {_offset(y - self.opponent)} the opponent's. {_paddle(self.own_velocity)}"
+            f"Ball {OWN_X - x:.0f} px from my paddle, {going}, {_vertical(vy)}, now {_offset(y - self.own)} my "
+            f"paddle's centre and {_offset(y - self.opponent)} the opponent's. {_paddle(self.own_velocity)}"
         )
 
 

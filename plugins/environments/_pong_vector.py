@@ -23,10 +23,12 @@ from pydantic import Field
 from ultra_agents.contracts import Options
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray
-from ultra_agents_plugins.environments import _pong_ram as court
+
+from . import _pong_ram as court
 
 _ALE_ACTIONS = (Action.NOOP, Action.RIGHT, Action.LEFT)
 """STAY, UP, DOWN: in Pong the joystick's right moves the paddle up."""
+# magic, CRC-32 of the power-on state, steps, previous positions, rally, executed action, PCG64 state, differences
 _HEADER = struct.Struct("<4sII4hIBB16s16sIH")
 _MAGIC = b"PNG1"
 
@@ -108,7 +110,9 @@ class PongVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """State of one game: own counters and generator, and where the emulator differs from power-on (~300 bytes)."""
         state = np.frombuffer(self._ales[index].cloneState(include_rng=False).serialize(), np.uint8)
         if len(state) != len(self._base):
-            raise EnvironmentFault("Pong's emulator state changed its size", found=len(state), expected=len(self._base))
+            raise EnvironmentFault(
+                "Pong's emulator state changed its size", found=len(state), expected=len(self._base)
+            )
         where = np.flatnonzero(state != self._base).astype("<u2")
         rng: Any = self._generators[index].bit_generator.state
         header = _HEADER.pack(
@@ -124,7 +128,7 @@ class PongVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             rng["uinteger"],
             len(where),
         )
-        return header + where.tobytes() + state[where].tobytes()
+        return b"".join((header, where.tobytes(), state[where].tobytes()))
 
     def restore(self, indices: Sequence[int], snapshots: Sequence[bytes]) -> Array:
         """Put snapshots of any Pong vector environment into the games at `indices`."""
@@ -179,7 +183,9 @@ class PongVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             where = np.frombuffer(snapshot, "<u2", count, _HEADER.size)
             values = np.frombuffer(snapshot, np.uint8, count, _HEADER.size + where.nbytes)
         except (struct.error, ValueError) as error:
-            raise EnvironmentFault("this is not a snapshot of Pong", found=f"{len(snapshot)} bytes: {error}") from error
+            raise EnvironmentFault(
+                "this is not a snapshot of Pong", found=f"{len(snapshot)} bytes: {error}"
+            ) from error
         if magic != _MAGIC or crc != self._base_crc:
             raise EnvironmentFault(
                 "this snapshot was not taken from this emulator",
@@ -226,6 +232,9 @@ def _emulator(options: PongOptions) -> ALEInterface:
     ale.setInt("random_seed", 0)
     ale.setFloat("repeat_action_probability", 0.0)
     ale.setInt("frame_skip", 1)
-    ale.loadROM(roms.get_rom_path("pong"))
+    rom = roms.get_rom_path("pong")
+    if rom is None:
+        raise EnvironmentFault("ale-py has no ROM of Pong", hint="pip install --force-reinstall ale-py")
+    ale.loadROM(rom)
     ale.reset_game()
     return ale

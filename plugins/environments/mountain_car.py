@@ -1,4 +1,4 @@
-"""MountainCar-v0: an underpowered car that must swing out to get up the hill; sparse reward, known to be hard to explore.
+"""MountainCar-v0: an underpowered car that must swing to get up the hill; known to be hard to explore.
 
 Stepped as one numpy batch, bit-identical to `gymnasium.make("MountainCar-v0")` (a test compares them).
 """
@@ -136,14 +136,15 @@ class MountainCar(Environment):
 
     @property
     def env_id(self) -> str:
-        """gymnasium's id; another time limit is named in it."""
+        """Id as in gymnasium; another time limit is named in it."""
         limit = self.options.max_steps
         return "MountainCar-v0" if limit == 200 else f"MountainCar-{limit}steps-v0"
 
     @cached_property
     def observation_space(self) -> gymnasium.Space[Any]:
         """Position and velocity."""
-        low, high = np.float32([LEFT_WALL, -MAX_SPEED]), np.float32([RIGHT_WALL, MAX_SPEED])
+        low = np.array([LEFT_WALL, -MAX_SPEED], np.float32)
+        high = np.array([RIGHT_WALL, MAX_SPEED], np.float32)
         return gymnasium.spaces.Box(low, high, dtype=np.float32)
 
     @cached_property
@@ -161,11 +162,11 @@ class MountainCar(Environment):
         return Brief(
             goal="Bring the car to the flag on the right hill (position 0.5) in as few steps as possible.",
             dynamics=(
-                "The car moves on a track between a left wall (position -1.2) and the flag (0.5); the valley's bottom is at "
-                "-0.52. Velocity is in position units per step, positive to the right, at most 0.07. A push changes the "
-                "velocity by 0.001 a step; gravity pulls towards the valley with up to 0.0025, so the engine alone cannot "
-                "climb the hill: the car must swing left and right and gain speed with each swing. Hitting the left wall "
-                "stops it."
+                "The car moves on a track between a left wall (position -1.2) and the flag (0.5); the valley's bottom "
+                "is at -0.52. Velocity is in position units per step, positive to the right, at most 0.07. A push "
+                "changes the velocity by 0.001 a step; gravity pulls towards the valley with up to 0.0025, so the "
+                "engine alone cannot climb the hill: the car must swing left and right and gain speed with each "
+                "swing. Hitting the left wall stops it."
             ),
             actions="PUSH_LEFT: push to the left. COAST: no push. PUSH_RIGHT: push to the right.",
             reward="-1 for every step until the flag is reached.",
@@ -202,16 +203,15 @@ class MountainCar(Environment):
 
     def features(self, observations: Array) -> FloatArray:
         """Position over half the track from the valley, velocity over half the top speed: `(n, 2)`."""
-        return (np.asarray(observations, np.float32) - np.float32([VALLEY, 0])) / np.float32([0.5, MAX_SPEED / 2])
+        centre, scale = np.array([VALLEY, 0], np.float32), np.array([0.5, MAX_SPEED / 2], np.float32)
+        return np.asarray((np.asarray(observations, np.float32) - centre) / scale)
 
     def snapshot(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int]) -> list[bytes]:
         """The complete state of the cars at `indices`."""
         assert isinstance(envs, MountainCarVectorEnv)
         return [envs.snapshot(index) for index in indices]
 
-    def restore(
-        self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int], snapshots: Sequence[bytes]
-    ) -> Array:
+    def restore(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int], snapshots: Sequence[bytes]) -> Array:
         """Put `snapshots` into the cars at `indices`."""
         assert isinstance(envs, MountainCarVectorEnv)
         for index, snapshot in zip(indices, snapshots, strict=True):

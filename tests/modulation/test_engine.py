@@ -178,6 +178,17 @@ def test_state_resumes_coins_and_holds_exactly() -> None:
         assert first.act(OBS, OWN).actions.tolist() == second.act(OBS, OWN).actions.tolist()
 
 
+def test_radius_follows_the_states_that_are_visited() -> None:
+    rng = np.random.default_rng(0)
+    made = engine("r", table(target=0.3))
+    for _ in range(3000):
+        made.act(rng.uniform(-40, 40, (4, 1)), OWN)
+    made.metrics()
+    for _ in range(2000):
+        made.act(rng.uniform(-40, 40, (4, 1)), OWN)
+    assert made.metrics()["hit_rate"] == pytest.approx(0.3, abs=0.03)
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_strength_falls_to_nothing(schedule: Any) -> None:
     config = ModulationConfig(probability=0.4, schedule=schedule, until=0.5)
@@ -190,5 +201,5 @@ def test_strength_falls_to_nothing(schedule: Any) -> None:
 def test_metrics_count_states_since_the_last_call() -> None:
     made = engine("ra")
     made.reward(np.zeros(4), made.act(OBS, OWN), OBS, GOES_ON)
-    assert made.metrics() == {"hit_rate": 0.5, "override_rate": 0.5, "bonus_mean": 1.5 / 4, "strength": 1.0}
+    assert made.metrics() == {"hit_rate": 0.5, "override_rate": 0.5, "bonus_mean": 1.5 / 4, "strength": 1.0, "radius": 0.5}
     assert made.metrics()["hit_rate"] == 0.0

@@ -38,7 +38,8 @@ class AdviceTable:
         taken_actions: `(m, ...)` what the policy did there.
         taken_rewards: `(m,)` implicit reward of that.
         weights: `(m,)` measured gain clipped to [0, 1]; 1 where no test ran.
-        radius: Largest distance at which a state matches.
+        radius: Largest distance at which a state matches, as calibrated on the collected episodes.
+        target: Share of visited states the engine keeps hitting by moving the radius; None leaves it alone.
         match: How a state finds its row.
     """
 
@@ -52,6 +53,7 @@ class AdviceTable:
     weights: FloatArray
     radius: float
     match: Match
+    target: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_tree", cKDTree(self.features) if len(self.features) else None)
@@ -62,19 +64,21 @@ class AdviceTable:
     def __repr__(self) -> str:
         return f"AdviceTable(rows={len(self)}, match={self.match!r}, radius={self.radius:.3g})"
 
-    def lookup(self, features: FloatArray) -> npt.NDArray[np.int64]:
-        """Row of the nearest match for each of `(n, k)` unscaled features; -1 where none is within the radius."""
+    def lookup(self, features: FloatArray, radius: float | None = None) -> npt.NDArray[np.int64]:
+        """Row of the nearest match for each of `(n, k)` unscaled features; -1 where none is within the radius.
+
+        `radius` stands in for the table's own.
+        """
         tree = self._tree  # type: ignore[attr-defined]
         if tree is None:
             return np.full(len(features), -1, dtype=np.int64)
         _, rows = tree.query(
-            features / self.scale, k=1, p=_norm(self.match), distance_upper_bound=np.nextafter(self.radius, np.inf)
+            features / self.scale,
+            k=1,
+            p=1.0 if self.match == "exact" else 2.0,
+            distance_upper_bound=np.nextafter(self.radius if radius is None else radius, np.inf),
         )
         return np.where(rows == len(self), -1, rows).astype(np.int64)
-
-
-def _norm(match: Match) -> float:
-    return 1.0 if match == "exact" else 2.0
 
 
 def build_table(
@@ -84,6 +88,7 @@ def build_table(
     *,
     match: Match = "nearest",
     hit_rate: float = 0.1,
+    adaptive: bool = True,
 ) -> AdviceTable:
     """Tabulate accepted advice.
 
@@ -94,6 +99,7 @@ def build_table(
         environment: Gives features and encodes actions.
         match: `nearest` within the calibrated radius, or `exact` (L1 distance below 1e-4).
         hit_rate: Share of the visited states that `nearest` shall hit.
+        adaptive: Keep that share while the policy, and with it the visited states, moves away from the episodes.
     """
     by_episode = {trajectory.episode: trajectory for trajectory in trajectories}
     visited = environment.features(np.concatenate([t.observations for t in trajectories])).astype(np.float64)
@@ -123,6 +129,7 @@ def build_table(
         weights=np.array([1.0 if r.test is None else float(np.clip(r.test.gain, 0, 1)) for r in advice]),
         radius=radius,
         match=match,
+        target=hit_rate if adaptive and match == "nearest" else None,
     )
 
 

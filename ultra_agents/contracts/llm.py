@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
 
 from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from pydantic import SecretStr
+
+Structured: TypeAlias = Literal["json_schema", "json_object", "format", "tools", "text"]
+"""How a reply's JSON schema reaches the model.
+
+`json_schema`/`json_object`: OpenAI's `response_format`; `format`: Ollama's; `tools`: langchain's
+`with_structured_output`; `text`: in words, at the end of the prompt.
+"""
 
 
 class LLMOptions(Options):
@@ -17,11 +27,12 @@ class LLMOptions(Options):
     `model` names the model as the provider does; sampling is part of the cache key.
     """
 
-    model: str = ""
-    temperature: float = 0.0
-    max_tokens: int = 512
-    seed: int | None = 0
-    timeout_s: float = 120.0
+    model: str = Field("", description="the model, as the provider names it")
+    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 is greedy")
+    max_tokens: int = Field(512, gt=0, description="tokens of one reply, at most")
+    seed: int | None = Field(0, description="sampling seed, where the provider honours one")
+    timeout_s: float = Field(120.0, gt=0, description="seconds one call may take")
+    structured: Structured | None = Field(None, description="how the schema is sent; default: the provider's way")
 
 
 class LLM(ABC):
@@ -32,6 +43,8 @@ class LLM(ABC):
 
     contract_version: ClassVar[int] = CONTRACT_VERSION
     Options: ClassVar[type[LLMOptions]] = LLMOptions
+    structured: ClassVar[Structured] = "tools"
+    """How this provider takes a reply's schema, unless the options say otherwise."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -44,13 +57,30 @@ class LLM(ABC):
             ultra_agents.errors.LLMError: Unreachable, refused, misconfigured, missing weights.
         """
 
+    def check(self) -> None:  # noqa: B027 - optional: some providers have nothing to reach
+        """Find out cheaply whether `open` and a first call would work; spends no tokens.
+
+        Raises:
+            ultra_agents.errors.LLMError: They would not.
+        """
+
     def close(self) -> None:  # noqa: B027 - optional: most providers hold nothing
         """Release what `open` took."""
 
     @property
     def base_url(self) -> str:
-        """Address the requests go to, part of the cache key; empty where it does not matter."""
+        """Address the requests go to, or what else tells two servers apart; part of the cache key."""
         return ""
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called in transcripts and cache keys."""
+        return str(self.options.model)
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """Keys in use; the gateway blots them out of every text it writes."""
+        return ()
 
     @property
     def context_tokens(self) -> int | None:

@@ -23,7 +23,7 @@ _SERIES = tuple(f"#0102{index:02x}" for index in range(16, 16 + len(MARKERS)))
 _CSS = {_INK: "var(--ink)", _FAINT: "var(--muted)", _LINE: "var(--line)"} | {
     colour: f"var(--s{index})" for index, colour in enumerate(_SERIES)
 }
-_RC: dict[str, Any] = {
+_RC: Any = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10.5, "axes.spines.top": False,
     "axes.spines.right": False, "axes.edgecolor": _LINE, "axes.labelcolor": _FAINT, "text.color": _INK,
     "xtick.color": _LINE, "ytick.color": _LINE, "xtick.labelcolor": _FAINT, "ytick.labelcolor": _FAINT,

@@ -12,7 +12,6 @@ from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
 Direction: TypeAlias = Literal["up", "down", "left", "right"]
@@ -85,9 +84,7 @@ def label_frame(frame: Array, step: int, taken: str, suggested: str, width: int 
     return np.asarray(canvas)
 
 
-def _action(
-    draw: ImageDraw, right: int, middle: int, name: str, colour: tuple[int, int, int], font: object
-) -> int:
+def _action(draw: ImageDraw, right: int, middle: int, name: str, colour: tuple[int, int, int], font: object) -> int:
     """Write an action's name ending at x = `right`, its arrow before it; the x where it begins."""
     shown = name if len(name) <= 22 else name[:21] + "."
     begin = right - int(draw.textlength(shown, font=font))  # type: ignore[arg-type]
@@ -110,7 +107,6 @@ def png_data_uri(frame: Array) -> str:
     """A `(H, W, 3)` uint8 frame as `data:image/png;base64,...`."""
     from PIL import Image
 
-    image: Image = Image.fromarray(np.ascontiguousarray(frame))
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(frame)).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

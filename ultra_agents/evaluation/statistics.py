@@ -117,9 +117,7 @@ def pairs_needed(confidence: float) -> int:
     return math.ceil(math.log2(2 / (1 - confidence)) - 1e-9)
 
 
-def paired_difference(
-    method: Returns, baseline: Returns, confidence: float = 0.95, seed: int = 0
-) -> PairedDifference:
+def paired_difference(method: Returns, baseline: Returns, confidence: float = 0.95, seed: int = 0) -> PairedDifference:
     """Mean of `method - baseline` over the evaluation seeds they share, with its bootstrap interval.
 
     Raises:

@@ -23,6 +23,10 @@ from ultra_agents.modulation.schedule import strength
 from ultra_agents.records import Array, FloatArray, Variant
 
 
+RADIUS_RATE = 0.01
+"""How fast the matching radius follows the visited states: log-radius per vector step and unit of missing hits."""
+
+
 class ModulationEngine:
     """Implements `ultra_agents.contracts.Modulation` over an `AdviceTable`.
 
@@ -55,6 +59,7 @@ class ModulationEngine:
         self._continuous = continuous
         self._progress = 0.0
         self._strength = strength(config, 0.0)
+        self._radius = table.radius
         self.begin(0)
 
     def begin(self, num_envs: int) -> None:
@@ -72,7 +77,8 @@ class ModulationEngine:
     def act(self, observations: Array, actions: Array) -> Modulated:
         """Observations `(n, ...)` and the policy's actions `(n, ...)` -> what is executed."""
         num = len(actions)
-        rows = self._table.lookup(self._features(observations))
+        rows = self._table.lookup(self._features(observations), self._radius)
+        self._follow_visited_states(rows)
         holding = self._left > 0
         self._fresh = np.where(holding, -1, rows)
         active = np.where(holding, self._held, rows)
@@ -121,7 +127,8 @@ class ModulationEngine:
             return rewards
         fresh = self._fresh >= 0
         if self._config.reward == "potential":
-            after = np.where(ended, 0.0, self._potential(self._table.lookup(self._features(next_observations))))
+            covered = self._table.lookup(self._features(next_observations), self._radius)
+            after = np.where(ended, 0.0, self._potential(covered))
             bonus = self._config.discount * after - self._potential(self._fresh)
             self._bonus += float(bonus.sum())
             return np.asarray(rewards + bonus)
@@ -140,13 +147,14 @@ class ModulationEngine:
         return np.where(judged, bonus, rewards) if self._config.reward == "replace" else np.asarray(rewards + bonus)
 
     def metrics(self) -> dict[str, float]:
-        """Since the last call: `hit_rate` and `override_rate` (shares of states), `bonus_mean` (per state), `strength`."""
+        """Since the last call: `hit_rate` and `override_rate` (shares of states), `bonus_mean` (per state); `strength`, `radius`."""
         states = max(self._states, 1)
         out = {
             "hit_rate": self._hits / states,
             "override_rate": self._overridden / states,
             "bonus_mean": self._bonus / states,
             "strength": self._strength,
+            "radius": self._radius,
         }
         self._clear_counts()
         return out
@@ -157,6 +165,7 @@ class ModulationEngine:
             "left": self._left.tolist(),
             "held": self._held.tolist(),
             "progress": self._progress,
+            "radius": self._radius,
             "rng": self._rng.bit_generator.state,
         }
 
@@ -166,11 +175,21 @@ class ModulationEngine:
         self._left = np.asarray(state["left"], dtype=np.int64)
         self._held = np.asarray(state["held"], dtype=np.int64)
         self._rng.bit_generator.state = state["rng"]
+        self._radius = state["radius"]
         self.set_progress(state["progress"])
 
     def _clear_counts(self) -> None:
         self._states = self._hits = self._overridden = 0
         self._bonus = 0.0
+
+    def _follow_visited_states(self, rows: npt.NDArray[np.int64]) -> None:
+        """Move the radius so that the table goes on hitting the share of visited states it was calibrated to.
+
+        A refined policy leaves the states its predecessor was explained in; a fixed radius then soon hits nothing.
+        """
+        if self._table.target is not None and len(rows):
+            missing = self._table.target - np.count_nonzero(rows >= 0) / len(rows)
+            self._radius *= float(np.exp(RADIUS_RATE * missing))
 
     def _start_holding(self, starting: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]) -> None:
         begun = np.flatnonzero(starting)

@@ -1,0 +1,70 @@
+"""One rollout of parallel environments, and what follows from it for any on-policy algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ultra_agents.errors import EnvironmentFault
+from ultra_agents.records import Array, FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """One rollout of `T` steps in `n` environments; arrays `(T, n)` unless said otherwise.
+
+    Attributes:
+        raw_obs: `(T, n, *observation_shape)` as the environments gave them.
+        obs: `(T, n, obs_dim)` normalised.
+        actions: `(T, n, ...)` executed, unclipped.
+        logprobs: Of `actions` under the policy.
+        behaviour_logprobs: Of `actions` under what really acted.
+        rewards: To learn from.
+        next_values: Value of what followed each step; 0 after termination, of the final observation after truncation.
+        dones: Terminated or truncated.
+        values: The critic's, before the update.
+        followed: The engine chose the action.
+        suggested: `(T, n, ...)`.
+        imitate_weight: Weight where matched, 0 elsewhere.
+    """
+
+    raw_obs: Array
+    obs: npt.NDArray[np.float32]
+    actions: Array
+    logprobs: FloatArray
+    behaviour_logprobs: FloatArray
+    rewards: FloatArray
+    next_values: FloatArray
+    dones: Array
+    values: FloatArray
+    followed: Array
+    suggested: Array
+    imitate_weight: FloatArray
+
+
+def gae(rollout: Rollout, gamma: float, gae_lambda: float) -> FloatArray:
+    """Generalised advantage estimates `(T, n)`; nothing flows over the end of an episode."""
+    advantages = np.zeros_like(rollout.rewards)
+    carried = np.zeros(rollout.rewards.shape[1])
+    deltas = rollout.rewards + gamma * rollout.next_values - rollout.values
+    for t in reversed(range(len(deltas))):
+        carried = deltas[t] + gamma * gae_lambda * np.where(rollout.dones[t], 0.0, carried)
+        advantages[t] = carried
+    return advantages
+
+
+def before_reset(obs: Array, ended: Array, infos: dict[str, Any]) -> Array:
+    """Observations `(n, ...)` as they were before any episode was reset (SAME_STEP autoreset)."""
+    final = infos.get("final_obs")
+    if final is None or any(final[i] is None for i in np.flatnonzero(ended)):
+        raise EnvironmentFault(
+            "an episode ended without its last observation",
+            expected="SAME_STEP autoreset: info['final_obs'][i] for every ended environment i",
+        )
+    out = np.array(obs)
+    for i in np.flatnonzero(ended):
+        out[i] = final[i]
+    return out

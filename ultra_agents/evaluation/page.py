@@ -1,0 +1,244 @@
+"""`report.html`: one self-contained page made from `report.json`, frames and narrations.
+
+No script, no network, no file beside it. Text by language models is untrusted: everything is escaped, and a content
+policy in the page's head forbids it to load or run anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from ultra_agents.errors import EnvironmentFault
+from ultra_agents.evaluation import charts
+from ultra_agents.evaluation.frames import label_frame, png_data_uri
+from ultra_agents.evaluation.wording import BASELINE, digits_for, interval, number
+from ultra_agents.records import Array, Narration
+
+CARDS = 12
+"""Advice shown with all its words; the rest goes into a table."""
+LONGEST = 1500
+"""Characters of one agent's text shown on a card."""
+COLOURS = {"ultra-ra": 0, BASELINE: 1, "ultra-a": 2, "ultra-r": 3}
+WIDE, NARROW = 840, 380
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def render_html(
+    report: Mapping[str, Any],
+    frames: Mapping[tuple[int, int], Array] | None = None,
+    narrations: Mapping[str, Narration] | None = None,
+) -> str:
+    """The page for a report made by `build_report`.
+
+    Args:
+        report: Content of `report.json`.
+        frames: Rendered critical states `(H, W, 3)` uint8 by `(episode, step)`.
+        narrations: What the agents were shown, by segment name.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    methods = report["methods"]
+    digits = digits_for([row["returns_last"] for row in methods.values()])
+    engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    engine.filters |= {
+        "num": lambda value, places=digits: minus(number(value, places)),
+        "signed": lambda value, places=2: minus(number(value, places, sign=True)),
+        "span": lambda row, places=digits: minus(_ends(row, places)),
+        "signed_span": lambda row, places=digits: minus(interval(row, places)),
+        "prose": minus,
+        "said": said,
+        "seconds": duration,
+        "percent": lambda value: f"{100 * value:.0f} %",
+    }
+    template = engine.from_string(
+        files("ultra_agents.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
+    colours = _colours(methods)
+    cards, others = _cards(report["advice"]["rows"], frames or {}, narrations or {})
+    return template.render(
+        report=report,
+        methods=methods,
+        colours=colours,
+        protocol=_protocol(report),
+        curves=_both(partial(_curves, report, colours), Markup),
+        gaps=_both(partial(_gaps, report, colours), Markup),
+        cards=cards,
+        others=others,
+        frames_shown=any(card["picture"] for card in cards),
+        versions=_flat(report["versions"]),
+        config_yaml=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True),
+    )
+
+
+def minus(text: str) -> str:
+    """Typographic minus signs before numbers, for the page only."""
+    return re.sub(r"(?<![\w.-])-(?=[\d.])", "\u2212", text)
+
+
+def said(text: str) -> str:
+    """An agent's words without control and direction characters, cut where they are endless."""
+    clean = _CONTROL.sub("", text).strip()
+    return clean if len(clean) <= LONGEST else clean[:LONGEST].rstrip() + " \u2026"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: "48 s", "3 min 20 s", "1 h 5 min"."""
+    if seconds is None:
+        return "\u2013"
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _ends(row: Mapping[str, Any], digits: int) -> str:
+    return "" if row["low"] is None else f"[{number(row['low'], digits)}, {number(row['high'], digits)}]"
+
+
+def _both(draw: Any, markup: Any) -> tuple[Any, Any]:
+    """A chart drawn twice, so that its letters stay readable on a phone; CSS shows one."""
+    return markup(draw(WIDE)), markup(draw(NARROW))
+
+
+def _colours(methods: Mapping[str, Any]) -> dict[str, int]:
+    """A method keeps its colour from report to report."""
+    free = (index for index in range(len(COLOURS), 99))
+    return {name: COLOURS[name] if name in COLOURS else next(free) for name in methods}
+
+
+def _curves(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> str:
+    curves = []
+    for name, row in report["methods"].items():
+        points = [point for point in row["curve"] if point["value"] is not None]
+        steps = row["env_steps"]
+        before = steps["total"] - steps.get("refine", steps["total"])
+        curves.append(
+            charts.Curve(
+                row["label"], colours[name], tuple(before + p["steps"] for p in points),
+                tuple(p["value"] for p in points), before,
+            )
+        )  # fmt: skip
+    starts = [row["returns_before"]["mean"] for row in report["methods"].values()]
+    return charts.learning_curves(curves, starts[0] if starts else None, width, 380 if width == WIDE else 330)
+
+
+def _gaps(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> str:
+    rows = [
+        charts.Strip(
+            report["methods"][name]["label"], colours[name], row["mean"], row["low"], row["high"],
+            tuple(row["differences"]),
+        )
+        for name, row in report["comparison"].items()
+    ]  # fmt: skip
+    return charts.differences(rows, report["methods"][BASELINE]["label"], width) if rows else ""
+
+
+def _cards(
+    rows: Sequence[Mapping[str, Any]],
+    frames: Mapping[tuple[int, int], Array],
+    narrations: Mapping[str, Narration],
+) -> tuple[list[dict[str, Any]], list[Mapping[str, Any]]]:
+    """The advice with the largest gains as cards, the rest as plain rows."""
+
+    def rank(row: Mapping[str, Any]) -> tuple[bool, float, int, int]:
+        worth = (row["test"] or {}).get("gain")
+        return worth is None, -(row["importance"] if worth is None else worth), row["episode"], row["step"]
+
+    ordered = sorted(rows, key=rank)
+    tests = [row["test"] for row in ordered[:CARDS] if row["test"]]
+    low = min([0.0, *(test["low"] for test in tests if test["low"] is not None)])
+    high = max([0.0, *(test["high"] for test in tests if test["high"] is not None)])
+    cards = []
+    for row in ordered[:CARDS]:
+        told = narrations.get(row["segment"])
+        cards.append(
+            {
+                "row": row,
+                "picture": _picture(frames.get((row["episode"], row["step"])), row),
+                "bar": _bar(row["test"], low, high),
+                "narration": None if told is None else told.text,
+            }
+        )
+    return cards, ordered[CARDS:]
+
+
+def _picture(frame: Array | None, row: Mapping[str, Any]) -> str | None:
+    if frame is None:
+        return None
+    try:
+        return png_data_uri(label_frame(frame, row["step"], row["taken_action"], row["action"]))
+    except EnvironmentFault:  # a bad picture is no reason to lose a finished run's report
+        return None
+
+
+def _bar(test: Mapping[str, Any] | None, low: float, high: float) -> dict[str, float] | None:
+    """Places in percent on an axis that all cards share, so that their gains can be compared by eye."""
+    if test is None or None in (test["low"], test["high"], test["gain"]) or high <= low:
+        return None
+
+    def place(value: float) -> float:
+        return round(4 + 92 * (value - low) / (high - low), 2)
+
+    left, right = place(test["low"]), place(test["high"])
+    return {"zero": place(0.0), "left": left, "width": round(right - left, 2), "dot": place(test["gain"])}
+
+
+def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was compared and how, as (term, sentence)."""
+    config = report["config"]
+    policy, refine, test = config["policy"], config["refine"], config["verification"]
+    start = (
+        f"trained from scratch for {policy['train_steps']:,} environment steps" if policy["train_steps"]
+        else f"{policy['shipped']!r}, shipped with the environment" if policy["shipped"] else str(policy["path"])
+    )  # fmt: skip
+    names = [row["label"] for row in report["methods"].values()]
+    tested = {
+        "none": "not tested; the critic's word counts",
+        "reflect": "the critic's own reflection only, no simulator",
+        "simulate": "paired rollouts in the simulator from the stored state",
+        "both": "the critic's reflection, then paired rollouts in the simulator from the stored state",
+    }[test["mode"]]
+    modulation, advice = config["modulation"], config["advice"]
+    used = (
+        f"matched by {advice['match']} state; followed with probability {modulation['probability']:g} "
+        f"({modulation['schedule']}), learnt as {modulation['learn']!r}; implicit reward {modulation['reward']!r} "
+        f"with beta {modulation['beta']:g}"
+    )
+    rows = [
+        ("Environment", config["environment"]["name"]),
+        ("Starting policy", start),
+        ("Methods", ", ".join(names) + ": same starting policy, same training seed"),
+        (
+            "Budget",
+            f"{refine['steps']:,} environment steps for each method; steps spent on collecting episodes and on "
+            "testing advice are charged to the methods that use the advice",
+        ),
+        (
+            "Scoring",
+            f"{config['evaluate']['episodes']} episodes without any advice or shaping, on seeds never trained on, the "
+            "same for every policy. The best checkpoint is chosen on other seeds. Scoring is charged to nobody",
+        ),
+    ]
+    if any(name != BASELINE for name in report["methods"]):
+        who = {"llm": "language models", "random": "random states and actions (control)", "oracle": "an expert policy"}
+        rows += [("Advice by", who[config["proposer"]]), ("Advice tested by", tested), ("Advice used", used)]
+    return rows
+
+
+def _flat(versions: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in versions.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{inner}", f"{version}") for inner, version in value.items()]
+        else:
+            rows.append((name, str(value)))
+    return rows

@@ -1,0 +1,61 @@
+"""Returns of a policy: one unmodulated episode per seed, nothing kept but its return and length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ultra_agents.contracts import Environment, Policy
+from ultra_agents.records import Returns
+from ultra_agents.rollout.collect import draw, uniforms_per_action, waves
+from ultra_agents.rollout.simulators import Simulators
+from ultra_agents.seeding import Streams
+
+
+def evaluate_returns(
+    policy: Policy,
+    environment: Environment,
+    simulators: Simulators,
+    seeds: Sequence[int],
+    streams: Streams,
+    deterministic: bool = False,
+) -> Returns:
+    """Play one episode per seed to its end, as many at a time as there are simulators.
+
+    Episode `i` depends on `seeds[i]` and on the stream `("episode", i)` only, so two policies evaluated alike meet the
+    same starts and the same random numbers.
+
+    Args:
+        policy: What is evaluated.
+        environment: The plugin, for its spaces.
+        simulators: Parallel environments; reset here.
+        seeds: One reset seed per episode, never used in training.
+        streams: Source of the policy's randomness.
+        deterministic: Take the most likely action instead of sampling.
+    """
+    dims = uniforms_per_action(environment)
+    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    for wave, wave_seeds in waves(seeds, simulators.num_envs):
+        generators = [streams.generator("episode", number) for number in wave]
+        observations, _ = simulators.reset(seed=wave_seeds)
+        playing = np.zeros(simulators.num_envs, np.bool_)
+        playing[: len(wave)] = True
+        uniforms = np.full((simulators.num_envs, dims), 0.5)
+        while playing.any():
+            if deterministic:
+                actions = policy.act(observations, deterministic=True)
+            else:
+                for slot in np.flatnonzero(playing):
+                    uniforms[slot] = draw(generators[slot], dims)
+                actions = policy.act_with_uniforms(observations, uniforms)
+            observations, rewards, terminated, truncated, _ = simulators.step(actions)
+            slots = np.flatnonzero(playing)
+            returns[wave.start + slots] += np.asarray(rewards)[slots]
+            lengths[wave.start + slots] += 1
+            playing &= ~(np.asarray(terminated) | np.asarray(truncated))
+    return Returns(
+        values=tuple(float(value) for value in returns),
+        seeds=tuple(int(seed) for seed in seeds),
+        lengths=tuple(int(length) for length in lengths),
+    )

@@ -1,0 +1,76 @@
+"""Words and figures of the report: how a number is rounded, how an interval is written, what may be claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ultra_agents.config import Config, variant_of
+
+BASELINE = "continue"
+
+
+def method_label(method: str, config: Config) -> str:
+    """A method's name for people: `ultra-ra` -> "ULTRA-RA", `continue` -> "continued PPO"."""
+    if method == BASELINE:
+        return f"continued {config.refine.algorithm.name.rpartition(':')[2].upper()}"
+    suffix = "" if config.proposer == "llm" else f" ({config.proposer} advice)"
+    return method.upper() + suffix if variant_of(method) else method
+
+
+def headline(methods: Mapping[str, Any], comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> str:
+    """The answer in one sentence that claims no more than the interval allows.
+
+    It speaks of the first method configured that uses advice, not of the one that did best: choosing after the fact
+    would be a claim the interval does not cover.
+    """
+    advised = [name for name in methods if variant_of(name)]
+    if not methods:
+        return "Nothing was refined in this run, so there is nothing to compare."
+    subject = (advised or list(methods))[0]
+    row = methods[subject]
+    last, before = row["returns_last"], row["returns_before"]
+    digits = digits_for([last, before])
+    if subject in comparison:
+        other = methods[comparison[subject]["against"]]
+        gap = comparison[subject]["difference"]
+        digits = digits_for([last, other["returns_last"], gap])
+        says = (
+            "excludes 0" if comparison[subject]["verdict"] != "undecided"
+            else "includes 0" if comparison[subject]["enough"] else "rests on too few episodes to claim anything"
+        )  # fmt: skip
+        text = (
+            f"{row['label']} ended at {number(last['mean'], digits)}, {other['label']} at "
+            f"{number(other['returns_last']['mean'], digits)}; the paired difference {interval(gap, digits)} {says}."
+        )
+    else:
+        text = (
+            f"{row['label'][0].upper()}{row['label'][1:]} went from {number(before['mean'], digits)} to "
+            f"{number(last['mean'], digits)}, a paired change of {interval(row['change'], digits)}; nothing "
+            f"{'else was' if not advised else 'without advice was'} run beside it to compare with."
+        )
+    if advised and advice["accepted"] == 0:
+        text += " No suggestion was accepted, so no advice could act."
+    return text
+
+
+def digits_for(intervals: Iterable[Mapping[str, Any]]) -> int:
+    """Decimals that show two significant digits of the widest interval's half width, 0 to 4."""
+    widths = [(row["high"] - row["low"]) / 2 for row in intervals if row.get("low") is not None]
+    width = max(widths, default=0.0)
+    return 2 if width <= 0 else min(4, max(0, 1 - math.floor(math.log10(width))))
+
+
+def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    """A figure for people: thousands separated, never "-0.0"; "–" for a missing one."""
+    if value is None:
+        return "–"
+    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
+
+
+def interval(row: Mapping[str, Any], digits: int = 2) -> str:
+    """A signed estimate with its interval: "+1.4 [-0.2, 3.0]"."""
+    ends = "no interval" if row["low"] is None else f"{number(row['low'], digits)}, {number(row['high'], digits)}"
+    return f"{number(row.get('mean', row.get('value')), digits, sign=True)} [{ends}]"

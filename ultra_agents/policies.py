@@ -1,0 +1,285 @@
+"""Policy files: safetensors with a JSON description, complete or not there at all, never unpickled.
+
+A file says which algorithm and environment it belongs to, how it was made and what it scored. The arrays hold
+everything the policy needs to act alike elsewhere, its observation normaliser included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import Space
+from gymnasium.spaces import Box, Discrete
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ultra_agents.contracts import Environment, Policy
+from ultra_agents.errors import PolicyError, UltraError
+from ultra_agents.records import Array
+from ultra_agents.registry import create_algorithm
+
+FORMAT_VERSION = 1
+METADATA_KEY = "ultra_agents"
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".zip", ".ckpt")
+_FIELDS: dict[str, type] = {
+    "algorithm": str,
+    "environment": str,
+    "env_id": str,
+    "observation_space": dict,
+    "action_space": dict,
+    "architecture": dict,
+}
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy read from a file.
+
+    Attributes:
+        policy: Ready to act.
+        algorithm: Name of the algorithm plugin it belongs to.
+        metadata: The file's description: `env_id`, `provenance`, `score`, `versions`, ...
+    """
+
+    policy: Policy
+    algorithm: str
+    metadata: dict[str, Any]
+
+
+def save_policy(
+    path: Path,
+    policy: Policy,
+    *,
+    algorithm: str,
+    environment_name: str,
+    environment: Environment,
+    provenance: Mapping[str, Any],
+    score: Mapping[str, Any] | None,
+) -> None:
+    """Write a policy file atomically; folders are made as needed.
+
+    Args:
+        path: Where; ends in `.safetensors`.
+        policy: What.
+        algorithm: Registered name of the algorithm that can rebuild it.
+        environment_name: Registered name of the environment plugin.
+        environment: The plugin, for its id and spaces.
+        provenance: How it was made: `command`, `seed`, `steps`, whatever is known; JSON types.
+        score: `{"mean", "stderr", "episodes", "seed"}` of an unmodulated evaluation, or None.
+
+    Raises:
+        PolicyError: Not a `.safetensors` name, weights that are not finite, or a file that cannot be written.
+    """
+    if path.suffix != ".safetensors":
+        raise PolicyError(f"policies are not written to {path.name}", expected="a file name ending in .safetensors")
+    arrays, architecture = policy.state()
+    _check_finite(path, arrays)
+    metadata = {
+        "format": FORMAT_VERSION,
+        "algorithm": algorithm,
+        "environment": environment_name,
+        "env_id": environment.env_id,
+        "observation_space": describe_space(environment.observation_space),
+        "action_space": describe_space(environment.action_space),
+        "architecture": architecture,
+        "provenance": dict(provenance),
+        "score": None if score is None else dict(score),
+        "versions": _versions(),
+    }
+    write_safetensors(path, arrays, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+
+
+def load_policy(
+    path: Path,
+    environment_name: str,
+    environment: Environment,
+    algorithm_options: dict[str, Any] | None = None,
+) -> LoadedPolicy:
+    """Read a policy for an environment.
+
+    Args:
+        path: A file written by `save_policy`.
+        environment_name: Registered name of the environment it shall act in, for messages.
+        environment: That plugin.
+        algorithm_options: Options for the algorithm that rebuilds the policy.
+
+    Raises:
+        PolicyError: Missing, damaged, of a newer format, or made for something else.
+    """
+    metadata, arrays = read_policy_file(path)
+    if metadata["env_id"] != environment.env_id:
+        raise PolicyError(
+            f"the policy {path} is made for another environment",
+            found=f"{metadata['env_id']} (plugin {metadata['environment']!r})",
+            expected=f"{environment.env_id} (plugin {environment_name!r})",
+            hint="name another policy, or set environment.name and environment.options to what it was made for",
+        )
+    for name, space in (
+        ("observation_space", environment.observation_space),
+        ("action_space", environment.action_space),
+    ):
+        here = describe_space(space)
+        if metadata[name] != here:
+            raise PolicyError(
+                f"the policy {path} is made for another {name.replace('_', ' ')}",
+                found=json.dumps(metadata[name]),
+                expected=json.dumps(here),
+                hint="the environment changed since: train the policy again",
+            )
+    algorithm = create_algorithm(metadata["algorithm"], algorithm_options)
+    try:
+        policy = algorithm.load_policy(
+            arrays, metadata["architecture"], environment.observation_space, environment.action_space
+        )
+    except PolicyError as error:
+        raise PolicyError(
+            f"the policy {path} cannot be rebuilt: {error.problem}",
+            found=error.found,
+            expected=error.expected,
+            hint=error.hint or "the file is damaged or hand-made: use another policy",
+        ) from error
+    except UltraError:
+        raise
+    except Exception as error:
+        raise PolicyError(
+            f"the policy {path} cannot be rebuilt by the algorithm {metadata['algorithm']!r}",
+            found=f"{type(error).__name__}: {error}",
+            expected="arrays and a description written by the same algorithm",
+            hint="the file is damaged or hand-made: use another policy",
+        ) from error
+    return LoadedPolicy(policy, metadata["algorithm"], metadata)
+
+
+def read_policy_file(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """A policy file's description and arrays, checked for themselves; raises `PolicyError`."""
+    if path.suffix.lower() in _PICKLES:
+        raise PolicyError(
+            f"the policy {path} is of a kind that can run code when it is read",
+            found=f"a {path.suffix.lower()} file (pickle)",
+            expected="a .safetensors file",
+            hint="convert it where you trust it: rebuild the policy there and call ultra_agents.policies.save_policy",
+        )
+    header, arrays = read_safetensors(path)
+    wrong = PolicyError(
+        f"{path} is a safetensors file but not a policy of ultra-agents",
+        found=f"metadata keys: {', '.join(sorted(header)) or 'none'}",
+        expected=f"the key {METADATA_KEY!r} holding the policy's description",
+        hint="use a policy written by `ultra` or by ultra_agents.policies.save_policy",
+    )
+    try:
+        metadata = json.loads(header[METADATA_KEY])
+        made_by = metadata["format"]
+    except (KeyError, TypeError, ValueError):
+        raise wrong from None
+    if not isinstance(made_by, int):
+        raise wrong
+    if made_by > FORMAT_VERSION:
+        raise PolicyError(
+            f"the policy {path} is of a newer format",
+            found=f"format {made_by}",
+            expected=f"format {FORMAT_VERSION} or older",
+            hint="pip install --upgrade ultra-agents",
+        )
+    for name, kind in _FIELDS.items():
+        if not isinstance(metadata.get(name), kind):
+            raise PolicyError(
+                f"the policy {path} has an incomplete description",
+                found=f"{name} = {metadata.get(name)!r}",
+                expected=f"{name} as {kind.__name__}",
+                hint="the file is damaged or hand-made: use another policy",
+            )
+    _check_finite(path, arrays)
+    return metadata, arrays
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
+    """Header metadata and arrays of a safetensors file; raises `PolicyError`."""
+    if not path.is_file():
+        raise PolicyError(
+            f"there is no policy file {path}",
+            found="a folder" if path.is_dir() else "nothing",
+            expected="a .safetensors file",
+            hint="check policy.path; policies that ship with an environment are named with policy.shipped",
+        )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, OverflowError) as error:
+        raise PolicyError(
+            f"{path} cannot be read as safetensors: it is damaged, cut short, or something else",
+            found=f"{path.stat().st_size} bytes; {error}",
+            expected="a complete .safetensors file",
+            hint="copy or download it again",
+        ) from error
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
+    """Write a safetensors file that appears complete or not at all; raises `PolicyError`."""
+    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise PolicyError(
+            f"{path} cannot be written", found=str(error), hint="check the folder's rights and free space"
+        ) from error
+
+
+def describe_space(space: Space[Any]) -> dict[str, Any]:
+    """A space in JSON types; equal spaces give equal descriptions."""
+    if isinstance(space, Discrete):
+        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, Box):
+        return {
+            "kind": "Box",
+            "shape": list(space.shape),
+            "dtype": str(space.dtype),
+            "low": _bounds(space.low),
+            "high": _bounds(space.high),
+        }
+    return {"kind": type(space).__name__, "text": str(space)}
+
+
+def _bounds(values: Array) -> list[str]:
+    """Every bound as text (JSON has no infinity); a single one where all are alike."""
+    if values.size and (values == values.flat[0]).all():
+        return [repr(values.flat[0].item())]
+    return [repr(value) for value in values.ravel().tolist()]
+
+
+def _check_finite(path: Path, arrays: Mapping[str, Array]) -> None:
+    bad = sorted(name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
+    if bad:
+        raise PolicyError(
+            f"the policy {path} holds weights that are not finite",
+            found=f"NaN or infinity in: {', '.join(bad)}",
+            expected="finite numbers",
+            hint="its training diverged or the file is damaged: use another policy",
+        )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("ultra-agents", "numpy", "torch", "gymnasium", "safetensors"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,139 @@
+"""Trajectories on disk: one `.npz` per episode, complete or not there at all, never a pickle.
+
+Simulator states are kept as one deflated block with their lengths beside it; information as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ultra_agents.errors import RunError
+from ultra_agents.records import Array, Trajectory
+
+_VERSION = 1
+_NAME = re.compile(r"episode-(\d{6})\.npz")
+
+
+def save_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None:
+    """Write one file per episode into `folder`, which is made if needed; files of other episodes go.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for trajectory in trajectories:
+            _write(folder / f"episode-{trajectory.episode:06d}.npz", _pack(trajectory))
+        kept = {trajectory.episode for trajectory in trajectories}
+        for path, episode in _files(folder):
+            if episode not in kept:
+                path.unlink()
+    except OSError as error:
+        raise RunError(
+            f"cannot write trajectories to {folder}", found=str(error), hint="is the disk full or read-only?"
+        ) from error
+
+
+def load_trajectories(folder: Path) -> list[Trajectory]:
+    """Read what `save_trajectories` wrote, in order of the episodes.
+
+    Raises:
+        RunError: No trajectories there, or a file is damaged or of another version.
+    """
+    files = sorted(_files(folder), key=lambda found: found[1]) if folder.is_dir() else []
+    if not files:
+        raise RunError(f"no trajectories in {folder}", expected="files episode-000000.npz, ...", hint="collect first")
+    return [_read(path) for path, _ in files]
+
+
+def _files(folder: Path) -> list[tuple[Path, int]]:
+    matches = [(path, _NAME.fullmatch(path.name)) for path in folder.iterdir()]
+    return [(path, int(match[1])) for path, match in matches if match]
+
+
+def _write(path: Path, arrays: dict[str, Array]) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes a name for `allow_pickle`
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _pack(trajectory: Trajectory) -> dict[str, Array]:
+    head = {
+        "version": _VERSION,
+        "episode": trajectory.episode,
+        "seed": trajectory.seed,
+        "terminated": trajectory.terminated,
+        "truncated": trajectory.truncated,
+        "infos": trajectory.infos,
+    }
+    arrays = {
+        "head": _deflated(json.dumps(head).encode()),
+        "observations": trajectory.observations,
+        "actions": trajectory.actions,
+        "rewards": trajectory.rewards,
+        "values": trajectory.values,
+    }
+    if trajectory.snapshots is not None:
+        arrays["snapshot_lengths"] = np.array([len(state) for state in trajectory.snapshots], np.int64)
+        arrays["snapshots"] = _deflated(b"".join(trajectory.snapshots))
+    return arrays
+
+
+def _read(path: Path) -> Trajectory:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, Array] = dict(file)
+        head: dict[str, Any] = json.loads(zlib.decompress(arrays["head"].tobytes()))
+        if head["version"] != _VERSION:
+            raise RunError(
+                f"the trajectory {path} was written by another version of ultra-agents",
+                found=f"format {head['version']}",
+                expected=f"format {_VERSION}",
+                hint="collect again",
+            )
+        states: tuple[bytes, ...] | None = None
+        if "snapshots" in arrays:
+            block = zlib.decompress(arrays["snapshots"].tobytes())
+            ends = np.cumsum(arrays["snapshot_lengths"]).tolist()
+            states = tuple(block[start:end] for start, end in zip([0, *ends], ends, strict=False))
+        parts = [arrays[key] for key in ("observations", "actions", "rewards", "values")]
+        lengths = [len(part) for part in (*parts, head["infos"], *(() if states is None else (states,)))]
+        if len(set(lengths)) != 1:
+            raise ValueError(f"lengths {lengths}")
+        return Trajectory(
+            episode=head["episode"],
+            seed=head["seed"],
+            observations=arrays["observations"],
+            actions=arrays["actions"],
+            rewards=arrays["rewards"],
+            values=arrays["values"],
+            infos=tuple(head["infos"]),
+            terminated=head["terminated"],
+            truncated=head["truncated"],
+            snapshots=states,
+        )
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"the trajectory {path} is damaged", found=f"{type(error).__name__}: {error}", hint="collect again"
+        ) from error
+
+
+def _deflated(data: bytes) -> Array:
+    return np.frombuffer(zlib.compress(data, 1), np.uint8)
