@@ -66,9 +66,7 @@ def one_seed(seed: int, start_steps: int, steps: int, entries: int, hit_rate: fl
         with make_simulators(environment, 16) as simulators:
             return evaluate_returns(policy, environment, simulators, seeds, streams.child("evaluate")).mean
 
-    made = algorithm.create_policy(
-        environment.observation_space, environment.action_space, streams.integer("weights")
-    )
+    made = algorithm.create_policy(environment.observation_space, environment.action_space, streams.integer("weights"))
     start = train(made, start_steps, None, "start", True)
     with make_simulators(environment, 8) as simulators:
         episodes = collect(start, environment, simulators, streams.integers(8, "collect"), streams, 200, False)
@@ -137,7 +135,9 @@ def main() -> None:
             f"| {arm} | {' | '.join(f'{v:.0f}' for v in values)} | {values.mean():.1f} | "
             f"{difference.mean():+.1f} {interval} |"
         )
-        table.append({"arm": arm, "returns": values.tolist(), "difference": float(difference.mean()), "interval": interval})
+        table.append(
+            {"arm": arm, "returns": values.tolist(), "difference": float(difference.mean()), "interval": interval}
+        )
     print(f"\n{args.seeds} seeds, {args.steps:,} steps after {args.start_steps:,}; {time.monotonic() - began:.0f} s")
     if args.json:
         args.json.write_text(json.dumps(table, indent=1))

@@ -59,9 +59,7 @@ class CollectConfig(_Section):
 class NarrationConfig(_Section):
     """Stage 2."""
 
-    token_budget: int = Field(
-        900, ge=100, description="longest narration of one segment, in estimated tokens"
-    )
+    token_budget: int = Field(900, ge=100, description="longest narration of one segment, in estimated tokens")
     segment_steps: int = Field(60, ge=4, description="longest segment, in environment steps")
     segments_per_episode: int = Field(3, gt=0, description="segments explained of each episode")
     stride: int = Field(3, gt=0, description="environment steps between two narrated steps")
@@ -130,33 +128,23 @@ class AdviceConfig(_Section):
     """Stage 7."""
 
     match: Literal["nearest", "exact"] = Field("nearest", description="how a visited state finds its row")
-    hit_rate: float = Field(
-        0.1, gt=0, le=1, description="share of visited states the radius is calibrated to hit"
-    )
+    hit_rate: float = Field(0.1, gt=0, le=1, description="share of visited states the radius is calibrated to hit")
     adaptive: bool = Field(True, description="keep hitting that share while the policy moves; else a fixed radius")
-    reward: Literal["llm", "measured"] = Field(
-        "llm", description="implicit reward: the critic's, or the gain"
-    )
+    reward: Literal["llm", "measured"] = Field("llm", description="implicit reward: the critic's, or the gain")
 
 
 class ModulationConfig(_Section):
     """Stage 8 (METHOD table of choices; the first named is the default)."""
 
     probability: float = Field(0.3, ge=0, le=1, description="chance p of following the table at a match")
-    schedule: Literal["linear", "constant", "cosine"] = Field(
-        "linear", description="how p falls to 0 over training"
-    )
-    until: float = Field(
-        0.8, gt=0, le=1, description="share of the budget after which p is 0 (not for constant)"
-    )
+    schedule: Literal["linear", "constant", "cosine"] = Field("linear", description="how p falls to 0 over training")
+    until: float = Field(0.8, gt=0, le=1, description="share of the budget after which p is 0 (not for constant)")
     hold: bool = Field(True, description="hold suggestions for as long as the advisor said; else one step")
     beta: float = Field(0.2, ge=0, description="scale of the implicit reward, in units of environment reward")
     reward: Literal["add", "replace", "potential"] = Field("add", description="what the implicit reward does")
     learn: Learn = Field("mixture", description="how overridden steps enter the update")
     discount: float = Field(0.99, gt=0, le=1, description="of potential shaping; the algorithm's own")
-    action_noise: float = Field(
-        0.1, gt=0, description="spread of a followed continuous suggestion, action units"
-    )
+    action_noise: float = Field(0.1, gt=0, description="spread of a followed continuous suggestion, action units")
 
 
 class RefineConfig(_Section):
@@ -190,9 +178,7 @@ class Config(_Section):
         description="what is compared, each from the same policy and budget",
     )
     proposer: Proposer = Field("llm", description="who proposes advice")
-    llms: dict[str, LLMConfig] = Field(
-        default_factory=lambda: {"default": LLMConfig()}, description="models by name"
-    )
+    llms: dict[str, LLMConfig] = Field(default_factory=lambda: {"default": LLMConfig()}, description="models by name")
     gateway: GatewayConfig = GatewayConfig()
     collect: CollectConfig = CollectConfig()
     narration: NarrationConfig = NarrationConfig()
@@ -209,9 +195,7 @@ class Config(_Section):
             agent: AgentConfig = getattr(self.agents, role)
             for name in (agent.llm, *agent.fallback):
                 if name is not None and name not in self.llms:
-                    raise ValueError(
-                        f"agents.{role} names the model {name!r}; llms has: {', '.join(self.llms)}"
-                    )
+                    raise ValueError(f"agents.{role} names the model {name!r}; llms has: {', '.join(self.llms)}")
         return self
 
     def hash(self) -> str:

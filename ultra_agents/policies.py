@@ -223,7 +223,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
 
 def write_safetensors(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
     """Write a safetensors file that appears complete or not at all; raises `PolicyError`."""
-    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
+    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata=metadata)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

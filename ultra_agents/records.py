@@ -58,9 +58,7 @@ class Trajectory:
 
     def __repr__(self) -> str:
         end = "terminated" if self.terminated else "truncated" if self.truncated else "cut"
-        return (
-            f"Trajectory(episode={self.episode}, steps={len(self)}, return={self.episode_return:.2f}, {end})"
-        )
+        return f"Trajectory(episode={self.episode}, steps={len(self)}, return={self.episode_return:.2f}, {end})"
 
 
 @dataclass(frozen=True)

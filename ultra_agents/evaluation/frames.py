@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Direction: TypeAlias = Literal["up", "down", "left", "right"]
 
 WIDTH = 320
-BAND = 26
+BAND = 32
 BACKGROUND, TEXT, TAKEN, SUGGESTED = (22, 24, 29), (236, 238, 242), (150, 156, 168), (255, 176, 59)
 _ARROW: dict[Direction, tuple[tuple[float, float], ...]] = {
     "up": ((0.5, 0.0), (1.0, 0.55), (0.66, 0.55), (0.66, 1.0), (0.34, 1.0), (0.34, 0.55), (0.0, 0.55)),
@@ -72,15 +72,15 @@ def label_frame(frame: Array, step: int, taken: str, suggested: str, width: int 
     canvas = Image.new("RGB", (wide, height + BAND), BACKGROUND)
     canvas.paste(Image.fromarray(picture), (0, 0))
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=13)
+    font = ImageFont.load_default(size=16)
     middle = height + BAND // 2
     draw.text((8, middle), f"step {step}", fill=TEXT, font=font, anchor="lm")
     right = wide - 8
     right = _action(draw, right, middle, suggested, SUGGESTED, font)
-    _arrow(draw, "right", right - 19, middle, 9, TEXT)
+    _arrow(draw, "right", right - 21, middle, 11, TEXT)
     left_of_band = 8 + int(draw.textlength(f"step {step}", font=font)) + 12
-    if right - 30 - draw.textlength(taken, font=font) - 15 > left_of_band:
-        _action(draw, right - 30, middle, taken, TAKEN, font)
+    if right - 33 - draw.textlength(taken, font=font) - 18 > left_of_band:
+        _action(draw, right - 33, middle, taken, TAKEN, font)
     return np.asarray(canvas)
 
 
@@ -92,8 +92,8 @@ def _action(draw: ImageDraw, right: int, middle: int, name: str, colour: tuple[i
     direction = direction_of(name)
     if direction is None:
         return begin
-    _arrow(draw, direction, begin - 15, middle, 11, colour)
-    return begin - 15
+    _arrow(draw, direction, begin - 18, middle, 13, colour)
+    return begin - 18
 
 
 def _arrow(

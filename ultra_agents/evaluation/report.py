@@ -277,8 +277,8 @@ def _scope(inputs: ReportInputs) -> str:
     return (
         f"Every interval here ({inputs.config.evaluate.confidence:.0%}) is over {episodes} evaluation episodes of ONE "
         f"training seed ({inputs.config.seed}). It tells how well the returns of these very policies are known. It "
-        "says nothing about other training seeds: training again with another seed can end elsewhere, and only several "
-        "seeds can show whether a method is better."
+        "says nothing about other training seeds: training again with another seed can end elsewhere, and only "
+        "several seeds can show whether a method is better."
     )
 
 

@@ -113,9 +113,7 @@ class ModulationEngine:
             advised = np.log(modulated.probability) + self._advised_log_prob(modulated)
         return np.asarray(np.logaddexp(own, advised), dtype=policy_log_prob.dtype)
 
-    def reward(
-        self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array
-    ) -> FloatArray:
+    def reward(self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array) -> FloatArray:
         """Environment rewards `(n,)` -> the rewards to learn from; also lets go where episodes ended.
 
         `add`: r + beta * implicit; `replace`: beta * implicit wherever the table has a word on the executed action

@@ -82,9 +82,7 @@ class CounterfactualTester:
         passed = len(differences) >= 2 and gain.low > 0
         return TestResult(gain.mean, gain.low, gain.high, len(differences), steps, passed, stopped)
 
-    def _play(
-        self, trajectory: Trajectory, suggestion: Suggestion, first: int, count: int
-    ) -> tuple[list[float], int]:
+    def _play(self, trajectory: Trajectory, suggestion: Suggestion, first: int, count: int) -> tuple[list[float], int]:
         """Play pairs `first .. first + count`; their differences, and the environment steps taken."""
         assert trajectory.snapshots is not None
         config, sims = self._config, self._simulators

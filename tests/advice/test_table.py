@@ -1,0 +1,77 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ultra_agents.advice import build_table, measured_rewards
+from ultra_agents.advice.table import advice_from_lines, advice_to_lines
+from ultra_agents.records import Advice, TestResult, Trajectory
+from ultra_agents.registry import create_environment
+
+
+def advice(step: int, gain: float | None = None, **changes: Any) -> Advice:
+    left, right = create_environment("corridor").actions.names
+    test = None if gain is None else TestResult(gain, gain - 0.1, gain + 0.1, 4, 20, gain > 0, "good")
+    row: dict[str, Any] = {
+        "episode": 0, "step": step, "action": right, "hold": 2, "reward": 0.5, "taken_action": left,
+        "taken_reward": -0.5, "rationale": "ünder <b>", "advice": "go", "critique": "yes", "importance": 0.5,
+        "source": "scripted", "test": test,
+    }  # fmt: skip
+    return Advice(**{**row, **changes})
+
+
+@pytest.fixture
+def trajectory() -> Trajectory:
+    cells = np.linspace(-1, 1, 41, dtype=np.float32)[:, None]
+    zeros = np.zeros(41)
+    return Trajectory(0, 0, cells, np.zeros(41, dtype=np.int64), zeros, zeros, ({},) * 41, True, False)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_radius_hits_the_share_asked(trajectory: Trajectory, share: float) -> None:
+    environment = create_environment("corridor")
+    table = build_table([advice(5), advice(30)], [trajectory], environment, hit_rate=share)
+    hits = table.lookup(environment.features(trajectory.observations)) >= 0
+    assert hits.mean() == pytest.approx(share, abs=0.06)
+    assert table.target == share
+
+
+def test_nearest_row_answers(trajectory: Trajectory) -> None:
+    environment = create_environment("corridor")
+    table = build_table([advice(5), advice(30)], [trajectory], environment, hit_rate=1.0)
+    rows = table.lookup(environment.features(trajectory.observations))
+    assert rows[[0, 5, 16, 19, 30, 40]].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_exact_covers_the_critical_states_only(trajectory: Trajectory) -> None:
+    environment = create_environment("corridor")
+    table = build_table([advice(5), advice(30)], [trajectory], environment, match="exact", hit_rate=0.5)
+    rows = table.lookup(environment.features(trajectory.observations))
+    assert np.flatnonzero(rows >= 0).tolist() == [5, 30]
+    assert table.target is None
+
+
+def test_empty_table_matches_nothing(trajectory: Trajectory) -> None:
+    environment = create_environment("corridor")
+    table = build_table([], [trajectory], environment)
+    assert (table.lookup(environment.features(trajectory.observations)) == -1).all()
+    assert len(table) == 0
+
+
+def test_columns_follow_the_advice(trajectory: Trajectory) -> None:
+    table = build_table([advice(5, gain=0.25), advice(30)], [trajectory], create_environment("corridor"))
+    assert table.actions.tolist() == [1, 1]
+    assert table.taken_actions.tolist() == [0, 0]
+    assert table.holds.tolist() == [2, 2]
+    assert table.weights.tolist() == [0.25, 1.0], "untested advice weighs 1"
+
+
+def test_measured_rewards_are_normalised_gains() -> None:
+    rows = measured_rewards([advice(1, gain=2.0), advice(2, gain=0.5), advice(3)])
+    assert [row.reward for row in rows] == [1.0, 0.25, 0.5]
+    assert [row.taken_reward for row in rows] == [0.0, 0.0, -0.5]
+
+
+def test_lines_round_trip() -> None:
+    rows = [advice(1, gain=2.0), advice(2)]
+    assert advice_from_lines(advice_to_lines(rows)) == rows

@@ -1,0 +1,460 @@
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict, Discrete
+
+from ultra_agents.contracts import Modulated
+from ultra_agents.errors import EnvironmentFault, PluginError, PolicyError
+from ultra_agents.registry import create_environment
+from ultra_agents.rollout.simulators import make_simulators
+from ultra_agents.seeding import Streams
+from ultra_agents_plugins.algorithms._rollout import gae
+from ultra_agents_plugins.algorithms.ppo import PPO
+
+OBS, DISCRETE = Box(-5, 5, (3,), np.float32), Discrete(4)
+CONTINUOUS = Box(np.array([-0.5, -1.0], np.float32), np.array([0.5, 1.0], np.float32))
+
+
+class Reach(gymnasium.vector.VectorEnv):
+    """Continuous: reward is minus the distance between action and observation; truncated after 5 steps."""
+
+    can_snapshot = True
+
+    def __init__(self, num_envs=4):
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = Box(-1, 1, (2,), np.float32), CONTINUOUS
+        self.seen = []
+
+    def reset(self, *, seed=None, options=None):
+        self.rngs = [np.random.default_rng(one) for one in seed]
+        self.clock = np.zeros(self.num_envs, np.int64)
+        self.obs = np.stack([rng.uniform(-1, 1, 2).astype(np.float32) for rng in self.rngs])
+        return self.obs.copy(), {}
+
+    def step(self, actions):
+        self.seen.append(np.array(actions))
+        rewards = -np.abs(actions - self.obs).sum(axis=1).astype(np.float64)
+        self.clock += 1
+        ended = self.clock >= 5
+        self.obs = np.stack([rng.uniform(-1, 1, 2).astype(np.float32) for rng in self.rngs])
+        final = np.full(self.num_envs, None, dtype=object)
+        for i in np.flatnonzero(ended):
+            final[i] = self.obs[i].copy()
+            self.obs[i] = self.rngs[i].uniform(-1, 1, 2)
+        self.clock[ended] = 0
+        infos = {"final_obs": final} if ended.any() else {}
+        return self.obs.copy(), rewards, np.zeros_like(ended), ended, infos
+
+    def snapshot(self, indices):
+        state = [self.rngs[i].bit_generator.state["state"] for i in indices]
+        return [repr((s["state"], s["inc"], int(self.clock[i]), self.obs[i].tolist())).encode()
+                for s, i in zip(state, indices, strict=True)]  # fmt: skip
+
+    def restore(self, indices, snapshots):
+        import ast
+
+        for i, data in zip(indices, snapshots, strict=True):
+            state, inc, clock, obs = ast.literal_eval(data.decode())
+            whole = self.rngs[i].bit_generator.state
+            self.rngs[i].bit_generator.state = {**whole, "state": {"state": state, "inc": inc}}
+            self.clock[i], self.obs[i] = clock, obs
+        return self.obs[list(indices)]
+
+
+class Fixed:
+    """A modulation that suggests one action everywhere, follows it with the given chance, and pays a bonus."""
+
+    def __init__(self, learn, action=1, chance=1.0, bonus=0.0):
+        self.learn, self.action, self.chance, self.bonus = learn, action, chance, bonus
+        self.progress, self.next_observations, self.begun = [], [], []
+        self.rng = np.random.default_rng(0)
+
+    def begin(self, num_envs):
+        self.begun.append(num_envs)
+
+    def set_progress(self, progress):
+        self.progress.append(progress)
+
+    def act(self, observations, actions):
+        n = len(actions)
+        suggested = np.full_like(actions, self.action)
+        followed = self.rng.random(n) < self.chance
+        shape = (n,) + (1,) * (actions.ndim - 1)
+        executed = np.where(followed.reshape(shape), suggested, actions)
+        return Modulated(executed, np.ones(n, bool), followed, np.full(n, self.chance), suggested, np.ones(n))
+
+    def behaviour_log_prob(self, policy_log_prob, modulated):
+        if self.learn != "mixture":
+            return policy_log_prob
+        hit = modulated.actions == modulated.suggested
+        return np.log((1 - self.chance) * np.exp(policy_log_prob) + self.chance * hit)
+
+    def reward(self, rewards, modulated, next_observations, ended):
+        self.next_observations.append((next_observations.copy(), np.array(ended)))
+        return rewards + self.bonus
+
+    def metrics(self):
+        return {"hit_rate": 1.0}
+
+    def state(self):
+        return {"rng": self.rng.bit_generator.state}
+
+    def load_state(self, state):
+        self.rng.bit_generator.state = state["rng"]
+
+
+def corridor(num_envs=8, **options):
+    return make_simulators(create_environment("corridor", options), num_envs)
+
+
+def trainer_on(envs, total=4096, modulation=None, fresh=True, seed=0, **options):
+    algorithm = PPO(PPO.Options(**{"num_steps": 32, **options}))
+    policy = algorithm.create_policy(envs.single_observation_space, envs.single_action_space, seed)
+    return algorithm.trainer(policy, envs, total, Streams(seed), modulation, fresh)
+
+
+def weights(trainer):
+    return trainer.policy.state()[0]
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+def test_a_row_does_not_depend_on_its_neighbours(space):
+    policy = PPO(PPO.Options()).create_policy(OBS, space, 3)
+    rng = np.random.default_rng(0)
+    for parameter in policy.actor_parameters():
+        parameter.data += torch.from_numpy(rng.normal(0, 0.5, parameter.shape).astype(np.float32))
+    obs, uniforms = rng.normal(size=(53, 3)).astype(np.float32), rng.random((53, 2))
+    whole_actions, whole_values = policy.act_with_uniforms(obs, uniforms), policy.value(obs)
+    outputs = policy.actor_outputs(policy.normalize(obs))
+    for size in (1, 3, 16, 17, 40):
+        for start in range(0, 53 - size, 5):
+            part = slice(start, start + size)
+            assert np.array_equal(policy.actor_outputs(policy.normalize(obs[part])), outputs[part])
+            assert np.array_equal(policy.act_with_uniforms(obs[part], uniforms[part]), whole_actions[part])
+            assert np.array_equal(policy.value(obs[part]), whole_values[part])
+
+
+@pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+def test_numpy_and_torch_agree_on_log_probabilities(space):
+    policy = PPO(PPO.Options()).create_policy(OBS, space, 3)
+    rng = np.random.default_rng(0)
+    normalized = policy.normalize(rng.normal(size=(20, 3)))
+    outputs = policy.actor_outputs(normalized)
+    actions = policy.sample(outputs, policy.uniforms(rng, 20))
+    (learnt,), entropies = policy.log_prob_and_entropy(torch.from_numpy(normalized), torch.from_numpy(actions))
+    distribution = (
+        torch.distributions.Categorical(logits=torch.from_numpy(outputs))
+        if space is DISCRETE
+        else torch.distributions.Independent(
+            torch.distributions.Normal(torch.from_numpy(outputs), policy.log_std.detach().exp()), 1
+        )
+    )
+    expected = distribution.log_prob(torch.from_numpy(actions)).numpy()
+    np.testing.assert_allclose(policy.log_prob(outputs, actions), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(learnt.detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(entropies.detach().numpy(), distribution.entropy().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_discrete_sampling_follows_the_softmax():
+    policy = PPO(PPO.Options()).create_policy(OBS, DISCRETE, 0)
+    policy.actor[-1].bias.data = torch.log(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    policy.__dict__.pop("_views", None)
+    policy.actor[-1].weight.data.zero_()
+    obs = np.zeros((4, 3), np.float32)
+    assert policy.act_with_uniforms(obs, np.array([[0.09], [0.11], [0.59], [0.61]])).tolist() == [0, 1, 2, 3]
+    assert policy.act(obs, deterministic=True).tolist() == [3] * 4
+    draws = policy.act(np.zeros((20_000, 3), np.float32), np.random.default_rng(0))
+    np.testing.assert_allclose(np.bincount(draws) / 20_000, [0.1, 0.2, 0.3, 0.4], atol=0.015)
+
+
+def test_continuous_sampling_is_the_gaussians_quantile_and_stays_in_bounds():
+    policy = PPO(PPO.Options()).create_policy(OBS, CONTINUOUS, 0)
+    obs = np.zeros((1, 3), np.float32)
+    mean = policy.actor_outputs(policy.normalize(obs))[0]
+    assert np.allclose(policy.act_with_uniforms(obs, np.full((1, 2), 0.5))[0], mean)
+    raw = policy.sample(mean[None], np.full((1, 2), 0.8413447460685429))[0]
+    np.testing.assert_allclose(raw - mean, [0.5, 1.0], rtol=1e-5)  # one standard deviation: half the range
+    assert np.array_equal(policy.act_with_uniforms(obs, np.array([[0.0, 1.0]]))[0], [-0.5, 1.0])
+
+
+def test_a_copy_and_a_pickle_act_alike_and_stand_alone():
+    import copy
+
+    policy = PPO(PPO.Options()).create_policy(OBS, DISCRETE, 0)
+    obs = np.ones((2, 3), np.float32)
+    before = policy.value(obs)
+    for twin in (policy.copy(), copy.deepcopy(policy)):
+        assert np.array_equal(twin.value(obs), before)
+        twin.critic[-1].bias.data += 1
+        np.testing.assert_allclose(twin.value(obs), before + 1, rtol=1e-5)
+        assert np.array_equal(policy.value(obs), before)
+
+
+def test_normalizer_is_the_mean_and_variance_of_all_it_saw():
+    policy = PPO(PPO.Options()).create_policy(OBS, DISCRETE, 0)
+    rows = np.random.default_rng(0).normal(3, 2, (100, 3))
+    for part in np.array_split(rows, 3):
+        policy.update_normalizer(part)
+    np.testing.assert_allclose(policy.mean, rows.mean(axis=0))
+    np.testing.assert_allclose(policy.var, rows.var(axis=0))
+    assert policy.normalize(np.full((1, 3), 1e6)).tolist() == [[10, 10, 10]]
+
+
+def test_unknown_spaces_are_refused():
+    algorithm = PPO(PPO.Options())
+    for obs, act in ((Dict({}), DISCRETE), (OBS, Discrete(3, start=1)), (OBS, Box(0, 1, (2, 2)))):
+        with pytest.raises(PluginError, match="ppo takes"):
+            algorithm.create_policy(obs, act, 0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lambda a: a.pop("actor.0.bias"), "architecture"),
+        (lambda a: a.update(extra=np.zeros(1)), "architecture"),
+        (lambda a: a.update({"actor.0.bias": np.zeros(3, np.float32)}), "wrong shape"),
+        (lambda a: a.update({"actor.0.bias": np.full(64, np.nan, np.float32)}), "not finite"),
+    ],
+)
+def test_policies_that_do_not_fit_are_refused(spoil, word):
+    algorithm = PPO(PPO.Options())
+    arrays, description = algorithm.create_policy(OBS, DISCRETE, 0).state()
+    spoil(arrays)
+    with pytest.raises(PolicyError, match=word):
+        algorithm.load_policy(arrays, description, OBS, DISCRETE)
+
+
+def test_the_state_dict_has_the_documented_keys():
+    arrays, description = PPO(PPO.Options(hidden=(8, 8))).create_policy(OBS, CONTINUOUS, 0).state()
+    nets = {f"{net}.{i}.{part}" for net in ("actor", "critic") for i in (0, 2, 4) for part in ("weight", "bias")}
+    assert set(arrays) == nets | {"log_std", "normalizer.mean", "normalizer.var", "normalizer.count"}
+    assert description["hidden"] == [8, 8]
+
+
+def test_gae_by_hand():
+    rollout = trainer_rollout()
+    made = gae(rollout, 0.9, 0.8)
+    # step 1 ended: nothing of step 2 reaches it or step 0 beyond it
+    d = rollout.rewards + 0.9 * rollout.next_values - rollout.values
+    np.testing.assert_allclose(made[2], d[2])
+    np.testing.assert_allclose(made[1], d[1])
+    np.testing.assert_allclose(made[0], d[0] + 0.72 * d[1])
+
+
+def trainer_rollout():
+    trainer = trainer_on(Reach(1), num_steps=3)
+    trainer._start()
+    rollout = trainer.rollout()
+    dones = np.array([[False], [True], [False]])
+    ones = np.ones((3, 1))
+    return replace(rollout, dones=dones, rewards=ones, values=2 * ones, next_values=np.array([[2.0], [5.0], [7.0]]))
+
+
+def test_truncation_bootstraps_from_the_final_observation_and_termination_from_nothing():
+    modulation = Fixed("policy", action=0.0, chance=0.0)
+    trainer = trainer_on(Reach(2), num_steps=8, modulation=modulation)
+    trainer._start()
+    rollout = trainer.rollout()
+    last_obs, ended = modulation.next_observations[4]
+    assert ended.all()
+    assert rollout.dones[4].all()
+    np.testing.assert_allclose(rollout.next_values[4], trainer.policy.value(last_obs), rtol=1e-6)
+    assert not np.allclose(rollout.next_values[4], rollout.values[5])
+    np.testing.assert_allclose(rollout.next_values[3], rollout.values[4])
+
+    trainer = trainer_on(corridor(4, length=3), num_steps=8)  # every step from the middle enters an end
+    trainer.policy.critic[-1].bias.data += 1
+    trainer._start()
+    rollout = trainer.rollout()
+    assert rollout.dones.all()
+    assert (rollout.next_values == 0).all()
+    assert (rollout.values == 1).all()
+
+
+def test_it_learns_the_corridor():
+    envs = corridor(16)
+    trainer = trainer_on(envs, total=30_000, num_steps=64, learning_rate=3e-3)
+    metrics = {}
+    while trainer.steps < 30_000:
+        metrics = trainer.update()
+    best = envs.environment.reference_returns.reference
+    assert metrics["return_mean"] > best - 0.03
+
+
+def test_it_learns_continuous_actions_and_executes_them_within_bounds():
+    envs = Reach(8)
+    trainer = trainer_on(envs, total=40_000, num_steps=64, learning_rate=3e-3, gamma=0.5, ent_coef=0.0)
+    first = trainer.update()["return_mean"]
+    while trainer.steps < 40_000:
+        last = trainer.update()["return_mean"]
+    assert last > first + 2.0
+    assert (np.abs(np.concatenate(envs.seen)) <= CONTINUOUS.high).all()
+
+
+def test_the_budget_is_met_within_one_vector_step_and_the_argument_left_alone():
+    envs = corridor(8)
+    algorithm = PPO(PPO.Options(num_steps=32))
+    policy = algorithm.create_policy(envs.single_observation_space, envs.single_action_space, 0)
+    before = policy.state()[0]
+    trainer = algorithm.trainer(policy, envs, 1000, Streams(0), fresh=True)
+    while trainer.steps < 1000:
+        trainer.update()
+    assert 1000 <= trainer.steps < 1008
+    assert same(policy.state()[0], before)
+    assert not same(weights(trainer), before)
+
+
+def test_same_seed_same_weights_other_seed_other_weights():
+    runs = []
+    for seed in (0, 0, 1):
+        trainer = trainer_on(corridor(8, slip=0.1), seed=seed)
+        for _ in range(4):
+            trainer.update()
+        runs.append(weights(trainer))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("envs", [lambda: corridor(8, slip=0.1), lambda: Reach(4)], ids=["discrete", "continuous"])
+@pytest.mark.parametrize("learn", [None, "mixture"])
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("interrupted_at", [0, 1, 3])
+def test_resume_is_exact(envs, learn, fresh, interrupted_at):
+    modulation = (lambda: Fixed(learn, chance=0.3)) if learn else (lambda: None)
+    if learn and envs().single_action_space.shape:
+        modulation = lambda: Fixed("policy", action=0.1, chance=0.3)  # noqa: E731
+    whole = trainer_on(envs(), modulation=modulation(), fresh=fresh)
+    for _ in range(6):
+        whole.update()
+    first = trainer_on(envs(), modulation=modulation(), fresh=fresh)
+    for _ in range(interrupted_at):
+        first.update()
+    arrays, rest = first.state()
+    second = trainer_on(envs(), modulation=modulation(), fresh=fresh)
+    second.load_state(arrays, rest)
+    metrics = [second.update() for _ in range(6 - interrupted_at)]
+    assert same(weights(whole), weights(second))
+    assert whole.steps == second.steps
+    assert metrics[-1]["learning_rate"] > 0
+
+
+def test_without_snapshots_resume_goes_on_with_fresh_episodes():
+    class Blind(Reach):
+        can_snapshot = False
+
+    first = trainer_on(Blind())
+    first.update()
+    arrays, rest = first.state()
+    assert not any(name.startswith("snapshot/") for name in arrays)
+    second = trainer_on(Blind())
+    second.load_state(arrays, rest)
+    assert same(weights(first), weights(second))
+    assert np.isfinite(second.update()["return_mean"])
+
+
+def test_refining_warms_the_critic_up_and_freezes_the_normalizer():
+    trainer = trainer_on(corridor(8), fresh=False, value_warmup_updates=1)
+    before = weights(trainer)
+    trainer.update()
+    after = weights(trainer)
+    changed = {name.split(".")[0] for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {"critic"}
+    trainer.update()
+    assert not np.array_equal(weights(trainer)["actor.0.weight"], before["actor.0.weight"])
+    assert weights(trainer)["normalizer.count"] == 0
+
+    thawed = trainer_on(corridor(8), fresh=False, freeze_normalizer=False)
+    thawed.update()
+    assert weights(thawed)["normalizer.count"] == 32 * 8
+
+
+def test_target_kl_ends_an_update_early():
+    eager = {"learning_rate": 0.05, "ent_coef": 0.0, "update_epochs": 10}
+    assert trainer_on(corridor(8), target_kl=1e-6, **eager).update()["epochs"] == 1
+    assert trainer_on(corridor(8), target_kl=None, **eager).update()["epochs"] == 10
+
+
+def test_followed_steps_have_no_policy_loss_under_mask():
+    quiet = {"ent_coef": 0.0, "target_kl": None}
+    masked, naive = (trainer_on(corridor(8), modulation=Fixed(learn), **quiet) for learn in ("mask", "policy"))
+    start = weights(masked)
+    masked.update()
+    naive.update()
+    assert np.array_equal(weights(masked)["actor.0.weight"], start["actor.0.weight"])
+    assert not np.array_equal(weights(masked)["critic.0.weight"], start["critic.0.weight"])
+    assert not np.array_equal(weights(naive)["actor.0.weight"], start["actor.0.weight"])
+
+
+def test_imitate_raises_the_probability_of_what_was_suggested():
+    trainer = trainer_on(corridor(8), modulation=Fixed("imitate", action=0), imitate_coef=1.0, ent_coef=0.0)
+    obs = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+
+    def probability_left():
+        outputs = trainer.policy.actor_outputs(trainer.policy.normalize(obs))
+        return np.exp(trainer.policy.log_prob(outputs, np.zeros(8, np.int64))).mean()
+
+    before = probability_left()
+    for _ in range(5):
+        metrics = trainer.update()
+    assert probability_left() > before + 0.2
+    assert 0 < metrics["imitate_loss"] < np.log(2)
+
+
+def test_mixture_stores_the_behaviours_log_probability():
+    trainer = trainer_on(corridor(8), modulation=Fixed("mixture", action=1, chance=0.5))
+    trainer._start()
+    rollout = trainer.rollout()
+    pi = np.exp(rollout.logprobs)
+    expected = np.log(0.5 * pi + 0.5 * (rollout.actions == 1))
+    np.testing.assert_allclose(rollout.behaviour_logprobs, expected)
+    assert not np.allclose(rollout.behaviour_logprobs, rollout.logprobs)
+    assert 0.6 < (rollout.actions == 1).mean() < 0.9
+
+
+def test_return_mean_is_unshaped_and_the_modulation_sees_every_step():
+    plain = trainer_on(corridor(8, max_steps=1000))
+    modulation = Fixed("policy", chance=0.0, bonus=100.0)
+    paid = trainer_on(corridor(8, max_steps=1000), modulation=modulation)
+    first, second = plain.update(), paid.update()
+    assert first["return_mean"] == second["return_mean"]
+    assert first["episodes"] == second["episodes"] > 0
+    assert second["v_loss"] > 10 * first["v_loss"]
+    assert second["modulation/hit_rate"] == 1.0
+    assert modulation.begun == [8]
+    paid.update()
+    assert modulation.progress == [0.0, 256 / 4096]
+    assert len(modulation.next_observations) == 64
+    ended = [(obs, flag) for obs, flag in modulation.next_observations if flag.any()]
+    assert all(np.isin(obs[flag], (-1.0, 1.0)).all() for obs, flag in ended)  # the ends, not the next start
+
+
+def test_environments_that_break_their_contract_are_named():
+    class NoFinal(Reach):
+        def step(self, actions):
+            return (*super().step(actions)[:4], {})
+
+    class Broken(Reach):
+        def step(self, actions):
+            obs, rewards, *rest = super().step(actions)
+            return (obs, rewards * np.nan, *rest)
+
+    for envs, word in ((NoFinal(), "last observation"), (Broken(), "finite")):
+        with pytest.raises(EnvironmentFault, match=word):
+            trainer_on(envs).update()
+
+
+def test_overrides_the_policy_finds_impossible_do_not_break_the_update():
+    trainer = trainer_on(Reach(4), modulation=Fixed("policy", action=500.0, chance=0.5), log_std_floor=-1.0)
+    trainer.policy.log_std.data.fill_(-5.0)
+    for _ in range(3):
+        metrics = trainer.update()
+    assert all(np.isfinite(array).all() for array in weights(trainer).values())
+    assert np.isfinite(metrics["pg_loss"])
+    assert (weights(trainer)["log_std"] >= -1.0).all()

@@ -1,0 +1,80 @@
+"""Every exchange with a model, one JSON object a line; the source of what a run has spent."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ultra_agents.errors import RunError
+from ultra_agents.records import Usage
+
+
+class Transcript:
+    """An append-only file of exchanges.
+
+    A line holds `time` (UTC, ISO 8601), `agent`, `segment`, `model`, `provider`, `attempt` (0, or 1 for the repair),
+    `messages` ([role, text] pairs), `reply`, `prompt_tokens`, `completion_tokens`, `seconds`, `cost`, `cached`,
+    `charged` (counts as a call), `verdict` (`ok`, a reason for dropping, or `failed: ...`).
+
+    Args:
+        path: The file; made with its folder where missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one line, whole or not at all as far as other threads and processes see."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = (json.dumps({"time": stamp, **row}) + "\n").encode()
+        try:
+            with self._lock:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+                try:
+                    size = os.fstat(handle).st_size
+                    if size and os.pread(handle, 1, size - 1) != b"\n":  # a killed writer's half line
+                        line = b"\n" + line
+                    os.write(handle, line)
+                finally:
+                    os.close(handle)
+        except OSError as error:
+            raise RunError(f"cannot write the transcript {self.path}", found=str(error)) from error
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Every complete line, oldest first."""
+        if not self.path.is_file():
+            return
+        with self.path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    continue  # half a line, of a killed writer
+                if isinstance(row, dict):
+                    yield row
+
+    def usage(self) -> dict[str, Usage]:
+        """What each agent has used, earlier parts of the run included."""
+        total: dict[str, Usage] = {}
+        for row in self.rows():
+            agent = str(row.get("agent", "?"))
+            total[agent] = total.get(agent, Usage()) + usage_of_row(row)
+        return total
+
+
+def usage_of_row(row: dict[str, Any]) -> Usage:
+    """What one line of a transcript cost."""
+    if row.get("cached"):
+        return Usage(cached=1)
+    if not row.get("charged"):
+        return Usage()
+    return Usage(
+        1, 0, int(row["prompt_tokens"]), int(row["completion_tokens"]), float(row["seconds"]), float(row["cost"])
+    )
