@@ -4,8 +4,8 @@
     python benchmarks/train_pong_policies.py --which expert --seed 1
 
 `suboptimal` stops at the first evaluation whose mean return lies in the wanted band: good enough to return balls, far
-from winning. `expert` runs its budget and keeps the best evaluated policy. What decides is the mean of selection episodes; the
-score stored in the file is that of 32 other, held-out episodes, sampled actions.
+from winning. `expert` runs its budget and keeps the best evaluated policy. What decides is the mean of selection
+episodes; the score stored in the file is that of 32 other, held-out episodes, sampled actions.
 """
 
 from __future__ import annotations

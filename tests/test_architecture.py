@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "evaluation": BASE | {"evaluation", "rollout"},
     "agents": BASE | MIDDLE | {"agents"},
     "refinement": BASE | MIDDLE | {"refinement"},
-    "stages": BASE | MIDDLE | {"agents", "refinement", "evaluation"},
+    "stages": BASE | MIDDLE | {"agents", "refinement", "evaluation", "stages"},
     "pipeline": BASE | {"stages"},
     "ui": {"records", "events", "errors", "ui", "version"},
     "testing": {"records", "errors", "contracts", "seeding", "testing"},

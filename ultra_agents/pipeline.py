@@ -29,10 +29,9 @@ from pydantic import TypeAdapter
 
 from ultra_agents import stages
 from ultra_agents.config import Config, variant_of
-from ultra_agents.events import Emit, RunFinished, RunStarted, StageFinished, StageStarted, Warned
-from ultra_agents.records import Advice, Explanation, MethodResult, Trajectory, Usage
+from ultra_agents.events import Emit, RunFinished, RunStarted, StageFinished, StageStarted
+from ultra_agents.records import Advice, Explanation, MethodResult
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages import RunContext
 
 T = TypeVar("T")
 
@@ -133,6 +132,3 @@ class _Run:
             self.folder.mark_done(name, {"seconds": self.seconds[name], "value": value_json})
         self.emit(StageFinished(name, self.seconds[name], stages.summary(name, made)))
         return made
-
-
-__all__ = ["RunContext", "Trajectory", "Usage", "Warned", "run_pipeline"]

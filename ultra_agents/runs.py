@@ -31,6 +31,7 @@ from ultra_agents.version import __version__
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config
+    from ultra_agents.records import Usage
 
 FORMAT = 1
 """Version of the folder's layout; folders of a higher one are refused."""
@@ -257,8 +258,8 @@ class RunFolder:
     def mark_done(self, name: str, payload: dict[str, Any] | None = None) -> None:
         """Remember that a stage is finished, with the JSON-able `payload` a resumed run needs of it."""
         with self._writing:
-            self._state["done"][name] = _plain(payload or {})
-            self.write_json("state.json", self._state)
+            self._state["done"][name] = json.loads(json.dumps(_plain(payload or {}, finite=False)))
+            self._save_state()
 
     @property
     def config_changed(self) -> bool:
@@ -285,7 +286,11 @@ class RunFolder:
         self.write_text("config.yaml", self.config.to_yaml())
         if not changed:
             self._state["config_hash"] = self.config.hash()
-            self.write_json("state.json", self._state)
+            self._save_state()
+
+    def _save_state(self) -> None:
+        """NaN stays NaN here: a resumed run must get back what it stored."""
+        self.write_text("state.json", json.dumps(self._state, indent=1) + "\n")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -345,18 +350,51 @@ def _with_absolute_paths(config: Config) -> Config:
     return config.model_copy(update={"policy": policy, "gateway": gateway})
 
 
-def _plain(value: Any) -> Any:
-    """`value` in JSON types only: tuples as lists, NumPy scalars as numbers, NaN and infinities as None."""
+def read_usage(transcript: Path) -> dict[str, Usage]:
+    """What each agent has used according to a transcript, earlier parts of the run included.
+
+    A cached answer counts as cached only; a half line of a killed writer is passed over.
+    """
+    from ultra_agents.records import Usage
+
+    total: dict[str, Usage] = {}
+    for row in read_lines(transcript):
+        if row.get("cached"):
+            used = Usage(cached=1)
+        elif row.get("charged", True):
+            tokens = int(row.get("prompt_tokens") or 0), int(row.get("completion_tokens") or 0)
+            used = Usage(1, 0, *tokens, float(row.get("seconds") or 0.0), float(row.get("cost") or 0.0))
+        else:
+            used = Usage()
+        agent = str(row.get("agent", "?"))
+        total[agent] = total.get(agent, Usage()) + used
+    return total
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a `.jsonl` file, oldest first; damaged lines are passed over, no file is no lines."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
+
+
+def _plain(value: Any, finite: bool = True) -> Any:
+    """`value` in JSON types only: tuples as lists, NumPy scalars as numbers; with `finite`, NaN as None."""
     if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): _plain(part, finite) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [_plain(part, finite) for part in value]
     if isinstance(value, Path):
         return str(value)
-    if value is None or isinstance(value, str | bool | int):
-        return value
     if hasattr(value, "tolist"):  # a NumPy scalar or array
-        return _plain(value.tolist())
+        return _plain(value.tolist(), finite)
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return value if math.isfinite(value) or not finite else None
     return value

@@ -216,7 +216,7 @@ def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("Environment", config["environment"]["name"]),
         ("Starting policy", start),
-        ("Methods", ", ".join(names) + ": same starting policy, same training seed"),
+        ("Methods", ", ".join(names) + (": same starting policy, same training seed" if len(names) > 1 else "")),
         (
             "Budget",
             f"{refine['steps']:,} environment steps for each method; steps spent on collecting episodes and on "

@@ -8,6 +8,7 @@ training seed, only resampled training seeds speak of the method.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -93,11 +94,12 @@ def mean_interval(values: Floats, confidence: float = 0.95, seed: int = 0) -> In
     value = float(array.mean())
     if array.size == 1:
         return Interval(value, None, None, confidence)
-    if np.ptp(array) == 0:
+    if np.ptp(array) <= 1e-12 * np.abs(array).max():  # equal but for rounding
         return Interval(value, value, value, confidence)
     ends: list[float] = []
     for method in ("BCa", "percentile"):
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an undefined BCa is dealt with below
             found = bootstrap(
                 (array,), np.mean, confidence_level=confidence, n_resamples=RESAMPLES, method=method,
                 rng=np.random.default_rng(seed), vectorized=True, axis=-1,

@@ -1,0 +1,6 @@
+"""Episodes in words: which stretches are told, and how."""
+
+from ultra_agents.narration.describe import narrate, step_line
+from ultra_agents.narration.segments import choose_segments
+
+__all__ = ["choose_segments", "narrate", "step_line"]

@@ -219,12 +219,19 @@ class _Progress:
                 expected=", ".join(f"{name} {value}" for name, value in wanted.items()),
                 hint=again,
             )
-        self.trainer.load_state(_below("trainer/", arrays), rest["trainer"])
-        kept = rest["best"]
-        self.best = self._rebuild(_below("best/", arrays), kept["description"])
-        self.best_step, self.best_score = kept["step"], kept["score"]
-        self.curve = [CurvePoint(int(steps), float(value)) for steps, value in rest["curve"]]
-        self.metrics, self.next_score, self.seconds = rest["metrics"], rest["next_score"], rest["seconds"]
+        try:
+            self.trainer.load_state(_below("trainer/", arrays), rest["trainer"])
+            kept = rest["best"]
+            self.best = self._rebuild(_below("best/", arrays), kept["description"])
+            self.best_step, self.best_score = kept["step"], kept["score"]
+            self.curve = [CurvePoint(int(steps), float(value)) for steps, value in rest["curve"]]
+            self.metrics, self.next_score, self.seconds = rest["metrics"], rest["next_score"], rest["seconds"]
+        except (PolicyError, KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"the training checkpoint {path} does not fit the algorithm as it is set up now",
+                found=error,
+                hint=f"set its options back, or {again}",
+            ) from error
 
 
 def _below(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:

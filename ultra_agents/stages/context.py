@@ -1,0 +1,69 @@
+"""What every stage of a run needs, and the checks made before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ultra_agents.config import Config
+from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
+from ultra_agents.errors import ConfigError, Interrupted
+from ultra_agents.events import Emit
+from ultra_agents.registry import create_algorithm, create_environment
+from ultra_agents.rollout.simulators import Simulators, make_simulators
+from ultra_agents.runs import RunFolder
+from ultra_agents.seeding import Streams
+
+
+@dataclass
+class RunContext:
+    """What every stage needs.
+
+    Attributes:
+        start: The starting policy, once stage 0 read or trained it.
+        gateway: The models' gateway; entered only by the stage that asks.
+    """
+
+    folder: RunFolder
+    config: Config
+    emit: Emit
+    stop: Callable[[], bool]
+    environment: Environment
+    algorithm: Algorithm
+    streams: Streams
+    start: Policy | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The starting policy."""
+        assert self.start is not None, "stage 0 comes first"
+        return self.start
+
+    def simulators(self, num_envs: int, workers: int | None = None) -> Simulators:
+        """Parallel environments of this run."""
+        count = min(self.config.refine.workers if workers is None else workers, num_envs)
+        return make_simulators(self.environment, num_envs, count)
+
+    def check_stop(self) -> None:
+        """Raise `Interrupted` when asked to stop."""
+        if self.stop():
+            raise Interrupted("stopped; everything so far is kept", hint=f"ultra resume {self.folder.path}")
+
+
+@contextmanager
+def open_context(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool]) -> Iterator[RunContext]:
+    """Build the plugins of a run and check, before anything is spent, that they fit together."""
+    environment = create_environment(config.environment.name, config.environment.options)
+    algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
+    if config.modulation.learn not in algorithm.learns:
+        raise ConfigError(
+            f"the algorithm {config.refine.algorithm.name!r} cannot learn from overridden steps by "
+            f"{config.modulation.learn!r}",
+            expected=f"modulation.learn: one of {', '.join(sorted(algorithm.learns)) or 'none'}",
+        )
+    if config.proposer == "oracle" and "expert" not in capabilities(environment):
+        raise ConfigError(
+            f"the environment {config.environment.name!r} has no expert", expected="proposer: llm or random"
+        )
+    yield RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed))

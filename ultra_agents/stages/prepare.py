@@ -1,0 +1,98 @@
+"""Stages 0 and 1: the starting policy, and its episodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ultra_agents.contracts import capabilities
+from ultra_agents.errors import ConfigError, did_you_mean
+from ultra_agents.events import StageProgress
+from ultra_agents.policies import load_policy, save_policy
+from ultra_agents.records import Trajectory
+from ultra_agents.rollout.collect import collect
+from ultra_agents.rollout.store import load_trajectories, save_trajectories
+from ultra_agents.stages.context import RunContext
+
+
+def starting_policy(context: RunContext) -> None:
+    """Stage 0: read the policy, or train one from scratch for the steps asked."""
+    config, folder = context.config.policy, context.folder
+    trained = folder.checkpoints / "start.safetensors"
+    name, environment = context.config.environment.name, context.environment
+    if config.path is not None:
+        path = config.path
+    elif config.shipped is not None:
+        shipped = environment.policies() if "policies" in capabilities(environment) else {}
+        if config.shipped not in shipped:
+            raise ConfigError(
+                f"the environment {name!r} ships no policy {config.shipped!r}",
+                expected=f"one of: {', '.join(shipped) or 'none ships'}",
+                hint=did_you_mean(config.shipped, shipped),
+            )
+        path = shipped[config.shipped]
+    else:
+        path = trained
+        if not trained.exists():
+            _train_start(context, trained)
+    context.start = load_policy(path, name, environment).policy
+
+
+def _train_start(context: RunContext, path: Any) -> None:
+    config, environment, streams = context.config, context.environment, context.streams.child("start")
+    assert config.policy.train_steps is not None
+    policy = context.algorithm.create_policy(
+        environment.observation_space, environment.action_space, streams.integer("weights")
+    )
+    simulators = context.simulators(config.refine.num_envs)
+    try:
+        trainer = context.algorithm.trainer(policy, simulators, config.policy.train_steps, streams, fresh=True)
+        while trainer.steps < config.policy.train_steps:
+            context.check_stop()
+            trainer.update()
+            context.emit(
+                StageProgress("policy", min(trainer.steps, config.policy.train_steps), config.policy.train_steps)
+            )
+    finally:
+        simulators.close()
+    save_policy(
+        path,
+        trainer.policy,
+        algorithm=config.refine.algorithm.name,
+        environment_name=config.environment.name,
+        environment=environment,
+        provenance={"trained_by": "ultra run", "steps": trainer.steps, "seed": config.seed},
+        score=None,
+    )
+
+
+def collect_episodes(context: RunContext) -> list[Trajectory]:
+    """Stage 1: play episodes with the starting policy, keeping the simulator's states where it can give them."""
+    config, folder = context.config, context.folder
+    if folder.stage_done("collect") is not None:
+        return load_trajectories(folder.trajectories)
+    streams = context.streams.child("collect")
+    count = config.collect.episodes
+    simulators = context.simulators(min(count, config.refine.num_envs))
+    done = 0
+
+    def progress(trajectory: Trajectory) -> None:
+        nonlocal done
+        done += 1
+        context.emit(StageProgress("collect", done, count, repr(trajectory)))
+
+    try:
+        made = collect(
+            context.policy,
+            context.environment,
+            simulators,
+            streams.integers(count, "reset"),
+            streams,
+            config.collect.max_steps,
+            snapshots="snapshot" in capabilities(context.environment),
+            on_episode=progress,
+        )
+    finally:
+        simulators.close()
+    save_trajectories(folder.trajectories, made)
+    folder.mark_done("collect", {"episodes": len(made)})
+    return made

@@ -1,0 +1,108 @@
+"""Stage 10: everything a person wants to know of a run, gathered for the report."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ultra_agents import runs
+from ultra_agents.config import variant_of
+from ultra_agents.contracts import capabilities
+from ultra_agents.evaluation.report import ReportInputs, write_report
+from ultra_agents.records import Advice, Array, Explanation, MethodResult, Trajectory, Usage
+from ultra_agents.runs import RunFolder
+from ultra_agents.stages.context import RunContext
+from ultra_agents.stages.explain import advice_table, narrations
+
+FRAMES_IN_REPORT = 12
+
+
+def report(
+    context: RunContext,
+    trajectories: Sequence[Trajectory],
+    explanations: Sequence[Explanation],
+    advice: Sequence[Advice],
+    results: Sequence[MethodResult],
+    seconds: dict[str, float],
+) -> str:
+    """Stage 10: `report.json` and `report.html`; the sentence that answers the run's question."""
+    config, folder, environment = context.config, context.folder, context.environment
+    table = advice_table(context, trajectories, advice)
+    told = {n.segment.name: n for _, n in narrations(context, trajectories)} if explanations else {}
+    purposes: dict[str, int] = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
+    purposes |= {f"refine {r.method}": r.env_steps["refine"] for r in results}
+    purposes["evaluate"] = sum(results[0].before.lengths) + sum(
+        sum(r.last.lengths) + sum(r.best.lengths) for r in results
+    )
+    usage: dict[str, Usage] = runs.read_usage(folder.transcript)
+    data = write_report(
+        folder.path,
+        ReportInputs(
+            config=config,
+            config_hash=config.hash(),
+            versions=runs.versions(),
+            results=results,
+            explanations=explanations,
+            narrations=told,
+            usage=usage,
+            frames=_frames(context, trajectories, advice),
+            env_steps_by_purpose=purposes,
+            table={
+                "entries": len(table),
+                "radius": table.radius,
+                "hit_rate": next(
+                    (r.metrics.get("modulation/hit_rate_mean", 0.0) for r in results if variant_of(r.method)), 0.0
+                ),
+            },
+            command=f"ultra run {folder.config_path}",
+            started=_stamp(folder.versions_path.stat().st_mtime),
+            finished=_stamp(time.time()),
+            seconds_by_stage=seconds,
+            reference=environment.reference_returns if "reference_returns" in capabilities(environment) else None,
+            peak_memory_mb=_peak_memory_mb(),
+            warnings=_warnings(folder),
+        ),
+    )
+    return str(data["headline"])
+
+
+def _frames(
+    context: RunContext, trajectories: Sequence[Trajectory], advice: Sequence[Advice]
+) -> dict[tuple[int, int], Array]:
+    """RGB frames of some critical states, drawn from their snapshots."""
+    if not {"snapshot", "render"} <= capabilities(context.environment) or not advice:
+        return {}
+    by_episode = {t.episode: t for t in trajectories}
+    chosen = sorted(advice, key=lambda row: -(row.test.gain if row.test else row.importance))[:FRAMES_IN_REPORT]
+    frames: dict[tuple[int, int], Array] = {}
+    with context.simulators(1, workers=0) as simulators:
+        simulators.reset(seed=[0])
+        for row in chosen:
+            snapshots = by_episode[row.episode].snapshots
+            if snapshots is not None:
+                simulators.restore([0], [snapshots[row.step]])
+                frames[row.episode, row.step] = np.asarray(simulators.render_frame(0))
+    return frames
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
+
+
+def _warnings(folder: RunFolder) -> list[str]:
+    """Every warning of the run, interrupted parts included, each once."""
+    lines = folder.events.read_text(encoding="utf-8").splitlines() if folder.events.exists() else []
+    rows = [json.loads(line) for line in lines if '"Warned"' in line]
+    return list(dict.fromkeys(row["text"] for row in rows if row.get("event") == "Warned"))
+
+
+def _peak_memory_mb() -> float:
+    unit = 1024.0 if sys.platform != "darwin" else 1024.0**2
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return (own + children) / unit
