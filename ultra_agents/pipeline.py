@@ -14,8 +14,8 @@
 | 9 | refine | modulated rollouts -> better policy | algorithm plugin, `refinement/` |
 | 10 | evaluate, report | before/after, control -> statistics, page | `evaluation/` |
 
-Stages 2-6 are one LangGraph state machine per segment of an episode (`agents/graph.py`). Every stage that finished is kept
-in the run folder and is not repeated by `ultra resume`.
+Stages 2-6 are one LangGraph state machine per segment of an episode (`agents/graph.py`). Every stage that finished
+is kept in the run folder and is not repeated by `ultra resume`.
 """
 
 from __future__ import annotations

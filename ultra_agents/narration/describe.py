@@ -62,9 +62,9 @@ def narrate(trajectory: Trajectory, segment: Segment, environment: Environment, 
     )
 
 
-def step_line(trajectory: Trajectory, step: int, environment: Environment) -> str:
-    """One step as the narration tells it: `Step 118: <description>. Action: UP.`"""
-    words = state_words(environment, trajectory, step, LONGEST_DESCRIPTION)
+def step_line(trajectory: Trajectory, step: int, environment: Environment, limit: int = LONGEST_DESCRIPTION) -> str:
+    """One step as the narration tells it, "Step 118: the ball is near. Action: UP."; `limit` in characters."""
+    words = state_words(environment, trajectory, step, limit)
     stop = "" if words.endswith((".", "!", "?")) else "."
     return f"Step {step}: {words}{stop} Action: {action_word(environment, trajectory, step)}."
 
@@ -85,8 +85,7 @@ class _Lines:
 
     def _line(self, step: int) -> str:
         if step not in self._known:
-            state_words(self._environment, self._trajectory, step, self._limit)
-            self._known[step] = step_line(self._trajectory, step, self._environment)
+            self._known[step] = step_line(self._trajectory, step, self._environment, self._limit)
         return self._known[step]
 
     def _reward(self, step: int, stop: int) -> str:

@@ -59,10 +59,10 @@ def choose_segments(
         if not any(span.meets(other) for other in chosen):
             chosen.append(span)
     while len(chosen) < config.segments_per_episode:
-        span = _somewhere(length, config, chosen, rng)
-        if span is None:
+        filler = _somewhere(length, config, chosen, rng)
+        if filler is None:
             break
-        chosen.append(span)
+        chosen.append(filler)
     chosen.sort(key=lambda span: span.start)
     return [Segment(trajectory.episode, span.start, span.stop, _kind(span, rewards, environment)) for span in chosen]
 
@@ -123,7 +123,7 @@ def _width(length: int, config: NarrationConfig) -> int:
 
 
 def _largest_change(trajectory: Trajectory, width: int) -> int | None:
-    """First step of the `width` steps over which the value, or else the reward earned, changed most; None if nothing did."""
+    """First step of the `width` steps over which most changed: the value, or else the reward; None if nothing did."""
     values = np.asarray(trajectory.values, dtype=np.float64)
     change = np.abs(values[width - 1 :] - values[: len(values) - width + 1])
     if not np.any(change > 0):

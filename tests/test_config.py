@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from ultra_agents.config import Config, load_config, parse_config
+from ultra_agents.errors import ConfigError
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SMALL = {"environment": {"name": "pong"}, "policy": {"shipped": "suboptimal"}}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_examples_are_valid(path: Path) -> None:
+    assert load_config(path).methods
+
+
+def test_defaults_are_the_first_named_choices() -> None:
+    config = Config(**SMALL)  # type: ignore[arg-type]
+    assert (config.advice.match, config.modulation.learn, config.modulation.reward) == ("nearest", "mixture", "add")
+    assert config.modulation.probability <= 0.5
+    assert config.methods == ("ultra-ra", "continue")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"modulaton": {}}, ["no key 'modulaton'", "did you mean 'modulation'?"]),
+        ({"modulation": {"probabilty": 1}}, ["no key 'modulation.probabilty'", "did you mean 'probability'?"]),
+        ({"llms": {"a": {"modle": "x"}}}, ["modle"]),
+        ({"modulation": {"probability": 2}}, ["modulation.probability", "2", "less than or equal to 1"]),
+        ({"policy": {}}, ["exactly one of path, shipped, train_steps"]),
+        ({"agents": {"critic": {"llm": "big"}}}, ["agents.critic names the model 'big'", "default"]),
+        ({"name": "../escape"}, ["name"]),
+        ({"methods": ["ultra-x"]}, ["methods"]),
+    ],
+)
+def test_bad_settings_are_named(change: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({**SMALL, **change}, "here.yaml")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_overrides_are_yaml_and_reach_deep(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("environment: {name: pong}\npolicy: {path: p.safetensors}\n")
+    config = load_config(path, ["refine.steps=500", "methods=[continue]", "llms.default.provider=ollama"])
+    assert config.refine.steps == 500
+    assert config.methods == ("continue",)
+    assert config.llms["default"].provider == "ollama"
+    assert config.policy.path == tmp_path / "p.safetensors", "relative to the file, not to the working directory"
+
+
+@pytest.mark.parametrize("override", ["refine.steps", "=3", "refine.steps.more=1"])
+def test_unusable_overrides_are_refused(tmp_path: Path, override: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("environment: {name: pong}\npolicy: {shipped: x}\nrefine: {steps: 5}\n")
+    with pytest.raises(ConfigError):
+        load_config(path, [override])
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", ""])
+def test_files_that_are_no_mapping_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"c\.yaml"):
+        load_config(path)
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"examples/pong\.yaml"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_hash_changes_with_numbers_and_not_with_the_name() -> None:
+    base = parse_config(SMALL, "x")
+    assert parse_config({**SMALL, "name": "other"}, "x").hash() == base.hash()
+    assert parse_config({**SMALL, "seed": 5}, "x").hash() != base.hash()
+
+
+def test_yaml_round_trip() -> None:
+    import yaml
+
+    config = parse_config(SMALL, "x")
+    assert parse_config(yaml.safe_load(config.to_yaml()), "y") == config

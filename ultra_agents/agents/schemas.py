@@ -1,0 +1,90 @@
+"""What agents answer: pydantic models made per request, so that a grammar can only produce steps shown and legal actions.
+
+The rationale comes before the decision in every model: a model that writes its reasons first decides better, and a
+grammar keeps that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
+
+from ultra_agents.contracts import ActionCodec
+from ultra_agents.records import Verdict
+
+MAX_ENUM = 50
+"""Codecs with more names than this are checked with `encode` instead of being listed."""
+LONGEST_REASON = 240
+"""Characters; longer reasons cost a small model its decision."""
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+_Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_REASON)]
+_Reward = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+
+
+class Case(Protocol):
+    """One critical state in an identifier's reply."""
+
+    case_analysis: str
+    step: int
+    importance: float
+
+
+class IdentifierReply(BaseModel):
+    """Base of the identifier's replies."""
+
+    model_config = _STRICT
+    cases: list[Any]
+
+
+class AdvisorReply(BaseModel):
+    """Base of the advisor's replies."""
+
+    model_config = _STRICT
+    reasoning: _Reason
+    action: str
+    hold: int
+
+
+class CriticReply(BaseModel):
+    """The critic's reply, the first one and after reflection."""
+
+    model_config = _STRICT
+    reasoning: _Reason
+    reward: _Reward
+    taken_reward: _Reward
+    verdict: Verdict
+
+
+def identifier_reply(steps: Sequence[int], max_critical: int) -> type[IdentifierReply]:
+    """1 to `max_critical` cases whose steps are among `steps`."""
+    case = create_model(
+        "Case",
+        __config__=_STRICT,
+        case_analysis=(_Reason, ...),
+        step=(Literal[tuple(steps)], ...),
+        importance=(Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)], ...),
+    )
+    cases = Annotated[list[case], Field(min_length=1, max_length=max_critical)]  # type: ignore[valid-type]
+    return create_model("IdentifierReply", __base__=IdentifierReply, cases=(cases, ...))
+
+
+def advisor_reply(codec: ActionCodec, max_hold: int) -> type[AdvisorReply]:
+    """An action of `codec`, held 1 to `max_hold` steps."""
+    names = codec.names
+    action: Any = Literal[names] if len(names) <= MAX_ENUM else Annotated[str, AfterValidator(_legal(codec))]
+    hold = Annotated[int, Field(ge=1, le=max_hold)]
+    return create_model("AdvisorReply", __base__=AdvisorReply, action=(action, ...), hold=(hold, ...))
+
+
+def _legal(codec: ActionCodec) -> Any:
+    def check(name: str) -> str:
+        try:
+            codec.encode(name)
+        except KeyError as error:
+            raise ValueError(f"no action is called {name!r}; for example {', '.join(codec.names[:5])}") from error
+        return name
+
+    return check

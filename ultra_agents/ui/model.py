@@ -1,0 +1,280 @@
+"""What a screen shows of a run, as a value: `reduce(state, event, now)` gives the next one.
+
+A pure function of immutable values, so the thread that draws needs no lock: it takes whatever state is current. Memory
+is bounded whatever the run sends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
+from types import MappingProxyType
+from typing import Literal, TypeAlias, TypeVar
+
+from ultra_agents.events import (
+    AdviceDecided,
+    AgentSpoke,
+    Dropped,
+    Evaluated,
+    Event,
+    RunFinished,
+    RunStarted,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    TrainingProgress,
+    Warned,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
+Status: TypeAlias = Literal["waiting", "running", "done", "kept", "stopped"]
+
+MESSAGES, ADVICE, WARNINGS, KEYS, POINTS, TEXT = 30, 40, 20, 40, 400, 2000
+"""The most that is kept: agent messages, decisions, warnings, keys of a counter, points of a curve, characters."""
+
+_EMPTY: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class StageView:
+    """One line of the flow.
+
+    Attributes:
+        name: The stage, as events call it.
+        share: Its share of the expected time.
+        status: `kept` means that an earlier part of this run finished it.
+        started: When it started, on the caller's clock in seconds.
+        seconds: How long it took, once finished.
+    """
+
+    name: str
+    share: float = 0.0
+    status: Status = "waiting"
+    title: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    note: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+    summary: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """How much of it is finished, in [0, 1]."""
+        if self.status in ("done", "kept"):
+            return 1.0
+        return min(max(self.done / self.total, 0.0), 1.0) if self.total > 0 else 0.0
+
+    def left(self, now: float) -> float | None:
+        """Expected seconds to its end; None while nothing can be said."""
+        if self.status != "running" or self.fraction < 0.02 or now <= self.started:
+            return None
+        return (now - self.started) * (1 - self.fraction) / self.fraction
+
+
+@dataclass(frozen=True)
+class UsageView:
+    """What the agents have cost so far."""
+
+    calls: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """Returns of one evaluation: mean, its standard error (NaN for one episode), episodes, steps of refinement."""
+
+    mean: float
+    error: float
+    episodes: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class ViewState:
+    """All that a screen can show.
+
+    Attributes:
+        started: When the run (or this part of it) started, on the caller's clock in seconds.
+        ended: When it ended, None while it runs.
+        decisions: Count of suggestions by decision (`accept`, `revise`, `reject`, ...).
+        drops: Count of what was not used by reason.
+        scores: `method -> purpose -> Score` with purpose `before`, `last`, `best`, `curve` (its newest point).
+        curves: `method -> ((steps, mean return), ...)` from unmodulated evaluations.
+        training: `method -> ((steps, mean return), ...)` of training episodes.
+        steps: `method -> (steps, total)` of refinement.
+        status: `starting`, `running`, or what `RunFinished` said.
+    """
+
+    name: str = ""
+    folder: str = ""
+    resumed: bool = False
+    started: float = 0.0
+    ended: float | None = None
+    stages: tuple[StageView, ...] = ()
+    messages: tuple[AgentSpoke, ...] = ()
+    advice: tuple[AdviceDecided, ...] = ()
+    decisions: Mapping[str, int] = _EMPTY
+    drops: Mapping[str, int] = _EMPTY
+    usage: UsageView = field(default_factory=UsageView)
+    scores: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
+    curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    training: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    status: str = "starting"
+    summary: str = ""
+    report: str = ""
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the start, up to the end."""
+        if self.status == "starting":
+            return 0.0
+        return max((now if self.ended is None else self.ended) - self.started, 0.0)
+
+    def left(self, now: float) -> float | None:
+        """Expected seconds to the end of the run: elapsed time over the share done, None while it is too early."""
+        worth = [stage for stage in self.stages if stage.status != "kept"]
+        whole = sum(stage.share for stage in worth)
+        done = sum(stage.share * stage.fraction for stage in worth)
+        if self.ended is not None or whole <= 0 or done / whole < 0.03 or self.elapsed(now) < 2:
+            return None
+        return self.elapsed(now) * (whole - done) / done
+
+    @property
+    def current(self) -> StageView | None:
+        """The stage that runs now, the latest started if several do."""
+        running = [stage for stage in self.stages if stage.status == "running"]
+        return max(running, key=lambda stage: stage.started) if running else None
+
+    @property
+    def before(self) -> Score | None:
+        """The starting policy's returns, whichever method they were reported under."""
+        return next((purposes["before"] for purposes in self.scores.values() if "before" in purposes), None)
+
+
+def reduce(state: ViewState, event: Event, now: float) -> ViewState:
+    """The state after `event`, which arrived at `now` (seconds on any steady clock). Unknown events change nothing."""
+    match event:
+        case RunStarted():
+            stages = tuple(StageView(name, max(share, 0.0)) for name, share in event.stages)
+            return replace(
+                state, name=event.name, folder=event.folder, resumed=event.resumed, started=now, ended=None,
+                stages=stages, status="running", summary="", report="",
+            )  # fmt: skip
+        case StageStarted():
+            return _start(state, event, now)
+        case StageProgress():
+            return _stage(state, event.stage, done=event.done, total=event.total, note=event.note[:TEXT])
+        case StageFinished():
+            kept = event.seconds == 0 and event.summary == "already done"
+            return _stage(
+                state,
+                event.stage,
+                status="kept" if kept else "done",
+                seconds=event.seconds,
+                summary=event.summary[:TEXT],
+            )
+        case AgentSpoke():
+            short = replace(event, text=event.text[:TEXT])
+            return replace(state, messages=(*state.messages, short)[-MESSAGES:], usage=_used(state.usage, event))
+        case AdviceDecided():
+            short_advice = replace(event, reason=event.reason[:TEXT])
+            return replace(
+                state,
+                advice=(*state.advice, short_advice)[-ADVICE:],
+                decisions=_counted(state.decisions, event.decision),
+            )
+        case Dropped():
+            return replace(state, drops=_counted(state.drops, f"{event.stage}: {event.reason}"))
+        case TrainingProgress():
+            return _trained(state, event)
+        case Evaluated():
+            return _evaluated(state, event)
+        case Warned():
+            return replace(state, warnings=(*state.warnings, event.text[:TEXT])[-WARNINGS:])
+        case RunFinished():
+            stages = tuple(replace(s, status="stopped") if s.status == "running" else s for s in state.stages)
+            return replace(
+                state, status=event.status, ended=now, summary=event.summary, report=event.report, stages=stages
+            )
+    return state
+
+
+def _start(state: ViewState, event: StageStarted, now: float) -> ViewState:
+    if all(stage.name != event.stage for stage in state.stages):
+        state = replace(state, stages=(*state.stages, StageView(event.stage))[-KEYS:])
+    return _stage(
+        state, event.stage, status="running", title=event.title, total=event.total, done=0, unit=event.unit,
+        started=now, note="", summary="",
+    )  # fmt: skip
+
+
+def _stage(state: ViewState, name: str, **changes: object) -> ViewState:
+    return replace(
+        state,
+        stages=tuple(replace(s, **changes) if s.name == name else s for s in state.stages),  # type: ignore[arg-type]
+    )
+
+
+def _used(usage: UsageView, event: AgentSpoke) -> UsageView:
+    if event.cached:
+        return replace(usage, cached=usage.cached + 1)
+    return UsageView(
+        usage.calls + 1,
+        usage.cached,
+        usage.prompt_tokens + event.prompt_tokens,
+        usage.completion_tokens + event.completion_tokens,
+        usage.seconds + event.seconds,
+    )
+
+
+def _trained(state: ViewState, event: TrainingProgress) -> ViewState:
+    state = replace(state, steps=_put(state.steps, event.method, (event.steps, event.total)))
+    for stage in state.stages:
+        if stage.status == "running" and stage.name in (event.method, f"refine {event.method}"):
+            state = _stage(state, stage.name, done=event.steps, total=event.total, unit="steps")
+    value = event.metrics.get("return_mean", math.nan)
+    if not math.isfinite(value):
+        return state
+    return replace(state, training=_put(state.training, event.method, _with_point(
+        state.training.get(event.method, ()), event.steps, value)))  # fmt: skip
+
+
+def _evaluated(state: ViewState, event: Evaluated) -> ViewState:
+    values = [value for value in event.returns if math.isfinite(value)]
+    if not values:
+        return state
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    found = Score(fmean(values), error, len(values), event.steps)
+    purposes = {**state.scores.get(event.method, {}), event.purpose: found}
+    state = replace(state, scores=_put(state.scores, event.method, purposes))
+    if event.purpose == "curve":
+        points = _with_point(state.curves.get(event.method, ()), event.steps, found.mean)
+        state = replace(state, curves=_put(state.curves, event.method, points))
+    return state
+
+
+def _with_point(points: tuple[tuple[int, float], ...], steps: int, value: float) -> tuple[tuple[int, float], ...]:
+    """Points up to `steps` and this one (a resumed run repeats some); thinned to every other when too many."""
+    kept = tuple(point for point in points[-8:] if point[0] < steps)
+    points = (*points[:-8], *kept, (steps, value))
+    return points[::2] + points[-1:] if len(points) > POINTS else points
+
+
+def _counted(counts: Mapping[str, int], key: str) -> Mapping[str, int]:
+    key = key if key in counts or len(counts) < KEYS else "other"
+    return {**counts, key: counts.get(key, 0) + 1}
+
+
+def _put(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
+    if key not in mapping and len(mapping) >= KEYS:
+        return mapping
+    return {**mapping, key: value}

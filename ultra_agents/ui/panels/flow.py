@@ -1,0 +1,81 @@
+"""Where the run is: every stage with its tick, the current one with its bar and the time left."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from ultra_agents.ui.model import StageView, ViewState
+from ultra_agents.ui.panels.frame import framed
+from ultra_agents.ui.text import about, clean, clock, took
+from ultra_agents.ui.theme import DIM, SIGNS
+
+
+def flow(state: ViewState, now: float, width: int, height: int) -> RenderableType:
+    """The panel "Flow"."""
+    inner, rows = max(width - 4, 10), max(height - 2, 1)
+    names = min(max((len(stage.name) for stage in state.stages), default=0), max(inner // 3, 8))
+    blocks = [_stage(stage, now, inner, names) for stage in state.stages]
+    spare = rows - len(blocks)
+    lines: list[Text] = []
+    at = 0
+    for block, stage in zip(blocks, state.stages, strict=True):
+        if stage.status == "running":
+            at = len(lines)
+        details = block[1:] if spare >= len(block) - 1 else []
+        spare -= len(details)
+        lines += [block[0], *details]
+    if len(lines) > rows:  # keep the current stage in sight, two lines from the bottom at the most
+        first = min(max(at - rows + 2, 0), len(lines) - rows)
+        lines = lines[first:]
+    if not lines:
+        lines = [Text("starting ...", DIM)]
+    finished = sum(stage.status in ("done", "kept") for stage in state.stages)
+    return framed("Flow", lines, width, height, f"{finished} of {len(state.stages)} stages" if state.stages else "")
+
+
+def _stage(stage: StageView, now: float, inner: int, names: int) -> list[Text]:
+    """The stage's line, and further ones that are shown where there is room."""
+    sign, colour = SIGNS[stage.status]
+    quiet = stage.status in ("waiting", "kept")
+    name = clean(stage.name, names).ljust(names)
+    line = Text.assemble((f"{sign} ", colour), (name, DIM if quiet else "bold" if stage.status == "running" else ""))
+    room = inner - names - 3
+    if stage.status == "running":
+        line.append(" ")
+        line.append_text(_running(stage, now, room))
+        told = clean(" · ".join(part for part in (_units(stage), stage.note or stage.title) if part), inner - 2)
+        return [line, Text(f"  {told}", DIM)] if told else [line]
+    if stage.status == "kept":
+        line.append(" kept from before", DIM)
+    elif stage.status == "done":
+        line.append(f" {took(stage.seconds)}", DIM)
+        line.append(f"  {clean(stage.summary)}" if stage.summary else "", DIM)
+    elif stage.status == "stopped":
+        line.append(" stopped here", "yellow")
+    return [line]
+
+
+def _running(stage: StageView, now: float, room: int) -> Text:
+    left = stage.left(now)
+    if stage.total <= 0:
+        return Text(clock(now - stage.started), "cyan")
+    words = f" {stage.fraction:4.0%}" + (f" {about(left)} left" if left is not None else "")
+    return bar(stage.fraction, max(min(room - len(words), 40), 4)) + Text(words, "cyan")
+
+
+def _units(stage: StageView) -> str:
+    return f"{stage.done:,}/{stage.total:,} {stage.unit}".rstrip() if stage.total > 0 else ""
+
+
+def bar(fraction: float, width: int, colour: str = "cyan") -> Text:
+    """A progress bar of `width` cells, exact to half a cell."""
+    halves = round(min(max(fraction, 0.0), 1.0) * width * 2)
+    full, half = divmod(halves, 2)
+    return Text.assemble(("━" * full + "╸" * half, colour), ("━" * (width - full - half), DIM))
+
+
+if __name__ == "__main__":
+    from ultra_agents.ui.sample import show
+
+    show(flow)

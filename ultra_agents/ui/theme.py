@@ -1,0 +1,59 @@
+"""Colours and signs, in one place so that panels agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zlib import crc32
+
+AGENTS = {"identifier": "cyan", "advisor": "green", "critic": "magenta"}
+METHODS = {
+    "ultra-ra": "bright_green",
+    "ultra-a": "bright_cyan",
+    "ultra-r": "bright_magenta",
+    "continue": "bright_yellow",
+}
+OTHERS = ("bright_blue", "bright_red", "cyan", "magenta", "green", "yellow")
+
+GOOD, BAD, WARM, DIM, TITLE, BORDER = "green", "red", "yellow", "bright_black", "bold", "bright_black"
+
+SIGNS = {
+    "waiting": ("○", DIM),
+    "running": ("●", "bold cyan"),
+    "done": ("✔", GOOD),
+    "kept": ("✔", DIM),
+    "stopped": ("■", WARM),
+}
+
+DECISIONS = {
+    "accept": ("✔", GOOD),
+    "accepted": ("✔", GOOD),
+    "revise": ("↺", WARM),
+    "revised": ("↺", WARM),
+    "reject": ("✘", BAD),
+    "rejected": ("✘", BAD),
+    "drop": ("✘", DIM),
+    "dropped": ("✘", DIM),
+}
+
+
+def agent_colour(agent: str) -> str:
+    """The colour of an agent; any name gets one, always the same."""
+    return AGENTS.get(agent) or OTHERS[crc32(agent.encode()) % len(OTHERS)]
+
+
+def method_colours(methods: Iterable[str]) -> dict[str, str]:
+    """Colours of the methods on one chart: the fixed ones, the rest in order without repeating while they last."""
+    found: dict[str, str] = {}
+    others = 0
+    for method in methods:
+        if method in METHODS:
+            found[method] = METHODS[method]
+        else:
+            found[method] = OTHERS[others % len(OTHERS)]
+            others += 1
+    return found
+
+
+def decision_sign(decision: str) -> tuple[str, str]:
+    """Sign and colour of a decision about a suggestion."""
+    return DECISIONS.get(decision, ("·", DIM))
