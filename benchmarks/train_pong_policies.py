@@ -11,6 +11,7 @@ episodes; the score stored in the file is that of 32 other, held-out episodes, s
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -30,8 +31,20 @@ from ultra_agents.seeding import Streams
 FOLDER = Path(__file__).parents[1] / "plugins" / "environments" / "policies"
 EPISODES = 32
 SETTINGS: dict[str, dict[str, Any]] = {
-    "suboptimal": {"steps": 600_000, "evaluate_every": 12_000, "selection": 32, "band": (-7.0, -5.0)},
-    "expert": {"steps": 3_000_000, "evaluate_every": 150_000, "selection": 16, "band": (math.inf, math.inf)},
+    "suboptimal": {
+        "steps": 600_000,
+        "evaluate_every": 12_000,
+        "selection": 32,
+        "band": (-7.0, -5.0),
+        "ppo": {"ent_coef": 0.003, "update_epochs": 6},
+    },
+    "expert": {
+        "steps": 3_000_000,
+        "evaluate_every": 150_000,
+        "selection": 32,
+        "band": (math.inf, math.inf),
+        "ppo": {"ent_coef": 0.003, "update_epochs": 6},
+    },
 }
 
 
@@ -42,13 +55,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, help="environment steps, instead of the setting's own")
     parser.add_argument("--workers", type=int, default=2, help="processes that step the emulators")
+    parser.add_argument("--ppo", type=json.loads, default={}, help="further options of PPO, as JSON")
     parser.add_argument("--output", type=Path, default=FOLDER)
     args = parser.parse_args()
     settings = SETTINGS[args.which]
     steps = args.steps or settings["steps"]
     low, high = settings["band"]
     environment, streams = create_environment("pong"), Streams(args.seed)
-    algorithm = create_algorithm("ppo")
+    options = {**settings["ppo"], **args.ppo}
+    algorithm = create_algorithm("ppo", options)
     seeds = streams.child("selection").integers(settings["selection"], "reset")
     path = args.output / f"pong_{args.which}.safetensors"
     envs = make_simulators(environment, 16, args.workers)
@@ -75,7 +90,14 @@ def main() -> None:
             best = selected
             command = f"python benchmarks/train_pong_policies.py --which {args.which} --seed {args.seed}"
             command += f" --steps {args.steps}" if args.steps else ""
-            keep(path, trainer.policy, environment, scoring, command, args.seed, trainer.steps)
+            command += f" --ppo '{json.dumps(args.ppo)}'" if args.ppo else ""
+            provenance = {
+                "command": command,
+                "ppo": algorithm.options.model_dump(),
+                "seed": args.seed,
+                "steps": trainer.steps,
+            }
+            keep(path, trainer.policy, environment, scoring, provenance)
         if inside:
             break
     envs.close()
@@ -83,19 +105,12 @@ def main() -> None:
 
 
 def keep(
-    path: Path, policy: Policy, environment: Environment, scoring: Simulators, command: str, seed: int, steps: int
+    path: Path, policy: Policy, environment: Environment, scoring: Simulators, provenance: dict[str, Any]
 ) -> None:
     """Score on held-out episodes and write the file."""
-    held_out = Streams(10_000 + seed).child("held-out")
-    seeds = held_out.integers(EPISODES, "reset")
-    sampled = evaluate_returns(policy, environment, scoring, seeds, held_out)
-    score = {**summary(sampled), "episodes": EPISODES, "seed": held_out.seed}
-    provenance = {
-        "command": command,
-        "algorithm_options": "defaults",
-        "seed": seed,
-        "steps": steps,
-    }
+    held_out = Streams(10_000 + provenance["seed"]).child("held-out")
+    returns = evaluate_returns(policy, environment, scoring, held_out.integers(EPISODES, "reset"), held_out)
+    score = {**summary(returns), "episodes": EPISODES, "seed": held_out.seed}
     save_policy(
         path,
         policy,

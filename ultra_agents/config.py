@@ -91,6 +91,9 @@ class LLMConfig(_Section):
     options: dict[str, Any] = Field(default_factory=dict, description="the provider's own options")
     price_prompt: float = Field(0.0, ge=0, description="money per million prompt tokens")
     price_completion: float = Field(0.0, ge=0, description="money per million completion tokens")
+    concurrency: int | None = Field(None, gt=0, description="calls under way at once, at most")
+    requests_per_minute: int | None = Field(None, gt=0, description="calls begun in any 60 s, at most")
+    tokens_per_minute: int | None = Field(None, gt=0, description="tokens asked for in any 60 s, at most")
 
 
 class BudgetConfig(_Section):
@@ -107,6 +110,8 @@ class GatewayConfig(_Section):
     cache: Path | None = Field(None, description="answer cache (SQLite); default: in the run folder")
     mode: Literal["live", "replay"] = Field("live", description="replay never calls out")
     retries: int = Field(4, ge=0, description="further attempts after a passing failure")
+    retry_wait_s: float = Field(1.0, ge=0, description="seconds before the first of them; doubles up to 30")
+    rest_s: float = Field(60.0, ge=0, description="seconds a failed model is skipped if another can be asked")
     budget: BudgetConfig = BudgetConfig()
 
 

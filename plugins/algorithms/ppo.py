@@ -68,7 +68,7 @@ class PPOOptions(PluginOptions):
     anneal_lr: bool = Field(True, description="lower the step size linearly to 0 over the budget")
     num_steps: int = Field(128, gt=0, description="environment steps per environment and rollout, at most")
     update_epochs: int = Field(4, gt=0, description="passes over each rollout")
-    num_minibatches: int = Field(4, gt=0, description="minibatches per pass")
+    num_minibatches: int = Field(16, gt=0, description="minibatches per pass")
     gamma: float = Field(0.99, gt=0, le=1, description="discount per environment step")
     gae_lambda: float = Field(0.95, ge=0, le=1, description="lambda of generalised advantage estimation")
     clip_coef: float = Field(0.2, gt=0, description="eps of the clipped ratio")

@@ -146,7 +146,11 @@ class Local(LLM):
             path = self._file()
             _check_gguf(path)
             key = _Key(
-                str(path.resolve()), self._context(path), self.options.slots, self.options.threads, self.options.gpu_layers
+                str(path.resolve()),
+                self._context(path),
+                self.options.slots,
+                self.options.threads,
+                self.options.gpu_layers,
             )
             self._address = _acquire(key)
             self._key = key
@@ -189,6 +193,11 @@ class Local(LLM):
                 return f"gguf:{_DEFAULT_FILE}:{_DEFAULT_BYTES}"
             return f"gguf:{Path(self.options.model).name}:0"
         return f"gguf:{path.name}:{path.stat().st_size}"
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Temperature, length and seed."""
+        return self.options.model_dump(include={"temperature", "max_tokens", "seed"})
 
     @property
     def context_tokens(self) -> int | None:

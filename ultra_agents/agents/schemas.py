@@ -1,4 +1,4 @@
-"""What agents answer: pydantic models made per request, so that a grammar can only produce steps shown and legal actions.
+"""What agents answer: pydantic models made per request: a grammar can only produce steps shown and legal actions.
 
 The rationale comes before the decision in every model: a model that writes its reasons first decides better, and a
 grammar keeps that order.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 
 from ultra_agents.contracts import ActionCodec
 from ultra_agents.records import Verdict
@@ -20,7 +20,23 @@ LONGEST_REASON = 240
 """Characters; longer reasons cost a small model its decision."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-_Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_REASON)]
+
+
+def _shorten(text: Any) -> Any:
+    """Servers that ignore `maxLength` are not asked again for a long sentence: it is cut."""
+    if not isinstance(text, str) or len(text := " ".join(text.split())) <= LONGEST_REASON:
+        return text
+    return text[: LONGEST_REASON - 4].rstrip() + " ..."
+
+
+def _whole(number: Any) -> Any:
+    """`"12"` and `12.0` are the step 12."""
+    if isinstance(number, str) and number.strip().isdecimal() and len(number) < 20:
+        return int(number)
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+_Reason = Annotated[str, BeforeValidator(_shorten), StringConstraints(max_length=LONGEST_REASON)]
 _Reward = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
@@ -60,14 +76,15 @@ class CriticReply(BaseModel):
 
 def identifier_reply(steps: Sequence[int], max_critical: int) -> type[IdentifierReply]:
     """1 to `max_critical` cases whose steps are among `steps`."""
+    shown: Any = Annotated[Literal[tuple(steps)], BeforeValidator(_whole)]
     case = create_model(
         "Case",
         __config__=_STRICT,
         case_analysis=(_Reason, ...),
-        step=(Literal[tuple(steps)], ...),
+        step=(shown, ...),
         importance=(Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)], ...),
     )
-    cases = Annotated[list[case], Field(min_length=1, max_length=max_critical)]  # type: ignore[valid-type]
+    cases = Annotated[list[case], Field(min_length=1, max_length=max_critical)]
     return create_model("IdentifierReply", __base__=IdentifierReply, cases=(cases, ...))
 
 

@@ -1,7 +1,7 @@
 """What one segment's state machine remembers, and what its nodes work with.
 
-The state is checkpointed after every node and therefore holds JSON values only; what cannot be stored (the episode, the
-models, the simulator) is the context, given anew each time.
+The state is checkpointed after every node and therefore holds JSON values only; what cannot be stored (the episode,
+the models, the simulator) is the context, given anew each time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from ultra_agents.config import AgentsConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import Interrupted
-from ultra_agents.events import Dropped, Emit
+from ultra_agents.events import AdviceDecided, Dropped, Emit
 from ultra_agents.narration.describe import step_line
 from ultra_agents.narration.plugin import action_word
 from ultra_agents.narration.rewards import reward_events
@@ -160,6 +160,11 @@ class Context:
                 when = "at this step" if later == step else f"{later - step} steps later"
                 return f"What followed: reward {rewards[later]:+g} {when}."
         return ""
+
+    def decided(self, suggestion: Suggestion, decision: str, reason: str, gain: float | None) -> None:
+        """Tell what became of a suggestion: `accept`, `revise` or `reject`."""
+        step, action, hold = suggestion.step, suggestion.action, suggestion.hold
+        self.emit(AdviceDecided(self.segment, step, action, hold, decision, reason, gain))
 
     def dropped(self, stage: str, reason: str, detail: str = "") -> Row:
         """Tell that something was not used; the row for the state."""

@@ -83,6 +83,11 @@ class LLM(ABC):
         return ()
 
     @property
+    def sampling(self) -> dict[str, Any]:
+        """The options that can change a reply, part of the cache key."""
+        return dict(self.options.model_dump(mode="json", exclude={"model", "timeout_s", "structured"}))
+
+    @property
     def context_tokens(self) -> int | None:
         """Context window in tokens, where the provider knows it."""
         return None

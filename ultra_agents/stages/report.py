@@ -14,6 +14,7 @@ from ultra_agents import runs
 from ultra_agents.config import variant_of
 from ultra_agents.contracts import capabilities
 from ultra_agents.evaluation.report import ReportInputs, write_report
+from ultra_agents.llm.transcript import Transcript
 from ultra_agents.records import Advice, Array, Explanation, MethodResult, Trajectory, Usage
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext
@@ -39,7 +40,7 @@ def report(
     purposes["evaluate"] = sum(results[0].before.lengths) + sum(
         sum(r.last.lengths) + sum(r.best.lengths) for r in results
     )
-    usage: dict[str, Usage] = runs.read_usage(folder.transcript)
+    usage: dict[str, Usage] = Transcript(folder.transcript).usage()
     data = write_report(
         folder.path,
         ReportInputs(

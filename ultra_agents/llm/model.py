@@ -1,0 +1,196 @@
+"""One configured model: opened on first use, told the reply's schema the way it understands, asked once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ultra_agents.config import LLMConfig
+from ultra_agents.contracts.llm import LLM, Structured
+from ultra_agents.errors import Interrupted
+from ultra_agents.llm.budget import estimate_tokens
+from ultra_agents.llm.cache import RawReply
+from ultra_agents.llm.limits import Limits
+from ultra_agents.llm.retry import CallFailed, Failure, check_stop, classify, is_ours
+from ultra_agents.registry import create_llm
+
+Messages = Sequence[tuple[str, str]]
+
+_NEXT: dict[Structured, Structured] = {
+    "json_schema": "json_object",
+    "json_object": "text",
+    "format": "text",
+    "tools": "text",
+}
+_BLOT = "[secret]"
+
+
+class Model:
+    """An entry of `llms`.
+
+    Args:
+        name: Its name there.
+        config: The entry.
+    """
+
+    def __init__(self, name: str, config: LLMConfig) -> None:
+        self.name = name
+        self.config = config
+        self.llm: LLM = create_llm(config.provider, config.options)
+        self.limits = Limits(config.concurrency, config.requests_per_minute, config.tokens_per_minute)
+        self.rests_until = 0.0
+        self._structured: Structured = self.llm.options.structured or self.llm.structured
+        self._chat: Any = None
+        self._lock = threading.Lock()
+
+    def request(self, messages: Messages, schema: dict[str, Any], attempt: int) -> dict[str, Any]:
+        """Everything a reply depends on; its hash is the cache key."""
+        return {
+            "provider": self.config.provider,
+            "base_url": self.llm.base_url,
+            "model": self.llm.model_name,
+            "sampling": self.llm.sampling,
+            "messages": [list(message) for message in messages],
+            "schema": schema,
+            "attempt": attempt,
+        }
+
+    def most_tokens(self, messages: Messages) -> tuple[int, int]:
+        """Upper estimates of the prompt's and the reply's tokens."""
+        prompt = sum(estimate_tokens(text) + 8 for _, text in messages)
+        return prompt, int(self.llm.options.max_tokens)
+
+    def call(
+        self, messages: Messages, schema: dict[str, Any], title: str, stop: Callable[[], bool] | None
+    ) -> RawReply:
+        """Ask once. A server that refuses the schema's form is asked in a simpler one from then on.
+
+        Raises:
+            CallFailed: Sorted by what can be done about it.
+            UltraError: The provider cannot be opened, or the run was stopped.
+        """
+        while True:
+            way = self._structured
+            try:
+                return self._once(messages, schema, title, way, stop)
+            except CallFailed as error:
+                simpler = _NEXT.get(way)
+                if error.failure.kind != "schema refused" or simpler is None:
+                    raise
+                with self._lock:
+                    if self._structured == way:
+                        self._structured = simpler
+
+    def _once(
+        self, messages: Messages, schema: dict[str, Any], title: str, way: Structured, stop: Callable[[], bool] | None
+    ) -> RawReply:
+        chat = self._open()
+        runnable = _bound(chat, schema, title, way)
+        if way in ("text", "json_object"):
+            messages = [*messages[:-1], _with_schema(messages[-1], schema)]
+        begun = time.perf_counter()
+        try:
+            answer = _interruptible(lambda: runnable.invoke([list(pair) for pair in messages]), stop)
+        except Exception as error:
+            if is_ours(error):
+                raise
+            raise CallFailed(self._blotted(classify(error))) from None  # the cause may show a key
+        seconds = time.perf_counter() - begun
+        return _raw(answer, messages, seconds, self.blot)
+
+    def _open(self) -> Any:
+        with self._lock:
+            if self._chat is None:
+                self._chat = self.llm.open()
+            return self._chat
+
+    def blot(self, text: str) -> str:
+        """`text` without any key in use."""
+        for secret in self.llm.secrets:
+            if value := secret.get_secret_value():
+                text = text.replace(value, _BLOT)
+        return text
+
+    def _blotted(self, failure: Failure) -> Failure:
+        return Failure(failure.kind, self.blot(failure.text), failure.status, failure.retry_after, failure.charged)
+
+    def close(self) -> None:
+        """Close the provider."""
+        with self._lock:
+            self._chat = None
+            self.llm.close()
+
+
+def _bound(chat: Any, schema: dict[str, Any], title: str, way: Structured) -> Any:
+    if way == "format":
+        return chat.bind(format=schema)
+    if way == "tools":
+        return chat.with_structured_output({"title": title, "description": "the reply", **schema}, include_raw=True)
+    if way == "text":
+        return chat
+    wanted: dict[str, Any] = {"type": "json_object"}
+    if way == "json_schema":
+        wanted = {"type": "json_schema", "json_schema": {"name": title, "schema": schema, "strict": True}}
+    # through extra_body: langchain's own response_format argument raises on a cut reply and loses its text
+    return chat.bind(extra_body={**(getattr(chat, "extra_body", None) or {}), "response_format": wanted})
+
+
+def _with_schema(message: tuple[str, str], schema: dict[str, Any]) -> tuple[str, str]:
+    role, text = message
+    return (
+        role,
+        f"{text}\n\nReply with one JSON object that follows this JSON schema, and nothing else:\n{json.dumps(schema)}",
+    )
+
+
+def _interruptible(call: Callable[[], Any], stop: Callable[[], bool] | None) -> Any:
+    """Run `call`; if `stop` turns true first, leave it to end by itself and raise `Interrupted`."""
+    if stop is None:
+        return call()
+    check_stop(stop)
+    outcome: list[Any] = []
+    failure: list[BaseException] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=work, daemon=True, name="llm-call").start()
+    while not done.wait(0.1):
+        if stop():
+            raise Interrupted("stopped while a model was answering", hint="run the same command again to go on")
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def _raw(answer: Any, messages: Messages, seconds: float, blot: Callable[[str], str]) -> RawReply:
+    parsed = None
+    if isinstance(answer, dict):  # with_structured_output(include_raw=True)
+        parsed, answer = answer.get("parsed"), answer["raw"]
+    if parsed is not None and hasattr(parsed, "model_dump"):
+        parsed = parsed.model_dump(mode="json")
+    text = json.dumps(parsed) if parsed is not None else _text(answer)
+    usage = getattr(answer, "usage_metadata", None) or {}
+    prompt = usage.get("input_tokens") or sum(estimate_tokens(said) for _, said in messages)
+    completion = usage.get("output_tokens") or estimate_tokens(text)
+    about = getattr(answer, "response_metadata", None) or {}
+    finish = about.get("finish_reason") or about.get("done_reason") or about.get("stop_reason")
+    return RawReply(blot(text), int(prompt), int(completion), seconds, str(finish).lower() in ("length", "max_tokens"))
+
+
+def _text(answer: Any) -> str:
+    content = getattr(answer, "content", "")
+    if not isinstance(content, str):
+        parts = [part if isinstance(part, str) else part.get("text") or "" for part in content or ()]
+        content = "".join(str(part) for part in parts)
+    calls = getattr(answer, "tool_calls", None)
+    return json.dumps(calls[0].get("args")) if calls and not content.strip() else content

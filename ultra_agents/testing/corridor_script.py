@@ -1,0 +1,33 @@
+"""Scripted answers for the corridor: advice known to be good, and advice known to be bad.
+
+For the provider `scripted` (`callable: "ultra_agents.testing.corridor_script:good"`): they run the whole flow offline in
+seconds, where the right outcome is known. Nothing here is a language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def good(messages: Sequence[Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Advice to walk to the goal at the right end."""
+    return _answer(schema, action="RIGHT")
+
+
+def bad(messages: Sequence[Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Advice to walk away from the goal, praised by a critic that knows no better."""
+    return _answer(schema, action="LEFT")
+
+
+def _answer(schema: dict[str, Any], action: str) -> dict[str, Any]:
+    """Fill whichever agent's schema is asked for."""
+    fields = schema["properties"]
+    if "cases" in fields:
+        case = fields["cases"]["items"]["properties"]
+        steps, most = case["step"]["enum"], fields["cases"].get("maxItems", 1)
+        spread = [steps[index * len(steps) // most] for index in range(min(most, len(steps)))]
+        return {"cases": [{"case_analysis": "scripted", "step": s, "importance": 0.5} for s in dict.fromkeys(spread)]}
+    if "hold" in fields:
+        return {"reasoning": "scripted", "action": action, "hold": fields["hold"].get("maximum", 1)}
+    return {"reasoning": "scripted", "reward": 1.0, "taken_reward": -1.0, "verdict": "accept"}
