@@ -33,7 +33,7 @@ def advise(state: State, runtime: Runtime[Context]) -> Command[Literal["criticis
         answer = context.gateway.ask(
             agent="advisor",
             segment=context.segment,
-            models=[agents.advisor.llm, *agents.advisor.fallback],
+            models=context.chain("advisor"),
             messages=[("system", state["opening"]), *ask],
             reply=advisor_reply(context.environment.actions, agents.max_hold),
         )

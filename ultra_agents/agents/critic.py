@@ -117,7 +117,7 @@ def revise(context: Context, state: State, why: str, update: Row | None = None) 
     suggestion = suggestion_of(state)
     test = (update or {}).get("test", state["test"])
     context.decided(suggestion, "revise", why, test["gain"] if test else None)
-    feedback = f"Before, {in_words(suggestion)} was suggested and did not hold. {why} Suggest something else."
+    feedback = f"{in_words(suggestion)} was suggested before and did not hold: suggest something else. {why}"
     return Command(goto="advise", update={**(update or {}), "feedback": feedback})
 
 
@@ -128,11 +128,10 @@ def refuse(stage: str, reason: str, detail: str, update: Row | None = None) -> C
 
 
 def _ask(state: State, context: Context, ask: list[tuple[str, str]]) -> Critique:
-    agent = context.agents.critic
     answer = context.gateway.ask(
         agent="critic",
         segment=context.segment,
-        models=[agent.llm, *agent.fallback],
+        models=context.chain("critic"),
         messages=[("system", state["opening"]), *ask],
         reply=CriticReply,
     )

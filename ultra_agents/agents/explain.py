@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from ultra_agents.agents import prompts
 from ultra_agents.agents.runner import Item, SegmentRunner, Stop, never
 from ultra_agents.agents.state import Asks, Context, Tester
-from ultra_agents.config import AgentsConfig, VerificationConfig
+from ultra_agents.config import AgentConfig, AgentsConfig, VerificationConfig
 from ultra_agents.contracts import Environment
+from ultra_agents.errors import ConfigError
 from ultra_agents.events import Emit
 from ultra_agents.records import Explanation, Narration, Trajectory
 
@@ -34,6 +35,9 @@ class Explainer:
         checkpoint: SQLite file with the progress of each segment.
         emit: Where events go; called from several threads.
         source: Written into each row of advice.
+
+    Raises:
+        ConfigError: An agent has fallbacks but no first model.
     """
 
     def __init__(
@@ -48,6 +52,14 @@ class Explainer:
         emit: Emit,
         source: str,
     ) -> None:
+        for role in ("identifier", "advisor", "critic"):
+            agent: AgentConfig = getattr(agents, role)
+            if agent.fallback and agent.llm is None:
+                raise ConfigError(
+                    f"agents.{role} has a fallback, but no model it falls back from",
+                    found=f"fallback: {', '.join(agent.fallback)}",
+                    hint=f"set agents.{role}.llm",
+                )
         settings = {
             "agents": agents.model_dump(mode="json", exclude={"concurrency"}),
             "verification": verification.model_dump(mode="json"),
@@ -80,6 +92,7 @@ class Explainer:
             context=context,
             fingerprint=fingerprint,
             limit=node_limit(agents),
+            emit=emit,
         )
 
     def explain(self, trajectory: Trajectory, narration: Narration) -> Explanation:

@@ -30,7 +30,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Command[Literal["advise
         answer = context.gateway.ask(
             agent="identifier",
             segment=context.segment,
-            models=[agents.identifier.llm, *agents.identifier.fallback],
+            models=context.chain("identifier"),
             messages=[("system", state["opening"]), *ask],
             reply=identifier_reply(steps, agents.max_critical),
         )

@@ -93,6 +93,7 @@ class ControlProposer:
             context=context,
             fingerprint=fingerprint,
             limit=node_limit(once),
+            emit=emit,
         )
 
     def explain_all(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ultra_agents.agents.state import Context, Row, State
 from ultra_agents.errors import RunError
+from ultra_agents.events import Emit, StageProgress
 from ultra_agents.records import Advice, CriticalState, Drop, Explanation, Narration, Segment, Trajectory
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class SegmentRunner:
         context: What the nodes of one segment work with.
         fingerprint: What one segment's conversation depends on; where it changed, the segment starts anew.
         limit: More nodes than any segment passes.
+        emit: Hears of every finished segment, as progress of the stage `explain`.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class SegmentRunner:
         context: Callable[[Trajectory, Narration, Stop], Context],
         fingerprint: Callable[[Narration], str],
         limit: int,
+        emit: Emit,
     ) -> None:
         self._checkpoint = checkpoint
         self._minds = minds
         self._context = context
         self._fingerprint = fingerprint
         self._limit = limit
+        self._emit = emit
 
     def run(self, items: Sequence[Item], concurrency: int, stop: Stop) -> list[Explanation]:
         """Explain `items`, `concurrency` at a time; results in the order of the items.
@@ -74,10 +78,16 @@ class SegmentRunner:
             raise ValueError(f"a segment is there twice: {sorted(names)}")
         halted = threading.Event()
         first: list[BaseException] = []
+        finished: list[str] = []
+        counting = threading.Lock()
 
         def explain(item: Item) -> Explanation:
             try:
-                return self._explain(graph, saver, item, lambda: halted.is_set() or stop())
+                made = self._explain(graph, saver, item, lambda: halted.is_set() or stop())
+                with counting:
+                    finished.append(item[1].segment.name)
+                    self._emit(StageProgress("explain", len(finished), len(items), finished[-1]))
+                return made
             except BaseException as error:
                 if not halted.is_set():
                     first.append(error)  # those that follow are only its consequence
@@ -117,7 +127,7 @@ class SegmentRunner:
                 begin = None
             elif known.config["configurable"].get("checkpoint_id"):
                 saver.delete_thread(name)
-        state = graph.invoke(begin, config, context=context, durability="sync")
+        state = graph.invoke(begin, config, context=context, durability="sync" if saver is not None else None)
         return explanation_from_json(state["explanation"])
 
     @contextmanager

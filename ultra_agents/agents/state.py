@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import add
-from typing import Annotated, Any, Protocol, TypeAlias, TypedDict
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from pydantic import BaseModel
 
-from ultra_agents.config import AgentsConfig, VerificationConfig
+from ultra_agents.config import AgentConfig, AgentsConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import AdviceDecided, Dropped, Emit
@@ -24,6 +24,7 @@ from ultra_agents.records import Drop, Narration, Suggestion, TestResult, Trajec
 
 Row: TypeAlias = dict[str, Any]
 """A record as `dataclasses.asdict` makes it."""
+Role: TypeAlias = Literal["identifier", "advisor", "critic"]
 
 
 class Answer(Protocol):
@@ -43,11 +44,15 @@ class Asks(Protocol):
         *,
         agent: str,
         segment: str,
-        models: Sequence[str | None],
+        models: Sequence[str],
         messages: list[tuple[str, str]],
         reply: type[BaseModel],
     ) -> Answer:
-        """Ask the first of `models` that answers; raises `ReplyDropped` for a reply that cannot be used."""
+        """Ask the first of `models` that answers (none named: the first of all).
+
+        Raises:
+            ReplyDropped: There is no reply that can be used.
+        """
         ...
 
 
@@ -142,6 +147,11 @@ class Context:
         """Raise `Interrupted` if the run is to stop; nothing is lost."""
         if self.stop():
             raise Interrupted("stopped while explaining", hint="run the same command again to go on")
+
+    def chain(self, role: Role) -> list[str]:
+        """Names of the models to ask in turn; none: the first of all."""
+        agent: AgentConfig = getattr(self.agents, role)
+        return [name for name in (agent.llm, *agent.fallback) if name is not None]
 
     def taken(self, step: int) -> str:
         """Name of the action the policy took at `step`."""

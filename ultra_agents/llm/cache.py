@@ -99,14 +99,19 @@ class AnswerCache:
         Raises:
             LLMError: The file is missing or a line of it is no reply.
         """
-        number = 0
+        taken = 0
         try:
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            for line in path.read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)
                 self.put(str(row.pop("key")), RawReply(**row))
+                taken += 1
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise LLMError(f"cannot read the cassette {path}, line {number}", found=str(error)) from error
-        return number
+            raise LLMError(
+                f"cannot read the cassette {path}",
+                found=f"after {taken} good lines: {type(error).__name__}: {error}",
+                expected="one JSON object a line, as written by an export",
+            ) from error
+        return taken
 
     def close(self) -> None:
         """Let go of the file."""

@@ -199,7 +199,7 @@ class Gateway:
                     "replay: this question is not in the answer cache",
                     found=f"no key {keys[0]} ({asking.agent} on {asking.segment}, model {chain[0].name!r})",
                     expected=f"an answer recorded in {self._cache.path}",
-                    hint="run once with gateway.mode=live; prompts, model, sampling or schema differ from the recording",
+                    hint="run once with gateway.mode=live; prompts, model, sampling or schema have changed",
                 )
             awake = [pair for pair in zip(chain, keys, strict=True) if pair[0].rests_until <= time.monotonic()]
             candidates = awake or list(zip(chain, keys, strict=True))

@@ -40,8 +40,8 @@ class ReplyDropped(Exception):
 def reply_schema(reply: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of `reply` in the form every server's grammar understands.
 
-    `$defs` are inlined, titles and defaults removed, constants written as one-value enums, objects closed and all their
-    properties required (in the order of the fields: rationale before decision). Bounds are kept.
+    `$defs` are inlined, titles and defaults removed, constants written as one-value enums, objects closed and all
+    their properties required (in the order of the fields: rationale before decision). Bounds are kept.
 
     Raises:
         ValueError: The model refers to itself, which no grammar can bound.

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
-from types import MappingProxyType
 from typing import Literal, TypeAlias, TypeVar
 
 from ultra_agents.events import (
@@ -34,8 +33,6 @@ Status: TypeAlias = Literal["waiting", "running", "done", "kept", "stopped"]
 
 MESSAGES, ADVICE, WARNINGS, KEYS, POINTS, TEXT = 30, 40, 20, 40, 400, 2000
 """The most that is kept: agent messages, decisions, warnings, keys of a counter, points of a curve, characters."""
-
-_EMPTY: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -121,8 +118,8 @@ class ViewState:
     stages: tuple[StageView, ...] = ()
     messages: tuple[AgentSpoke, ...] = ()
     advice: tuple[AdviceDecided, ...] = ()
-    decisions: Mapping[str, int] = _EMPTY
-    drops: Mapping[str, int] = _EMPTY
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    drops: Mapping[str, int] = field(default_factory=dict)
     usage: UsageView = field(default_factory=UsageView)
     scores: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)

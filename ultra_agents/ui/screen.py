@@ -41,8 +41,8 @@ class Screen:
         layout.split_column(*rows)
         yield from console.render(layout, options.update(height=height))
 
-    def _pane(self, panel: PanelFunction, **how: int) -> Layout:
-        return Layout(_Pane(panel, self.state, self.now), **how)
+    def _pane(self, panel: PanelFunction, size: int | None = None, ratio: int = 1) -> Layout:
+        return Layout(_Pane(panel, self.state, self.now), size=size, ratio=ratio)
 
     def _body(self, width: int, height: int) -> Layout:
         stages = len(self.state.stages)

@@ -1,0 +1,99 @@
+"""Models served by Ollama, on this machine by default."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, field_validator
+from ultra_agents_plugins.llms.openai import CHECK_TIMEOUT_S, plain_address
+
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.errors import LLMError, did_you_mean
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+
+class OllamaOptions(LLMOptions):
+    """Options of an Ollama server."""
+
+    model: str = Field(min_length=1, description='the model, as `ollama list` names it ("qwen3:8b")')
+    base_url: str = Field("http://127.0.0.1:11434", description="the server's address")
+    context: int = Field(8192, ge=256, description="tokens of prompt and reply of one request")
+    reasoning: bool | None = Field(None, description="let a reasoning model think; default: as the model does")
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_address(cls, value: str) -> str:
+        return plain_address(value)
+
+
+class Ollama(LLM):
+    """A model of an Ollama server."""
+
+    Options: ClassVar[type[LLMOptions]] = OllamaOptions
+    structured: ClassVar[Structured] = "format"
+    options: OllamaOptions
+
+    def open(self) -> BaseChatModel:
+        """A client; nothing is sent yet."""
+        from langchain_ollama import ChatOllama
+
+        return ChatOllama(
+            model=self.options.model,
+            base_url=self.options.base_url,
+            temperature=self.options.temperature,
+            num_predict=self.options.max_tokens,
+            num_ctx=self.options.context,
+            seed=self.options.seed,
+            reasoning=self.options.reasoning,
+            client_kwargs={"timeout": self.options.timeout_s},
+        )
+
+    def check(self) -> None:
+        """Ask the server for its models and look for this one."""
+        import httpx
+
+        try:
+            answer = httpx.get(
+                f"{self.options.base_url}/api/tags", timeout=min(CHECK_TIMEOUT_S, self.options.timeout_s)
+            )
+            listed = [str(row["name"]) for row in answer.json()["models"]]
+        except httpx.HTTPError as error:
+            raise LLMError(
+                f"no Ollama server answers at {self.options.base_url}",
+                found=f"{type(error).__name__}: {error}",
+                expected="a running Ollama server",
+                hint="ollama serve, or correct options.base_url",
+            ) from None
+        except (ValueError, KeyError, TypeError):
+            raise LLMError(
+                f"{self.options.base_url} is something else than an Ollama server",
+                found=f"HTTP {answer.status_code}, {answer.headers.get('content-type', 'no content type')}",
+                expected="the answer of /api/tags",
+                hint="correct options.base_url (no /v1 here)",
+            ) from None
+        wanted = self.options.model if ":" in self.options.model else f"{self.options.model}:latest"
+        if wanted not in listed:
+            close = did_you_mean(wanted, listed)
+            raise LLMError(
+                f"Ollama has no model {self.options.model!r}",
+                found=", ".join(listed) or "no models at all",
+                hint=f"ollama pull {self.options.model}" + (f" ({close})" if close else ""),
+            )
+
+    @property
+    def base_url(self) -> str:
+        """The server's address."""
+        return self.options.base_url
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The context asked for."""
+        return self.options.context
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What can change a reply."""
+        include = {"temperature", "max_tokens", "seed", "context", "reasoning"}
+        return self.options.model_dump(mode="json", include=include)

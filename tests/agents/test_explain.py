@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import pytest
+
+from ultra_agents.contracts import DiscreteActions
+from ultra_agents.errors import ConfigError
+from ultra_agents.records import Advice, CriticalState, TestResult
+from ultra_agents.testing.corridor import Corridor, CorridorOptions
+
+
+def reasons(explanation):
+    return [(drop.stage, drop.reason) for drop in explanation.drops]
+
+
+def test_one_suggestion_from_case_to_advice(bench, item, says):
+    story = says.story(identifier=says.cases(3), advisor=says.action("RIGHT", 5), critic=says.verdict())
+    trajectory, narration = item(episode=7)
+    made = bench.explainer(story).explain(trajectory, narration)
+    assert made.segment == narration.segment
+    assert made.critical == (CriticalState(7, 3, "case of 3", 0.5),)
+    assert made.advice == (
+        Advice(
+            episode=7, step=3, action="RIGHT", hold=5, reward=0.8, taken_action="LEFT", taken_reward=-0.4,
+            rationale="case of 3", advice="go RIGHT", critique="I say accept", importance=0.5, source="fake",
+        ),
+    )  # fmt: skip
+    assert (made.proposed, made.drops, made.env_steps) == (1, (), 0)
+    (decided,) = bench.events_of("AdviceDecided")
+    assert (decided.decision, decided.segment, decided.step, decided.gain) == ("accept", "7:0-8", 3, None)
+    assert bench.gateway.agents() == ["identifier", "advisor", "critic"]
+
+
+def test_every_question_of_a_segment_begins_with_the_same_message(bench, item, says):
+    story = says.story(identifier=says.cases(3, 4), advisor=says.action(), critic=says.verdict())
+    trajectory, narration = item()
+    bench.explainer(story, mode="reflect").explain(trajectory, narration)
+    openings = {row["messages"][0] for row in bench.gateway.asked}
+    ((role, text),) = openings
+    assert role == "system"
+    assert narration.text in text
+    assert "Walk to the end of the corridor" in text
+    assert all([role for role, _ in row["messages"]] == ["system", "user"] for row in bench.gateway.asked)
+    assert len(bench.gateway.asked) == 7
+
+
+def test_the_advisor_is_told_the_state_and_what_followed(bench, item, says):
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
+    bench.explainer(story).explain(*item())
+    asked = bench.gateway.said_to("advisor")
+    assert "Step 3: I am in cell 5: 3 steps from the right end, 5 from the left end. Action: LEFT." in asked
+    assert "What followed: reward +0.19 4 steps later." in asked
+    assert "LEFT, RIGHT" in asked
+
+
+def test_agents_have_their_own_models_and_fallbacks(bench, item, says):
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
+    agents = {"advisor": {"llm": "big", "fallback": ("small",)}}
+    bench.explainer(story, **agents).explain(*item())
+    assert [row["models"] for row in bench.gateway.asked] == [[], ["big", "small"], []]
+
+
+def test_a_fallback_from_no_model_is_refused(bench, says):
+    with pytest.raises(ConfigError, match=r"agents\.critic has a fallback"):
+        bench.explainer(says.story(), critic={"fallback": ("small",)})
+
+
+def test_a_step_named_twice_counts_once(bench, item, says):
+    story = says.story(identifier=says.cases(3, 3, 4), advisor=says.action(), critic=says.verdict())
+    made = bench.explainer(story).explain(*item())
+    assert [state.step for state in made.critical] == [3, 4]
+    assert reasons(made) == [("identify", "step named twice")]
+    (event,) = bench.events_of("Dropped")
+    assert (event.stage, event.reason, event.segment, event.detail) == (
+        "identify", "step named twice", "0:0-8", "step 3",
+    )  # fmt: skip
+
+
+def test_the_action_already_taken_is_no_advice(bench, item, says):
+    story = says.story(identifier=says.cases(3, 4), advisor=says.action("LEFT"), critic=says.verdict())
+    made = bench.explainer(story).explain(*item())
+    assert made.advice == ()
+    assert made.proposed == 2
+    assert reasons(made) == [("advise", "same action as taken")] * 2
+    assert "critic" not in bench.gateway.agents()
+
+
+@pytest.mark.parametrize("agent", ["identifier", "advisor", "critic"])
+def test_an_unusable_reply_is_counted_and_the_rest_goes_on(bench, item, says, agent):
+    parts = {"identifier": says.cases(3, 4), "advisor": says.action(), "critic": says.verdict()}
+    parts[agent] = [says.dropped("malformed reply", "not JSON"), parts[agent]]
+    made = bench.explainer(says.story(**parts)).explain(*item())
+    stage = {"identifier": "identify", "advisor": "advise", "critic": "criticise"}[agent]
+    assert reasons(made) == [(stage, "malformed reply")]
+    assert made.drops[0].detail == "not JSON"
+    assert [row.step for row in made.advice] == ([] if agent == "identifier" else [4])
+
+
+@pytest.mark.parametrize(("word", "stage"), [("reject", "rejected by critic"), ("revise", "no revision left")])
+def test_without_a_test_the_critic_decides(bench, item, says, word, stage):
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict(word))
+    made = bench.explainer(story, max_revisions=0).explain(*item())
+    assert made.advice == ()
+    assert reasons(made) == [("criticise", stage)]
+    assert bench.events_of("AdviceDecided")[-1].decision == "reject"
+
+
+def test_a_revision_knows_what_was_wrong_and_is_bounded(bench, item, says):
+    story = says.story(
+        identifier=says.cases(3),
+        advisor=[says.action("RIGHT", hold) for hold in (1, 2, 3)],
+        critic=says.verdict("revise"),
+    )
+    made = bench.explainer(story, max_revisions=2).explain(*item())
+    assert made.proposed == 3
+    assert reasons(made) == [("criticise", "no revision left")]
+    assert "did not hold" not in bench.gateway.said_to("advisor", 0)
+    assert "RIGHT for 1 step at step 3" in bench.gateway.said_to("advisor", 1)
+    assert "The critic: I say revise" in bench.gateway.said_to("advisor", 1)
+    assert [event.decision for event in bench.events_of("AdviceDecided")] == ["revise", "revise", "reject"]
+
+
+def test_the_next_state_starts_without_the_feedback_of_the_one_before(bench, item, says):
+    story = says.story(
+        identifier=says.cases(3, 4),
+        advisor=[says.action("RIGHT", 1), says.action("RIGHT", 2), says.action("RIGHT", 1)],
+        critic=[says.verdict("revise"), says.verdict("accept")],
+    )
+    made = bench.explainer(story).explain(*item())
+    assert [(row.step, row.hold) for row in made.advice] == [(3, 2), (4, 1)]
+    assert "did not hold" in bench.gateway.said_to("advisor", 1)
+    assert "did not hold" not in bench.gateway.said_to("advisor", 2)
+
+
+def test_the_same_suggestion_again_is_not_judged_again(bench, item, says):
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("revise"))
+    made = bench.explainer(story, max_revisions=3).explain(*item())
+    assert reasons(made) == [("advise", "suggested again")]
+    assert made.proposed == 2
+    assert bench.gateway.agents().count("critic") == 1
+
+
+def test_a_measured_gain_is_accepted(bench, item, says):
+    tester = says.tester([0.5])
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
+    made = bench.explainer(story, tester, "simulate").explain(*item())
+    (row,) = made.advice
+    assert row.test == TestResult(0.5, 0.4, 0.6, 4, 100, True, "good")
+    assert type(row.test.passed) is bool
+    assert made.env_steps == 100
+    assert bench.gateway.agents() == ["identifier", "advisor", "critic"]
+    assert bench.events_of("AdviceDecided")[0].gain == 0.5
+
+
+def test_a_refuted_suggestion_goes_back_with_the_measurement(bench, item, says):
+    tester = says.tester([-0.5, 0.5])
+    story = says.story(
+        identifier=says.cases(3), advisor=[says.action(hold=8), says.action(hold=2)], critic=says.verdict()
+    )
+    made = bench.explainer(story, tester, "simulate").explain(*item())
+    assert [(row.hold, row.test.gain) for row in made.advice] == [(2, 0.5)]
+    assert [suggestion.revision for suggestion in tester.tested] == [0, 1]
+    assert "In 4 paired replays the suggestion earned 0.50 less return" in bench.gateway.said_to("advisor", 1)
+    assert made.env_steps == 200
+    decided = [(event.decision, event.gain) for event in bench.events_of("AdviceDecided")]
+    assert decided == [("revise", -0.5), ("accept", 0.5)]
+
+
+def test_a_suggestion_refuted_to_the_end_is_dropped_unreflected(bench, item, says):
+    tester = says.tester([-0.5])
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
+    made = bench.explainer(story, tester, "both", max_revisions=0).explain(*item())
+    assert reasons(made) == [("test", "no gain in simulation")]
+    assert "0.50 less return" in made.drops[0].detail
+    assert made.env_steps == 100
+    assert bench.gateway.agents().count("critic") == 1
+    assert bench.events_of("AdviceDecided")[-1].gain == -0.5
+
+
+def test_what_the_critic_rejects_is_not_tested(bench, item, says):
+    tester = says.tester([0.5])
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("reject"))
+    made = bench.explainer(story, tester, "simulate").explain(*item())
+    assert reasons(made) == [("criticise", "rejected by critic")]
+    assert tester.tested == []
+
+
+def test_a_wish_to_revise_that_comes_too_late_is_measured(bench, item, says):
+    tester = says.tester([0.5])
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("revise"))
+    made = bench.explainer(story, tester, "simulate", max_revisions=0).explain(*item())
+    assert len(made.advice) == len(tester.tested) == 1
+
+
+def test_a_spent_test_budget_is_a_reason_of_its_own(bench, item, says):
+    story = says.story(identifier=says.cases(3, 4), advisor=says.action(), critic=says.verdict())
+    made = bench.explainer(story, says.tester([0.5, None]), "both").explain(*item())
+    assert [row.step for row in made.advice] == [3]
+    assert reasons(made) == [("test", "test budget spent")]
+
+
+def test_the_reflection_on_a_gain_corrects_rewards_but_not_the_measurement(bench, item, says):
+    story = says.story(
+        identifier=says.cases(3), advisor=says.action(), critic=[says.verdict(), says.verdict("reject", 0.3, -0.1)]
+    )
+    made = bench.explainer(story, says.tester([0.5]), "both").explain(*item())
+    (row,) = made.advice
+    assert (row.reward, row.taken_reward, row.critique) == (0.3, -0.1, "I say reject")
+    asked = bench.gateway.said_to("critic", 1)
+    assert "earned 0.50 more return" in asked
+    assert "Your verdict was accept, with reward 0.8" in asked
+
+
+def test_the_reflection_on_a_refuted_suggestion_may_end_it(bench, item, says):
+    story = says.story(
+        identifier=says.cases(3), advisor=says.action(), critic=[says.verdict(), says.verdict("reject")]
+    )
+    made = bench.explainer(story, says.tester([-0.5]), "both", max_revisions=3).explain(*item())
+    assert reasons(made) == [("test", "no gain in simulation")]
+    assert made.proposed == 1
+
+
+def test_the_reflection_on_a_refuted_suggestion_cannot_save_it(bench, item, says):
+    story = says.story(
+        identifier=says.cases(3), advisor=[says.action(hold=8), says.action(hold=2)], critic=says.verdict("accept")
+    )
+    made = bench.explainer(story, says.tester([-0.5, -0.4]), "both").explain(*item())
+    assert made.advice == ()
+    assert reasons(made) == [("test", "no gain in simulation")]
+    assert "The critic: I say accept" in bench.gateway.said_to("advisor", 1)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "both"])
+def test_without_a_simulator_the_second_reading_decides(bench, item, says, mode):
+    story = says.story(
+        identifier=says.cases(3, 4),
+        advisor=says.action(),
+        critic=[says.verdict("reject"), says.verdict("accept", 0.1), says.verdict("accept"), says.verdict("reject")],
+    )
+    made = bench.explainer(story, None, mode).explain(*item())
+    assert [(row.step, row.reward) for row in made.advice] == [(3, 0.1)]
+    assert reasons(made) == [("criticise", "rejected by critic")]
+    assert "replays" not in bench.gateway.said_to("critic", 1)
+
+
+def test_an_unusable_reflection_leaves_the_first_verdict(bench, item, says):
+    story = says.story(
+        identifier=says.cases(3), advisor=says.action(), critic=[says.verdict(), says.dropped("wrong fields")]
+    )
+    made = bench.explainer(story, None, "reflect").explain(*item())
+    assert len(made.advice) == 1
+    assert reasons(made) == [("criticise", "reflection: wrong fields")]
+
+
+def test_modes_without_simulation_never_test(bench, item, says):
+    tester = says.tester([-0.5])
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
+    for mode in ("none", "reflect"):
+        assert len(bench.explainer(story, tester, mode).explain(*item()).advice) == 1
+    assert tester.tested == []
+
+
+def test_the_longest_path_fits_the_graphs_limit(bench, item, says):
+    holds = [says.action("RIGHT", 1 + hold % 8) for hold in range(8)] * 8
+    story = says.story(identifier=says.cases(*range(3, 8)), advisor=holds, critic=says.verdict())
+    made = bench.explainer(story, says.tester([-0.5]), "both", max_critical=5, max_revisions=7).explain(*item())
+    assert made.proposed == 5 * 8
+    assert reasons(made) == [("test", "no gain in simulation")] * 5
+
+
+def test_an_action_among_many_names_is_checked_by_the_codec(bench, item, says):
+    class Many(Corridor):
+        @property
+        def actions(self):
+            return DiscreteActions(("LEFT", "RIGHT", *(f"A{number}" for number in range(60))))
+
+    environment = Many(CorridorOptions())
+    story = says.story(identifier=says.cases(3), advisor=says.action("A59"), critic=says.verdict())
+    (row,) = bench.explainer(story, environment=environment).explain(*item()).advice
+    assert row.action == "A59"

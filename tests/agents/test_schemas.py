@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from ultra_agents.agents.schemas import CriticReply, advisor_reply, identifier_reply
+from ultra_agents.contracts import DiscreteActions
+from ultra_agents.llm.structured import parse_reply, reply_schema
+
+MOVES = DiscreteActions(("LEFT", "RIGHT"))
+MANY = DiscreteActions(tuple(f"A{number}" for number in range(51)))
+
+
+def test_the_schema_allows_only_what_was_shown_and_reasons_come_first():
+    cases = reply_schema(identifier_reply((4, 7, 9), 2))["properties"]["cases"]
+    assert (cases["minItems"], cases["maxItems"]) == (1, 2)
+    fields = cases["items"]["properties"]
+    assert list(fields) == ["case_analysis", "step", "importance"]
+    assert fields["step"]["enum"] == [4, 7, 9]
+    assert fields["case_analysis"]["maxLength"] == 240
+    advice = reply_schema(advisor_reply(MOVES, 8))["properties"]
+    assert list(advice) == ["reasoning", "action", "hold"]
+    assert advice["action"]["enum"] == ["LEFT", "RIGHT"]
+    assert (advice["hold"]["minimum"], advice["hold"]["maximum"]) == (1, 8)
+    critique = reply_schema(CriticReply)["properties"]
+    assert list(critique) == ["reasoning", "reward", "taken_reward", "verdict"]
+    assert critique["verdict"]["enum"] == ["accept", "revise", "reject"]
+
+
+def test_a_single_step_and_a_single_action_are_enums_too():
+    one = reply_schema(identifier_reply((4,), 1))["properties"]["cases"]["items"]["properties"]["step"]
+    assert one["enum"] == [4]
+    assert reply_schema(advisor_reply(DiscreteActions(("GO",)), 1))["properties"]["action"]["enum"] == ["GO"]
+
+
+@pytest.mark.parametrize("step", [4, "4", " 4 ", 4.0])
+def test_a_step_may_come_as_text(step):
+    reply = identifier_reply((4,), 1)
+    said = reply.model_validate({"cases": [{"case_analysis": "x", "step": step, "importance": 1}]})
+    assert said.cases[0].step == 4
+    assert type(said.cases[0].step) is int
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"step": 5}, {"step": True}, {"step": "four"}, {"step": 4.5}, {"step": None}, {"step": "9" * 5000},
+        {"importance": 1.01}, {"importance": -0.1}, {"importance": float("nan")}, {"more": 1}, {"case_analysis": 3},
+    ],
+)  # fmt: skip
+def test_cases_out_of_range_cannot_pass(case):
+    fine = {"case_analysis": "x", "step": 4, "importance": 0.5}
+    with pytest.raises(ValidationError):
+        identifier_reply((4,), 1).model_validate({"cases": [{**fine, **case}]})
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_the_number_of_cases_is_bounded(count):
+    case = {"case_analysis": "x", "step": 4, "importance": 0.5}
+    with pytest.raises(ValidationError):
+        identifier_reply((4,), 2).model_validate({"cases": [case] * count})
+
+
+@pytest.mark.parametrize("codec", [MOVES, MANY])
+@pytest.mark.parametrize("change", [{"action": "JUMP"}, {"hold": 0}, {"hold": 9}, {"hold": 1.5}, {"action": 1}])
+def test_advice_out_of_range_cannot_pass(codec, change):
+    fine = {"reasoning": "x", "action": codec.names[0], "hold": 8}
+    reply = advisor_reply(codec, 8)
+    assert reply.model_validate(fine).hold == 8
+    with pytest.raises(ValidationError):
+        reply.model_validate({**fine, **change})
+
+
+def test_many_actions_are_not_listed_but_explained():
+    assert "enum" not in reply_schema(advisor_reply(MANY, 8))["properties"]["action"]
+    with pytest.raises(ValidationError, match="no action is called 'JUMP'; for example A0, A1"):
+        advisor_reply(MANY, 8).model_validate({"reasoning": "x", "action": "JUMP", "hold": 1})
+
+
+@pytest.mark.parametrize("change", [{"reward": 1.1}, {"taken_reward": -2}, {"verdict": "maybe"}, {"reward": "inf"}])
+def test_a_critique_out_of_range_cannot_pass(change):
+    fine = {"reasoning": "x", "reward": 1, "taken_reward": -1, "verdict": "accept"}
+    CriticReply.model_validate(fine)
+    with pytest.raises(ValidationError):
+        CriticReply.model_validate({**fine, **change})
+
+
+def test_a_long_reason_is_cut_instead_of_asked_for_again():
+    text = '{"reasoning": "' + "far too much " * 90 + '", "reward": 0, "taken_reward": 0, "verdict": "accept"}'
+    reasoning = parse_reply(text, CriticReply).reasoning
+    assert len(reasoning) <= 240
+    assert reasoning.endswith("...")
