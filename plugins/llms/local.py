@@ -106,6 +106,8 @@ def _start(key: _Key) -> tuple[Any, str]:
     params.n_parallel = key.slots
     params.cpuparams.n_threads = key.threads
     params.cpuparams_batch.n_threads = key.threads
+    params.cpuparams.poll = 0  # waiting threads sleep: beside training they would burn a core each
+    params.cpuparams_batch.poll = 0
     params.n_gpu_layers = key.gpu_layers
     params.cache_prompt = True
     params.cache_ram_mib = 256

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
-from ultra_agents_plugins.llms.openai import CHECK_TIMEOUT_S, plain_address
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, plain_address
 from ultra_agents.errors import LLMError, did_you_mean
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
+
+CHECK_TIMEOUT_S = 10.0
 
 
 class OllamaOptions(LLMOptions):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, plain_address
 from ultra_agents.errors import LLMError
 
 if TYPE_CHECKING:
@@ -30,16 +30,6 @@ class OpenAIOptions(LLMOptions):
     @classmethod
     def _plain_address(cls, value: str) -> str:
         return plain_address(value)
-
-
-def plain_address(value: str) -> str:
-    """`value` without a trailing slash, if it is an http(s) address with nothing secret in it."""
-    parts = urllib.parse.urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address such as http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query:
-        raise ValueError("an address without user, password or query; keys belong in the environment")
-    return value.rstrip("/")
 
 
 def is_loopback(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -19,6 +20,19 @@ Structured: TypeAlias = Literal["json_schema", "json_object", "format", "tools",
 `json_schema`/`json_object`: OpenAI's `response_format`; `format`: Ollama's; `tools`: langchain's
 `with_structured_output`; `text`: in words, at the end of the prompt.
 """
+
+
+def plain_address(value: str) -> str:
+    """`value` without a trailing slash, if it is an http(s) address with nothing secret in it.
+
+    For the validators of a provider's `base_url`; raises `ValueError`.
+    """
+    parts = urllib.parse.urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an address such as http://127.0.0.1:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("an address without user, password or query; keys belong in the environment")
+    return value.rstrip("/")
 
 
 class LLMOptions(Options):

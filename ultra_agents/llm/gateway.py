@@ -142,7 +142,7 @@ class Gateway:
         Args:
             agent: Who asks (`identifier`, ...).
             segment: About what.
-            models: Names in `llms`, asked in turn as they fail; None stands for the first of all, as does an empty list.
+            models: Names in `llms`, asked in turn as they fail; None, or an empty list, is the first of all.
             messages: `(role, text)`; roles are `system`, `user`, `assistant`.
             reply: What the answer must be.
             stop: Polled; true ends the asking.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -25,8 +27,16 @@ def advice(state: ViewState, now: float, width: int, height: int) -> RenderableT
     ]
     if not lines:
         lines = [Text("Suggestions appear here once judged and tested.", DIM)]
-    counts = " · ".join(f"{number} {clean(word, 12)}" for word, number in sorted(state.decisions.items()))
+    counts = " · ".join(f"{number} {clean(word, 12)}" for word, number in _counts(state.decisions))
     return framed("Advice", lines, width, height, counts)
+
+
+def _counts(decisions: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Decisions in words of what happened, the good ones first."""
+    past = {"accept": "accepted", "revise": "sent back", "reject": "rejected", "drop": "dropped"}
+    order = list(past)
+    rows = sorted(decisions.items(), key=lambda row: order.index(row[0]) if row[0] in order else len(order))
+    return [(past.get(word, word), number) for word, number in rows]
 
 
 def _row(row: AdviceDecided, where: str, action: str) -> Text:

@@ -15,11 +15,13 @@ from ultra_agents.ui.theme import BAD, DIM, GOOD, agent_colour
 def conversation(state: ViewState, now: float, width: int, height: int) -> RenderableType:
     """The panel "Agents"; the newest message stands last."""
     inner, rows = max(width - 4, 10), max(height - 2, 1)
-    deep = 1 if rows < 4 else 2 if rows < 9 else 4
+    deep = 1 if rows < 3 else 2 if rows < 9 else 4
     blocks: list[list[Text]] = []
     used = 0
     for message in reversed(state.messages):
         block = _message(message, inner, deep)
+        if rows >= 16 and blocks:
+            block.append(Text())
         if used + len(block) > rows and blocks:
             break
         blocks.insert(0, block)
@@ -27,8 +29,8 @@ def conversation(state: ViewState, now: float, width: int, height: int) -> Rende
     lines = [line for block in blocks for line in block]
     if not lines:
         lines = [Text("The agents speak when the episodes are explained.", DIM)]
-    models = ", ".join(dict.fromkeys(clean(message.model, 30) for message in state.messages))
-    return framed("Agents", lines, width, height, clean(models, max(inner - 12, 8)))
+    answers = state.usage.calls + state.usage.cached
+    return framed("Agents", lines, width, height, f"{answers:,} answers" if answers else "")
 
 
 def _message(message: AgentSpoke, inner: int, deep: int) -> list[Text]:

@@ -1,4 +1,4 @@
-"""Learning curves of every method: lines are unmodulated evaluations, dots training episodes."""
+"""Learning curves of every method: lines are unmodulated evaluations, dots are training episodes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,21 @@ def curves(state: ViewState, now: float, width: int, height: int) -> RenderableT
         if method in state.training
     } | {method: Series(state.curves[method], colours[method]) for method in methods if method in state.curves}
     level = state.before.mean if state.before else None
-    legend = Text()
-    for method in methods:
-        last = (state.curves.get(method) or state.training[method])[-1][1]
-        legend.append("━━ ", colours[method])
-        legend.append(f"{clean(method, 16)} ", "bold")
-        legend.append(f"{score(last)}  ")
+    names = [
+        Text.assemble(
+            ("━ ", colours[method]),
+            (clean(method, 16), "bold"),
+            f" {score((state.curves.get(method) or state.training[method])[-1][1])}",
+        )
+        for method in methods
+    ]
     if level is not None:
-        legend.append(f"┄ start {score(level)}", DIM)
-    note = "lines: evaluation, dots: training" if state.training else ""
+        names.append(Text(f"┄ start {score(level)}", DIM))
+    legend = names[0]
+    for name in names[1:]:
+        if legend.cell_len + name.cell_len + 2 <= inner:
+            legend = Text.assemble(legend, "  ", name)
+    note = "━ evaluated · training" if state.training else ""
     return framed("Return", [legend, *chart(series, inner, rows - 1, level)], width, height, note)
 
 

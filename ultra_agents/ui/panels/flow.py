@@ -14,7 +14,7 @@ from ultra_agents.ui.theme import DIM, SIGNS
 def flow(state: ViewState, now: float, width: int, height: int) -> RenderableType:
     """The panel "Flow"."""
     inner, rows = max(width - 4, 10), max(height - 2, 1)
-    names = min(max((len(stage.name) for stage in state.stages), default=0), max(inner // 3, 8))
+    names = min(max((len(stage.name) for stage in state.stages), default=0), max(inner * 2 // 5, 8))
     blocks = [_stage(stage, now, inner, names) for stage in state.stages]
     spare = rows - len(blocks)
     lines: list[Text] = []
@@ -49,8 +49,8 @@ def _stage(stage: StageView, now: float, inner: int, names: int) -> list[Text]:
     if stage.status == "kept":
         line.append(" kept from before", DIM)
     elif stage.status == "done":
-        line.append(f" {took(stage.seconds)}", DIM)
-        line.append(f"  {clean(stage.summary)}" if stage.summary else "", DIM)
+        line.append(f" {took(stage.seconds):<7}", DIM)
+        line.append(f" {clean(stage.summary)}" if stage.summary else "", DIM)
     elif stage.status == "stopped":
         line.append(" stopped here", "yellow")
     return [line]

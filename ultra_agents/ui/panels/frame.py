@@ -15,15 +15,16 @@ from ultra_agents.ui.theme import BORDER
 def framed(title: str, lines: Sequence[Text], width: int, height: int, extra: str = "") -> RenderableType:
     """At most `height - 2` lines, each cut to the frame's inner width, in a rounded frame of the given size."""
     inner = max(width - 4, 1)
+    extra = extra if len(extra) <= inner - 2 else ""
     shown = [line.copy() for line in lines[: max(height - 2, 0)]]
     for line in shown:
         line.truncate(inner, overflow="ellipsis")
         line.no_wrap = True
     return Panel(
         Group(*shown),
-        title=Text.assemble((f" {title} ", "bold")),
+        title=Text.assemble((title, "bold")),
         title_align="left",
-        subtitle=Text(f" {extra} ", "bright_black") if extra else None,
+        subtitle=Text(extra, "bright_black") if extra else None,
         subtitle_align="right",
         box=box.ROUNDED,
         border_style=BORDER,
