@@ -23,6 +23,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -80,7 +81,7 @@ def run_pipeline(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
             run.stage(
                 f"refine {method}",
                 f"Refine the policy: {method}",
-                lambda method=method: stages.refine_method(context, method, trajectories, explanations, advice),
+                partial(stages.refine_method, context, method, trajectories, explanations, advice),
                 MethodResult,
             )
             for method in config.methods

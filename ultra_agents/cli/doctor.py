@@ -24,7 +24,7 @@ class Finding(NamedTuple):
 
 
 def doctor() -> None:
-    """Check Python, libraries, the emulator, the embedded model and providers; exits with 2 if something is missing."""
+    """Check Python, libraries, the emulator, the embedded model, providers; exits with 2 if something is missing."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -46,10 +46,8 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
         return check()
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = getattr(error, "hint", None)
-        return Finding(
-            check.__name__.strip("_"), "fail", first, hint or "pip install -c constraints.txt -e '.[local]'"
-        )
+        do = getattr(error, "hint", None) or "pip install -c constraints.txt -e '.[local]'"
+        return Finding(check.__name__.strip("_"), "fail", first, do)
 
 
 def _python() -> Finding:

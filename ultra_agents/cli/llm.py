@@ -48,9 +48,7 @@ def _ready(provider: str) -> str:
 def log(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")],
     agent: Annotated[str | None, typer.Option(help="Only this agent.")] = None,
-    segment: Annotated[
-        str | None, typer.Option(help="Only this segment, or the episode number before its colon.")
-    ] = None,
+    segment: Annotated[str | None, typer.Option(help="Only this segment, or this episode's number.")] = None,
 ) -> None:
     """Print every call of a run readably."""
     from rich.console import Console

@@ -1,6 +1,6 @@
 """`ultra`: the command line. Commands live one per file; what is heavy is imported inside them.
 
-Exit codes: 0 done, 1 an unexpected failure, 2 something to be fixed by the user, 3 a spending cap reached, 130 stopped.
+Exit codes: 0 done, 1 an unexpected failure, 2 the user's to fix, 3 a spending cap reached, 130 stopped.
 """
 
 from __future__ import annotations

@@ -39,10 +39,7 @@ def _row(listing: Any) -> dict[str, Any]:
     problem = None
     try:
         cls = listing.load()
-        if issubclass(cls, Environment):
-            offers = sorted(capabilities(cls))
-        else:
-            offers = sorted(getattr(cls, "learns", ()))
+        offers = sorted(capabilities(cls) if issubclass(cls, Environment) else getattr(cls, "learns", ()))
     except PluginError as error:
         problem = " ".join(part for part in (error.found, error.hint and f"({error.hint})") if part)
     return {

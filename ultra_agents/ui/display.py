@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Literal, Protocol, TextIO, TypeAlias
 
 from ultra_agents.events import Event
@@ -78,8 +79,6 @@ class Guarded:
         except Exception as error:
             broken, self._display, self._fallback = self._display, self._fallback, None
             if what == "handle":
-                try:
+                with suppress(Exception):
                     broken.stop()
-                except Exception:
-                    pass
             sys.stderr.write(f"the display failed ({type(error).__name__}: {error}); the run goes on\n")

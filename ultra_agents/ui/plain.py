@@ -93,8 +93,8 @@ class Plain:
                 return f"train      {event.method} {count(event.steps)}/{count(event.total)} steps{told}"
             case Evaluated():
                 mean = sum(event.returns) / max(len(event.returns), 1)
-                episodes = f"{len(event.returns)} episodes"
-                return f"score      {event.method} {event.purpose} at {count(event.steps)} steps: {score(mean)} ({episodes})"
+                told = f"{score(mean)} ({len(event.returns)} episodes)"
+                return f"score      {event.method} {event.purpose} at {count(event.steps)} steps: {told}"
             case Warned():
                 return f"warning    {clean(event.text)}"
             case RunFinished():
