@@ -1,8 +1,7 @@
 """How should overridden steps be learnt from? MountainCar-v0 from a policy that never reaches the flag.
 
-The advice is right (push along the velocity), so what is measured is the engine: strength of the override and the way the
-update treats it. Every arm starts from the same policy (50,000 steps of PPO) and gets the same budget. Reproduces the table
-of the ULTRA literal reading against `mixture` with more seeds:
+The advice is right (push along the velocity), so what is measured is the engine: strength of the override, and the way
+the update treats it. Every arm starts from the same policy (50,000 steps of PPO) and gets the same budget:
 
     python benchmarks/mountain_car_learning.py --seeds 8
 

@@ -32,7 +32,7 @@ FOLDER = Path(__file__).parents[1] / "plugins" / "environments" / "policies"
 EPISODES = 32
 SELECTION = 16
 SETTINGS: dict[str, dict[str, Any]] = {
-    "suboptimal": {"steps": 400_000, "first": 120_000, "every": 15_000, "band": (-7.0, -5.0)},
+    "suboptimal": {"steps": 400_000, "first": 165_000, "every": 15_000, "band": (-8.0, -4.0)},
     "expert": {"steps": 3_000_000, "first": 500_000, "every": 500_000, "band": None},
 }
 PPO_OPTIONS = {"ent_coef": 0.003, "update_epochs": 6}

@@ -79,9 +79,16 @@ class AgentsConfig(_Section):
     advisor: AgentConfig = AgentConfig()
     critic: AgentConfig = AgentConfig()
     max_critical: int = Field(3, gt=0, description="critical states named per segment, at most")
+    min_hold: int = Field(1, gt=0, description="environment steps a suggestion must hold, at least")
     max_hold: int = Field(8, gt=0, description="environment steps a suggestion may hold, at most")
     max_revisions: int = Field(1, ge=0, description="times a suggestion may go back to the advisor")
     concurrency: int = Field(4, gt=0, description="segments explained side by side")
+
+    @model_validator(mode="after")
+    def _holds_are_a_range(self) -> AgentsConfig:
+        if self.min_hold > self.max_hold:
+            raise ValueError(f"min_hold ({self.min_hold}) is above max_hold ({self.max_hold})")
+        return self
 
 
 class LLMConfig(_Section):

@@ -76,12 +76,25 @@ def test_a_step_named_twice_counts_once(bench, item, says):
 
 
 def test_the_action_already_taken_is_no_advice(bench, item, says):
-    story = says.story(identifier=says.cases(3, 4), advisor=says.action("LEFT"), critic=says.verdict())
+    story = says.story(identifier=says.cases(3, 4), advisor=says.action("LEFT", 1), critic=says.verdict())
     made = bench.explainer(story).explain(*item())
     assert made.advice == ()
     assert made.proposed == 2
     assert reasons(made) == [("advise", "same action as taken")] * 2
     assert "critic" not in bench.gateway.agents()
+
+
+def test_holding_the_action_taken_is_advice(bench, item, says):
+    story = says.story(identifier=says.cases(3), advisor=says.action("LEFT", 2), critic=says.verdict())
+    (row,) = bench.explainer(story).explain(*item()).advice
+    assert (row.action, row.taken_action, row.hold) == ("LEFT", "LEFT", 2)
+
+
+def test_the_shortest_hold_is_an_option(bench, item, says):
+    story = says.story(identifier=says.cases(3), advisor=says.action(hold=3), critic=says.verdict())
+    (row,) = bench.explainer(story, min_hold=3).explain(*item()).advice
+    assert row.hold == 3
+    assert "for 3 to 8 steps" in bench.gateway.said_to("advisor")
 
 
 @pytest.mark.parametrize("agent", ["identifier", "advisor", "critic"])

@@ -36,14 +36,14 @@ def never():
 
 
 def test_random_proposes_as_many_as_an_identifier_may(control, item):
-    made = control(max_critical=3, max_hold=5).explain_all(episodes(item), 1, never)
+    made = control(max_critical=3, min_hold=2, max_hold=5).explain_all(episodes(item), 1, never)
     for explanation in made:
         steps = [state.step for state in explanation.critical]
         assert len(set(steps)) == len(steps) == explanation.proposed == len(explanation.advice) == 3
         assert all(0 <= step < 8 for step in steps)
     rows = [row for explanation in made for row in explanation.advice]
     assert all(row.action != row.taken_action for row in rows)
-    assert {row.hold for row in rows} == {1, 2, 3, 4, 5}
+    assert {row.hold for row in rows} == {2, 3, 4, 5}
     assert {row.step for row in rows} == set(range(8))
     assert {(row.reward, row.taken_reward, row.source, row.test) for row in rows} == {(1.0, -1.0, "random", None)}
 

@@ -24,7 +24,7 @@ def full_story(says):
     """Two states; the first is refuted once, both are reflected on: every node of the graph is passed."""
     return says.story(
         identifier=says.cases(3, 4),
-        advisor=[says.action(hold=8), says.action(hold=2), says.action("LEFT")],
+        advisor=[says.action(hold=8), says.action(hold=2), says.action("LEFT", 1)],
         critic=says.verdict(),
     )
 

@@ -17,13 +17,16 @@ def test_the_schema_allows_only_what_was_shown_and_reasons_come_first():
     fields = cases["items"]["properties"]
     assert list(fields) == ["case_analysis", "step", "importance"]
     assert fields["step"]["enum"] == [4, 7, 9]
-    assert fields["case_analysis"]["maxLength"] == 240
+    assert (fields["case_analysis"]["minLength"], fields["case_analysis"]["maxLength"]) == (20, 240)
+    assert fields["importance"]["enum"] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1])
     advice = reply_schema(advisor_reply(MOVES, 8))["properties"]
     assert list(advice) == ["reasoning", "action", "hold"]
     assert advice["action"]["enum"] == ["LEFT", "RIGHT"]
     assert (advice["hold"]["minimum"], advice["hold"]["maximum"]) == (1, 8)
     critique = reply_schema(CriticReply)["properties"]
     assert list(critique) == ["reasoning", "reward", "taken_reward", "verdict"]
+    assert critique["reward"]["enum"] == critique["taken_reward"]["enum"]
+    assert (critique["reward"]["enum"][0], len(critique["reward"]["enum"]), critique["reward"]["enum"][-1]) == (-1, 21, 1)
     assert critique["verdict"]["enum"] == ["accept", "revise", "reject"]
 
 
@@ -83,6 +86,11 @@ def test_a_critique_out_of_range_cannot_pass(change):
     CriticReply.model_validate(fine)
     with pytest.raises(ValidationError):
         CriticReply.model_validate({**fine, **change})
+
+
+def test_what_the_schema_does_not_offer_is_accepted_in_range():
+    said = CriticReply.model_validate({"reasoning": "short", "reward": 0.333, "taken_reward": -1, "verdict": "accept"})
+    assert (said.reasoning, said.reward) == ("short", 0.333)
 
 
 def test_a_long_reason_is_cut_instead_of_asked_for_again():

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_potential_telescopes_to_nothing_over_a_closed_loop() -> None:
     made = engine("r", reward="potential", discount=1.0)
     path = [0.1, 5.0, 10.2, 0.1]
     total = 0.0
-    for here, there in zip(path, path[1:], strict=False):
+    for here, there in pairwise(path):
         states, following = np.full((4, 1), here), np.full((4, 1), there)
         total += made.reward(np.zeros(4), made.act(states, OWN), following, GOES_ON)[0]
     assert total == pytest.approx(0.0)

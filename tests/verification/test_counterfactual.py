@@ -95,7 +95,9 @@ def test_result_does_not_depend_on_the_number_of_environments() -> None:
 
 def test_cap_is_shared_out_in_advance(simulators: Simulators) -> None:
     policy = Walker(left=0.5)
-    found = make_tester(simulators, policy, tests=50, max_steps=100)(episode(policy), Suggestion(0, 0, names()[1], 1, ""))
+    found = make_tester(simulators, policy, tests=50, max_steps=100)(
+        episode(policy), Suggestion(0, 0, names()[1], 1, "")
+    )
     assert found.stopped in ("steps", "good", "bad", "hopeless")
     assert found.pairs <= 6
     assert max_tests(segments=5, max_critical=3, max_revisions=1) == 30

@@ -1,8 +1,8 @@
 """The advice table: which states are covered, what is suggested there, and what it is worth.
 
-ULTRA section 3 keeps (critical state -> suggested action) pairs in a lookup table; how a visited state finds its row is not
-stated by the paper. Here rows live in the environment plugin's feature space, each column divided by its spread over
-the visited states, and a state matches its nearest row within a radius calibrated to hit a chosen share of them.
+ULTRA section 3 keeps (critical state -> suggested action) pairs in a lookup table; how a visited state finds its row
+is not stated by the paper. Here rows live in the environment plugin's feature space, each column divided by its spread
+over the visited states, and a state matches its nearest row within a radius calibrated to hit a chosen share of them.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ def advise(state: State, runtime: Runtime[Context]) -> Command[Literal["criticis
         outcome=context.outcome(critical["step"]),
         taken_action=context.taken(critical["step"]),
         actions=", ".join(context.environment.actions.names),
+        min_hold=agents.min_hold,
         max_hold=agents.max_hold,
         feedback=state["feedback"],
     )
@@ -35,7 +36,7 @@ def advise(state: State, runtime: Runtime[Context]) -> Command[Literal["criticis
             segment=context.segment,
             models=context.chain("advisor"),
             messages=[("system", state["opening"]), *ask],
-            reply=advisor_reply(context.environment.actions, agents.max_hold),
+            reply=advisor_reply(context.environment.actions, agents.max_hold, agents.min_hold),
         )
     except ReplyDropped as problem:
         refusal = {"stage": "advise", "reason": problem.reason, "detail": problem.detail}
@@ -46,11 +47,14 @@ def advise(state: State, runtime: Runtime[Context]) -> Command[Literal["criticis
 def suggested(
     state: State, context: Context, action: str, hold: int, reasoning: str
 ) -> Command[Literal["criticise", "reject"]]:
-    """Take a suggestion over, unless it says nothing new."""
+    """Take a suggestion over, unless it says nothing new.
+
+    The action the policy took is one, too, when it is to be held: the policy may have let go of it too early.
+    """
     critical, tried = state["critical"][state["current"]], state["tried"]
     suggestion = Suggestion(critical["episode"], critical["step"], action, hold, reasoning, revision=len(tried))
     refusal: Row | None = None
-    if action == context.taken(critical["step"]):
+    if action == context.taken(critical["step"]) and hold == 1:
         refusal = {"stage": "advise", "reason": "same action as taken", "detail": in_words(suggestion)}
     elif [action, hold] in tried:
         refusal = {"stage": "advise", "reason": "suggested again", "detail": in_words(suggestion)}

@@ -44,7 +44,7 @@ class ControlProposer:
             uniform among the steps where the environment's expert would have acted otherwise; its action, held for as
             long as it would choose it along the episode.
         environment: Action names and the expert.
-        agents: `max_critical` suggestions per segment, held `max_hold` steps at most.
+        agents: `max_critical` suggestions per segment, held for `min_hold` to `max_hold` steps.
         tester: The simulator test; None accepts everything.
         streams: Source of the choices: equal seeds and segments give equal proposals.
         emit: Where events go; called from several threads.
@@ -84,8 +84,8 @@ class ControlProposer:
             )
 
         def fingerprint(narration: Narration) -> str:
-            numbers = [agents.max_critical, agents.max_hold, streams.seed, list(streams.path), tester is not None]
-            return digest([kind, *numbers, narration.text])
+            settings = [kind, agents.max_critical, agents.min_hold, agents.max_hold, tester is not None]
+            return digest([*settings, streams.seed, list(streams.path), narration.text])
 
         self._runner = SegmentRunner(
             checkpoint=checkpoint,
@@ -133,7 +133,7 @@ class _Random:
         """Action and hold; None where there is no other action."""
         others = [name for name in context.environment.actions.names if name != context.taken(step)]
         rng = self.rng(context, step)
-        hold = int(rng.integers(1, context.agents.max_hold + 1))
+        hold = int(rng.integers(context.agents.min_hold, context.agents.max_hold + 1))
         return (others[int(rng.integers(len(others)))], hold) if others else None
 
     def rng(self, context: Context, *address: int) -> np.random.Generator:
@@ -168,7 +168,7 @@ class _Oracle(_Random):
         """The expert's action, held while it stays the same on the states the policy met."""
         wanted = self._wanted(context, step, min(step + context.agents.max_hold, len(context.trajectory)))
         changes = [index for index, name in enumerate(wanted) if name != wanted[0]]
-        return wanted[0], changes[0] if changes else len(wanted)
+        return wanted[0], max(changes[0] if changes else len(wanted), context.agents.min_hold)
 
     def _wanted(self, context: Context, start: int, stop: int) -> list[str]:
         """Names of the expert's actions at the steps `start .. stop - 1`."""

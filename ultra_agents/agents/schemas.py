@@ -18,6 +18,8 @@ MAX_ENUM = 50
 """Codecs with more names than this are checked with `encode` instead of being listed."""
 LONGEST_REASON = 240
 """Characters; longer reasons cost a small model its decision."""
+SHORTEST_REASON = 20
+"""Characters a grammar asks for; very small models leave the reason empty otherwise."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,8 +38,21 @@ def _whole(number: Any) -> Any:
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-_Reason = Annotated[str, BeforeValidator(_shorten), StringConstraints(max_length=LONGEST_REASON)]
-_Reward = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+def _tenths(low: int) -> dict[str, Any]:
+    """Numbers to choose from, for servers whose grammars know no bounds of numbers."""
+    return {"enum": [tenth / 10 for tenth in range(10 * low, 11)]}
+
+
+# The schema is narrower than what is accepted: grammars then rule out empty reasons and numbers out of range, while a
+# model that writes freely is not asked again because of them.
+_Reason = Annotated[
+    str,
+    BeforeValidator(_shorten),
+    StringConstraints(max_length=LONGEST_REASON),
+    Field(json_schema_extra={"minLength": SHORTEST_REASON}),
+]
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, json_schema_extra=_tenths(0))]
+_Reward = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, json_schema_extra=_tenths(-1))]
 
 
 class Case(Protocol):
@@ -82,17 +97,17 @@ def identifier_reply(steps: Sequence[int], max_critical: int) -> type[Identifier
         __config__=_STRICT,
         case_analysis=(_Reason, ...),
         step=(shown, ...),
-        importance=(Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)], ...),
+        importance=(_Share, ...),
     )
     cases = Annotated[list[case], Field(min_length=1, max_length=max_critical)]
     return create_model("IdentifierReply", __base__=IdentifierReply, cases=(cases, ...))
 
 
-def advisor_reply(codec: ActionCodec, max_hold: int) -> type[AdvisorReply]:
-    """An action of `codec`, held 1 to `max_hold` steps."""
+def advisor_reply(codec: ActionCodec, max_hold: int, min_hold: int = 1) -> type[AdvisorReply]:
+    """An action of `codec`, held `min_hold` to `max_hold` steps."""
     names = codec.names
     action: Any = Literal[names] if len(names) <= MAX_ENUM else Annotated[str, AfterValidator(_legal(codec))]
-    hold = Annotated[int, Field(ge=1, le=max_hold)]
+    hold = Annotated[int, Field(ge=min_hold, le=max_hold)]
     return create_model("AdvisorReply", __base__=AdvisorReply, action=(action, ...), hold=(hold, ...))
 
 

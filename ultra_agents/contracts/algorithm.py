@@ -22,9 +22,7 @@ class Policy(ABC):
     """A policy with everything it needs to act alike elsewhere: weights, normaliser, architecture."""
 
     @abstractmethod
-    def act(
-        self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False
-    ) -> Array:
+    def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
         """Raw observations `(n, ...)` -> actions `(n, ...)`.
 
         Row `i` of the answer depends on row `i` of the input (and on the draws of `rng`) only.

@@ -181,9 +181,7 @@ class Environment(ABC):
         """The complete state of the environments at `indices`, exact to the bit, as bytes (never a pickle)."""
         raise NotImplementedError
 
-    def restore(
-        self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int], snapshots: Sequence[bytes]
-    ) -> Array:
+    def restore(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int], snapshots: Sequence[bytes]) -> Array:
         """Put `snapshots` into the environments at `indices`; their observations `(len(indices), ...)`."""
         raise NotImplementedError
 

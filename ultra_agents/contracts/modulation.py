@@ -60,9 +60,7 @@ class Modulation(Protocol):
         """
         ...
 
-    def reward(
-        self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array
-    ) -> FloatArray:
+    def reward(self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array) -> FloatArray:
         """Environment rewards `(n,)` -> the rewards to learn from.
 
         `next_observations` are those before any reset; `ended` is terminated or truncated. Call once after each

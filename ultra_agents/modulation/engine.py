@@ -1,9 +1,9 @@
 """The shared modulation engine: overrides actions and adds rewards at critical states, for any algorithm.
 
-In refinement `a_true = a_LLM if s_t is critical else a_t ~ pi(.|s_t)`, and at critical states the agent receives the LLM's
-reward (ULTRA section 3). Not stated by the paper, hence options here (METHOD section 1): the table is followed with a
-chance p that falls to 0 over training, so that the final policy stands alone; a suggestion is held for as long as
-the advisor said; the update knows the policy that really acted (`mixture`).
+In refinement `a_true = a_LLM if s_t is critical else a_t ~ pi(.|s_t)`, and at critical states the agent receives the
+LLM's reward (ULTRA section 3). Not stated by the paper, hence options here: the table is followed with a chance p that
+falls to 0 over training, so that the final policy stands alone; a suggestion is held for as long as the advisor said;
+the update knows the policy that really acted (`mixture`).
 
 The engine works on batches and knows no algorithm and no environment beyond features and arrays.
 """
@@ -21,7 +21,6 @@ from ultra_agents.config import ModulationConfig
 from ultra_agents.contracts import Learn, Modulated
 from ultra_agents.modulation.schedule import strength
 from ultra_agents.records import Array, FloatArray, Variant
-
 
 RADIUS_RATE = 0.01
 """How fast the matching radius follows the visited states: log-radius per vector step and unit of missing hits."""
@@ -117,7 +116,7 @@ class ModulationEngine:
         """Environment rewards `(n,)` -> the rewards to learn from; also lets go where episodes ended.
 
         `add`: r + beta * implicit; `replace`: beta * implicit wherever the table has a word on the executed action
-        (Fig. 1 read literally); `potential`: r + gamma Phi(s') - Phi(s) with Phi(s) = beta * the suggestion's reward at a
+        (Fig. 1 read literally); `potential`: r + gamma Phi(s') - Phi(s), Phi(s) = beta * the suggestion's reward at a
         covered state (Ng et al. 1999), which leaves the optimal policy alone.
         """
         self._left[ended] = 0
@@ -145,7 +144,7 @@ class ModulationEngine:
         return np.where(judged, bonus, rewards) if self._config.reward == "replace" else np.asarray(rewards + bonus)
 
     def metrics(self) -> dict[str, float]:
-        """Since the last call: `hit_rate` and `override_rate` (shares of states), `bonus_mean` (per state); `strength`, `radius`."""
+        """Since the last call: `hit_rate`, `override_rate` (shares of states), `bonus_mean`; `strength`, `radius`."""
         states = max(self._states, 1)
         out = {
             "hit_rate": self._hits / states,

@@ -1,7 +1,7 @@
 """Scripted answers for the corridor: advice known to be good, and advice known to be bad.
 
-For the provider `scripted` (`callable: "ultra_agents.testing.corridor_script:good"`): they run the whole flow offline in
-seconds, where the right outcome is known. Nothing here is a language model.
+For the provider `scripted` (`callable: "ultra_agents.testing.corridor_script:good"`): they run the whole flow offline
+in seconds, where the right outcome is known. Nothing here is a language model.
 """
 
 from __future__ import annotations

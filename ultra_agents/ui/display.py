@@ -1,84 +1,66 @@
-"""Which display a run gets, and the promise that none of them can end it."""
+"""What a display is, and which one fits the terminal."""
 
 from __future__ import annotations
 
 import os
-import sys
-from contextlib import suppress
-from typing import Literal, Protocol, TextIO, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from ultra_agents.events import Event
 
-Mode: TypeAlias = Literal["auto", "plain", "json"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Mode: TypeAlias = Literal["plain", "json", "auto"]
+
+SMALLEST = (60, 16)
+"""Columns and rows below which the live screen is of no use."""
 
 
 class Display(Protocol):
-    """What a run tells its events to."""
+    """Shows a run. `handle` is called for one event at a time, from any thread, and should return at once."""
 
     def start(self) -> None:
-        """Get ready; called once, before the first event."""
+        """Take the terminal."""
         ...
 
     def handle(self, event: Event) -> None:
-        """Take one event; called from any thread and quick."""
+        """Take note of an event."""
         ...
 
     def stop(self) -> None:
-        """Clean up; called once, whatever happened."""
+        """Give the terminal back; called once, whatever happened."""
         ...
 
 
-def choose_display(mode: Mode = "auto", out: TextIO | None = None) -> Display:
-    """The display for this place: live on a terminal, plain lines elsewhere, with `NO_COLOR` or `TERM=dumb`."""
-    out = out or sys.stdout
+def choose_display(
+    mode: Mode,
+    console: Console,
+    past: Iterable[Event] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Display:
+    """The display for `mode` on `console`.
+
+    `auto` is the live screen on a terminal that can move its cursor, speaks UTF-8 and is large enough, else plain lines.
+    `NO_COLOR` takes the colours, not the screen (Rich sees to that).
+
+    Args:
+        mode: `plain`, `json` or `auto`.
+        console: Where the display writes.
+        past: Events of earlier parts of a resumed run, for curves that begin at the beginning.
+        environment: Environment variables; the process' by default.
+    """
+    variables = os.environ if environment is None else environment
     if mode == "json":
         from ultra_agents.ui.json_lines import JsonLines
 
-        return Guarded(JsonLines(out), None)
-    from ultra_agents.ui.plain import Plain
+        return JsonLines(console.file)
+    large = console.width >= SMALLEST[0] and console.height >= SMALLEST[1]
+    able = console.is_terminal and variables.get("TERM", "") not in ("dumb", "unknown", "")
+    if mode == "auto" and able and large and console.encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        from ultra_agents.ui.live import LiveDisplay
 
-    dumb = os.environ.get("TERM", "dumb") == "dumb" or bool(os.environ.get("NO_COLOR"))
-    if mode == "plain" or dumb or not out.isatty():
-        return Guarded(Plain(out), None)
-    from rich.console import Console
+        return LiveDisplay(console, past=past)
+    from ultra_agents.ui.plain import PlainDisplay
 
-    from ultra_agents.ui.live import Live
-
-    return Guarded(Live(Console(file=out)), Plain(sys.stderr))
-
-
-class Guarded:
-    """A display whose failure never ends the run: it is replaced by `fallback` once, or by silence.
-
-    A reader that has closed its pipe is not a failure of the run either.
-    """
-
-    def __init__(self, display: Display, fallback: Display | None) -> None:
-        self._display: Display | None = display
-        self._fallback = fallback
-
-    def start(self) -> None:
-        """Start the display."""
-        self._try("start")
-
-    def handle(self, event: Event) -> None:
-        """Pass the event on."""
-        self._try("handle", event)
-
-    def stop(self) -> None:
-        """Stop the display."""
-        self._try("stop")
-
-    def _try(self, what: str, *arguments: Event) -> None:
-        if self._display is None:
-            return
-        try:
-            getattr(self._display, what)(*arguments)
-        except BrokenPipeError:
-            self._display = None
-        except Exception as error:
-            broken, self._display, self._fallback = self._display, self._fallback, None
-            if what == "handle":
-                with suppress(Exception):
-                    broken.stop()
-            sys.stderr.write(f"the display failed ({type(error).__name__}: {error}); the run goes on\n")
+    return PlainDisplay(console.file)

@@ -1,34 +1,35 @@
-"""One JSON object per event, for machines: `event` names the class, `seconds` is the time since the start."""
+"""Every event as one JSON object a line, for programs."""
 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable
-from typing import TextIO
+import math
+from typing import IO, Any
 
 from ultra_agents.events import Event
 
 
 class JsonLines:
-    """Implements `Display` on a text stream."""
+    """Writes to `stream`; ASCII only, so that any pipe takes it. Numbers that are not finite become null."""
 
-    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._out = out
-        self._clock = clock
-        self._began = clock()
-        self._lock = threading.Lock()
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
 
     def start(self) -> None:
-        """Nothing to prepare."""
+        """Nothing to take."""
 
     def handle(self, event: Event) -> None:
-        """Write the event's line."""
-        row = {"seconds": round(self._clock() - self._began, 3), **event.to_json()}
-        with self._lock:
-            self._out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            self._out.flush()
+        """Write the event."""
+        self.stream.write(json.dumps(_finite(event.to_json())) + "\n")
+        self.stream.flush()
 
     def stop(self) -> None:
-        """Nothing to clean up."""
+        """Nothing to give back."""
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,78 +1,78 @@
-"""The live screen: events change a value, a thread of Rich's draws it a few times a second."""
+"""The live screen: redrawn a few times a second from a state that events update, so that it never holds up the run."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live as RichLive
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.segment import Segment, Segments
 
-from ultra_agents.events import Event
+from ultra_agents.events import Event, Warned
 from ultra_agents.ui.model import ViewState, reduce
 from ultra_agents.ui.screen import Screen
-from ultra_agents.ui.text import clean, count, score
 
-REDRAWS_PER_SECOND = 4
+REFRESH_HZ = 4.0
 
 
-class Live:
-    """Implements `Display` on a terminal; `handle` only updates the state and never waits for the screen."""
+class LiveDisplay:
+    """Fills the terminal's second screen; the first one comes back unharmed at the end.
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
-        self._clock = clock
-        self._state = ViewState()
-        self._lock = threading.Lock()
-        self._live = RichLive(
-            self, console=console, refresh_per_second=REDRAWS_PER_SECOND, screen=True, redirect_stderr=False
+    Args:
+        console: The terminal.
+        past: Events of earlier parts of a resumed run.
+        now: A steady clock in seconds.
+    """
+
+    def __init__(
+        self, console: Console, past: Iterable[Event] = (), now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.console = console
+        self.now = now
+        self.state = ViewState()
+        for event in past:
+            self.state = reduce(self.state, event, now())
+        self._failure: Exception | None = None
+        self._stopping = ""
+        self._live = Live(
+            get_renderable=self._draw,
+            console=console,
+            screen=True,
+            refresh_per_second=REFRESH_HZ,
+            vertical_overflow="crop",
         )
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Screen(self._state, self._clock())
-
     def start(self) -> None:
-        """Take the terminal's alternate screen."""
+        """Switch to the second screen and begin to draw."""
         self._live.start()
 
     def handle(self, event: Event) -> None:
-        """Note the event; the next redraw shows it."""
-        with self._lock:
-            self._state = reduce(self._state, event, self._clock())
+        """Update the state; drawing happens elsewhere.
+
+        Raises:
+            Exception: What drawing raised since the last call, so that the caller can change to another display.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if isinstance(event, Warned) and event.text.startswith("stopping"):
+            self._stopping = event.text
+        self.state = reduce(self.state, event, self.now())
 
     def stop(self) -> None:
-        """Give the terminal back and leave the outcome on it."""
+        """Switch back."""
         self._live.stop()
-        self._console.print(outcome(self._state))
 
-
-class _Lines:
-    def __init__(self, *parts: Table | Text) -> None:
-        self.parts = parts
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from self.parts
-
-
-def outcome(state: ViewState) -> _Lines:
-    """What stays on the terminal: the scores of every method, the run's one sentence, and where the report is."""
-    table = Table("method", "before", "last", "best", "steps", box=None, pad_edge=False)
-    before = state.before
-    for method, purposes in state.scores.items():
-        if method == "none" or "last" not in purposes:
-            continue
-        best = purposes.get("best")
-        table.add_row(
-            Text(method, "bold"),
-            score(before.mean) if before else "-",
-            score(purposes["last"].mean),
-            score(best.mean) if best else "-",
-            count(purposes["last"].steps),
-        )
-    words = Text(clean(state.summary) if state.summary else f"run {state.status}")
-    if state.report:
-        words.append(f"\nReport: {clean(state.report)}", "bold")
-    return _Lines(table, words) if table.row_count else _Lines(words)
+    def _draw(self) -> RenderableType:
+        """The screen as it is now, rendered here so that a failure is caught here."""
+        try:
+            options = self.console.options.update(height=self.console.height)
+            screen = Screen(self.state, self.now(), self._stopping)
+            lines = self.console.render_lines(screen, options, pad=False)
+            segments: list[Segment] = []
+            for line in lines:
+                segments += [*line, Segment.line()]
+            return Segments(segments[:-1])
+        except Exception as failure:
+            self._failure = failure
+            return "the display failed; the run goes on"

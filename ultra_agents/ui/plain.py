@@ -1,11 +1,15 @@
-"""One line per event, stable for grep: `  12.3s explain    3/12 ...`."""
+"""One line per event: for logs, pipes and terminals without a cursor. The format is stable, so that grep finds things.
+
+`[elapsed] word subject ...` with word one of `run stage agent advice drop train eval warning`. Progress is throttled: a
+line per stage when another tenth is done, or a while has passed.
+"""
 
 from __future__ import annotations
 
-import threading
+import math
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import IO
 
 from ultra_agents.events import (
     AdviceDecided,
@@ -21,83 +25,105 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.ui.text import clean, count, score
+from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.text import about, clean, clock, prose, score, took
 
-QUIET_SECONDS = 5.0
-"""Progress of one stage is told at most this often, and at its end."""
+TENTH, SOON_S, LATE_S = 0.1, 2.0, 15.0
+"""A progress line is due after this share and these seconds, or after `LATE_S` in any case."""
 
 
-class Plain:
-    """Implements `Display` on a text stream.
+class PlainDisplay:
+    """Writes lines to `stream`.
 
     Args:
-        out: Where lines go.
-        clock: Seconds, monotonic.
+        stream: Where to.
+        now: A steady clock in seconds.
     """
 
-    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._out = out
-        self._clock = clock
-        self._began = clock()
-        self._told: dict[str, float] = {}
-        self._lock = threading.Lock()
+    def __init__(self, stream: IO[str], now: Callable[[], float] = time.monotonic) -> None:
+        self.stream = stream
+        self.now = now
+        self._state = ViewState()
+        self._last: dict[str, tuple[float, float]] = {}
 
     def start(self) -> None:
-        """Nothing to prepare."""
-
-    def handle(self, event: Event) -> None:
-        """Print the event's line, if it has one now."""
-        with self._lock:
-            line = self._line(event)
-            if line is not None:
-                self._out.write(f"{self._clock() - self._began:8.1f}s {line}\n")
-                self._out.flush()
+        """Nothing to take."""
 
     def stop(self) -> None:
-        """Nothing to clean up."""
+        """Nothing to give back."""
 
-    def _due(self, key: str, last: bool) -> bool:
-        now = self._clock()
-        if not last and now - self._told.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
-            return False
-        self._told[key] = now
-        return True
+    def handle(self, event: Event) -> None:
+        """Write the event's line, if it gets one."""
+        now = self.now()
+        self._state = reduce(self._state, event, now)
+        text = self._line(event, now)
+        if text is not None:
+            self.stream.write(f"[{clock(self._state.elapsed(now))}] {text}\n")
+            self.stream.flush()
 
-    def _line(self, event: Event) -> str | None:
+    def _line(self, event: Event, now: float) -> str | None:
         match event:
-            case RunStarted():
-                what = "resumed" if event.resumed else "started"
-                return f"run        {what} {clean(event.name)} in {clean(event.folder)} (config {event.config_hash})"
-            case StageStarted():
-                return f"{event.stage:<10} started: {clean(event.title)}"
-            case StageProgress():
-                if self._due(event.stage, event.done == event.total):
-                    return f"{event.stage:<10} {event.done}/{event.total} {clean(event.note, 80)}".rstrip()
-                return None
-            case StageFinished():
-                return f"{event.stage:<10} done in {event.seconds:.1f} s: {clean(event.summary, 160)}"
+            case RunStarted(name=name, folder=folder, config_hash=config, resumed=resumed):
+                return (
+                    f"run     {clean(name)} {'resumed' if resumed else 'started'} in {clean(folder)} (config {config})"
+                )
+            case StageStarted(stage=stage, title=title):
+                self._last[stage] = (0.0, now)
+                return f"stage   {clean(stage)} started: {clean(title)}"
+            case StageProgress(stage=stage, done=done, total=total, note=note):
+                return self._progress("stage", stage, done, total, note, now)
+            case StageFinished(stage=stage, seconds=seconds, summary=summary):
+                return f"stage   {clean(stage)} finished in {took(seconds)}" + (
+                    f": {clean(summary)}" if summary else ""
+                )
             case AgentSpoke():
-                cost = "cached" if event.cached else f"{event.prompt_tokens}+{event.completion_tokens} tokens"
-                return f"{event.agent:<10} {event.segment} {event.verdict} ({cost}, {event.seconds:.1f} s)"
+                source = "cache" if event.cached else took(event.seconds)
+                return (
+                    f"agent   {clean(event.agent)} [{clean(event.model, 60)}] {clean(event.segment)} "
+                    f"{clean(event.verdict) or 'ok'} ({source}): {clean(prose(event.text), 160)}"
+                )
             case AdviceDecided():
                 gain = "" if event.gain is None else f" gain {event.gain:+.2f}"
-                what = f"step {event.step}: {clean(event.action, 30)} for {event.hold} steps"
-                return f"{event.decision:<10} {event.segment} {what}{gain} - {clean(event.reason, 80)}"
-            case Dropped():
-                return f"dropped    {event.segment} {event.stage}: {clean(event.reason, 80)}"
-            case TrainingProgress():
-                if not self._due(event.method, event.steps >= event.total):
+                return (
+                    f"advice  {clean(event.decision)} {clean(event.segment)} step {event.step} {clean(event.action)} "
+                    f"x{event.hold}{gain}: {clean(event.reason, 160)}"
+                )
+            case Dropped(stage=stage, reason=reason, segment=segment, detail=detail):
+                more = f": {clean(detail, 160)}" if detail else ""
+                return f"drop    {clean(stage)} {clean(segment)} {clean(reason)}{more}"
+            case TrainingProgress(method=method, steps=steps, total=total, metrics=metrics):
+                value = metrics.get("return_mean", math.nan)
+                note = f"return {score(value)}" if math.isfinite(value) else ""
+                return self._progress("train", method, steps, total, note, now)
+            case Evaluated(method=method, steps=steps, purpose=purpose):
+                found = self._state.scores.get(method, {}).get(purpose)
+                if found is None:
                     return None
-                now = event.metrics.get("return_mean")
-                told = "" if now is None else f", return {score(now)}"
-                return f"train      {event.method} {count(event.steps)}/{count(event.total)} steps{told}"
-            case Evaluated():
-                mean = sum(event.returns) / max(len(event.returns), 1)
-                told = f"{score(mean)} ({len(event.returns)} episodes)"
-                return f"score      {event.method} {event.purpose} at {count(event.steps)} steps: {told}"
-            case Warned():
-                return f"warning    {clean(event.text)}"
-            case RunFinished():
-                where = f" Report: {clean(event.report)}" if event.report else ""
-                return f"run        {event.status} in {event.seconds:.1f} s. {clean(event.summary)}{where}"
+                error = "" if math.isnan(found.error) else f" +- {score(found.error)}"
+                return f"eval    {clean(method)} {purpose} at {steps:,}: {score(found.mean)}{error} ({found.episodes} episodes)"
+            case Warned(text=text):
+                return f"warning {clean(text)}"
+            case RunFinished(status=status, seconds=seconds, summary=summary, report=report):
+                told = f": {clean(summary)}" if summary else ""
+                return f"run     {status} after {took(seconds)}{told}" + (
+                    f" (report {clean(report)})" if report else ""
+                )
         return None
+
+    def _progress(self, word: str, name: str, done: int, total: int, note: str, now: float) -> str | None:
+        """A line when one is due: see the module's docstring."""
+        share = done / total if total > 0 else 0.0
+        before, at = self._last.get(name, (0.0, -math.inf))
+        if share < before:  # begun anew
+            before = 0.0
+        due = (share - before >= TENTH and now - at >= SOON_S) or now - at >= LATE_S
+        if not due or share >= 1:
+            return None
+        self._last[name] = (share, now)
+        left = about(self._state.left(now))
+        parts = [
+            f"{word:<7} {clean(name)} {done:,}/{total:,} {share:.0%}",
+            clean(note, 80),
+            f"about {left} left in all",
+        ]
+        return ", ".join(part for part in (parts if left else parts[:2]) if part)

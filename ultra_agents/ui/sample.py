@@ -59,7 +59,7 @@ def events() -> Iterator[tuple[float, Event]]:
         good = index % 2 == 0
         yield at, AdviceDecided(
             segment, 60 * index + 41, "DOWN" if index % 3 else "UP", 3, "accept" if good else "reject",
-            "gain is positive" if good else "no gain in the simulator", 0.42 - 0.11 * index if index != 5 else None,
+            "gain is positive" if good else "no gain in the simulator", (0.52 - 0.03 * index if good else -0.02 * index) if index != 5 else None,
         )  # fmt: skip
         yield at, StageProgress("explain", index + 1, 12)
     yield at, StageFinished("explain", at - 5, "12 segments, 36 suggestions, 6 kept")

@@ -2,9 +2,9 @@
 
 "From this state, this action for `hold` steps, then the policy, earns more than the policy alone." From the stored
 simulator state, pairs of rollouts are played under common random numbers: both arms draw the policy's actions from
-the same uniforms, so that their difference is the suggestion's doing. A rollout is cut at `horizon` steps, where the policy's
-value function stands for the rest; a pair whose arms meet in the same observation after the hold has nothing left
-to differ in and ends there. Not part of the ULTRA paper (METHOD section 1, "beyond the paper").
+the same uniforms, so that their difference is the suggestion's doing. A rollout is cut at `horizon` steps, where the
+policy's value function stands for the rest; a pair whose arms meet in the same observation after the hold has nothing
+left to differ in and ends there. Not part of the ULTRA paper (METHOD section 1, "beyond the paper").
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class CounterfactualTester:
         return np.asarray(same & alive[:count] & alive[count:])
 
     def _uniforms(self, suggestion: Suggestion, first: int, count: int) -> FloatArray:
-        """`(count, horizon, d)` in (0, 1), the same for every suggestion at one state: its candidates compare fairly."""
+        """`(count, horizon, d)` in (0, 1), the same for every suggestion at one state, so that they compare fairly."""
         address: Sequence[int] = (suggestion.episode, suggestion.step)
         draws = [
             self._streams.generator("pair", *address, pair).random((self._config.horizon, self._dims))

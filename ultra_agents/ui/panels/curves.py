@@ -36,9 +36,11 @@ def curves(state: ViewState, now: float, width: int, height: int) -> RenderableT
     if level is not None:
         names.append(Text(f"┄ start {score(level)}", DIM))
     legend = names[0]
+    gap = "  " if inner >= 40 else " "
     for name in names[1:]:
-        if legend.cell_len + name.cell_len + 2 <= inner:
-            legend = Text.assemble(legend, "  ", name)
+        if legend.cell_len + len(gap) + name.cell_len > inner:
+            break
+        legend = Text.assemble(legend, gap, name)
     note = "━ evaluated · training" if state.training else ""
     return framed("Return", [legend, *chart(series, inner, rows - 1, level)], width, height, note)
 
