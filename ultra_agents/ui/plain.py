@@ -1,7 +1,7 @@
-"""One line per event: for logs, pipes and terminals without a cursor. The format is stable, so that grep finds things.
+"""One line per event: for logs, pipes and terminals without a cursor. The format is stable: grep finds things.
 
-`[elapsed] word subject ...` with word one of `run stage agent advice drop train eval warning`. Progress is throttled: a
-line per stage when another tenth is done, or a while has passed.
+`[elapsed] word subject ...` with word one of `run stage agent advice drop train eval warning`. Progress is throttled:
+a line per stage when another tenth is done, or a while has passed.
 """
 
 from __future__ import annotations
@@ -92,15 +92,16 @@ class PlainDisplay:
                 more = f": {clean(detail, 160)}" if detail else ""
                 return f"drop    {clean(stage)} {clean(segment)} {clean(reason)}{more}"
             case TrainingProgress(method=method, steps=steps, total=total, metrics=metrics):
-                value = metrics.get("return_mean", math.nan)
-                note = f"return {score(value)}" if math.isfinite(value) else ""
+                mean = metrics.get("return_mean", math.nan)
+                note = f"return {score(mean)}" if math.isfinite(mean) else ""
                 return self._progress("train", method, steps, total, note, now)
             case Evaluated(method=method, steps=steps, purpose=purpose):
                 found = self._state.scores.get(method, {}).get(purpose)
                 if found is None:
                     return None
                 error = "" if math.isnan(found.error) else f" +- {score(found.error)}"
-                return f"eval    {clean(method)} {purpose} at {steps:,}: {score(found.mean)}{error} ({found.episodes} episodes)"
+                value = f"{score(found.mean)}{error} ({found.episodes} episodes)"
+                return f"eval    {clean(method)} {purpose} at {steps:,}: {value}"
             case Warned(text=text):
                 return f"warning {clean(text)}"
             case RunFinished(status=status, seconds=seconds, summary=summary, report=report):

@@ -57,9 +57,10 @@ def events() -> Iterator[tuple[float, Event]]:
         if index % 3 == 1:
             yield at, Dropped("identify", "step not shown", segment, "step 999")
         good = index % 2 == 0
+        gain = None if index == 5 else 0.52 - 0.03 * index if good else -0.02 * index
         yield at, AdviceDecided(
             segment, 60 * index + 41, "DOWN" if index % 3 else "UP", 3, "accept" if good else "reject",
-            "gain is positive" if good else "no gain in the simulator", (0.52 - 0.03 * index if good else -0.02 * index) if index != 5 else None,
+            "gain is positive" if good else "no gain in the simulator", gain,
         )  # fmt: skip
         yield at, StageProgress("explain", index + 1, 12)
     yield at, StageFinished("explain", at - 5, "12 segments, 36 suggestions, 6 kept")

@@ -25,16 +25,15 @@ class Screen:
     Args:
         state: What is shown.
         now: The time, on the clock the state was made with.
-        note: A line for the person at the keyboard, shown at the bottom instead of the last warning.
     """
 
-    def __init__(self, state: ViewState, now: float, note: str = "") -> None:
-        self.state, self.now, self.note = state, now, note
+    def __init__(self, state: ViewState, now: float) -> None:
+        self.state, self.now = state, now
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = options.max_width, options.height or console.size.height
         rows = [Layout(header(self.state, self.now, width), size=1), self._body(width, height)]
-        bottom = footer(self.state, self.note, width)
+        bottom = footer(self.state, width)
         if bottom is not None:
             rows.append(Layout(bottom, size=1))
         layout = Layout()
@@ -96,14 +95,11 @@ def header(state: ViewState, now: float, width: int) -> Text:
     return line
 
 
-def footer(state: ViewState, note: str, width: int) -> Text | None:
-    """The note, or the last warning; None when there is nothing to say."""
-    if note:
-        text = Text(f" {clean(note)}", "bold yellow")
-    elif state.warnings:
-        more = f" ({len(state.warnings)} warnings)" if len(state.warnings) > 1 else ""
-        text = Text(f" ! {clean(state.warnings[-1])}{more}", WARM)
-    else:
+def footer(state: ViewState, width: int) -> Text | None:
+    """The last warning; None when there is none."""
+    if not state.warnings:
         return None
+    more = f" ({len(state.warnings)} warnings)" if len(state.warnings) > 1 else ""
+    text = Text(f" ! {clean(state.warnings[-1])}{more}", WARM)
     text.truncate(width, overflow="ellipsis")
     return text

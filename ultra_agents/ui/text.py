@@ -21,11 +21,15 @@ def clean(text: str, limit: int | None = None) -> str:
     if limit is not None:
         text = text[: 4 * limit + 16]  # bounded work on a reply of any length
     spaced = "".join(" " if char in "\n\r\t\v\f" else char for char in text)
-    shown = "".join(char for char in spaced if unicodedata.category(char) not in _GONE)
-    line = " ".join(shown.split())
+    line = " ".join(printable(spaced).split())
     if limit is not None and len(line) > limit:
         line = line[: max(limit - 1, 0)].rstrip() + "…"
     return line
+
+
+def printable(text: str) -> str:
+    """`text` without the characters a terminal would obey, spacing kept."""
+    return "".join(char for char in text if char == " " or unicodedata.category(char) not in _GONE)
 
 
 def wrap(text: str, width: int, lines: int) -> list[str]:

@@ -1,0 +1,69 @@
+"""`ultra llm list`: which models could be asked right now."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+
+def llm_list(json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False) -> None:
+    """List the LLM providers with what each needs, and whether it is ready with its default options."""
+    from ultra_agents.cli.console import out
+    from ultra_agents.registry import catalogue
+
+    rows = [readiness(row.name, f"{row.distribution} {row.version}") for row in catalogue() if row.kind == "llm"]
+    if json:
+        from json import dumps
+
+        print(dumps(rows, indent=1))
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("provider", "what it is", "state"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        state = (
+            Text("✔ ready", "green") if row["ready"] else Text.assemble(("○ not ready: ", "yellow"), row["problem"])
+        )
+        if row["do"]:
+            state.append(f"\ndo: {row['do']}", "bright_black")
+        table.add_row(Text(row["name"], "bold"), Text(row["about"]), state)
+    console = out()
+    console.print(table)
+    console.print(
+        "In a configuration: llms: {default: {provider: NAME, options: {model: ...}}}",
+        style="bright_black",
+        markup=False,
+    )
+
+
+def readiness(name: str, distribution: str) -> dict[str, Any]:
+    """One provider as JSON types; `problem` and `do` say what is missing and what helps."""
+    from ultra_agents.errors import UltraError
+    from ultra_agents.registry import create_llm, find
+
+    row: dict[str, Any] = {
+        "name": name, "distribution": distribution, "about": "", "ready": False, "problem": None, "do": None,
+    }  # fmt: skip
+    try:
+        row["about"] = first_sentence(find("llm", name).load().__doc__)
+        llm = create_llm(name)
+        try:
+            llm.check()
+        finally:
+            llm.close()
+    except UltraError as error:
+        detail = f" ({error.found})" if error.found else ""
+        return {**row, "problem": f"{error.problem}{detail}", "do": error.hint}
+    except Exception as error:  # a plugin's defect is a state to show, not ours to die of
+        return {**row, "problem": f"its check raised {type(error).__name__}: {error}"}
+    return {**row, "ready": True}
+
+
+def first_sentence(docstring: str | None) -> str:
+    """The first paragraph of a docstring on one line."""
+    return " ".join((docstring or "").strip().split("\n\n")[0].split())

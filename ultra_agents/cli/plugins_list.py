@@ -1,0 +1,72 @@
+"""`ultra plugins list`: what is installed, and what of it does not work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ultra_agents.registry import Listing
+
+
+def plugins_list(json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False) -> None:
+    """List every registered plugin; one that fails to load is shown with the reason and the remedy."""
+    from ultra_agents.cli.console import out
+    from ultra_agents.registry import catalogue
+
+    rows = [describe(listing) for listing in catalogue()]
+    taken = {(row["kind"], row["name"]) for row in rows if _claims(rows, row) > 1}
+    for row in rows:
+        row["ambiguous"] = (row["kind"], row["name"]) in taken
+    if json:
+        from json import dumps
+
+        print(dumps(rows, indent=1))
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("kind", "name", "distribution", "capabilities"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        name = f"{row['distribution']}:{row['name']}" if row["ambiguous"] else row["name"]
+        if row["error"]:
+            told = Text.assemble(("fails to load: ", "bold red"), row["error"])
+            if row["do"]:
+                told.append(f"\ndo: {row['do']}", "yellow")
+        else:
+            told = Text(", ".join(row["capabilities"]) or "-", "" if row["capabilities"] else "bright_black")
+        table.add_row(row["kind"], Text(name, "bold"), f"{row['distribution']} {row['version']}", told)
+    console = out()
+    console.print(table)
+    if taken:
+        console.print("A name claimed twice is chosen as distribution:name.", style="yellow")
+
+
+def _claims(rows: list[dict[str, Any]], row: dict[str, Any]) -> int:
+    return sum((other["kind"], other["name"]) == (row["kind"], row["name"]) for other in rows)
+
+
+def describe(listing: Listing) -> dict[str, Any]:
+    """One plugin as JSON types; `error` and `do` say why it does not load and what helps."""
+    from ultra_agents.contracts import capabilities
+    from ultra_agents.errors import PluginError
+
+    row: dict[str, Any] = {
+        "kind": listing.kind, "name": listing.name, "distribution": listing.distribution,
+        "version": listing.version, "target": listing.target, "capabilities": [], "error": None, "do": None,
+    }  # fmt: skip
+    try:
+        cls = listing.load()
+    except PluginError as error:
+        return {**row, "error": error.found or error.problem, "do": error.hint}
+    if listing.kind == "environment":
+        row["capabilities"] = sorted(capabilities(cls))
+    elif listing.kind == "algorithm":
+        row["capabilities"] = sorted(f"learns by {way}" for way in cls.learns)
+    else:
+        row["capabilities"] = [f"structured by {cls.structured}"]
+    return row

@@ -1,0 +1,31 @@
+"""`ultra resume`: go on with a run that was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def resume(
+    run: Annotated[str, typer.Argument(help="Run folder, or its name below --runs.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Raise a spending cap: gateway.budget.calls=500."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live screen.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
+) -> None:
+    """Go on with a run that was interrupted, ran out of budget, or failed; finished stages are not repeated."""
+    from ultra_agents.cli.running import display_mode, execute, find_folder
+
+    mode = display_mode(plain, json)
+    from ultra_agents.runs import RunFolder
+
+    folder = RunFolder.open(find_folder(run, runs))
+    if settings:
+        with folder.lock():
+            folder.amend(settings)
+    execute(folder, mode)
