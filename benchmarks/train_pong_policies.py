@@ -1,7 +1,7 @@
 """Train the policies that ship with Pong, from scratch, with PPO.
 
     python benchmarks/train_pong_policies.py --which suboptimal --seed 1
-    python benchmarks/train_pong_policies.py --which expert --seed 1
+    python benchmarks/train_pong_policies.py --which expert --seed 2 --ppo '{"learning_rate": 0.002, "gamma": 0.995}'
 
 `suboptimal` stops at the first evaluation whose mean return lies in the wanted band: good enough to return balls, far
 from winning. `expert` runs its whole budget and is written every half million steps; the last one counts. The score in

@@ -82,7 +82,7 @@ class RunFolder:
         self.versions_path = path / "versions.json"
         self.trajectories = path / "trajectories"
         self.transcript = path / "transcript.jsonl"
-        self.cache = path / "cache.sqlite"
+        self.cache = path / "llm-cache.sqlite"
         self.explain = path / "explain.sqlite"
         self.advice = path / "advice.jsonl"
         self.checkpoints = path / "checkpoints"
@@ -196,12 +196,12 @@ class RunFolder:
     # -- writing -----------------------------------------------------------------------------------------------
 
     def write_text(self, name: str | Path, text: str) -> Path:
-        """Write `name` (below the folder, or absolute) completely or not at all.
+        """Write `name`, a name within the folder or one of its paths, completely or not at all.
 
         Raises:
             RunError: It cannot be written (disk full, read-only).
         """
-        target = self.path / name
+        target = Path(name) if Path(name).is_relative_to(self.path) else self.path / name
         temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
-from ultra_agents.errors import LLMError
+from ultra_agents.errors import ConfigError, LLMError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
+
+_SECRET = re.compile(r"api_?key|secret|password|credential|token$", re.IGNORECASE)
 
 
 class LangchainOptions(LLMOptions):
@@ -25,6 +29,18 @@ class LangchainOptions(LLMOptions):
     )
     api_key_env: str | None = Field(None, description="environment variable with the key; default: the package's own")
     arguments: dict[str, Any] = Field(default_factory=dict, description="further arguments of the class, no keys")
+
+    @field_validator("arguments")
+    @classmethod
+    def _no_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if _SECRET.search(name):
+                raise ConfigError(  # not a ValueError: pydantic would repeat the value
+                    f"options.arguments holds {name!r}, which looks like a secret",
+                    expected="secrets in the environment only",
+                    hint="export it and name the variable in options.api_key_env",
+                )
+        return value
 
 
 class Langchain(LLM):

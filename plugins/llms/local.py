@@ -38,6 +38,9 @@ class LocalOptions(LLMOptions):
     context: int = Field(4096, ge=256, description="tokens of prompt and reply of one request")
     slots: int = Field(4, gt=0, le=64, description="requests answered side by side, each with the full context")
     threads: int | None = Field(None, gt=0, description="processor threads; default: all cores but one, at most 4")
+    repeat_penalty: float = Field(
+        1.1, gt=0, description="above 1 keeps small models from repeating themselves; 1: off"
+    )
     gpu_layers: int = Field(0, ge=0, description="layers moved to a GPU, where the wheel supports one")
 
 
@@ -165,6 +168,7 @@ class Local(LLM):
             seed=self.options.seed,
             timeout=self.options.timeout_s,
             max_retries=0,
+            extra_body={"repeat_penalty": self.options.repeat_penalty},
         )
 
     def check(self) -> None:
@@ -198,8 +202,8 @@ class Local(LLM):
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Temperature, length and seed."""
-        return self.options.model_dump(include={"temperature", "max_tokens", "seed"})
+        """Temperature, length, seed and repeat penalty."""
+        return self.options.model_dump(include={"temperature", "max_tokens", "seed", "repeat_penalty"})
 
     @property
     def context_tokens(self) -> int | None:

@@ -26,7 +26,11 @@ def test_the_schema_allows_only_what_was_shown_and_reasons_come_first():
     critique = reply_schema(CriticReply)["properties"]
     assert list(critique) == ["reasoning", "reward", "taken_reward", "verdict"]
     assert critique["reward"]["enum"] == critique["taken_reward"]["enum"]
-    assert (critique["reward"]["enum"][0], len(critique["reward"]["enum"]), critique["reward"]["enum"][-1]) == (-1, 21, 1)
+    assert (critique["reward"]["enum"][0], len(critique["reward"]["enum"]), critique["reward"]["enum"][-1]) == (
+        -1,
+        21,
+        1,
+    )
     assert critique["verdict"]["enum"] == ["accept", "revise", "reject"]
 
 

@@ -120,8 +120,7 @@ def test_a_cap_stops_before_the_call_that_would_exceed_it(bench, caps, named):
     llms = {"a": bench.scripted(bench.GOOD, cycle=True, price_prompt=1.0, price_completion=1.0)}
     with bench.gateway(llms, budget=caps) as gateway:
         with pytest.raises(BudgetReached, match=rf"gateway\.budget\.{named}") as caught:
-            for number in range(200):
-                bench.ask(gateway, f"question {number}")
+            list(map(lambda number: bench.ask(gateway, f"question {number}"), range(200)))
         made = len(gateway._models["a"].llm.chat.history)
         spent = gateway.usage()["identifier"]
         assert caught.value.exit_code == 3
@@ -185,9 +184,9 @@ def test_stop_ends_the_asking(bench):
 
 
 def test_unknown_model_and_empty_list_are_clear(bench):
-    with bench.gateway({"alpha": bench.scripted(bench.GOOD)}) as gateway:
-        with pytest.raises(ConfigError, match="did you mean 'alpha'"):
-            bench.ask(gateway, models=["alpah"])
+    llms = {"alpha": bench.scripted(bench.GOOD)}
+    with bench.gateway(llms) as gateway, pytest.raises(ConfigError, match="did you mean 'alpha'"):
+        bench.ask(gateway, models=["alpah"])
     with pytest.raises(ConfigError, match="no language model"):
         bench.gateway({})
 

@@ -68,7 +68,7 @@ class Broadcast:
     def _log(self, event: Event) -> None:
         try:
             self.folder.append_event({**event.to_json(), "time": round(time.time(), 3)})
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError) as error:
             if not self._log_failed:
                 self._log_failed = True
                 warning = Warned(f"events are not logged any more: {error}")

@@ -8,7 +8,7 @@ import typer
 
 
 def llm_list(json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False) -> None:
-    """List the LLM providers with what each needs, and whether it is ready with its default options."""
+    """List the LLM providers with the options each needs, and whether it could be asked right now."""
     from ultra_agents.cli.console import out
     from ultra_agents.registry import catalogue
 
@@ -23,7 +23,7 @@ def llm_list(json: Annotated[bool, typer.Option("--json", help="As a JSON array.
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("provider", "what it is", "state"):
+    for title in ("provider", "what it is", "needs", "state"):
         table.add_column(title, overflow="fold")
     for row in rows:
         state = (
@@ -31,7 +31,7 @@ def llm_list(json: Annotated[bool, typer.Option("--json", help="As a JSON array.
         )
         if row["do"]:
             state.append(f"\ndo: {row['do']}", "bright_black")
-        table.add_row(Text(row["name"], "bold"), Text(row["about"]), state)
+        table.add_row(Text(row["name"], "bold"), Text(row["about"]), Text("\n".join(row["needs"]) or "-"), state)
     console = out()
     console.print(table)
     console.print(
@@ -43,19 +43,25 @@ def llm_list(json: Annotated[bool, typer.Option("--json", help="As a JSON array.
 
 def readiness(name: str, distribution: str) -> dict[str, Any]:
     """One provider as JSON types; `problem` and `do` say what is missing and what helps."""
-    from ultra_agents.errors import UltraError
+    from ultra_agents.errors import ConfigError, UltraError
     from ultra_agents.registry import create_llm, find
 
     row: dict[str, Any] = {
-        "name": name, "distribution": distribution, "about": "", "ready": False, "problem": None, "do": None,
+        "name": name, "distribution": distribution, "about": "", "needs": [], "ready": False, "problem": None,
+        "do": None,
     }  # fmt: skip
     try:
-        row["about"] = first_sentence(find("llm", name).load().__doc__)
-        llm = create_llm(name)
+        cls = find("llm", name).load()
+        row["about"] = first_sentence(cls.__doc__)
+        needs = [key for key, field in cls.Options.model_fields.items() if field.is_required()]
+        row["needs"] = [f"options.{key}" for key in needs]
+        llm = create_llm(name, {"model": "MODEL"} if "model" in needs else {})
         try:
             llm.check()
         finally:
             llm.close()
+    except ConfigError as error:
+        return {**row, "problem": f"its options decide: {error.expected or error.problem}"}
     except UltraError as error:
         detail = f" ({error.found})" if error.found else ""
         return {**row, "problem": f"{error.problem}{detail}", "do": error.hint}

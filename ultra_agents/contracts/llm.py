@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
+from ultra_agents.errors import ConfigError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -25,13 +26,21 @@ Structured: TypeAlias = Literal["json_schema", "json_object", "format", "tools",
 def plain_address(value: str) -> str:
     """`value` without a trailing slash, if it is an http(s) address with nothing secret in it.
 
-    For the validators of a provider's `base_url`; raises `ValueError`.
+    For the validators of a provider's `base_url`.
+
+    Raises:
+        ValueError: No address.
+        ultra_agents.errors.ConfigError: It may hold a key; the message does not repeat it.
     """
     parts = urllib.parse.urlsplit(value)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ConfigError(
+            "base_url holds more than an address",
+            expected="an address without user, password or query",
+            hint="put the key into the environment (options.api_key_env names the variable)",
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an address such as http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query:
-        raise ValueError("an address without user, password or query; keys belong in the environment")
     return value.rstrip("/")
 
 

@@ -1,0 +1,61 @@
+"""The real embedded model through the real graph, on a real Pong episode."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ultra_agents.agents.explain import Explainer
+from ultra_agents.config import AgentsConfig, GatewayConfig, LLMConfig, NarrationConfig, VerificationConfig
+from ultra_agents.llm.gateway import Gateway
+from ultra_agents.llm.transcript import Transcript
+from ultra_agents.narration import choose_segments, narrate
+from ultra_agents.policies import load_policy
+from ultra_agents.registry import create_environment
+from ultra_agents.rollout.collect import collect
+from ultra_agents.rollout.simulators import make_simulators
+from ultra_agents.seeding import Streams
+from ultra_agents.verification import CounterfactualTester
+
+
+def test_embedded_model_explains_a_pong_episode_and_the_simulator_judges_it(tmp_path: Path) -> None:
+    environment, streams = create_environment("pong"), Streams(0)
+    policy = load_policy(environment.policies()["suboptimal"], "pong", environment).policy
+    with make_simulators(environment, 1) as one:
+        (trajectory,) = collect(policy, environment, one, [1], streams, 400)
+    config = NarrationConfig(segments_per_episode=1, segment_steps=40, stride=6)
+    (segment,) = choose_segments(trajectory, environment, config, streams.generator("segments"))
+    narration = narrate(trajectory, segment, environment, config)
+
+    verification = VerificationConfig(mode="simulate", max_pairs=4, horizon=60)
+    options = {"slots": 1, "threads": 1, "max_tokens": 200, "context": 3072}
+    llms = {"default": LLMConfig(provider="local", options=options)}
+    with (
+        make_simulators(environment, 8) as simulators,
+        Gateway(llms, GatewayConfig(), tmp_path) as gateway,
+    ):
+        explainer = Explainer(
+            environment=environment,
+            gateway=gateway,
+            agents=AgentsConfig(max_critical=1, max_revisions=0),
+            verification=verification,
+            tester=CounterfactualTester(environment, simulators, policy, verification, streams, 1),
+            checkpoint=tmp_path / "explain.sqlite",
+            emit=lambda event: None,
+            source="local",
+        )
+        explanation = explainer.explain(trajectory, narration)
+        usage = gateway.usage()
+
+    rows = list(Transcript(tmp_path / "transcript.jsonl").rows())
+    assert rows[0]["agent"] == "identifier"
+    assert narration.text in rows[0]["messages"][0][1]
+    assert usage["identifier"].calls >= 1
+    assert usage["identifier"].completion_tokens > 0
+    assert [state.step for state in explanation.critical] or explanation.drops, "an answer, or a counted reason"
+    assert all(state.step in narration.steps for state in explanation.critical)
+    assert all(row.action in environment.actions.names and 1 <= row.hold <= 8 for row in explanation.advice)
+    assert len(explanation.advice) + len(explanation.drops) >= 1
+    for row in rows:
+        if row["verdict"] == "ok":
+            assert isinstance(json.loads(row["reply"]), dict)
