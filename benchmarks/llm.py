@@ -1,6 +1,6 @@
 """What asking costs: the gateway's own overhead, and the embedded model's speed and prefix reuse.
 
-Run `python benchmarks/llm.py`, on an idle machine; prints one JSON object.
+Run `python benchmarks/llm.py [--overhead]`, on an idle machine; prints one JSON object a line, with the load it met.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def speed(threads: int, together: int) -> dict[str, Any]:
         bound = chat.bind(extra_body={"response_format": wanted})
 
         def ask(text: str) -> dict[str, Any]:
-            return dict(bound.invoke(text).usage_metadata)
+            used = bound.invoke(text).usage_metadata
+            assert used is not None
+            return dict(used)
 
         begun = time.perf_counter()
         with ThreadPoolExecutor(together) as pool:
@@ -87,13 +89,10 @@ def speed(threads: int, together: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    cases = [(threads, together) for threads in (1, 2) for together in (1, 4)]
-    result = {
-        "load_before": os.getloadavg()[0],
-        "overhead": overhead(),
-        "local": [speed(*case) for case in cases] if "--fast" not in sys.argv else [],
-    }
-    print(json.dumps(result, indent=1))
+    print(json.dumps({"load": os.getloadavg()[0], **overhead()}), flush=True)
+    for threads in () if "--overhead" in sys.argv else (1, 2):
+        for together in (1, 4):
+            print(json.dumps({"load": os.getloadavg()[0], **speed(threads, together)}), flush=True)
 
 
 if __name__ == "__main__":

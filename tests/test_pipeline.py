@@ -20,6 +20,10 @@ STUCK, FREE = 0, 1
 """Seeds whose 15,000 steps of PPO end at the lure (return 0.35) and at the goal (return 0.85)."""
 
 
+VECTOR_STEP = 8
+"""Environment steps of one step of all environments: as near as a budget can be met."""
+
+
 def settings(quality: str, **changes: Any) -> dict[str, Any]:
     script = f"ultra_agents.testing.corridor_script:{quality}"
     return {
@@ -60,8 +64,8 @@ def test_good_advice_frees_a_stuck_policy_and_the_control_stays_stuck(tmp_path: 
     assert control["returns_after"]["mean"] == pytest.approx(0.35)
     assert ours["returns_after"]["mean"] == pytest.approx(0.85), "the optimum"
     assert report["advice"]["accepted"] > 0
-    spent = ours["env_steps"]
-    assert (sum(spent.values()) if isinstance(spent, dict) else spent) <= 12_000
+    assert abs(ours["env_steps"]["total"] - 12_000) <= VECTOR_STEP
+    assert abs(control["env_steps"]["total"] - 12_000) <= VECTOR_STEP
     assert {"calls", "cached", "prompt_tokens", "completion_tokens", "seconds"} <= report["llm"].keys()
     assert report["config_hash"] == folder.config.hash()
     assert "</html>" in folder.report_html.read_text()
@@ -121,5 +125,6 @@ def test_testing_is_counted_against_the_method(tmp_path: Path) -> None:
     report = run(start(tmp_path, "bad", seed=FREE, **small))
     purposes = report["env_steps"]
     assert purposes["test"] > 0
-    assert purposes["refine ultra-ra"] <= 12_000 - purposes["test"] - purposes["collect"]
-    assert purposes["refine continue"] == pytest.approx(12_000, abs=8)
+    left = 12_000 - purposes["test"] - purposes["collect"]
+    assert abs(purposes["refine ultra-ra"] - left) <= VECTOR_STEP
+    assert abs(purposes["refine continue"] - 12_000) <= VECTOR_STEP

@@ -35,12 +35,11 @@ class LocalOptions(LLMOptions):
     """Options of the embedded model."""
 
     model: str = Field(DEFAULT_MODEL, description="path of a GGUF file, or the default model's name")
+    timeout_s: float = Field(900.0, gt=0, description="seconds one call may take; it waits for a slot too")
     context: int = Field(4096, ge=256, description="tokens of prompt and reply of one request")
     slots: int = Field(4, gt=0, le=64, description="requests answered side by side, each with the full context")
     threads: int | None = Field(None, gt=0, description="processor threads; default: all cores but one, at most 4")
-    repeat_penalty: float = Field(
-        1.1, gt=0, description="above 1 keeps small models from repeating themselves; 1: off"
-    )
+    repeat_penalty: float = Field(1.1, gt=0, description="above 1 keeps small models from looping; 1: off")
     gpu_layers: int = Field(0, ge=0, description="layers moved to a GPU, where the wheel supports one")
 
 

@@ -189,12 +189,21 @@ def test_a_suggestion_refuted_to_the_end_is_dropped_unreflected(bench, item, say
     assert bench.events_of("AdviceDecided")[-1].gain == -0.5
 
 
-def test_what_the_critic_rejects_is_not_tested(bench, item, says):
+@pytest.mark.parametrize("mode", ["simulate", "both"])
+def test_the_measurement_overrules_a_rejection(bench, item, says, mode):
     tester = says.tester([0.5])
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("reject"))
-    made = bench.explainer(story, tester, "simulate").explain(*item())
-    assert reasons(made) == [("criticise", "rejected by critic")]
-    assert tester.tested == []
+    made = bench.explainer(story, tester, mode).explain(*item())
+    assert len(made.advice) == len(tester.tested) == 1
+
+
+@pytest.mark.parametrize("mode", ["simulate", "both"])
+def test_what_critic_and_measurement_reject_is_not_revised(bench, item, says, mode):
+    tester = says.tester([-0.5])
+    story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("reject"))
+    made = bench.explainer(story, tester, mode, max_revisions=3).explain(*item())
+    assert reasons(made) == [("test", "no gain in simulation")]
+    assert bench.gateway.agents() == ["identifier", "advisor", "critic"]
 
 
 def test_a_wish_to_revise_that_comes_too_late_is_measured(bench, item, says):

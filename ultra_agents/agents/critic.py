@@ -45,13 +45,12 @@ def judged(
 ) -> Command[Literal["test", "reflect", "accept", "advise", "reject"]]:
     """Where a first verdict leads.
 
-    A rejected suggestion costs no test. The simulator, where it is asked, has the last word on the others: a wish to
-    revise that comes too late does not keep a suggestion from being measured.
+    Where a simulator is asked, its measurement decides: a weak critic's no would otherwise throw away what it cannot
+    judge. A suggestion the critic rejected is measured, but not revised; one it wants revised is measured as it is
+    when no revision is left.
     """
     update: Row = {"critique": asdict(critique)}
     if context.simulates:
-        if critique.verdict == "reject":
-            return refuse("criticise", "rejected by critic", critique.rationale, update)
         if critique.verdict == "revise" and may_revise(state, context):
             return revise(context, state, f"The critic: {critique.rationale}", update)
         return Command(goto="test", update=update)

@@ -17,7 +17,8 @@ from ultra_agents.records import Advice, Critique, Suggestion, TestResult
 def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", "accept", "advise", "reject"]]:
     """Measure the suggestion in the simulator; a refuted one goes back with the measurement while revisions are left.
 
-    A refuted suggestion without revisions left is not reflected on: nothing could come of it.
+    A refuted suggestion without revisions left, or that the critic had rejected as well, is not reflected on: nothing
+    could come of it.
     """
     context = runtime.context
     context.check()
@@ -27,7 +28,8 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     if result is None:
         return refuse("test", "test budget spent", in_words(suggestion))
     update: Row = {"test": _plain(result), "env_steps": int(result.env_steps)}
-    if not result.passed and not may_revise(state, context):
+    hopeless = present(state["critique"])["verdict"] == "reject" or not may_revise(state, context)
+    if not result.passed and hopeless:
         return refuse("test", NO_GAIN, result.in_words(), update)
     if context.reflects:
         return Command(goto="reflect", update=update)

@@ -18,8 +18,6 @@ MAX_ENUM = 50
 """Codecs with more names than this are checked with `encode` instead of being listed."""
 LONGEST_REASON = 240
 """Characters; longer reasons cost a small model its decision."""
-SHORTEST_REASON = 20
-"""Characters a grammar asks for; very small models leave the reason empty otherwise."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,18 +37,11 @@ def _whole(number: Any) -> Any:
 
 
 def _tenths(low: int) -> dict[str, Any]:
-    """Numbers to choose from, for servers whose grammars know no bounds of numbers."""
+    """Numbers to choose from: llama.cpp's grammars know no bounds of numbers. Others in range are accepted too."""
     return {"enum": [tenth / 10 for tenth in range(10 * low, 11)]}
 
 
-# The schema is narrower than what is accepted: grammars then rule out empty reasons and numbers out of range, while a
-# model that writes freely is not asked again because of them.
-_Reason = Annotated[
-    str,
-    BeforeValidator(_shorten),
-    StringConstraints(max_length=LONGEST_REASON),
-    Field(json_schema_extra={"minLength": SHORTEST_REASON}),
-]
+_Reason = Annotated[str, BeforeValidator(_shorten), StringConstraints(max_length=LONGEST_REASON)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, json_schema_extra=_tenths(0))]
 _Reward = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, json_schema_extra=_tenths(-1))]
 

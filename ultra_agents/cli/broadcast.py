@@ -95,7 +95,7 @@ class Broadcast:
         if self._fell_back:
             return
         self._fell_back = True
-        self._display = PlainDisplay(sys.stdout)
+        self._display = PlainDisplay(sys.stdout, state=self.state)
         self._guard(lambda display: display.handle(Warned(f"the display failed ({path}); plain lines from here on")))
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def llm_log(
-    run: Annotated[str, typer.Argument(help="Run folder, or its name below --runs.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its name below --runs.")],
     agent: Annotated[str | None, typer.Option(help="Only this agent: identifier, advisor, critic.")] = None,
     segment: Annotated[
         str | None, typer.Option(help="Only this segment, as episode:start-stop, or an episode.")

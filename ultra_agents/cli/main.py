@@ -82,6 +82,9 @@ def _invoke(arguments: Sequence[str] | None) -> int:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="ultra")
     except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):  # typer has answered it with a plain 1
+            _let_go_of_stdout()
+            return CLOSED_PIPE
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except BrokenPipeError:
         _let_go_of_stdout()

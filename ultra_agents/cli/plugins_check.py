@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def plugins_check(
-    name: Annotated[str, typer.Argument(help="Name of an environment or algorithm, or distribution:name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of an environment or algorithm, or distribution:name.")
+    ],
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the plugin.")
     ] = None,

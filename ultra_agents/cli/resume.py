@@ -9,7 +9,7 @@ import typer
 
 
 def resume(
-    run: Annotated[str, typer.Argument(help="Run folder, or its name below --runs.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its name below --runs.")],
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Raise a spending cap: gateway.budget.calls=500."),

@@ -9,7 +9,9 @@ import typer
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="Configuration file, for example examples/pong.yaml.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="Configuration file, for example examples/pong.yaml.")
+    ],
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: refine.steps=50000. May be repeated."),

@@ -82,5 +82,5 @@ class Budget:
                     f"the budget gateway.budget.{name} leaves no room for the next model call",
                     found=f"{now} spent, the next call could bring it to {would:.6g}",
                     expected=f"at most {cap:g}",
-                    hint=f"raise gateway.budget.{name} and resume the run; answers so far are kept",
+                    hint=f"everything is kept; go on with: ultra resume RUN --set gateway.budget.{name}=MORE",
                 )

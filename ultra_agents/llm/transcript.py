@@ -38,9 +38,10 @@ class Transcript:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
                 try:
-                    size = os.fstat(handle).st_size
-                    if size and os.pread(handle, 1, size - 1) != b"\n":  # a killed writer's half line
-                        line = b"\n" + line
+                    if os.lseek(handle, 0, os.SEEK_END) > 0:
+                        os.lseek(handle, -1, os.SEEK_END)
+                        if os.read(handle, 1) != b"\n":  # a killed writer's half line
+                            line = b"\n" + line
                     os.write(handle, line)
                 finally:
                     os.close(handle)

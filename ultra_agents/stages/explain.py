@@ -54,6 +54,7 @@ def explain_episodes(context: RunContext, trajectories: Sequence[Trajectory]) ->
                 tester=tester,
                 streams=context.streams.child("proposer"),
                 emit=context.emit,
+                checkpoint=context.folder.explain,
             )
             return control.explain_all(items, config.agents.concurrency, context.stop)
         with Gateway(config.llms, config.gateway, context.folder.path, context.emit) as gateway:

@@ -104,14 +104,3 @@ def chart(series: Mapping[str, Series], width: int, height: int, level: float | 
     end = f"{count(right)} steps"
     lines.append(Text(" " * (margin + 2) + "0" + end.rjust(canvas.width - 1), "bright_black"))
     return lines
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The newest `width` values as block characters of eight heights."""
-    shown = [value for value in values if math.isfinite(value)][-width:]
-    if not shown:
-        return ""
-    low, high = min(shown), max(shown)
-    if high == low:
-        return "▄" * len(shown)
-    return "".join("▁▂▃▄▅▆▇█"[round((value - low) / (high - low) * 7)] for value in shown)

@@ -38,12 +38,15 @@ class PlainDisplay:
     Args:
         stream: Where to.
         now: A steady clock in seconds.
+        state: What happened before this display took over, on the same clock.
     """
 
-    def __init__(self, stream: IO[str], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: IO[str], now: Callable[[], float] = time.monotonic, state: ViewState | None = None
+    ) -> None:
         self.stream = stream
         self.now = now
-        self._state = ViewState()
+        self._state = state or ViewState()
         self._last: dict[str, tuple[float, float]] = {}
 
     def start(self) -> None:
@@ -64,9 +67,8 @@ class PlainDisplay:
     def _line(self, event: Event, now: float) -> str | None:
         match event:
             case RunStarted(name=name, folder=folder, config_hash=config, resumed=resumed):
-                return (
-                    f"run     {clean(name)} {'resumed' if resumed else 'started'} in {clean(folder)} (config {config})"
-                )
+                began = "resumed" if resumed else "started"
+                return f"run     {clean(name)} {began} in {clean(folder)} (config {clean(config)})"
             case StageStarted(stage=stage, title=title):
                 self._last[stage] = (0.0, now)
                 return f"stage   {clean(stage)} started: {clean(title)}"
@@ -106,7 +108,7 @@ class PlainDisplay:
                 return f"warning {clean(text)}"
             case RunFinished(status=status, seconds=seconds, summary=summary, report=report):
                 told = f": {clean(summary)}" if summary else ""
-                return f"run     {status} after {took(seconds)}{told}" + (
+                return f"run     {clean(status)} after {took(seconds)}{told}" + (
                     f" (report {clean(report)})" if report else ""
                 )
         return None

@@ -79,7 +79,7 @@ def header(state: ViewState, now: float, width: int) -> Text:
     line = Text.assemble(
         (" ultra ", "bold reverse"),
         (f" {clean(state.name, 40)} ", "bold"),
-        (state.status, STATUS.get(state.status, "")),
+        (clean(state.status, 20), STATUS.get(state.status, "")),
         (" (resumed)" if state.resumed else "", DIM),
     )
     time = Text.assemble(

@@ -56,8 +56,9 @@ def method_table(state: ViewState) -> Table | None:
             Text(clean(method), colours[method]), _cell(before), _cell(last), _change(before, last), _cell(best),
             f"{spent:,}" if spent else "-",
         )  # fmt: skip
-    episodes = max(found.episodes for method in methods for found in state.scores[method].values())
-    table.caption = f"mean return ± standard error, up to {episodes} episodes"
+    finals = [state.scores[method].get(purpose) for method in methods for purpose in ("last", "best")]
+    episodes = max(found.episodes for found in finals if found is not None)
+    table.caption = f"mean return ± standard error of {episodes} episodes"
     table.caption_style = DIM
     table.caption_justify = "left"
     return table

@@ -1,0 +1,160 @@
+"""Panels and whole screens at fixed size and time, compared with the texts in `golden/`.
+
+After a change that is meant, `ULTRA_UPDATE_GOLDEN=1 pytest tests/ui` writes them anew; look at the difference.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+from rich.markup import MarkupError
+
+from ultra_agents.events import AdviceDecided, AgentSpoke, Evaluated, RunFinished, RunStarted, StageStarted, Warned
+from ultra_agents.ui import sample
+from ultra_agents.ui.canvas import Canvas, Series, chart
+from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.panels import PanelFunction
+from ultra_agents.ui.panels.advice import advice
+from ultra_agents.ui.panels.budget import budget
+from ultra_agents.ui.panels.conversation import conversation
+from ultra_agents.ui.panels.curves import curves
+from ultra_agents.ui.panels.flow import bar, flow
+from ultra_agents.ui.screen import Screen
+from ultra_agents.ui.summary import summary
+
+GOLDEN = Path(__file__).parent / "golden"
+PANELS: dict[str, PanelFunction] = {
+    "flow": flow, "conversation": conversation, "advice": advice, "curves": curves, "budget": budget,
+}  # fmt: skip
+SIZES = [(60, 16), (80, 24), (120, 36), (200, 60)]
+
+
+def drawn(what: RenderableType, width: int, height: int, colour: bool = False) -> str:
+    console = Console(
+        file=io.StringIO(), width=width, height=height, force_terminal=colour,
+        color_system="truecolor" if colour else None, legacy_windows=False, _environ={},
+    )  # fmt: skip
+    console.print(what, height=height)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def made() -> dict[str, str]:
+    """Every golden text as it is now, by file name."""
+    view, now = sample.state()
+    done = reduce(view, Evaluated("ultra-ra", 50_000, "last", (-3.0, -4.0)), now)
+    done = reduce(done, Evaluated("ultra-ra", 40_000, "best", (-2.0, -3.0)), now)
+    done = reduce(done, Evaluated("continue", 50_000, "last", (-7.0, -7.5)), now)
+    done = reduce(done, RunFinished("finished", 92.0, "ULTRA-RA gained 10 points", "runs/demo/report.html"), now)
+    texts = {f"{name}.txt": drawn(panel(view, now, 78, 12), 78, 12) for name, panel in PANELS.items()}
+    texts |= {f"screen_{w}x{h}.txt": drawn(Screen(view, now), w, h) for w, h in SIZES}
+    texts["empty.txt"] = drawn(Screen(ViewState(), 0.0), 80, 24)
+    texts["summary.txt"] = drawn(summary(done, now), 100, 20)
+    return texts
+
+
+@pytest.mark.parametrize("name", sorted(made()))
+def test_screens_look_as_they_should(name: str) -> None:
+    path, text = GOLDEN / name, made()[name]
+    if os.environ.get("ULTRA_UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("width", "height"), [*SIZES, (40, 10), (72, 16), (130, 34), (300, 90)])
+def test_screens_fill_the_terminal_exactly(width: int, height: int) -> None:
+    view, now = sample.state()
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None, _environ={})
+    lines = console.render_lines(Screen(view, now), console.options.update(height=height), pad=False)
+    assert len(lines) == height
+    assert {sum(segment.cell_length for segment in line) for line in lines} == {width}
+
+
+@pytest.mark.parametrize("name", sorted(PANELS))
+@pytest.mark.parametrize(("width", "height"), [(12, 3), (20, 4), (30, 8), (78, 5), (150, 40)])
+def test_panels_keep_to_their_size(name: str, width: int, height: int) -> None:
+    view, now = sample.state()
+    lines = drawn(PANELS[name](view, now, width, height), width, height).splitlines()
+    assert len(lines) == height
+    assert max(map(len, lines)) <= width
+
+
+def hostile(text: str) -> ViewState:
+    state = ViewState()
+    for event in (
+        RunStarted(text, text, text, False, ((text, 1.0),)),
+        StageStarted(text, text),
+        AgentSpoke(text, text, text, text, False, 1, 1, 1.0, text),
+        AdviceDecided(text, 1, text, 1, text, text, 0.1),
+        Evaluated(text, 5, "curve", (1.0, 2.0)),
+        Evaluated(text, 5, "last", (1.0, 2.0)),
+        Warned(text),
+        RunFinished(text, 1.0, text, text),
+    ):
+        state = reduce(state, event, 1.0)
+    return state
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b]0;title\x07\x1b[2J\x1b[31m", "\x9b31m", "[bold][/nonsense][link=x]", "\u202eabc\x00\x08\r\n\n"]
+)
+def test_what_a_model_says_cannot_steer_the_terminal(text: str) -> None:
+    state = hostile(text)
+    for what in (Screen(state, 2.0), summary(state, 2.0)):
+        try:
+            shown = drawn(what, 120, 40)
+        except MarkupError:  # pragma: no cover
+            pytest.fail("text was read as markup")
+        assert not set("\x1b\x07\x9b\x00\x08\r\u202e") & set(shown)
+        if "nonsense" in text:
+            assert "[/nonsense]" in shown
+
+
+def test_agents_have_colours_of_their_own() -> None:
+    view, now = sample.state()
+    shown = drawn(conversation(view, now, 100, 20), 100, 20, colour=True)
+    assert "\x1b[1;36midentifier" in shown
+    assert "\x1b[1;32madvisor" in shown
+    assert "\x1b[1;35mcritic" in shown
+
+
+def test_the_current_stage_stays_in_sight() -> None:
+    started = RunStarted("x", "x", "x", False, tuple((f"stage {i}", 0.1) for i in range(20)))
+    state = reduce(reduce(ViewState(), started, 0.0), StageStarted("stage 17", ""), 0.0)
+    shown = drawn(flow(state, 1.0, 40, 7), 40, 7)
+    assert "● stage 17" in shown
+    assert len(shown.splitlines()) == 7
+
+
+def test_a_bar_is_exact_to_half_a_cell() -> None:
+    assert [bar(f, 4).plain for f in (0, 0.125, 0.5, 1, 7)] == ["━━━━", "╸━━━", "━━━━", "━━━━", "━━━━"]
+    assert [str(span.style) for span in bar(0.5, 4).spans] == ["cyan", "bright_black"]
+    assert [(span.start, span.end) for span in bar(0.5, 4).spans] == [(0, 2), (2, 4)]
+
+
+def test_a_canvas_sets_the_dots_asked_for() -> None:
+    canvas = Canvas(2, 1)
+    canvas.dot(0, 0, "red")
+    canvas.dot(3, 3, "blue")
+    canvas.dot(99, 99, "blue")
+    row = canvas.row(0)
+    assert row.plain == "\u2840\u2808"
+    assert [str(span.style) for span in row.spans] == ["red", "blue"]
+
+
+def test_a_chart_rises_when_its_values_rise() -> None:
+    lines = chart({"x": Series([(0, 0), (10, 10)], "red")}, 30, 8)
+    plain = [line.plain for line in lines]
+    assert len(plain) == 8
+    assert all(len(line) <= 30 for line in plain)
+    filled = [next(i for i, char in enumerate(line) if 0x2800 < ord(char) < 0x2900) for line in plain[:-2]]
+    assert filled == sorted(filled, reverse=True)
+    assert plain[-1].endswith("10 steps")
+    assert chart({}, 30, 8) == []
+    assert chart({"x": Series([(0, float("nan"))], "red")}, 30, 8) == []
+    assert chart({"x": Series([(0, 0)], "red")}, 8, 8) == [], "no room"
+    assert len(chart({"x": Series([(0, 3.0)], "red")}, 30, 8, level=3.0)) == 8
