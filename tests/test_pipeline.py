@@ -33,7 +33,7 @@ def settings(quality: str, **changes: Any) -> dict[str, Any]:
         "policy": {"train_steps": 15_000},
         "llms": {"default": {"provider": "scripted", "options": {"callable": script}}},
         "collect": {"episodes": 4},
-        "advice": {"hit_rate": 0.5},
+        "advice": {"hit_rate": 0.5, "hit_per_entry": 0.1},
         "modulation": {"probability": 0.5, "beta": 0.1},
         "verification": {"mode": "none", "max_pairs": 8},
         "refine": {"steps": 12_000, "num_envs": 8, "workers": 0, "evaluate_every": 6_000, "curve_episodes": 4},

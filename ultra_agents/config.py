@@ -141,6 +141,7 @@ class AdviceConfig(_Section):
 
     match: Literal["nearest", "exact"] = Field("nearest", description="how a visited state finds its row")
     hit_rate: float = Field(0.1, gt=0, le=1, description="share of visited states the radius is calibrated to hit")
+    hit_per_entry: float = Field(0.005, gt=0, le=1, description="the same share, per row of the table, at most")
     adaptive: bool = Field(True, description="keep hitting that share while the policy moves; else a fixed radius")
     reward: Literal["llm", "measured"] = Field("llm", description="implicit reward: the critic's, or the gain")
 

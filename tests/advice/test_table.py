@@ -36,6 +36,13 @@ def test_radius_hits_the_share_asked(trajectory: Trajectory, share: float) -> No
     assert table.target == share
 
 
+def test_a_few_rows_cover_few_states(trajectory: Trajectory) -> None:
+    environment = create_environment("corridor")
+    table = build_table([advice(5), advice(30)], [trajectory], environment, hit_rate=0.5, hit_per_entry=0.05)
+    assert table.target == pytest.approx(0.1)
+    assert (table.lookup(environment.features(trajectory.observations)) >= 0).mean() == pytest.approx(0.1, abs=0.06)
+
+
 def test_nearest_row_answers(trajectory: Trajectory) -> None:
     environment = create_environment("corridor")
     table = build_table([advice(5), advice(30)], [trajectory], environment, hit_rate=1.0)

@@ -88,6 +88,7 @@ def build_table(
     *,
     match: Match = "nearest",
     hit_rate: float = 0.1,
+    hit_per_entry: float = 1.0,
     adaptive: bool = True,
 ) -> AdviceTable:
     """Tabulate accepted advice.
@@ -99,8 +100,10 @@ def build_table(
         environment: Gives features and encodes actions.
         match: `nearest` within the calibrated radius, or `exact` (L1 distance below 1e-4).
         hit_rate: Share of the visited states that `nearest` shall hit.
+        hit_per_entry: The same share, per row: a few rows must not speak for states that are nothing like theirs.
         adaptive: Keep that share while the policy, and with it the visited states, moves away from the episodes.
     """
+    share = min(hit_rate, hit_per_entry * len(advice))
     by_episode = {trajectory.episode: trajectory for trajectory in trajectories}
     visited = environment.features(np.concatenate([t.observations for t in trajectories])).astype(np.float64)
     spread = visited.std(axis=0)
@@ -111,7 +114,7 @@ def build_table(
         radius = EXACT_L1
     elif len(advice):
         distances, _ = cKDTree(features).query(visited / scale, k=1)
-        radius = float(np.quantile(distances, hit_rate))
+        radius = float(np.quantile(distances, share))
     else:
         radius = 0.0
     encode = environment.actions.encode
@@ -129,7 +132,7 @@ def build_table(
         weights=np.array([1.0 if r.test is None else float(np.clip(r.test.gain, 0, 1)) for r in advice]),
         radius=radius,
         match=match,
-        target=hit_rate if adaptive and match == "nearest" else None,
+        target=share if adaptive and match == "nearest" else None,
     )
 
 

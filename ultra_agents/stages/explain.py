@@ -98,5 +98,6 @@ def advice_table(context: RunContext, trajectories: Sequence[Trajectory], advice
         context.environment,
         match=config.match,
         hit_rate=config.hit_rate,
+        hit_per_entry=config.hit_per_entry,
         adaptive=config.adaptive,
     )
