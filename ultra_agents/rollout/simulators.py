@@ -177,7 +177,7 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 f"{whose(self.environment)} returned a {what} that is not finite",
                 found=f"environment {bad[0]}: {values[bad[0]]}",
                 expected="finite numbers",
-                hint="ultra check runs the conformance kit over the plugin",
+                hint="ultra plugins check NAME runs the conformance kit over the plugin",
             )
 
 
@@ -242,7 +242,7 @@ def fault(environment: Environment, error: Exception) -> EnvironmentFault:
     return EnvironmentFault(
         f"{whose(environment)} failed",
         found=f"{type(error).__name__}: {error}",
-        hint="ultra check runs the conformance kit over the plugin",
+        hint="ultra plugins check NAME runs the conformance kit over the plugin",
     )
 
 
