@@ -6,6 +6,7 @@ Shapes use `T` for the number of steps of an episode and `n` for parallel enviro
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +19,8 @@ Scalar: TypeAlias = float | int | bool | str
 
 Verdict: TypeAlias = Literal["accept", "revise", "reject"]
 Variant: TypeAlias = Literal["a", "r", "ra"]
+Move: TypeAlias = tuple[str, int]
+"""An action's name and for how many steps it is held."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +112,14 @@ class CriticalState:
         step: Step within the episode.
         rationale: Case analysis in the identifier's words.
         importance: The identifier's own weight, in [0, 1].
+        agreement: Share of a panel that named this state, in (0, 1]; 1 where a single model identified.
     """
 
     episode: int
     step: int
     rationale: str
     importance: float
+    agreement: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ class Suggestion:
         hold: For how many steps it is held, at least 1.
         rationale: Why, in the advisor's words.
         revision: 0 for the first suggestion at this state, then 1, 2, ...
+        then: Further moves of a short plan, each an action with its hold, after the first.
     """
 
     episode: int
@@ -136,6 +142,25 @@ class Suggestion:
     hold: int
     rationale: str
     revision: int = 0
+    then: tuple[Move, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "then", as_moves(self.then))
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """The whole plan, the first move included."""
+        return ((self.action, self.hold), *self.then)
+
+
+def as_moves(rows: Iterable[Sequence[Any]]) -> tuple[Move, ...]:
+    """Moves as they come back from JSON, where tuples are lists."""
+    return tuple((str(action), int(hold)) for action, hold in rows)
+
+
+def moves_in_words(moves: Sequence[Move]) -> str:
+    """`UP for 5 steps, then STAY for 1 step`."""
+    return ", then ".join(f"{action} for {hold} {'step' if hold == 1 else 'steps'}" for action, hold in moves)
 
 
 @dataclass(frozen=True)
@@ -167,6 +192,8 @@ class TestResult:
         env_steps: Environment steps spent on this test.
         passed: The gain is positive with the confidence asked.
         stopped: Why it stopped: `good`, `bad`, `hopeless`, `pairs`, `steps`.
+        better: Pairs in which the suggestion earned more.
+        worse: Pairs in which it earned less.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -178,6 +205,8 @@ class TestResult:
     env_steps: int
     passed: bool
     stopped: str
+    better: int = 0
+    worse: int = 0
 
     def in_words(self) -> str:
         """The measurement as a sentence for the advisor and the critic."""
@@ -186,6 +215,23 @@ class TestResult:
             f"In {self.pairs} paired replays the suggestion earned {abs(self.gain):.2f} {better} return than the "
             f"policy alone (interval {self.low:+.2f} to {self.high:+.2f})."
         )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One suggestion that was put to the simulator, whatever came of it.
+
+    Attributes:
+        suggestion: The claim.
+        result: The measurement.
+        importance: The identifier's weight of the state, in [0, 1].
+        reward: The critic's implicit reward of the suggestion, in [-1, 1].
+    """
+
+    suggestion: Suggestion
+    result: TestResult
+    importance: float
+    reward: float
 
 
 @dataclass(frozen=True)
@@ -206,6 +252,7 @@ class Advice:
         importance: The identifier's weight in [0, 1].
         source: Who proposed it: an LLM's name, `random`, `oracle`.
         test: The counterfactual test, where one ran.
+        then: Further moves of the plan, after the first.
     """
 
     episode: int
@@ -221,10 +268,19 @@ class Advice:
     importance: float
     source: str
     test: TestResult | None = None
+    then: tuple[Move, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "then", as_moves(self.then))
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """The whole plan, the first move included."""
+        return ((self.action, self.hold), *self.then)
 
     def to_json(self) -> dict[str, Any]:
         """A mapping of JSON types; `from_json` is its inverse."""
-        return asdict(self)
+        return {**asdict(self), "then": [list(move) for move in self.then]}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Advice:
@@ -261,6 +317,7 @@ class Explanation:
         advice: What survived.
         drops: What did not, with reasons.
         env_steps: Environment steps spent on testing.
+        trials: Every suggestion that was tested, with its measurement.
     """
 
     segment: Segment
@@ -269,6 +326,7 @@ class Explanation:
     advice: tuple[Advice, ...]
     drops: tuple[Drop, ...]
     env_steps: int = 0
+    trials: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True)
