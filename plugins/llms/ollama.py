@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, plain_address
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, Unreachable, plain_address
 from ultra_agents.errors import LLMError, did_you_mean
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ class Ollama(LLM):
             answer = httpx.get(
                 f"{self.options.base_url}/api/tags", timeout=min(CHECK_TIMEOUT_S, self.options.timeout_s)
             )
+            if answer.status_code >= 500 or answer.status_code == 429:
+                return  # busy, not absent: the calls themselves wait and retry
             listed = [str(row["name"]) for row in answer.json()["models"]]
         except httpx.HTTPError as error:
-            raise LLMError(
+            raise Unreachable(
                 f"no Ollama server answers at {self.options.base_url}",
                 found=f"{type(error).__name__}: {error}",
                 expected="a running Ollama server",
@@ -88,6 +91,17 @@ class Ollama(LLM):
     def base_url(self) -> str:
         """The server's address."""
         return self.options.base_url
+
+    @property
+    def prices(self) -> tuple[float, float]:
+        """Free: one's own machine."""
+        return 0.0, 0.0
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The key that Ollama's client takes from the environment, if one is set."""
+        value = os.environ.get("OLLAMA_API_KEY", "").strip()
+        return (SecretStr(value),) if value else ()
 
     @property
     def context_tokens(self) -> int | None:

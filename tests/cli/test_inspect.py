@@ -60,23 +60,42 @@ def test_a_plugin_is_checked_with_its_kit(ultra: Any) -> None:
     assert done.code == 0, done.out
     (report,) = json.loads(done.out)
     assert report["ok"]
-    assert {"check", "status", "detail"} == set(report["rows"][0])
+    assert {"check", "status", "detail", "do"} == set(report["rows"][0])
+    assert report["kind"] == "environment"
+
+
+def test_a_provider_is_checked_with_its_kit(ultra: Any) -> None:
+    replies = '["hello", "hello", {"reasoning": "it is", "answer": "yes"}]'
+    done = ultra("plugins", "check", "scripted", "--set", f"replies={replies}", "--json")
+    (report,) = json.loads(done.out)
+    assert done.code == 0, done.out
+    assert report["kind"] == "llm"
+    assert {row["check"]: row["status"] for row in report["rows"]}["structured"] == "pass"
+    done = ultra("plugins", "check", "scripted", "--set", "replies=[hello, hello, perhaps]")
+    assert done.code == 2
+    assert "no JSON object in the reply 'perhaps'" in " ".join(done.out.split())
+    assert "do: choose another way in `structured`" in " ".join(done.out.split())
 
 
 def test_a_plugin_that_breaks_its_contract_ends_with_2(ultra: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = (SimpleNamespace(check="seeding", status="failed", detail="two seeds, one [future]"),)
+    rows = (SimpleNamespace(check="seeding", status="failed", detail="two seeds, one [future]", do="seed [it]"),)
     report = SimpleNamespace(subject="Corridor-v1", ok=False, rows=rows)
     monkeypatch.setattr("ultra_agents.testing.environment_kit.check_environment", lambda environment: report)
     done = ultra("plugins", "check", "corridor")
     assert done.code == 2
     assert "✘ failed" in done.out
     assert "two seeds, one [future]" in done.out
-    assert "Corridor-v1: 1 checks failed" in done.out
+    assert "do: seed [it]" in done.out
+    assert "Corridor-v1: 1 check failed (0 passed, 0 skipped)" in done.out
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("coridor", "did you mean 'corridor'?"), ("local", "no conformance kit"), ("zzz", "unknown plugin 'zzz'")],
+    [
+        ("coridor", "did you mean 'corridor'?"),
+        ("scripted", "give either replies or callable"),
+        ("zzz", "unknown plugin 'zzz'"),
+    ],
 )
 def test_checking_what_cannot_be_checked(ultra: Any, name: str, said: str) -> None:
     done = ultra("plugins", "check", name)

@@ -88,13 +88,14 @@ def test_a_resumed_run_finds_its_earlier_results_for_the_table(ultra: Any, confi
 def test_a_spending_cap_says_how_to_raise_it(ultra: Any, config: Path, pipeline: Any) -> None:
     def spent(folder: RunFolder, config: Config, emit: Emit, stop: Stop) -> None:
         if config.gateway.budget.calls == 3:
-            raise BudgetReached("3 calls were made", expected="at most 3")
+            hint = "go on: ultra resume RUN --set gateway.budget.agents.critic.calls=MORE"
+            raise BudgetReached("3 calls were made", expected="at most 3", hint=hint)
         good(folder, config, emit, stop)
 
     pipeline(spent)
     done = ultra("run", str(config), "--plain", "--set", "gateway.budget.calls=3")
     assert done.code == 3
-    assert "raise the cap and go on: ultra resume runs/one --set gateway.budget.calls=N" in done.err
+    assert "do:       go on: ultra resume runs/one --set gateway.budget.agents.critic.calls=MORE\n" in done.err
     assert logged(Path("runs/one"))[-1]["status"] == "budget"
     assert ultra("resume", "one", "--plain").code == 3
     assert ultra("resume", "one", "--plain", "--set", "gateway.budget.calls=30").code == 0

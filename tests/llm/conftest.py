@@ -36,11 +36,17 @@ def completion(text, finish="stop"):
 
 
 class Server:
-    """Answers from a queue of `(status, headers, body)`; the last one is repeated. `None` hangs until released."""
+    """Answers from a queue of `(status, headers, body)`; the last one is repeated. `None` hangs until released.
+
+    The list of models is not taken from the queue; `models` is what it says, `listed` how often it was asked for.
+    """
 
     def __init__(self):
         self.queue = []
+        self.models = 200, {}, b'{"object": "list", "data": [{"id": "m", "object": "model"}]}'
+        self.listed = 0
         self.requests = []
+        self.bodies = []
         self.paths = []
         self.headers = []
         self.release = threading.Event()
@@ -49,19 +55,23 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                self.do_POST()
+                outer.listed += 1
+                self.answer(*outer.models)
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 with outer._lock:
-                    outer.requests.append(json.loads(body) if body else None)
+                    outer.bodies.append(body)
+                    outer.requests.append(json.loads(body) if body[:1] == b"{" else None)
                     outer.paths.append(self.path)
                     outer.headers.append({name.lower(): value for name, value in self.headers.items()})
                     answer = outer.queue.pop(0) if len(outer.queue) > 1 else outer.queue[0]
                 if answer is None:
                     outer.release.wait(20)
                     return
-                status, headers, content = answer
+                self.answer(*answer)
+
+            def answer(self, status, headers, content):
                 self.send_response(status)
                 for name, value in {"content-type": "application/json", **headers}.items():
                     self.send_header(name, value)
@@ -114,9 +124,9 @@ class Bench:
         self.folder = folder
         self.events = []
 
-    def gateway(self, llms, **config):
+    def gateway(self, llms, stop=None, chains=(), folder=None, **config):
         config = {"retries": 2, "retry_wait_s": 0.0, **config}
-        return Gateway(llms, GatewayConfig(**config), self.folder, self.events.append)
+        return Gateway(llms, GatewayConfig(**config), folder or self.folder, self.events.append, stop, chains)
 
     def scripted(self, *replies, cycle=False, **entry):
         return LLMConfig(provider="scripted", options={"replies": list(replies), "cycle": cycle}, **entry)

@@ -23,15 +23,15 @@ def llm_list(json: Annotated[bool, typer.Option("--json", help="As a JSON array.
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("provider", "what it is", "needs", "state"):
-        table.add_column(title, overflow="fold")
+    table.add_column("provider")
+    table.add_column("what it is, and whether it could be asked now", overflow="fold")
     for row in rows:
-        state = (
-            Text("✔ ready", "green") if row["ready"] else Text.assemble(("○ not ready: ", "yellow"), row["problem"])
-        )
-        if row["do"]:
-            state.append(f"\ndo: {row['do']}", "bright_black")
-        table.add_row(Text(row["name"], "bold"), Text(row["about"]), Text("\n".join(row["needs"]) or "-"), state)
+        about = Text("✔ ready\n", "green") if row["ready"] else Text(f"○ {row['problem']}\n", "yellow")
+        about.append(row["about"], "default")
+        for label, said in (("needs", ", ".join(row["needs"])), ("do", row["do"])):
+            if said:
+                about.append(f"\n{label}: {said}", "bright_black")
+        table.add_row(Text(row["name"], "bold"), about, end_section=row is not rows[-1])
     console = out()
     console.print(table)
     console.print(
@@ -60,8 +60,8 @@ def readiness(name: str, distribution: str) -> dict[str, Any]:
             llm.check()
         finally:
             llm.close()
-    except ConfigError as error:
-        return {**row, "problem": f"its options decide: {error.expected or error.problem}"}
+    except ConfigError:
+        return {**row, "problem": "it depends on its options"}
     except UltraError as error:
         detail = f" ({error.found})" if error.found else ""
         return {**row, "problem": f"{error.problem}{detail}", "do": error.hint}

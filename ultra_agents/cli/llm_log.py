@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def llm_log(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its name below --runs.")],
     agent: Annotated[str | None, typer.Option(help="Only this agent: identifier, advisor, critic.")] = None,
+    episode: Annotated[int | None, typer.Option(help="Only this episode.")] = None,
     segment: Annotated[
         str | None, typer.Option(help="Only this segment, as episode:start-stop, or an episode.")
     ] = None,
@@ -32,7 +33,7 @@ def llm_log(
     rows = list(read_lines(folder.transcript))
     if not rows:
         raise RunError(f"no model was asked in {folder.path}", found=f"nothing in {folder.transcript.name}")
-    chosen = [row for row in rows if matches(row, agent, segment)]
+    chosen = [row for row in rows if matches(row, agent, segment) and matches(row, None, _name(episode))]
     if not chosen:
         agents = sorted({str(row.get("agent")) for row in rows})
         segments = list(dict.fromkeys(str(row.get("segment")) for row in rows))
@@ -45,6 +46,10 @@ def llm_log(
     for row in chosen:
         console.print(exchange(row, prompts))
     console.print(f"{len(chosen)} of {len(rows)} exchanges", style="bright_black")
+
+
+def _name(episode: int | None) -> str | None:
+    return None if episode is None else str(episode)
 
 
 def matches(row: dict[str, Any], agent: str | None, segment: str | None) -> bool:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import re
 import urllib.parse
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
-from ultra_agents.errors import ConfigError
+from ultra_agents.errors import ConfigError, LLMError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-    from pydantic import SecretStr
 
 Structured: TypeAlias = Literal["json_schema", "json_object", "format", "tools", "text"]
 """How a reply's JSON schema reaches the model.
@@ -21,6 +26,55 @@ Structured: TypeAlias = Literal["json_schema", "json_object", "format", "tools",
 `json_schema`/`json_object`: OpenAI's `response_format`; `format`: Ollama's; `tools`: langchain's
 `with_structured_output`; `text`: in words, at the end of the prompt.
 """
+
+
+class Unreachable(LLMError):
+    """A model's server does not answer at all: the one of these errors for which another model is asked instead."""
+
+
+def question_key(messages: Sequence[Sequence[str]], schema: dict[str, Any] | None) -> str:
+    """Hex SHA-256 of a question, whoever answers it: `(role, text)` pairs and the reply's JSON schema."""
+    question = {"messages": [list(message) for message in messages], "schema": schema}
+    return hashlib.sha256(json.dumps(question, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def no_secrets(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """`values`, unless one is named like a secret: the configuration is written down, secrets are not.
+
+    Raises:
+        ultra_agents.errors.ConfigError: One is; the message does not repeat the value.
+    """
+    for name in values:
+        if _SECRET.search(name):
+            raise ConfigError(  # not a ValueError: pydantic would repeat the value
+                f"{where} holds {name!r}, which looks like a secret",
+                expected="secrets in the environment or in a file only",
+                hint="export it and name the variable in options.api_key_env, or the file in options.api_key_file",
+            )
+    return values
+
+
+def read_key(variable: str | None, file: Path | None) -> SecretStr | None:
+    """A provider's key: what `file` holds where one is named, else the environment's `variable`, None if unset.
+
+    Raises:
+        ultra_agents.errors.LLMError: The file is missing, unreadable or empty.
+    """
+    if file is None:
+        value = os.environ.get(variable or "", "").strip()
+        return SecretStr(value) if value else None
+    path = file.expanduser()
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise LLMError(f"cannot read the key file {path}", found=said, expected="a file with the key only") from None
+    if not value or len(value.split()) != 1:
+        raise LLMError(f"the key file {path} holds no key", expected="one word: the key, and nothing else")
+    return SecretStr(value)
+
+
+_SECRET = re.compile(r"api.?key|secret|password|credential|token$", re.IGNORECASE)
 
 
 def plain_address(value: str) -> str:
@@ -68,6 +122,8 @@ class LLM(ABC):
     Options: ClassVar[type[LLMOptions]] = LLMOptions
     structured: ClassVar[Structured] = "tools"
     """How this provider takes a reply's schema, unless the options say otherwise."""
+    recorded: ClassVar[bool] = False
+    """Replies come from a recording: they cost nothing and count as cached."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -84,7 +140,8 @@ class LLM(ABC):
         """Find out cheaply whether `open` and a first call would work; spends no tokens.
 
         Raises:
-            ultra_agents.errors.LLMError: They would not.
+            Unreachable: Nobody answers.
+            ultra_agents.errors.LLMError: They would not work for another reason.
         """
 
     def close(self) -> None:  # noqa: B027 - optional: most providers hold nothing
@@ -113,4 +170,9 @@ class LLM(ABC):
     @property
     def context_tokens(self) -> int | None:
         """Context window in tokens, where the provider knows it."""
+        return None
+
+    @property
+    def prices(self) -> tuple[float, float] | None:
+        """Money per million prompt and completion tokens, where the provider knows: (0, 0) is free. After `check`."""
         return None

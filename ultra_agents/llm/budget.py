@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeAlias
 
-from ultra_agents.config import BudgetConfig, LLMConfig
+from ultra_agents.config import BudgetConfig, CapsConfig
 from ultra_agents.errors import BudgetReached
 from ultra_agents.llm.cache import RawReply
 from ultra_agents.records import Usage
 
+Prices: TypeAlias = tuple[float, float] | None
+"""Money per million prompt and completion tokens; None where nobody knows."""
 
-def cost_of(config: LLMConfig, prompt_tokens: int, completion_tokens: int) -> float:
-    """Money for one call, at prices per million tokens."""
-    return (prompt_tokens * config.price_prompt + completion_tokens * config.price_completion) / 1e6
+
+def cost_of(prices: Prices, prompt_tokens: int, completion_tokens: int) -> float:
+    """Money for one call; 0 where no price is known."""
+    prompt, completion = prices or (0.0, 0.0)
+    return (prompt_tokens * prompt + completion_tokens * completion) / 1e6
 
 
 def estimate_tokens(text: str) -> int:
@@ -22,38 +27,38 @@ def estimate_tokens(text: str) -> int:
     return len(text.encode("utf-8", "replace")) // 3 + 1
 
 
-def usage_of(config: LLMConfig, reply: RawReply) -> Usage:
+def usage_of(prices: Prices, reply: RawReply) -> Usage:
     """What a reply that came from a model cost."""
-    money = cost_of(config, reply.prompt_tokens, reply.completion_tokens)
+    money = cost_of(prices, reply.prompt_tokens, reply.completion_tokens)
     return Usage(1, 0, reply.prompt_tokens, reply.completion_tokens, reply.seconds, money)
 
 
 class Budget:
-    """What a run may spend, and what it has.
+    """What a run and each of its agents may spend, and have.
 
     Args:
         caps: The limits; None is none.
-        spent: What earlier parts of the same run spent.
+        spent: What earlier parts of the same run spent, by agent.
     """
 
-    def __init__(self, caps: BudgetConfig, spent: Usage) -> None:
+    def __init__(self, caps: BudgetConfig, spent: Mapping[str, Usage]) -> None:
         self._caps = caps
-        self._spent = spent
-        self._held = Usage()
+        self._spent = dict(spent)
+        self._held: dict[str, Usage] = {}
         self._lock = threading.Lock()
 
     @property
-    def spent(self) -> Usage:
-        """Everything spent so far, earlier parts of the run included."""
-        return self._spent
+    def capped_money(self) -> bool:
+        """A cap on money is set somewhere, so that prices must be known."""
+        return any(caps.money is not None for caps in (self._caps, *self._caps.agents.values()))
 
-    def add(self, usage: Usage) -> None:
-        """Count what a call cost."""
+    def add(self, agent: str, usage: Usage) -> None:
+        """Count what a call of `agent` cost."""
         with self._lock:
-            self._spent += usage
+            self._spent[agent] = self._spent.get(agent, Usage()) + usage
 
     @contextmanager
-    def hold(self, tokens: int, money: float) -> Iterator[None]:
+    def hold(self, agent: str, tokens: int, money: float) -> Iterator[None]:
         """Keep room for one call of up to `tokens` and `money` while it is made.
 
         Raises:
@@ -61,26 +66,32 @@ class Budget:
         """
         call = Usage(calls=1, prompt_tokens=tokens, cost=money)
         with self._lock:
-            self._check(self._spent + self._held + call)
-            self._held += call
+            before = self._held.get(agent, Usage())
+            total, held = sum(self._spent.values(), Usage()), sum(self._held.values(), Usage())
+            _check(self._caps, "gateway.budget", total, total + held + call)
+            if (caps := self._caps.agents.get(agent)) is not None:  # type: ignore[call-overload]
+                own = self._spent.get(agent, Usage())
+                _check(caps, f"gateway.budget.agents.{agent}", own, own + before + call)
+            self._held[agent] = before + call
         try:
             yield
         finally:
             with self._lock:
-                self._held += Usage(calls=-1, prompt_tokens=-tokens, cost=-money)
+                self._held[agent] += Usage(calls=-1, prompt_tokens=-tokens, cost=-money)
 
-    def _check(self, after: Usage) -> None:
-        spent = self._spent
-        tokens = after.prompt_tokens + after.completion_tokens
-        for name, cap, would, now in (
-            ("calls", self._caps.calls, after.calls, f"{spent.calls} calls"),
-            ("tokens", self._caps.tokens, tokens, f"{spent.prompt_tokens + spent.completion_tokens} tokens"),
-            ("money", self._caps.money, after.cost, f"{spent.cost:.4f}"),
-        ):
-            if cap is not None and would > cap + 1e-9:
-                raise BudgetReached(
-                    f"the budget gateway.budget.{name} leaves no room for the next model call",
-                    found=f"{now} spent, the next call could bring it to {would:.6g}",
-                    expected=f"at most {cap:g}",
-                    hint=f"everything is kept; go on with: ultra resume RUN --set gateway.budget.{name}=MORE",
-                )
+
+def _check(caps: CapsConfig, where: str, spent: Usage, after: Usage) -> None:
+    """Raise `BudgetReached` if `after` is beyond one of the caps at `where`."""
+    tokens = after.prompt_tokens + after.completion_tokens
+    for name, cap, would, now in (
+        ("calls", caps.calls, after.calls, f"{spent.calls} calls"),
+        ("tokens", caps.tokens, tokens, f"{spent.prompt_tokens + spent.completion_tokens} tokens"),
+        ("money", caps.money, after.cost, f"{spent.cost:.4f}"),
+    ):
+        if cap is not None and would > cap + 1e-9:
+            raise BudgetReached(
+                f"the budget {where}.{name} leaves no room for the next model call",
+                found=f"{now} spent, the next call could bring it to {would:.6g}",
+                expected=f"at most {cap:g}",
+                hint=f"everything is kept; raise the cap and go on: ultra resume RUN --set {where}.{name}=MORE",
+            )

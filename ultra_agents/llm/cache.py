@@ -1,4 +1,8 @@
-"""Answers already paid for: SQLite in WAL mode, shared by threads and processes; a cassette is its JSONL form."""
+"""Answers already paid for: SQLite in WAL mode, shared by threads and processes; a cassette is its JSONL form.
+
+A cassette line holds `key` (who was asked, how, and what), `question` (what alone: `contracts.llm.question_key`),
+`provider`, `model` and the reply's fields. It holds no prompts; they are in the run's transcript.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ultra_agents.errors import LLMError
+from ultra_agents.errors import ConfigError, LLMError
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class AnswerCache:
     """Replies by request key.
 
     Args:
-        path: The database file; made with its folder where missing.
+        path: The database file; made with its folder where missing. A cassette (`.jsonl`) is read into memory.
         must_exist: A missing file is an error (replay).
     """
 
@@ -56,14 +60,30 @@ class AnswerCache:
                 found=f"no file {path}",
                 hint="run once with gateway.mode=live, or set gateway.cache to the right file",
             )
+        cassette = path.suffix == ".jsonl"
+        if cassette and not must_exist:
+            raise ConfigError(
+                "gateway.cache is a cassette, which can only be replayed",
+                found=str(path),
+                expected="gateway.mode: replay, or another gateway.cache",
+                hint=f"ultra llm import {path} answers.sqlite   makes a cache of it that grows",
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
+            where = ":memory:" if cassette else path
+            self._db = sqlite3.connect(where, timeout=30, check_same_thread=False, isolation_level=None)
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=normal")
             self._db.execute("create table if not exists replies (key text primary key, reply text not null) strict")
+            self._db.execute("create table if not exists asked (key text primary key, about text not null) strict")
         except (sqlite3.Error, OSError) as error:
             raise self._broken(error) from error
+        if cassette:
+            self.load(path)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return int(self._db.execute("select count(*) from replies").fetchone()[0])
 
     def get(self, key: str) -> RawReply | None:
         """The reply stored under `key`, if any."""
@@ -74,43 +94,71 @@ class AnswerCache:
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise self._broken(error) from error
 
-    def put(self, key: str, reply: RawReply) -> None:
-        """Store `reply`; what is already there stays, so that every reader agrees."""
+    def put(self, key: str, reply: RawReply, about: Mapping[str, str] | None = None) -> None:
+        """Store `reply`; what is already there stays, so that every reader agrees.
+
+        Args:
+            key: Of the request.
+            reply: What was said.
+            about: `question`, `provider` and `model`, for a cassette.
+        """
         try:
             with self._lock:
                 self._db.execute("insert or ignore into replies values (?, ?)", (key, json.dumps(asdict(reply))))
+                if about is not None:
+                    self._db.execute("insert or ignore into asked values (?, ?)", (key, json.dumps(dict(about))))
         except sqlite3.Error as error:
             raise self._broken(error) from error
 
-    def export(self, path: Path) -> int:
-        """Write every reply to a JSONL cassette, sorted by key; the number written."""
-        with self._lock:
-            rows = self._db.execute("select key, reply from replies order by key").fetchall()
+    def export(self, path: Path, keys: Collection[str] | None = None) -> int:
+        """Write replies to a JSONL cassette, sorted by key; the number written.
+
+        Args:
+            path: The cassette; written whole or not at all.
+            keys: Only these; default: every one.
+        """
+        query = "select key, reply, about from replies left join asked using (key) order by key"
+        try:
+            with self._lock:
+                rows = self._db.execute(query).fetchall()
+            lines = [
+                json.dumps({"key": key, **json.loads(about or "{}"), **json.loads(reply)}) + "\n"
+                for key, reply, about in rows
+                if keys is None or key in keys
+            ]
+        except (sqlite3.Error, ValueError) as error:
+            raise self._broken(error) from error
         part = path.with_name(path.name + ".part")
-        part.write_text(
-            "".join(json.dumps({"key": key, **json.loads(reply)}) + "\n" for key, reply in rows), encoding="utf-8"
-        )
-        os.replace(part, path)
-        return len(rows)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text("".join(lines), encoding="utf-8")
+            os.replace(part, path)
+        except OSError as error:
+            raise LLMError(f"cannot write the cassette {path}", found=str(error)) from error
+        return len(lines)
 
     def load(self, path: Path) -> int:
-        """Take in a cassette written by `export`; the number of lines read.
+        """Take in a cassette written by `export`, all of it or nothing; the number of lines read.
 
         Raises:
             LLMError: The file is missing or a line of it is no reply.
         """
         taken = 0
+        rows: list[tuple[str, RawReply, dict[str, str]]] = []
         try:
             for line in path.read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)
-                self.put(str(row.pop("key")), RawReply(**row))
+                about = {name: str(row.pop(name)) for name in ("question", "provider", "model") if name in row}
+                rows.append((str(row.pop("key")), RawReply(**row), about))
                 taken += 1
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise LLMError(
                 f"cannot read the cassette {path}",
                 found=f"after {taken} good lines: {type(error).__name__}: {error}",
-                expected="one JSON object a line, as written by an export",
+                expected="one JSON object a line, as written by: ultra llm export",
             ) from error
+        for key, reply, about in rows:
+            self.put(key, reply, about)
         return taken
 
     def close(self) -> None:

@@ -2,24 +2,30 @@
 
 Flow of one question: cache of every model of the chain, then the first model that is not resting (budget held, turn
 taken, retried while failures pass), the next model where one is down for good; parse, one repair ask, or a drop.
+
+Whether the models can be reached is found out at the first question that no cache answers, before anything is spent:
+a run whose answers are all there needs no server, no key and no weights.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic
 
 from ultra_agents.config import GatewayConfig, LLMConfig
-from ultra_agents.errors import ConfigError, LLMError, did_you_mean
+from ultra_agents.contracts.llm import Unreachable, question_key
+from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.events import AgentSpoke, Emit, Warned, ignore
+from ultra_agents.llm import tracing
+from ultra_agents.llm.breaker import Breaker
 from ultra_agents.llm.budget import Budget, cost_of, usage_of
 from ultra_agents.llm.cache import AnswerCache, RawReply, cache_key
+from ultra_agents.llm.failures import gone, no_price, not_recorded, refuses, status
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.retry import CallFailed, Failure, ask_again, check_stop
 from ultra_agents.llm.structured import Reply, ReplyDropped, parse_reply, repair_messages, reply_schema
@@ -65,24 +71,45 @@ class Gateway:
         config: How they are asked.
         folder: The run's folder, for the transcript and, by default, the cache.
         emit: Where `AgentSpoke` events go.
+        stop: Polled while models are asked, beside the `stop` of a question; true ends the asking.
+        chains: Models that will stand in for each other (`AgentConfig.chains`): each must have one that can be
+            reached when the first answer is needed. Default: a chain is looked at when it is first asked.
     """
 
     def __init__(
-        self, llms: Mapping[str, LLMConfig], config: GatewayConfig, folder: Path, emit: Emit = ignore
+        self,
+        llms: Mapping[str, LLMConfig],
+        config: GatewayConfig,
+        folder: Path,
+        emit: Emit = ignore,
+        stop: Stop | None = None,
+        chains: Iterable[Sequence[str]] = (),
     ) -> None:
         if not llms:
             raise ConfigError("no language model is configured", expected="at least one entry under llms")
         self.config = config
-        self._models = {name: Model(name, entry) for name, entry in llms.items()}
+        callbacks = tracing.load_callbacks(config.callbacks)
+        self._models = {name: Model(name, entry, callbacks) for name, entry in llms.items()}
+        breakers: dict[tuple[str, str], Breaker] = {}
+        for model in self._models.values():
+            provider = model.config.provider, model.llm.base_url
+            model.breaker = breakers.setdefault(provider, Breaker(config.breaker, config.rest_s))
         self._replay = config.mode == "replay"
         self._transcript = Transcript(folder / "transcript.jsonl")
         self._cache = AnswerCache(config.cache or folder / "llm-cache.sqlite", must_exist=self._replay)
-        self._budget = Budget(config.budget, sum(self._transcript.usage().values(), Usage()))
+        self._budget = Budget(config.budget, self._transcript.usage())
         self._emit = emit
+        self._stop = stop
+        self._unseen = [list(dict.fromkeys(map(self._model, chain or (None,)))) for chain in chains]
         self._asking: dict[str, tuple[threading.Lock, int]] = {}
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._left = ExitStack()
 
     def __enter__(self) -> Gateway:
+        if not self.config.tracing and (variable := tracing.asked_for()) is not None:
+            self._emit(Warned(f"{variable} is set, but nothing is traced unless gateway.tracing is true"))
+            self._left.enter_context(tracing.untraced())
         return self
 
     def __exit__(
@@ -102,6 +129,7 @@ class Gateway:
             for problem in problems:
                 self._emit(Warned(problem))
         finally:
+            self._left.close()
             self._cache.close()
 
     def check(self, models: Sequence[str] = ()) -> None:
@@ -111,7 +139,7 @@ class Gateway:
             LLMError: One cannot; it is named.
         """
         for name in () if self._replay else models or tuple(self._models):
-            self._model(name).llm.check()
+            self._model(name).check()
 
     def context_tokens(self, model: str | None = None) -> int | None:
         """Context window in tokens of a model (default: the first), where its provider knows it."""
@@ -119,9 +147,7 @@ class Gateway:
 
     def model_label(self, model: str | None = None) -> str:
         """`provider:model` of an entry of `llms` (default: the first), for tables and reports."""
-        entry = self._model(model or next(iter(self._models)))
-        said = entry.llm.model_name
-        return entry.config.provider if said in ("", entry.config.provider) else f"{entry.config.provider}:{said}"
+        return self._model(model or next(iter(self._models))).label
 
     def usage(self) -> dict[str, Usage]:
         """What each agent has used, earlier parts of a resumed run included."""
@@ -154,23 +180,23 @@ class Gateway:
             Interrupted: `stop` said so.
         """
         chain = list(dict.fromkeys(self._model(name) for name in models or (None,)))
-        asking = _Asking(agent, segment, reply_schema(reply), reply.__name__, stop)
+        asking = _Asking(agent, segment, reply_schema(reply), reply.__name__, self._either(stop))
         conversation = list(messages)
         usage = Usage()
         for attempt in (0, 1):
-            model, raw, cached = self._reply(chain, conversation, attempt, asking)
-            cost = Usage(cached=1) if cached else usage_of(model.config, raw)
+            model, key, raw, cached = self._reply(chain, conversation, attempt, asking)
+            cost = Usage(cached=1) if cached else usage_of(model.prices, raw)
             usage += cost
             try:
                 value = parse_reply(raw.text, reply, raw.cut)
             except ReplyDropped as problem:
-                self._note(model, conversation, attempt, asking, raw, cached, problem.reason)
+                self._note(model, key, conversation, attempt, asking, raw, cached, problem.reason)
                 if attempt == 1:
                     raise
                 conversation = repair_messages(conversation, raw.text, problem, asking.schema)
                 chain = [model, *(other for other in chain if other is not model)]
                 continue
-            self._note(model, conversation, attempt, asking, raw, cached, "ok")
+            self._note(model, key, conversation, attempt, asking, raw, cached, "ok")
             return Answer(value, model.name, usage, usage.calls == 0)
         raise AssertionError("unreachable")
 
@@ -185,81 +211,130 @@ class Gateway:
                 hint=did_you_mean(name, self._models),
             ) from None
 
+    def _either(self, stop: Stop | None) -> Stop | None:
+        own = self._stop
+        return stop or own if own is None or stop is None else lambda: own() or stop()
+
     def _reply(
         self, chain: list[Model], messages: list[tuple[str, str]], attempt: int, asking: _Asking
-    ) -> tuple[Model, RawReply, bool]:
-        """A raw reply from the cache or from the first model of the chain that gives one."""
+    ) -> tuple[Model, str, RawReply, bool]:
+        """A raw reply from the cache or from the first model of the chain that gives one; whose, its key, cached."""
         keys = [cache_key(model.request(messages, asking.schema, attempt)) for model in chain]
         with self._alone(keys[0], asking.stop):
             for model, key in zip(chain, keys, strict=True):
                 if (found := self._cache.get(key)) is not None:
-                    return model, found, True
+                    return model, key, found, True
             if self._replay:
-                raise LLMError(
-                    "replay: this question is not in the answer cache",
-                    found=f"no key {keys[0]} ({asking.agent} on {asking.segment}, model {chain[0].name!r})",
-                    expected=f"an answer recorded in {self._cache.path}",
-                    hint="run once with gateway.mode=live; prompts, model, sampling or schema have changed",
-                )
-            awake = [pair for pair in zip(chain, keys, strict=True) if pair[0].rests_until <= time.monotonic()]
-            candidates = awake or list(zip(chain, keys, strict=True))
-            for position, (model, key) in enumerate(candidates):
+                raise not_recorded(chain[0], keys[0], self._cache.path, f"{asking.agent} on {asking.segment}")
+            self._look(chain)
+            return self._first_to_answer(list(zip(chain, keys, strict=True)), messages, attempt, asking)
+
+    def _look(self, asked: list[Model]) -> None:
+        """Before the first call: is there somebody to ask, in every chain? A failing stand-in only rests."""
+        with self._looking:
+            for chain in (*self._unseen, asked):
+                problem: Unreachable | None = None
+                reached = False
+                for model in chain:
+                    if len(chain) > 1 and model.breaker.state == "open":
+                        continue  # waiting for it at every question would be the price of a fallback
+                    try:
+                        model.check()
+                    except Unreachable as error:
+                        self._emit(Warned(f"the model {model.name!r} cannot be reached: {error.problem}"))
+                        model.breaker.trip()
+                        problem = problem or error
+                        continue
+                    reached = True
+                    if self._budget.capped_money and model.prices is None:
+                        raise no_price(model)
+                if problem is not None and not reached:
+                    raise problem
+            self._unseen = []
+
+    def _first_to_answer(
+        self, chain: list[tuple[Model, str]], messages: list[tuple[str, str]], attempt: int, asking: _Asking
+    ) -> tuple[Model, str, RawReply, bool]:
+        """Ask the chain in turn, leaving out who rests; where all rest, they are asked all the same."""
+        lost: tuple[Model, Failure] | None = None
+        for impatient in (True, False):
+            for position, (model, key) in enumerate(chain):
+                if impatient and not model.breaker.admits():
+                    continue
+                if lost is not None:
+                    self._emit(
+                        Warned(
+                            f"the model {lost[0].name!r} does not answer ({status(lost[1])}); "
+                            f"asking the next one, {model.name!r}"
+                        )
+                    )
+                others = [other.breaker for other, _ in chain[position + 1 :] if other.breaker is not model.breaker]
                 try:
-                    return model, self._live(model, key, messages, attempt, asking), False
+                    raw = self._live(model, key, messages, attempt, asking, others)
                 except CallFailed as error:
-                    self._give_up(model, error.failure, last=position == len(candidates) - 1)
+                    if error.failure.kind == "prompt too long":
+                        raise ReplyDropped("prompt too long", error.failure.text) from None
+                    if error.failure.kind != "passing":
+                        raise refuses(model, error.failure) from None
+                    model.breaker.trip()
+                    lost = model, error.failure
+                    continue
+                return model, key, raw, model.llm.recorded
+            if lost is not None:
+                raise gone(*lost, self.config.retries) from None
         raise AssertionError("unreachable")
 
-    def _give_up(self, model: Model, failure: Failure, last: bool) -> None:
-        """Raise what ends the question, or put the model to rest so that the next one is asked."""
-        if failure.kind == "prompt too long":
-            raise ReplyDropped("prompt too long", failure.text) from None
-        where = f"{model.config.provider} {model.llm.model_name!r}"
-        if failure.kind != "passing":
-            raise LLMError(
-                f"the model {model.name!r} ({where}) refuses to answer",
-                found=_status(failure),
-                expected="an answer",
-                hint=_hint(failure, model.name),
-            ) from None
-        model.rests_until = time.monotonic() + self.config.rest_s
-        if last:
-            raise LLMError(
-                f"the model {model.name!r} ({where}) does not answer, after {self.config.retries + 1} attempts",
-                found=_status(failure),
-                expected="an answer",
-                hint=f"check llms.{model.name} (base_url, timeout_s), raise gateway.retries, or name a fallback",
-            ) from None
-        self._emit(Warned(f"the model {model.name!r} does not answer ({_status(failure)}); asking the next one"))
-
     def _live(
-        self, model: Model, key: str, messages: list[tuple[str, str]], attempt: int, asking: _Asking
+        self,
+        model: Model,
+        key: str,
+        messages: list[tuple[str, str]],
+        attempt: int,
+        asking: _Asking,
+        others: list[Breaker],
     ) -> RawReply:
+        """Call one model until it answers; sooner given up where one of the `others` can be asked instead."""
         prompt, completion = model.most_tokens(messages)
-        money = cost_of(model.config, prompt, completion)
+        money = cost_of(model.prices, prompt, completion)
+        about = {
+            "question": question_key(messages, asking.schema),
+            "provider": model.config.provider,
+            "model": model.llm.model_name,
+        }
 
         def once() -> RawReply:
-            with (
-                model.limits.turn(prompt + completion, asking.stop),
-                self._budget.hold(prompt + completion, money),
-            ):
+            with ExitStack() as held:
+                held.enter_context(model.limits.turn(prompt + completion, asking.stop))
+                if not model.llm.recorded:
+                    held.enter_context(self._budget.hold(asking.agent, prompt + completion, money))
                 reply = model.call(messages, asking.schema, asking.title, asking.stop)
-                self._budget.add(usage_of(model.config, reply))
-            self._cache.put(key, reply)
+                if not model.llm.recorded:
+                    self._budget.add(asking.agent, usage_of(model.prices, reply))
+            model.breaker.succeeded()
+            self._cache.put(key, reply, about)
             return reply
 
         def failed(failure: Failure) -> None:
             lost = RawReply("", prompt if failure.charged else 0, 0, 0.0)
             if failure.charged:
-                self._budget.add(usage_of(model.config, lost))
-            verdict = f"failed: {_status(failure)}"
-            self._note(model, messages, attempt, asking, lost, False, verdict, failure.charged)
+                self._budget.add(asking.agent, usage_of(model.prices, lost))
+            if failure.kind == "passing":
+                model.breaker.failed()
+            verdict = f"failed: {status(failure)}"
+            self._note(model, key, messages, attempt, asking, lost, False, verdict, failure.charged)
 
-        return ask_again(once, self.config.retries, self.config.retry_wait_s, asking.stop, failed)
+        def give_up() -> bool:
+            return model.breaker.state == "open" and any(breaker.state != "open" for breaker in others)
+
+        try:
+            return ask_again(once, self.config.retries, self.config.retry_wait_s, asking.stop, failed, give_up)
+        finally:
+            model.breaker.settle()
 
     def _note(
         self,
         model: Model,
+        key: str,
         messages: list[tuple[str, str]],
         attempt: int,
         asking: _Asking,
@@ -275,13 +350,14 @@ class Gateway:
                 "segment": asking.segment,
                 "model": model.name,
                 "provider": model.config.provider,
+                "key": key,
                 "attempt": attempt,
                 "messages": [[role, model.blot(text)] for role, text in messages],
                 "reply": raw.text[:100_000],
                 "prompt_tokens": raw.prompt_tokens,
                 "completion_tokens": raw.completion_tokens,
                 "seconds": round(raw.seconds, 4),
-                "cost": 0.0 if cached or not charged else usage_of(model.config, raw).cost,
+                "cost": 0.0 if cached or not charged else usage_of(model.prices, raw).cost,
                 "cached": cached,
                 "charged": charged and not cached,
                 "verdict": verdict,
@@ -319,17 +395,3 @@ class Gateway:
                 lock, waiting = self._asking.pop(key)
                 if waiting > 1:
                     self._asking[key] = (lock, waiting - 1)
-
-
-def _status(failure: Failure) -> str:
-    return failure.text if failure.status is None else f"HTTP {failure.status}: {failure.text}"
-
-
-def _hint(failure: Failure, name: str) -> str:
-    if failure.status in (401, 403):
-        return f"check the key in the environment (llms.{name}.options.api_key_env names the variable)"
-    if failure.status == 404:
-        return f"check llms.{name}.options.model and base_url"
-    if failure.status in (402, 429):
-        return "the account is out of credit; answers so far are kept"
-    return f"check llms.{name}.options"

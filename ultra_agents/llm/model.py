@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ultra_agents.config import LLMConfig
 from ultra_agents.contracts.llm import LLM, Structured
 from ultra_agents.errors import Interrupted
-from ultra_agents.llm.budget import estimate_tokens
+from ultra_agents.llm.breaker import Breaker
+from ultra_agents.llm.budget import Prices, estimate_tokens
 from ultra_agents.llm.cache import RawReply
 from ultra_agents.llm.limits import Limits
+from ultra_agents.llm.prices import table_prices
 from ultra_agents.llm.retry import CallFailed, Failure, check_stop, classify, is_ours
 from ultra_agents.registry import create_llm
 
@@ -34,17 +38,50 @@ class Model:
     Args:
         name: Its name there.
         config: The entry.
+        callbacks: langchain callback handlers of every call.
+
+    Attributes:
+        breaker: The provider's; the gateway lets entries of one server share it.
+        way: How the schema is sent, simpler once the server has refused it.
     """
 
-    def __init__(self, name: str, config: LLMConfig) -> None:
+    def __init__(self, name: str, config: LLMConfig, callbacks: Sequence[Any] = ()) -> None:
         self.name = name
         self.config = config
         self.llm: LLM = create_llm(config.provider, config.options)
         self.limits = Limits(config.concurrency, config.requests_per_minute, config.tokens_per_minute)
-        self.rests_until = 0.0
-        self._structured: Structured = self.llm.options.structured or self.llm.structured
+        self.breaker = Breaker(failures=5, rest_s=60.0)
+        self.way: Structured = self.llm.options.structured or self.llm.structured
+        self._callbacks = list(callbacks)
         self._chat: Any = None
+        self._checked = False
         self._lock = threading.Lock()
+        self._checking = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        """`provider:model`, for tables and reports."""
+        said = self.llm.model_name
+        return self.config.provider if said in ("", self.config.provider) else f"{self.config.provider}:{said}"
+
+    @property
+    def prices(self) -> Prices:
+        """Money per million prompt and completion tokens: the configuration's, the provider's, the table's."""
+        config = self.config
+        if config.price_prompt is not None and config.price_completion is not None:
+            return config.price_prompt, config.price_completion
+        return self.llm.prices or table_prices(self.llm.base_url, self.llm.model_name)
+
+    def check(self) -> None:
+        """Find out once, spending nothing, whether the model can be asked.
+
+        Raises:
+            LLMError: It cannot; `Unreachable` if that may pass, and then the next `check` looks again.
+        """
+        with self._checking:
+            if not self._checked:
+                self.llm.check()
+                self._checked = True
 
     def request(self, messages: Messages, schema: dict[str, Any], attempt: int) -> dict[str, Any]:
         """Everything a reply depends on; its hash is the cache key."""
@@ -73,27 +110,34 @@ class Model:
             UltraError: The provider cannot be opened, or the run was stopped.
         """
         while True:
-            way = self._structured
+            way = self.way
             try:
-                return self._once(messages, schema, title, way, stop)
+                return self.call_once(messages, schema, title, way, stop)
             except CallFailed as error:
                 simpler = _NEXT.get(way)
                 if error.failure.kind != "schema refused" or simpler is None:
                     raise
                 with self._lock:
-                    if self._structured == way:
-                        self._structured = simpler
+                    if self.way == way:
+                        self.way = simpler
 
-    def _once(
+    def call_once(
         self, messages: Messages, schema: dict[str, Any], title: str, way: Structured, stop: Callable[[], bool] | None
     ) -> RawReply:
-        chat = self._open()
-        runnable = _bound(chat, schema, title, way)
+        """Ask once, the schema sent in one `way`; raises as `call` does."""
+        chat = self.open()
         if way in ("text", "json_object"):
             messages = [*messages[:-1], _with_schema(messages[-1], schema)]
+        # what a model, a callback or a tracer sees holds no key either
+        said = [[role, self.blot(text)] for role, text in messages]
         begun = time.perf_counter()
         try:
-            answer = _interruptible(lambda: runnable.invoke([list(pair) for pair in messages]), stop)
+            runnable = _bound(chat, schema, title, way)
+            context = contextvars.copy_context()  # the thread below still belongs to what is being traced
+            ask = partial(runnable.invoke, said, {"callbacks": self._callbacks} if self._callbacks else None)
+            answer = _interruptible(lambda: context.run(ask), stop)
+        except NotImplementedError as error:  # langchain's answer for a model without tools
+            raise CallFailed(Failure("schema refused", self.blot(str(error)) or f"no {way}")) from None
         except Exception as error:
             if is_ours(error):
                 raise
@@ -101,7 +145,8 @@ class Model:
         seconds = time.perf_counter() - begun
         return _raw(answer, messages, seconds, self.blot)
 
-    def _open(self) -> Any:
+    def open(self) -> Any:
+        """The provider's chat model, made on first use."""
         with self._lock:
             if self._chat is None:
                 self._chat = self.llm.open()
@@ -128,7 +173,8 @@ def _bound(chat: Any, schema: dict[str, Any], title: str, way: Structured) -> An
     if way == "format":
         return chat.bind(format=schema)
     if way == "tools":
-        return chat.with_structured_output({"title": title, "description": "the reply", **schema}, include_raw=True)
+        tool = {"title": title, "description": "the reply", **schema}
+        return chat.with_structured_output(tool, include_raw=True, method="function_calling")
     if way == "text":
         return chat
     wanted: dict[str, Any] = {"type": "json_object"}

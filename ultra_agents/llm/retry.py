@@ -96,6 +96,7 @@ def ask_again(
     first_wait_s: float,
     stop: Callable[[], bool] | None = None,
     on_failure: Callable[[Failure], None] = lambda failure: None,
+    give_up: Callable[[], bool] = lambda: False,
 ) -> T:
     """Call until it succeeds, waiting exponentially longer with jitter, or as long as the server asked.
 
@@ -105,6 +106,7 @@ def ask_again(
         first_wait_s: Mean of the first wait in seconds; doubles up to 30.
         stop: Ends the waiting.
         on_failure: Told of every failure.
+        give_up: Asked after each; true ends the attempts, because somebody else can be asked.
 
     Raises:
         CallFailed: Permanent, or the last of the passing ones.
@@ -116,7 +118,8 @@ def ask_again(
         if not isinstance(error, CallFailed):
             return False
         on_failure(error.failure)
-        return error.failure.kind == "passing" and (error.failure.retry_after or 0.0) <= LONGEST_WAIT_S
+        patient = (error.failure.retry_after or 0.0) <= LONGEST_WAIT_S
+        return error.failure.kind == "passing" and patient and not give_up()
 
     backoff = tenacity.wait_exponential(multiplier=first_wait_s, max=30.0) + tenacity.wait_random(0, first_wait_s)
 

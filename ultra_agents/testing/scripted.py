@@ -131,6 +131,11 @@ class Scripted(LLM):
         """Nothing is sampled."""
         return {}
 
+    @property
+    def prices(self) -> tuple[float, float]:
+        """Free."""
+        return 0.0, 0.0
+
     def _respond(self, messages: list[tuple[str, str]], schema: dict[str, Any] | None) -> str | dict[str, Any]:
         replies = self.options.replies
         with self._lock:

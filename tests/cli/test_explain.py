@@ -1,0 +1,185 @@
+"""`ultra explain`: the measures on the terminal and as JSON, comparisons on shared episodes, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+SCRIPT = "ultra_agents.testing.corridor_script"
+SMALL: dict[str, Any] = {
+    "name": "one",
+    "environment": {"name": "corridor", "options": {"length": 15, "max_steps": 30}},
+    "policy": {"train_steps": 512},
+    "llms": {
+        "good": {"provider": "scripted", "options": {"callable": f"{SCRIPT}:good"}},
+        "bad": {"provider": "scripted", "options": {"callable": f"{SCRIPT}:bad"}},
+    },
+    "collect": {"episodes": 2},
+    "verification": {"mode": "both", "max_pairs": 4, "horizon": 30, "decide": "single"},
+    "refine": {"steps": 600, "num_envs": 2, "workers": 0, "evaluate_every": 300, "curve_episodes": 2},
+    "evaluate": {"episodes": 2},
+}
+
+
+@pytest.fixture
+def small(config: Path) -> Any:
+    """Writes a small configuration, with changes."""
+
+    def write(**changes: Any) -> str:
+        config.write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
+        return str(config)
+
+    return write
+
+
+def events(folder: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "events.jsonl").read_text().splitlines()]
+
+
+def stages(folder: str) -> list[str]:
+    return [row["stage"] for row in events(folder) if row["event"] == "StageStarted"]
+
+
+def test_it_stops_before_refining_prints_the_measures_and_keeps_them(ultra: Any, small: Any) -> None:
+    done = ultra("explain", small(), "--plain")
+    assert done.code == 0, done.err
+    for word in ("advice precision", "gain of a suggestion", "environment steps", "tokens", "Intervals at 95%"):
+        assert word in done.out
+    assert stages("runs/one") == ["policy", "collect", "explain", "tabulate", "measure"]
+    kept = json.loads(Path("runs/one/measures.json").read_text())
+    assert kept["proposed"] > 0
+    assert kept["cost"]["tokens"] > 0
+    assert not Path("runs/one/report.html").exists()
+
+
+def test_json_is_all_there_is_on_standard_output(ultra: Any, small: Any) -> None:
+    done = ultra("explain", small(), "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert list(found) == ["good"]
+    assert {"precision", "gain", "touched", "rank", "cost", "per_accepted", "fidelity", "trials"} <= set(found["good"])
+    assert "stage   explain" in done.err
+
+
+def test_a_run_that_was_explained_is_only_printed(ultra: Any, small: Any) -> None:
+    path = small()
+    first = ultra("explain", path, "--json")
+    count = len(events("runs/one"))
+    for target in (path, "one", "runs/one"):
+        again = ultra("explain", target, "--json")
+        assert (again.code, again.out) == (0, first.out)
+    assert len(events("runs/one")) == count
+
+
+def test_a_resumed_run_goes_on_to_refining_without_asking_again(ultra: Any, small: Any) -> None:
+    ultra("explain", small(), "--plain")
+    asked = Path("runs/one/transcript.jsonl").read_text()
+    done = ultra("resume", "one", "--plain")
+    assert done.code == 0, done.err
+    assert Path("runs/one/transcript.jsonl").read_text() == asked
+    report = json.loads(Path("runs/one/report.json").read_text())
+    assert report["measures"] == json.loads(Path("runs/one/measures.json").read_text())
+    page = Path("runs/one/report.html").read_text()
+    assert "What the advice is worth" in page
+    assert "Advice precision" in page
+
+
+def test_a_comparison_is_side_by_side_on_the_same_episodes(ultra: Any, small: Any) -> None:
+    done = ultra("explain", small(evaluate={"episodes": 2, "fidelity": 2}), "--compare", "good,bad,random", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert list(found) == ["good", "bad", "random"]
+    assert [found[name]["proposer"] for name in found] == ["good", "bad", "random"]
+    assert found["random"]["cost"]["tokens"] == 0
+    assert found["good"]["fidelity"]["scores"]
+    root = Path("runs/one-compare")
+    assert sorted(path.name for path in root.iterdir()) == ["bad", "good", "random"]
+    first, *others = [sorted((root / name / "trajectories").iterdir()) for name in found]
+    for other in others:
+        assert [path.read_bytes() for path in other] == [path.read_bytes() for path in first]
+    assert any(row["event"] == "StageProgress" and row["stage"] == "collect" for row in events(str(root / "good")))
+    assert not any(row["event"] == "StageProgress" and row["stage"] == "collect" for row in events(str(root / "bad")))
+
+
+def test_a_comparison_on_a_runs_own_episodes(ultra: Any, small: Any) -> None:
+    ultra("explain", small(), "--plain")
+    done = ultra("explain", "one", "--compare", "value,oracle", "--plain")
+    assert done.code == 0, done.err
+    copied = sorted(Path("runs/one-compare/oracle/trajectories").iterdir())
+    assert [p.read_bytes() for p in copied] == [
+        p.read_bytes() for p in sorted(Path("runs/one/trajectories").iterdir())
+    ]
+
+
+@pytest.mark.parametrize("width", ["80", "120"])
+def test_tables_fit_the_terminal(ultra: Any, small: Any, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    path = small()
+    ultra("explain", path, "--compare", "good,bad,random,value,oracle", "--plain")
+    monkeypatch.setenv("COLUMNS", width)
+    done = ultra("explain", path, "--compare", "good,bad,random,value,oracle", "--plain")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= int(width)
+    assert "…" not in done.out
+    assert done.out.count("advice precision") == (2 if width == "80" else 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem", "hint"),
+    [
+        (["nowhere"], "there is neither a configuration nor a run nowhere", "examples/pong.yaml"),
+        (["CONFIG", "--compare", "goood"], "nobody is called 'goood'", "did you mean 'good'?"),
+        (["CONFIG", "--compare", "good,good"], "names 'good' twice", ""),
+        (["CONFIG", "--compare", " , "], "--compare names nobody", ""),
+        (["CONFIG", "--compare", "scripted"], "several models of this configuration", "good, bad"),
+        (["CONFIG", "--compare", "good,a/b"], "nobody is called 'a/b'", ""),
+        (["CONFIG", "--set", "proposer=nobody"], "proposer is not usable", ""),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_leaves_nothing(
+    ultra: Any, small: Any, arguments: list[str], problem: str, hint: str
+) -> None:
+    path = small()
+    done = ultra("explain", *(path if word == "CONFIG" else word for word in arguments))
+    assert done.code == 2
+    assert problem in done.err
+    assert hint in done.err
+    assert "Traceback" not in done.err
+    assert not Path("runs").exists()
+
+
+def test_an_oracle_without_an_expert_is_refused_before_anybody_is_asked(
+    ultra: Any, small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ultra_agents.contracts import Environment
+    from ultra_agents.testing.corridor import Corridor
+
+    monkeypatch.setattr(Corridor, "expert", Environment.expert)
+    done = ultra("explain", small(), "--compare", "good,oracle")
+    assert done.code == 2
+    assert "has no expert, so there is no oracle" in done.err
+    assert not Path("runs").exists()
+
+
+def test_a_run_keeps_the_configuration_it_began_with(ultra: Any, small: Any) -> None:
+    path = small()
+    ultra("explain", path, "--plain")
+    changed = ultra("explain", path, "--set", "seed=9")
+    assert changed.code == 2
+    assert "exists already, with another configuration" in changed.err
+    assert "--name one-2" in changed.err
+    told = ultra("explain", "one", "--set", "seed=9")
+    assert told.code == 2
+    assert "its configuration is what it began with" in told.err
+
+
+def test_a_spending_cap_stops_resumably(ultra: Any, small: Any) -> None:
+    path = small(gateway={"budget": {"calls": 2}})
+    done = ultra("explain", path, "--plain")
+    assert done.code == 3
+    assert "ultra resume runs/one --set gateway.budget.calls=MORE" in done.err
+    assert ultra("resume", "one", "--plain", "--set", "gateway.budget.calls=500").code == 0

@@ -1,0 +1,136 @@
+"""The parts of a run's configuration that say which models are asked, how, and for how much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ultra_agents.errors import ConfigError
+
+
+class Section(BaseModel):
+    """Base of every part of the configuration: strict, unchangeable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class AgentConfig(Section):
+    """One agent."""
+
+    llm: str | None = Field(None, description="name of an entry of `llms`, or a list: [first, next on failure, ...]")
+    fallback: tuple[str, ...] = Field((), description="entries of `llms` asked next when one fails")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_list_is_a_chain(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("llm"), list | tuple):
+            first, *rest = data["llm"] or [None]
+            return {**data, "llm": first, "fallback": (*rest, *data.get("fallback", ()))}
+        return data
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every entry of `llms` named here."""
+        return tuple(name for name in (self.llm, *self.fallback) if name is not None)
+
+    @property
+    def chains(self) -> tuple[tuple[str, ...], ...]:
+        """Models that are asked in each other's place; each chain must have one that answers."""
+        return (self.names,)
+
+
+class IdentifierConfig(AgentConfig):
+    """The identifier: one model with its stand-ins, or a panel that votes."""
+
+    panel: tuple[str, ...] = Field((), description="entries of `llms` that are all asked; a majority decides")
+    panel_tolerance: int = Field(4, ge=0, description="environment steps within which votes mean the same state")
+
+    @model_validator(mode="after")
+    def _a_panel_can_vote(self) -> IdentifierConfig:
+        problem = None
+        if len(self.panel) == 1:
+            problem = "at least two models: one cannot outvote anybody", f"agents.identifier.llm: {self.panel[0]}"
+        elif len(set(self.panel)) != len(self.panel):
+            problem = "every model once", "name different models, or the same one twice under llms with other options"
+        elif self.panel and (self.llm is not None or self.fallback):
+            problem = "either a panel, or llm with its fallback", "remove agents.identifier.llm and .fallback"
+        if problem is not None:
+            raise ConfigError(  # not a ValueError: pydantic would wrap it in its own words
+                "agents.identifier.panel cannot vote",
+                found=", ".join(self.panel),
+                expected=problem[0],
+                hint=problem[1],
+            )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every entry of `llms` named here."""
+        return self.panel or super().names
+
+    @property
+    def chains(self) -> tuple[tuple[str, ...], ...]:
+        """The members of a panel stand for themselves only."""
+        return tuple((name,) for name in self.panel) or super().chains
+
+
+class LLMConfig(Section):
+    """One provider with its model."""
+
+    provider: str = Field("local", description='registered LLM plugin, or "langchain:package.Class"')
+    options: dict[str, Any] = Field(default_factory=dict, description="the provider's own options")
+    price_prompt: float | None = Field(None, ge=0, description="money per million prompt tokens, if not known")
+    price_completion: float | None = Field(None, ge=0, description="money per million completion tokens, likewise")
+    concurrency: int | None = Field(None, gt=0, description="calls under way at once, at most")
+    requests_per_minute: int | None = Field(None, gt=0, description="calls begun in any 60 s, at most")
+    tokens_per_minute: int | None = Field(None, gt=0, description="tokens asked for in any 60 s, at most")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _langchain_in_short(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not str(data.get("provider", "")).startswith("langchain:"):
+            return data
+        chat_model = data["provider"].partition(":")[2]
+        return {**data, "provider": "langchain", "options": {**(data.get("options") or {}), "chat_model": chat_model}}
+
+    @model_validator(mode="after")
+    def _both_prices(self) -> LLMConfig:
+        if (self.price_prompt is None) != (self.price_completion is None):
+            raise ConfigError(
+                "a model has one price but not the other",
+                found=f"price_prompt: {self.price_prompt}, price_completion: {self.price_completion}",
+                expected="both price_prompt and price_completion, or neither",
+            )
+        return self
+
+
+class CapsConfig(Section):
+    """What may be spent; reaching a cap stops the run cleanly and resumably (exit 3)."""
+
+    calls: int | None = Field(None, ge=0, description="model calls")
+    tokens: int | None = Field(None, ge=0, description="prompt + completion tokens")
+    money: float | None = Field(None, ge=0, description="in the currency of the prices")
+
+
+class BudgetConfig(CapsConfig):
+    """Spending caps of a run, and of each agent."""
+
+    agents: dict[Literal["identifier", "advisor", "critic"], CapsConfig] = Field(
+        default_factory=dict, description="caps of single agents, by name"
+    )
+
+
+class GatewayConfig(Section):
+    """How models are asked, whoever they are."""
+
+    cache: Path | None = Field(None, description="answer cache (SQLite); default: in the run folder")
+    mode: Literal["live", "replay"] = Field("live", description="replay never calls out")
+    retries: int = Field(4, ge=0, description="further attempts after a passing failure")
+    retry_wait_s: float = Field(1.0, ge=0, description="seconds before the first of them; doubles up to 30")
+    breaker: int = Field(5, gt=0, description="failed calls in a row after which a provider rests")
+    rest_s: float = Field(60.0, ge=0, description="seconds a resting provider is skipped if another can be asked")
+    tracing: bool = Field(False, description="let langchain trace calls as LANGSMITH_* in the environment say")
+    callbacks: tuple[str, ...] = Field((), description='langchain callbacks: "module:factory", each called once')
+    budget: BudgetConfig = BudgetConfig()
