@@ -2,6 +2,9 @@
 
 Built-ins are registered in `pyproject.toml` in the same groups as anybody's plugin and nowhere else. A name claimed by
 two distributions is an error that names both; `distribution:name` chooses.
+
+A plugin may take one option after its name: `name:value`, `distribution:name:value` (`gymnasium:CartPole-v1`). The
+rule: the longest beginning that names a plugin is the plugin, whatever follows its colon is the value.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ class Listing:
         whose = f"{self.kind} {self.name!r} of {self.distribution} {self.version} ({self.target})"
         try:
             cls = self.entry_point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
             raise PluginError(
                 f"the plugin {whose} failed to load",
@@ -67,10 +70,11 @@ class Listing:
                 found=repr(cls),
                 expected=f"a subclass of {BASES[self.kind].__module__}.{BASES[self.kind].__name__}",
             )
-        if cls.contract_version > CONTRACT_VERSION:  # type: ignore[attr-defined]
+        made_for = getattr(cls, "contract_version", None)
+        if not isinstance(made_for, int) or made_for > CONTRACT_VERSION:
             raise PluginError(
                 f"the plugin {whose} is made for a newer ultra-agents",
-                found=f"contract version {cls.contract_version}",  # type: ignore[attr-defined]
+                found=f"contract version {made_for}",
                 expected=f"contract version {CONTRACT_VERSION} or older",
                 hint="pip install --upgrade ultra-agents",
             )
@@ -97,15 +101,26 @@ def catalogue() -> tuple[Listing, ...]:
 
 
 def find(kind: Kind, name: str) -> Listing:
-    """The plugin of `kind` called `name` or `distribution:name`.
+    """The plugin of `kind` called `name` or `distribution:name`, each possibly with `:value` after it.
 
     Raises:
         PluginError: Unknown, or claimed by more than one distribution.
     """
-    distribution, _, plain = name.rpartition(":")
+    return _split(kind, name)[0]
+
+
+def _split(kind: Kind, name: str) -> tuple[Listing, str | None]:
+    """The plugin, and the value written after its name."""
     rows = [row for row in catalogue() if row.kind == kind]
-    hits = [row for row in rows if row.name == plain and distribution in ("", row.distribution)]
-    if not hits:
+    parts = name.split(":")
+    for count in range(len(parts), 0, -1):
+        wanted, rest = parts[:count], parts[count:]
+        distribution, plain = (wanted[0], wanted[1]) if count == 2 else ("", wanted[0])
+        hits = [row for row in rows if row.name == plain and distribution in ("", row.distribution)]
+        if count <= 2 and hits:
+            break
+    else:
+        plain = parts[-1]
         raise PluginError(
             f"unknown {kind} {name!r}",
             expected=f"one of: {', '.join(row.name for row in rows)}",
@@ -115,18 +130,39 @@ def find(kind: Kind, name: str) -> Listing:
         raise PluginError(
             f"the {kind} name {name!r} is claimed by {len(hits)} distributions",
             found=", ".join(f"{row.distribution} {row.version}" for row in hits),
-            hint=f"choose one: {' or '.join(f'{row.distribution}:{row.name}' for row in hits)}",
+            hint=f"choose one: {' or '.join(':'.join([row.distribution, row.name, *rest]) for row in hits)}",
         )
-    return hits[0]
+    return hits[0], ":".join(rest) if rest else None
 
 
 def _create(kind: Kind, name: str, options: dict[str, Any]) -> Any:
-    cls = find(kind, name).load()
+    listing, value = _split(kind, name)
+    cls = listing.load()
+    if value is not None:
+        options = {**options, **_argument(cls, listing, value, options)}
     try:
         parsed = cls.Options(**options)
     except ValidationError as error:
         raise options_error(f"{kind} {name!r}", error, cls.Options) from error
     return cls(parsed)
+
+
+def _argument(cls: type[Any], listing: Listing, value: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What was written after the colon, as an option."""
+    key = getattr(cls, "argument", None)
+    if key is None:
+        raise PluginError(
+            f"the {listing.kind} {listing.name!r} takes nothing after a colon",
+            found=f"{listing.name}:{value}",
+            hint=f"set its options; a distribution comes first: {listing.distribution}:{listing.name}",
+        )
+    if options.get(key, value) != value:
+        raise ConfigError(
+            f"{listing.kind} {listing.name!r} is given {key} twice",
+            found=f"{value!r} in the name and {options[key]!r} in the options",
+            expected="one of them",
+        )
+    return {key: value}
 
 
 def create_environment(name: str, options: dict[str, Any] | None = None) -> Environment:
@@ -150,15 +186,24 @@ def create_llm(name: str, options: dict[str, Any] | None = None) -> LLM:
     return made
 
 
+def plugin_origin(plugin: object) -> str | None:
+    """`'pong' of ultra-agents 0.1.0` for an instance of a registered class, None for any other."""
+    target = f"{type(plugin).__module__}:{type(plugin).__qualname__}"
+    row = next((row for row in catalogue() if row.target == target), None)
+    return None if row is None else f"{row.name!r} of {row.distribution} {row.version}"
+
+
 def options_error(whose: str, error: ValidationError, model: type[Any]) -> ConfigError:
-    """A pydantic complaint about user-written options as one clear message (first problem first)."""
-    first = error.errors()[0]
+    """A pydantic complaint about user-written options as one message: a key nobody knows, or the first problem."""
+    errors = error.errors()
+    unknown = [one for one in errors if one["type"] == "extra_forbidden"]
+    first = (unknown or errors)[0]  # where a required key is misspelt, both are wrong
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         parent: Any = model
         for part in first["loc"][:-1]:
-            field = getattr(parent, "model_fields", {}).get(str(part))
-            parent = _model_of(field.annotation) if field else None
+            parent = _below(parent, str(part))
+        parent = _model_of(parent)
         known = list(getattr(parent, "model_fields", {}))
         return ConfigError(
             f"{whose} has no key {where!r}",
@@ -170,6 +215,17 @@ def options_error(whose: str, error: ValidationError, model: type[Any]) -> Confi
         found=repr(first.get("input")),
         expected=first["msg"],
     )
+
+
+def _below(annotation: Any, key: str) -> Any:
+    """The annotation of what lies at `key` in a value annotated so; any key of a mapping or a list will do."""
+    if hasattr(annotation, "model_fields"):
+        field = annotation.model_fields.get(key)
+        return None if field is None else field.annotation
+    parts: tuple[Any, ...] = getattr(annotation, "__args__", ())
+    if isinstance(getattr(annotation, "__origin__", None), type):  # dict[str, Model], list[Model]
+        return next((part for part in reversed(parts) if part is not Ellipsis), None)
+    return next((found for part in parts if (found := _below(part, key)) is not None), None)  # Model | None
 
 
 def _model_of(annotation: Any) -> Any:

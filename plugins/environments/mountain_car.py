@@ -13,17 +13,21 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 from pydantic import Field
 
 from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, ReferenceReturns
-from ultra_agents.errors import EnvironmentFault
+from ultra_agents.contracts.vector import (
+    GENERATOR_BYTES,
+    SameStepVectorEnv,
+    pack_generator,
+    unpack_generator,
+    unpack_snapshot,
+)
 from ultra_agents.records import Array, FloatArray, Scalar
 
 LEFT_WALL, RIGHT_WALL, FLAG, VALLEY = -1.2, 0.6, 0.5, -math.pi / 6
 MAX_SPEED, FORCE, GRAVITY = 0.07, 0.001, 0.0025
-_STATE = struct.Struct("<4sddIB16s16sI")
+_STATE = struct.Struct(f"<4sddI{GENERATOR_BYTES}s")
 _MAGIC = b"MCR1"
 
 
@@ -33,94 +37,47 @@ class MountainCarOptions(Options):
     max_steps: int = Field(200, ge=1, description="steps after which an episode is truncated")
 
 
-class MountainCarVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+class MountainCarVectorEnv(SameStepVectorEnv):
     """`num_envs` cars; observations `(n, 2)` float32 (position, velocity), actions `(n,)` in 0..2."""
 
     def __init__(self, num_envs: int, max_steps: int, observation_space: Any, action_space: Any) -> None:
-        self.num_envs = num_envs
-        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": ["rgb_array"]}
-        self.single_observation_space, self.single_action_space = observation_space, action_space
-        self.observation_space = batch_space(observation_space, num_envs)
-        self.action_space = batch_space(action_space, num_envs)
+        super().__init__(num_envs, observation_space, action_space)
         self._max_steps = max_steps
-        self._generators = [np.random.default_rng() for _ in range(num_envs)]
         self.state = np.zeros((num_envs, 2))
         self._steps = np.zeros(num_envs, np.int64)
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
-        """Start an episode everywhere; without seeds each environment goes on with its own generator."""
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        if seeds is not None:
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
-            for index, one in enumerate(seeds):
-                if one is not None:
-                    self._generators[index] = np.random.default_rng(one)
-        self._begin(range(self.num_envs))
-        return self.state.astype(np.float32), {}
+    def observe(self) -> Array:
+        """Positions and velocities."""
+        return self.state.astype(np.float32)
 
-    def step(self, actions: Any) -> tuple[Array, FloatArray, Array, Array, dict[str, Any]]:
-        """One step everywhere; ended episodes are replaced by the next ones (`info["final_obs"]`)."""
+    def snapshot(self, index: int) -> bytes:
+        """State, step counter and generator of one car."""
+        generator = pack_generator(self._generators[index])
+        return _STATE.pack(_MAGIC, *self.state[index].tolist(), int(self._steps[index]), generator)
+
+    def _restore(self, index: int, snapshot: bytes) -> None:
+        fields = unpack_snapshot(_STATE, snapshot, _MAGIC, "MountainCar")
+        position, velocity, self._steps[index], generator = fields
+        self.state[index] = position, velocity
+        unpack_generator(self._generators[index], generator)
+
+    def _begin(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            self.state[index] = self._generators[index].uniform(low=-0.6, high=-0.4), 0.0
+            self._steps[index] = 0
+
+    def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
         position, velocity = self.state[:, 0], self.state[:, 1]
         # numpy's vectorised cosine differs from the C library's, which gymnasium uses, in the last bit.
         slope = np.array([math.cos(x) for x in (3 * position).tolist()])
-        velocity = velocity + ((np.asarray(actions) - 1) * FORCE + slope * -GRAVITY)
+        velocity = velocity + ((actions - 1) * FORCE + slope * -GRAVITY)
         velocity = np.minimum(np.maximum(velocity, -MAX_SPEED), MAX_SPEED)
         position = np.minimum(np.maximum(position + velocity, LEFT_WALL), RIGHT_WALL)
         velocity[(position == LEFT_WALL) & (velocity < 0)] = 0
         self.state[:, 0], self.state[:, 1] = position, velocity
         self._steps += 1
         terminated = (position >= FLAG) & (velocity >= 0)
-        truncated = self._steps >= self._max_steps
-        observations = self.state.astype(np.float32)
-        info: dict[str, Any] = {}
-        ended = terminated | truncated
-        if ended.any():
-            last = np.full(self.num_envs, None, dtype=object)
-            which = np.flatnonzero(ended).tolist()
-            for index in which:
-                last[index] = observations[index].copy()
-            info = {"final_obs": last, "_final_obs": ended}
-            self._begin(which)
-            observations = self.state.astype(np.float32)
-        return observations, np.full(self.num_envs, -1.0), terminated, truncated, info
-
-    def snapshot(self, index: int) -> bytes:
-        """State, step counter and generator of one car."""
-        rng: Any = self._generators[index].bit_generator.state
-        return _STATE.pack(
-            _MAGIC,
-            *self.state[index].tolist(),
-            int(self._steps[index]),
-            int(rng["has_uint32"]),
-            rng["state"]["state"].to_bytes(16, "little"),
-            rng["state"]["inc"].to_bytes(16, "little"),
-            rng["uinteger"],
-        )
-
-    def restore(self, index: int, snapshot: bytes) -> None:
-        """Inverse of `snapshot`."""
-        try:
-            magic, position, velocity, steps, has, state, inc, uinteger = _STATE.unpack(snapshot)
-        except struct.error as error:
-            raise EnvironmentFault("this is not a snapshot of MountainCar", found=f"{len(snapshot)} bytes") from error
-        if magic != _MAGIC:
-            raise EnvironmentFault("this is not a snapshot of MountainCar", found=repr(magic), expected=repr(_MAGIC))
-        self.state[index] = position, velocity
-        self._steps[index] = steps
-        self._generators[index].bit_generator.state = {
-            "bit_generator": "PCG64",
-            "state": {"state": int.from_bytes(state, "little"), "inc": int.from_bytes(inc, "little")},
-            "has_uint32": has,
-            "uinteger": uinteger,
-        }
-
-    def _begin(self, indices: Sequence[int]) -> None:
-        for index in indices:
-            self.state[index] = self._generators[index].uniform(low=-0.6, high=-0.4), 0.0
-            self._steps[index] = 0
+        return np.full(self.num_envs, -1.0), terminated, self._steps >= self._max_steps
 
 
 class MountainCar(Environment):
@@ -214,9 +171,7 @@ class MountainCar(Environment):
     def restore(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int], snapshots: Sequence[bytes]) -> Array:
         """Put `snapshots` into the cars at `indices`."""
         assert isinstance(envs, MountainCarVectorEnv)
-        for index, snapshot in zip(indices, snapshots, strict=True):
-            envs.restore(index, snapshot)
-        return envs.state[list(indices)].astype(np.float32)
+        return envs.restore(indices, snapshots)
 
     def expert(self) -> Callable[[Array], Array]:
         """Push along the velocity (to the left from rest)."""

@@ -9,58 +9,29 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, ReferenceReturns
-from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array, FloatArray, Scalar
 
 from . import _pong_ram as court
+from ._mlp import load_expert, shipped
 from ._pong_vector import PongOptions, PongVectorEnv
 
-_POLICIES = Path(__file__).parent / "policies"
 
+class PongGame(Environment):
+    """What Pong from RAM and Pong from pixels share: the game, its words, and its state."""
 
-class Pong(Environment):
-    """Pong against the built-in opponent, first to 21 points.
-
-    Observation, `(9,)` float32, see `_pong_ram.observe`: ball x, ball y, ball velocity x and y, own y, opponent's y,
-    own velocity, opponent's velocity, ball in play (0 or 1); y grows downwards; all within +-2, mostly +-1.
-
-    Actions: 0 STAY, 1 UP, 2 DOWN. Reward: +1 a point won, -1 a point lost, so returns are -21 to 21.
-
-    Information beside each observation, one integer per environment: `ball_x`, `ball_y`, `own_y`, `opponent_y` (screen
-    pixels of the centres; the ball is at -1, -1 while there is none), `own_score`, `opponent_score` (points),
-    `rally_steps` (agent steps since the serve).
-
-    With `sticky: 0` the emulator itself knows no chance: episodes differ by up to `noop_max` frames of waiting at the
-    start only, so a deterministic policy has no more than `noop_max + 1` different episodes.
-    """
-
-    Options: ClassVar[type[Options]] = PongOptions
     options: PongOptions
 
-    @property
-    def env_id(self) -> str:
-        """Id of the task; frame skip and stickiness are part of it."""
+    def _named(self, sees: str) -> str:
+        """Id of the task; what the policy sees, frame skip and stickiness are part of it."""
         sticky = f"-sticky{self.options.sticky:g}" if self.options.sticky else ""
-        skip = f"-skip{self.options.frame_skip}"
-        return f"ALE/Pong-RAM-3{skip}{sticky}-v1"
-
-    @cached_property
-    def observation_space(self) -> gymnasium.Space[Any]:
-        """Nine numbers, see the class."""
-        return gymnasium.spaces.Box(-2.0, 2.0, (len(court.OBSERVATION),), np.float32)
+        return f"ALE/Pong-{sees}-3-skip{self.options.frame_skip}{sticky}-v1"
 
     @cached_property
     def action_space(self) -> gymnasium.Space[Any]:
         """STAY, UP, DOWN."""
         return gymnasium.spaces.Discrete(3)
-
-    def make(self, num_envs: int) -> PongVectorEnv:
-        """Build `num_envs` emulators in this process (about 80 ms each)."""
-        return PongVectorEnv(num_envs, self.options, self.observation_space, self.action_space)
 
     @property
     def brief(self) -> Brief:
@@ -86,19 +57,10 @@ class Pong(Environment):
             ),
         )
 
-    def describe(self, observation: Array, info: Mapping[str, Scalar]) -> str:
-        """Ball relative to the paddle, where it will arrive, and how the paddle moves; pixels and steps."""
-        return court.Court.of(observation, self.options.frame_skip).in_words()
-
     @cached_property
     def actions(self) -> DiscreteActions:
         """STAY, UP, DOWN."""
         return DiscreteActions(("STAY", "UP", "DOWN"))
-
-    def features(self, observations: Array) -> FloatArray:
-        """Ball in play, ball x and y, its velocity, paddle relative to the ball, paddle velocity: `(n, 7)`."""
-        x, y, vx, vy, own, _, own_vy, _, seen = np.asarray(observations, np.float32).T
-        return np.stack([seen, x, y, vx, vy, 2 * (own - y) * seen, own_vy], axis=1)
 
     def segment_kind(self, trajectory_rewards: FloatArray) -> str | None:
         """`point lost`, `point won` or `rally`."""
@@ -130,37 +92,61 @@ class Pong(Environment):
         assert isinstance(envs, PongVectorEnv)
         return envs.frame(index)
 
+
+class Pong(PongGame):
+    """Pong against the built-in opponent, first to 21 points.
+
+    Observation, `(9,)` float32, see `_pong_ram.observe`: ball x, ball y, ball velocity x and y, own y, opponent's y,
+    own velocity, opponent's velocity, ball in play (0 or 1); y grows downwards; all within +-2, mostly +-1.
+
+    Actions: 0 STAY, 1 UP, 2 DOWN. Reward: +1 a point won, -1 a point lost, so returns are -21 to 21.
+
+    Information beside each observation, one integer per environment: `ball_x`, `ball_y`, `own_y`, `opponent_y` (screen
+    pixels of the centres; the ball is at -1, -1 while there is none), `own_score`, `opponent_score` (points),
+    `rally_steps` (agent steps since the serve).
+
+    With `sticky: 0` the emulator itself knows no chance: episodes differ by up to `noop_max` frames of waiting at the
+    start only, so a deterministic policy has no more than `noop_max + 1` different episodes.
+    """
+
+    Options: ClassVar[type[Options]] = PongOptions
+    options: PongOptions
+
+    @property
+    def env_id(self) -> str:
+        """Id of the task; frame skip and stickiness are part of it."""
+        return self._named("RAM")
+
+    @cached_property
+    def observation_space(self) -> gymnasium.Space[Any]:
+        """Nine numbers, see the class."""
+        return gymnasium.spaces.Box(-2.0, 2.0, (len(court.OBSERVATION),), np.float32)
+
+    def make(self, num_envs: int) -> PongVectorEnv:
+        """Build `num_envs` emulators in this process (about 80 ms each)."""
+        return PongVectorEnv(num_envs, self.options, self.observation_space, self.action_space)
+
+    def describe(self, observation: Array, info: Mapping[str, Scalar]) -> str:
+        """Ball relative to the paddle, where it will arrive, and how the paddle moves; pixels and steps."""
+        return court.Court.of(observation, self.options.frame_skip).in_words()
+
+    def features(self, observations: Array) -> FloatArray:
+        """Ball in play, ball x and y, its velocity, paddle relative to the ball, paddle velocity: `(n, 7)`."""
+        x, y, vx, vy, own, _, own_vy, _, seen = np.asarray(observations, np.float32).T
+        return np.stack([seen, x, y, vx, vy, 2 * (own - y) * seen, own_vy], axis=1)
+
     def policies(self) -> Mapping[str, Path]:
-        """`suboptimal`: where refinement starts; `expert`: the oracle."""
-        paths = {name: _POLICIES / f"pong_{name}.safetensors" for name in ("suboptimal", "expert")}
-        return {name: path for name, path in paths.items() if path.is_file()}
+        """`suboptimal`: where refinement starts (-6.4); `expert`: the oracle (+20.7); scores of sampled actions."""
+        return shipped("pong")
 
     def expert(self) -> Callable[[Array], Array]:
-        """The most likely action of the trained policy that ships with the plugin.
+        """The most likely action of the trained policy that ships with the plugin, which wins 21 to 0 that way.
+
+        It was also trained from where the sub-optimal policy leads a game, so that it knows what to do there and not
+        on its own path only (`benchmarks/train_pong_policies.py`).
 
         Raises:
             PolicyError: The policy file is missing or is not one of a three-layer perceptron.
         """
-        path = _POLICIES / "pong_expert.safetensors"
-        if not path.is_file():
-            raise PolicyError(
-                "Pong's expert policy is not installed",
-                found=f"no file {path}",
-                hint="reinstall ultra-agents, or use another proposer than the oracle",
-            )
-        try:
-            tensors = load_file(path)
-            layers = [(tensors[f"actor.{i}.weight"].T, tensors[f"actor.{i}.bias"]) for i in (0, 2, 4)]
-            mean, scale = tensors["normalizer.mean"], np.sqrt(tensors["normalizer.var"] + 1e-8)
-        except (SafetensorError, KeyError, OSError) as error:
-            raise PolicyError(
-                f"Pong's expert policy {path} cannot be used", found=str(error), hint="reinstall ultra-agents"
-            ) from error
-
-        def act(observations: Array) -> Array:
-            hidden = np.clip((observations - mean) / scale, -10, 10)
-            for weight, bias in layers[:-1]:
-                hidden = np.tanh(hidden @ weight + bias)
-            return np.asarray(np.argmax(hidden @ layers[-1][0] + layers[-1][1], axis=-1))
-
-        return act
+        logits = load_expert("pong", "Pong")
+        return lambda observations: np.asarray(np.argmax(logits(observations), axis=-1))

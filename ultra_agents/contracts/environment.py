@@ -2,7 +2,8 @@
 
 Required: `make`, `brief`, `describe`, `actions`, `features`. Optional capabilities are found by whether the base
 method is overridden (`capabilities`): `snapshot`/`restore` (testing advice, starting at critical states), `expert`
-(oracle proposer), `reference_returns`, `render`, `policies` (starting policies that ship with the plugin).
+(oracle proposer), `reference_returns`, `render`, `policies` (starting policies that ship with the plugin). A plugin
+whose options decide names what an instance lacks in `absent`.
 """
 
 from __future__ import annotations
@@ -84,6 +85,13 @@ class ActionCodec(ABC):
     def decode(self, action: Array) -> str:
         """The name of `action`, or of the named action nearest to it."""
 
+    def spell(self, action: Array) -> str:
+        """A name from which `encode` gives `action` back as closely as a name can; `decode`'s unless overridden.
+
+        For codecs that understand more names than they list.
+        """
+        return self.decode(action)
+
 
 class DiscreteActions(ActionCodec):
     """Names for the actions 0, 1, ... of a `gymnasium.spaces.Discrete` space.
@@ -119,9 +127,16 @@ class Environment(ABC):
 
     contract_version: ClassVar[int] = CONTRACT_VERSION
     Options: ClassVar[type[Options]] = Options
+    argument: ClassVar[str | None] = None
+    """The option that may be written after the plugin's name and a colon (`gymnasium:CartPole-v1`), if any."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Optional capabilities the class offers and this instance, with its options, does not."""
+        return frozenset()
 
     @property
     @abstractmethod
@@ -207,6 +222,7 @@ OPTIONAL = ("snapshot", "expert", "reference_returns", "render", "policies")
 
 
 def capabilities(environment: Environment | type[Environment]) -> frozenset[str]:
-    """The optional capabilities a plugin overrides (`restore` goes with `snapshot`)."""
+    """The optional capabilities a plugin overrides (`restore` goes with `snapshot`), less an instance's `absent`."""
     cls = environment if isinstance(environment, type) else type(environment)
-    return frozenset(name for name in OPTIONAL if getattr(cls, name) is not getattr(Environment, name))
+    offered = frozenset(name for name in OPTIONAL if getattr(cls, name) is not getattr(Environment, name))
+    return offered if isinstance(environment, type) else offered - environment.absent

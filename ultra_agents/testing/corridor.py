@@ -13,15 +13,20 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space
 from pydantic import Field
 
 from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, ReferenceReturns
+from ultra_agents.contracts.vector import (
+    GENERATOR_BYTES,
+    SameStepVectorEnv,
+    pack_generator,
+    unpack_generator,
+    unpack_snapshot,
+)
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray, Scalar
 
-_STATE = struct.Struct("<4sIIB16s16sI")
+_STATE = struct.Struct(f"<4sII{GENERATOR_BYTES}s")
 _MAGIC = b"COR1"
 
 
@@ -36,39 +41,46 @@ class CorridorOptions(Options):
     slip: float = Field(0.0, ge=0, lt=1, description="chance that a step goes the other way")
 
 
-class CorridorVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+class CorridorVectorEnv(SameStepVectorEnv):
     """`num_envs` walkers; observations `(n, 1)` float32 in [-1, 1], actions `(n,)`: 0 left, 1 right."""
 
     def __init__(self, num_envs: int, options: CorridorOptions, observation_space: Any, action_space: Any) -> None:
-        self.num_envs = num_envs
-        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": ["rgb_array"]}
-        self.single_observation_space, self.single_action_space = observation_space, action_space
-        self.observation_space = batch_space(observation_space, num_envs)
-        self.action_space = batch_space(action_space, num_envs)
+        super().__init__(num_envs, observation_space, action_space)
         self._options = options
-        self._generators = [np.random.default_rng() for _ in range(num_envs)]
         self.cells = np.full(num_envs, options.length // 2)
         self._steps = np.zeros(num_envs, np.int64)
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
-        """Start an episode everywhere; without seeds each environment goes on with its own generator."""
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        if seeds is not None:
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
-            for index, one in enumerate(seeds):
-                if one is not None:
-                    self._generators[index] = np.random.default_rng(one)
-        self.cells[:] = self._options.length // 2
-        self._steps[:] = 0
-        return self.observe(), self._info()
+    def observe(self) -> Array:
+        """Cells as observations, -1 at the left end and 1 at the right one."""
+        return (2.0 * self.cells / (self._options.length - 1) - 1.0).astype(np.float32)[:, None]
 
-    def step(self, actions: Any) -> tuple[Array, FloatArray, Array, Array, dict[str, Any]]:
-        """One step everywhere; ended episodes are replaced by the next ones (`info["final_obs"]`)."""
+    def info(self) -> dict[str, Any]:
+        """The cells."""
+        return {"cell": self.cells.copy()}
+
+    def snapshot(self, index: int) -> bytes:
+        """Cell, step counter and generator of one walker."""
+        generator = pack_generator(self._generators[index])
+        return _STATE.pack(_MAGIC, int(self.cells[index]), int(self._steps[index]), generator)
+
+    def _restore(self, index: int, snapshot: bytes) -> None:
+        cell, steps, generator = unpack_snapshot(_STATE, snapshot, _MAGIC, "this corridor")
+        if not 0 < cell < self._options.length - 1:
+            raise EnvironmentFault(
+                "this is not a snapshot of this corridor",
+                found=f"cell {cell}",
+                expected=f"a cell inside a corridor of {self._options.length}",
+            )
+        self.cells[index], self._steps[index] = cell, steps
+        unpack_generator(self._generators[index], generator)
+
+    def _begin(self, indices: Sequence[int]) -> None:
+        self.cells[list(indices)] = self._options.length // 2
+        self._steps[list(indices)] = 0
+
+    def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
         options = self._options
-        moves = 2 * np.asarray(actions, np.int64) - 1
+        moves = 2 * actions.astype(np.int64) - 1
         if options.slip:
             moves[np.array([generator.random() for generator in self._generators]) < options.slip] *= -1
         self.cells += moves
@@ -76,51 +88,7 @@ class CorridorVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         right, left = self.cells == options.length - 1, self.cells == 0
         rewards = options.goal * right + options.lure * left - options.step_cost
         terminated = right | left
-        truncated = (self._steps >= options.max_steps) & ~terminated
-        ended = terminated | truncated
-        final: dict[str, Any] = {}
-        if ended.any():
-            last, observations = np.full(self.num_envs, None, dtype=object), self.observe()
-            for index in np.flatnonzero(ended):
-                last[index] = observations[index]
-            final = {"final_obs": last, "_final_obs": ended}
-            self.cells[ended] = options.length // 2
-            self._steps[ended] = 0
-        return self.observe(), rewards, terminated, truncated, {**self._info(), **final}
-
-    def observe(self) -> Array:
-        """Cells as observations, -1 at the left end and 1 at the right one."""
-        return (2.0 * self.cells / (self._options.length - 1) - 1.0).astype(np.float32)[:, None]
-
-    def snapshot(self, index: int) -> bytes:
-        """Cell, step counter and generator of one walker."""
-        rng: Any = self._generators[index].bit_generator.state
-        state, inc = (rng["state"][key].to_bytes(16, "little") for key in ("state", "inc"))
-        numbers = int(self.cells[index]), int(self._steps[index]), int(rng["has_uint32"])
-        return _STATE.pack(_MAGIC, *numbers, state, inc, rng["uinteger"])
-
-    def restore(self, index: int, snapshot: bytes) -> None:
-        """Inverse of `snapshot`."""
-        try:
-            magic, cell, steps, has, state, inc, uinteger = _STATE.unpack(snapshot)
-        except struct.error as error:
-            raise EnvironmentFault("this is not a snapshot of Corridor", found=f"{len(snapshot)} bytes") from error
-        if magic != _MAGIC or not 0 < cell < self._options.length - 1:
-            raise EnvironmentFault(
-                "this is not a snapshot of this corridor",
-                found=f"{magic!r}, cell {cell}",
-                expected=f"{_MAGIC!r}, a cell inside a corridor of {self._options.length}",
-            )
-        self.cells[index], self._steps[index] = cell, steps
-        self._generators[index].bit_generator.state = {
-            "bit_generator": "PCG64",
-            "state": {"state": int.from_bytes(state, "little"), "inc": int.from_bytes(inc, "little")},
-            "has_uint32": has,
-            "uinteger": uinteger,
-        }
-
-    def _info(self) -> dict[str, Any]:
-        return {"cell": self.cells.copy()}
+        return rewards, terminated, (self._steps >= options.max_steps) & ~terminated
 
 
 class Corridor(Environment):
@@ -197,9 +165,7 @@ class Corridor(Environment):
     def restore(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int], snapshots: Sequence[bytes]) -> Array:
         """Put `snapshots` into the walkers at `indices`."""
         assert isinstance(envs, CorridorVectorEnv)
-        for index, snapshot in zip(indices, snapshots, strict=True):
-            envs.restore(index, snapshot)
-        return envs.observe()[list(indices)]
+        return envs.restore(indices, snapshots)
 
     def expert(self) -> Callable[[Array], Array]:
         """The best action of each cell with all of `max_steps` left."""

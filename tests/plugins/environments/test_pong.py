@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from ultra_agents_plugins.environments import pong as pong_module
+from ultra_agents_plugins.environments import _mlp
 from ultra_agents_plugins.environments._pong_ram import OWN_X, Court, observe
 
 from ultra_agents.errors import ConfigError, EnvironmentFault, PolicyError
@@ -227,7 +227,7 @@ def write_expert(path: Path) -> dict[str, np.ndarray]:
 
 def test_the_expert_is_the_stored_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(pong_module, "_POLICIES", tmp_path)
+    monkeypatch.setattr(_mlp, "POLICIES", tmp_path)
     tensors = {
         name: torch.tensor(values) for name, values in write_expert(tmp_path / "pong_expert.safetensors").items()
     }
@@ -245,7 +245,7 @@ def test_the_expert_is_the_stored_network(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_a_missing_or_damaged_expert_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pong_module, "_POLICIES", tmp_path)
+    monkeypatch.setattr(_mlp, "POLICIES", tmp_path)
     pong = create_environment("pong")
     assert dict(pong.policies()) == {}
     with pytest.raises(PolicyError, match="not installed") as caught:

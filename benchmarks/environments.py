@@ -1,0 +1,165 @@
+"""How fast environments step, side by side: this project's ways, Gymnasium's vector environments, and EnvPool.
+
+    python benchmarks/environments.py
+    python benchmarks/environments.py --tasks hopper --envs 1 8 --seconds 5
+
+Random actions, one control step a call. All rows of a column are measured in turns, five rounds, and the median
+counts, so that what else the machine does hits them alike. Figures are agent steps per second over all environments,
+and in brackets the ratio to Gymnasium's sync (to the plugin's where that is absent). The rows:
+
+  sync, native, async   the plugin with `vector: sync | native | async`; async in one worker process per CPU core
+  gymnasium sync/async  `gymnasium.make_vec` with that mode, resetting in the same step
+  ALE vector            `ale_py.vector_env.AtariVectorEnv`, which EnvPool's Atari is the model of (no RAM, no states)
+  EnvPool               where it is installed (`pip install envpool`); other numbers for the same seeds, no states
+
+Only the plugin's rows can save and restore a state; they agree with one another to the bit, and for MuJoCo with
+Gymnasium's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from rich.console import Console
+from rich.table import Table
+
+from ultra_agents.registry import create_environment
+from ultra_agents.rollout.simulators import make_simulators
+
+GYMNASIUM = {"pong": "ALE/Pong-v5", "hopper": "Hopper-v5", "half-cheetah": "HalfCheetah-v5"}
+ENVPOOL = {"pong-pixels": "Pong-v5", "hopper": "Hopper-v5", "half-cheetah": "HalfCheetah-v5"}
+TASKS = ("pong", "pong-pixels", "hopper", "half-cheetah")
+BASE = "gymnasium sync"
+ROUNDS = 5
+Maker = Callable[[int], Any]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--envs", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each cell")
+    args = parser.parse_args()
+    console = Console(width=110)
+    console.print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}; steps per second")
+    warnings.simplefilter("ignore")
+    for task in args.tasks:
+        made = makers(task)
+        rates = {count: measure(made, count, args.seconds) for count in args.envs}
+        table = Table("way", *(f"{count} env{'s' if count > 1 else ''}" for count in args.envs), title=task)
+        for name in made:
+            table.add_row(name, *(_cell(rates[count], name) for count in args.envs))
+        console.print(table)
+        for count in args.envs:
+            ours = {name: rate for name, rate in rates[count].items() if name in ("sync", "native", "async")}
+            console.print(f"  fastest of the plugin's ways at {count:>2}: {max(ours, key=lambda name: ours[name])}")
+
+
+def _cell(rates: dict[str, float], name: str) -> str:
+    if name not in rates:
+        return "not installed"
+    base = rates.get(BASE, rates["sync"])
+    return f"{rates[name]:8,.0f}  ({rates[name] / base:.2f}x)"
+
+
+def makers(task: str) -> dict[str, Maker]:
+    """Row -> what builds the environments."""
+    fields = type(create_environment(task).options).model_fields
+    ways = ("sync", "native", "async") if "native" in str(fields["vector"].annotation) else ("sync", "async")
+    found: dict[str, Maker] = {way: plugin(task, way) for way in ways}
+    if task in GYMNASIUM:
+        found |= {f"gymnasium {mode}": gymnasium_vector(task, mode) for mode in ("sync", "async")}
+    if task == "pong-pixels":
+        found["ALE vector"] = ale_vector
+    if task in ENVPOOL:
+        found["EnvPool"] = envpool(ENVPOOL[task])
+    return found
+
+
+def plugin(task: str, way: str) -> Maker:
+    """The plugin as the engine steps it."""
+    return lambda count: make_simulators(create_environment(task, {"vector": way}), count)
+
+
+def gymnasium_vector(task: str, mode: str) -> Maker:
+    """`gymnasium.make_vec`; Pong's observations are the RAM."""
+    extra: dict[str, Any] = {"obs_type": "ram", "repeat_action_probability": 0.0} if task == "pong" else {}
+
+    def make(count: int) -> Any:
+        if task == "pong":
+            import ale_py
+
+            gymnasium.register_envs(ale_py)
+        return gymnasium.make_vec(
+            GYMNASIUM[task],
+            num_envs=count,
+            vectorization_mode=mode,
+            vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+            **extra,
+        )
+
+    return make
+
+
+def ale_vector(count: int) -> Any:
+    """ALE's own vector environment."""
+    from ale_py.vector_env import AtariVectorEnv
+
+    return AtariVectorEnv("pong", count, use_fire_reset=False)
+
+
+def envpool(env_id: str) -> Maker:
+    """EnvPool, if it is there."""
+
+    def make(count: int) -> Any:
+        try:
+            import envpool as pool
+        except ImportError:
+            return None
+        return pool.make(env_id, env_type="gymnasium", num_envs=count, seed=1)
+
+    return make
+
+
+def measure(made: dict[str, Maker], count: int, seconds: float) -> dict[str, float]:
+    """Steps per second over `count` environments by row: the median of rounds in which each row has its turn."""
+    built = {name: envs for name, make in made.items() if (envs := make(count)) is not None}
+    batches = {name: _actions(envs, count) for name, envs in built.items()}
+    for name, envs in built.items():
+        envs.reset()
+        for batch in batches[name][:8]:
+            envs.step(batch)
+    rates: dict[str, list[float]] = {name: [] for name in built}
+    for _ in range(ROUNDS):
+        for name, envs in built.items():
+            steps, began = 0, time.perf_counter()
+            while (spent := time.perf_counter() - began) < seconds / ROUNDS or steps == 0:
+                envs.step(batches[name][steps % len(batches[name])])
+                steps += 1
+            rates[name].append(steps * count / spent)
+    for envs in built.values():
+        envs.close()
+    return {name: float(np.median(row)) for name, row in rates.items()}
+
+
+def _actions(envs: Any, count: int) -> list[Any]:
+    """64 batches of random actions."""
+    # EnvPool's `action_space` is that of one environment.
+    single: Any = getattr(envs, "single_action_space", None) or envs.action_space
+    rng = np.random.default_rng(0)
+    if isinstance(single, gymnasium.spaces.Discrete):
+        return [rng.integers(0, single.n, count) for _ in range(64)]
+    return [rng.uniform(-1, 1, (count, *single.shape)).astype(single.dtype) for _ in range(64)]
+
+
+if __name__ == "__main__":
+    main()
