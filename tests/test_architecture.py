@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BASE = {"records", "errors", "contracts", "events", "seeding", "registry", "config", "version", "runs", "policies"}
+BASE = {
+    "records", "advice_records", "errors", "contracts", "events", "seeding", "registry", "config",
+    "config_models", "version", "runs", "run_files", "policies",
+}  # fmt: skip
 MIDDLE = {"rollout", "narration", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {
     **{name: BASE for name in BASE},

@@ -27,6 +27,12 @@ def test_defaults_are_the_first_named_choices() -> None:
         ({"modulaton": {}}, ["no key 'modulaton'", "did you mean 'modulation'?"]),
         ({"modulation": {"probabilty": 1}}, ["no key 'modulation.probabilty'", "did you mean 'probability'?"]),
         ({"llms": {"a": {"modle": "x"}}}, ["modle"]),
+        ({"llms": {"a": {"providr": "x"}}}, ["no key 'llms.a.providr'", "did you mean 'provider'?"]),
+        (
+            {"gateway": {"budget": {"agents": {"critic": {"cals": 1}}}}},
+            ["no key 'gateway.budget.agents.critic.cals'", "did you mean 'calls'?"],
+        ),
+        ({"enviroment": {}, "policy": {}}, ["no key 'enviroment'", "did you mean 'environment'?"]),
         ({"modulation": {"probability": 2}}, ["modulation.probability", "2", "less than or equal to 1"]),
         ({"policy": {}}, ["exactly one of path, shipped, train_steps"]),
         ({"agents": {"critic": {"llm": "big"}}}, ["agents.critic names the model 'big'", "default"]),

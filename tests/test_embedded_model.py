@@ -31,7 +31,7 @@ def test_embedded_model_explains_a_pong_episode_and_the_simulator_judges_it(tmp_
     options = {"slots": 1, "threads": 1, "max_tokens": 200, "context": 3072}
     llms = {"default": LLMConfig(provider="local", options=options)}
     with (
-        make_simulators(environment, 8) as simulators,
+        CounterfactualTester(environment, policy, verification, streams, max_tests=1) as tester,
         Gateway(llms, GatewayConfig(), tmp_path) as gateway,
     ):
         explainer = Explainer(
@@ -39,7 +39,7 @@ def test_embedded_model_explains_a_pong_episode_and_the_simulator_judges_it(tmp_
             gateway=gateway,
             agents=AgentsConfig(max_critical=1, max_revisions=0),
             verification=verification,
-            tester=CounterfactualTester(environment, simulators, policy, verification, streams, 1),
+            tester=tester,
             checkpoint=tmp_path / "explain.sqlite",
             emit=lambda event: None,
             source="local",

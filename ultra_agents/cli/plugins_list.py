@@ -38,7 +38,7 @@ def plugins_list(json: Annotated[bool, typer.Option("--json", help="As a JSON ar
             if row["do"]:
                 told.append(f"\ndo: {row['do']}", "yellow")
         else:
-            told = Text(", ".join(row["capabilities"]) or "-", "" if row["capabilities"] else "bright_black")
+            told = Text(_in_words(row["capabilities"]), "" if row["capabilities"] else "bright_black")
         table.add_row(row["kind"], Text(name, "bold"), f"{row['distribution']} {row['version']}", told)
     console = out()
     console.print(table)
@@ -48,6 +48,12 @@ def plugins_list(json: Annotated[bool, typer.Option("--json", help="As a JSON ar
 
 def _claims(rows: list[dict[str, Any]], row: dict[str, Any]) -> int:
     return sum((other["kind"], other["name"]) == (row["kind"], row["name"]) for other in rows)
+
+
+def _in_words(capabilities: list[str]) -> str:
+    """`learns by mask, policy` for `learns by mask` and `learns by policy`."""
+    first = (capabilities or ["-"])[0].rpartition(" ")[0]
+    return ", ".join([*capabilities[:1], *(one.removeprefix(f"{first} ") for one in capabilities[1:])]) or "-"
 
 
 def describe(listing: Listing) -> dict[str, Any]:
@@ -62,7 +68,8 @@ def describe(listing: Listing) -> dict[str, Any]:
     try:
         cls = listing.load()
     except PluginError as error:
-        return {**row, "error": error.found or error.problem, "do": error.hint}
+        told = "; expected ".join(part for part in (error.found, error.expected) if part) or error.problem
+        return {**row, "error": told, "do": error.hint}
     if listing.kind == "environment":
         row["capabilities"] = sorted(capabilities(cls))
     elif listing.kind == "algorithm":

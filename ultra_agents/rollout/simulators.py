@@ -15,8 +15,10 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from ultra_agents.contracts import Environment, capabilities
+from ultra_agents.contracts.vector import workers_wanted
 from ultra_agents.errors import ConfigError, EnvironmentFault, UltraError
 from ultra_agents.records import Array, FloatArray
+from ultra_agents.registry import plugin_origin
 
 StepResult = tuple[Array, FloatArray, Array, Array, dict[str, Any]]
 
@@ -28,6 +30,7 @@ def make_simulators(environment: Environment, num_envs: int, workers: int = 0) -
         environment: The plugin.
         num_envs: Parallel environments, at least 1.
         workers: Processes to spread them over; 0 steps them in this process. More than `num_envs` are not started.
+            An environment with `vector: async` gets at least one per CPU core.
 
     Raises:
         EnvironmentFault: The plugin fails to build them, or builds something else than it announces.
@@ -38,6 +41,7 @@ def make_simulators(environment: Environment, num_envs: int, workers: int = 0) -
             "simulators need at least one environment and no negative number of workers",
             found=f"num_envs={num_envs}, workers={workers}",
         )
+    workers = max(workers, workers_wanted(environment))
     if workers == 0:
         return LocalSimulators(environment, num_envs)
     from ultra_agents.rollout.workers import WorkerSimulators
@@ -68,6 +72,7 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.can_snapshot = "snapshot" in offered
         self.can_render = "render" in offered
         self._shape = (num_envs, *(environment.observation_space.shape or ()))
+        self._bounds = _bounds(environment.observation_space)
 
     def __enter__(self) -> Simulators:
         return self
@@ -166,15 +171,28 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
             )
         # One sum instead of two passes: it is finite exactly when nothing in it is NaN or infinite, but for overflow.
         if observations.dtype.kind == "f" and not math.isfinite(float(observations.sum())):
-            self._refuse(observations, "observation")
+            self._refuse(observations, "an observation")
+        if self._bounds is not None:
+            self._check_bounds(observations, *self._bounds)
         if rewards is not None and not math.isfinite(float(rewards.sum())):
-            self._refuse(rewards, "reward")
+            self._refuse(rewards, "a reward")
+
+    def _check_bounds(self, observations: Array, low: Array, high: Array) -> None:
+        outside = (observations < low) | (observations > high)
+        if outside.any():
+            index = int(np.flatnonzero(outside.reshape(self.num_envs, -1).any(axis=1))[0])
+            raise EnvironmentFault(
+                f"{whose(self.environment)} returned an observation outside its space",
+                found=f"environment {index}: {observations[index]}",
+                expected=self.single_observation_space,
+                hint="widen its observation_space; ultra plugins check NAME runs the conformance kit over the plugin",
+            )
 
     def _refuse(self, values: Array, what: str) -> None:
         bad = np.flatnonzero(~np.isfinite(values).reshape(self.num_envs, -1).all(axis=1))
         if len(bad):
             raise EnvironmentFault(
-                f"{whose(self.environment)} returned a {what} that is not finite",
+                f"{whose(self.environment)} returned {what} that is not finite",
                 found=f"environment {bad[0]}: {values[bad[0]]}",
                 expected="finite numbers",
                 hint="ultra plugins check NAME runs the conformance kit over the plugin",
@@ -222,8 +240,24 @@ class LocalSimulators(Simulators):
 
 
 def whose(environment: Environment) -> str:
-    """How error messages name a plugin."""
-    return f"the environment {type(environment).__name__} ({environment.env_id})"
+    """How error messages name a plugin: its name, distribution and version where it is registered."""
+    return f"the environment {plugin_origin(environment) or type(environment).__name__} ({environment.env_id})"
+
+
+def _bounds(space: gymnasium.Space[Any]) -> tuple[Array, Array] | None:
+    """Lowest and highest values of a `Box`, with a thousandth of its width for rounding; None where none bind."""
+    if not isinstance(space, gymnasium.spaces.Box):
+        return None
+    if space.dtype is not None and space.dtype.kind in "iu":
+        limits = np.iinfo(space.dtype)
+        if (space.low == limits.min).all() and (space.high == limits.max).all():
+            return None
+        return space.low, space.high
+    if not (np.isfinite(space.low).any() or np.isfinite(space.high).any()):
+        return None
+    with np.errstate(over="ignore"):
+        slack = np.where(np.isfinite(space.high - space.low), 1e-3 * (space.high - space.low), 0.0)
+    return space.low - slack, space.high + slack
 
 
 @contextlib.contextmanager

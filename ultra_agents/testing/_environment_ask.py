@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
+import math
 
 import gymnasium
 import numpy as np
 
 from ultra_agents.contracts import Environment, Options, capabilities
-from ultra_agents.testing._environment_play import (
-    Broken,
-    Skip,
-    made,
-    need,
-    random_actions,
-    require,
-    sample_observations,
-)
+from ultra_agents.testing._environment_play import PLAYED, made, need, random_actions, sample_observations
+from ultra_agents.testing._report import Broken, Skip, require
 
 LONGEST_DESCRIPTION = 600
+"""Characters."""
+LONGEST_BRIEF = 800
+"""Tokens, at 3.5 characters each: every agent reads it with every question, and small models read 2,048 in all."""
+LONGEST_NAME = 40
+"""Characters of an action's name."""
+LARGEST_FEATURE = 100.0
+"""In states that are played; matching measures distances, and one column must not drown the others."""
+
+
+def plain_words(text: str, what: str) -> None:
+    """Text that goes into a prompt: printable, so that it cannot carry terminal or chat-template controls."""
+    bad = sorted({character for character in text if not character.isprintable() and character != "\n"})
+    require(not bad, f"{what} holds control characters: {', '.join(map(ascii, bad))}", "remove them")
+    marks = [mark for mark in ("<|", "[INST]", "<<SYS>>", "<think>") if mark in text]
+    require(not marks, f"{what} holds {marks[0] if marks else ''!r}, which chat templates read as a command")
 
 
 def check_identity(environment: Environment, _: int) -> str:
@@ -27,19 +34,21 @@ def check_identity(environment: Environment, _: int) -> str:
     require(issubclass(options, Options), f"Options is {options}, not a subclass of contracts.Options")
     require(options.model_config.get("extra") == "forbid", "Options let unknown keys pass")
     require(isinstance(environment.env_id, str) and environment.env_id.strip(), "env_id is empty")
-    pickle.dumps(environment)  # it travels to workers; what arrives there is made as `copy` makes it
-    twin = copy.deepcopy(environment)
-    require(twin.env_id == environment.env_id, "a copy has another env_id")
-    return f"{environment.env_id}, picklable"
+    plain_words(environment.env_id, "env_id")
+    return environment.env_id
 
 
 def check_brief(environment: Environment, _: int) -> str:
     brief = environment.brief
     for part in ("goal", "dynamics", "actions", "reward", "termination"):
         require(getattr(brief, part).strip(), f"brief.{part} is empty")
+    for part, text in vars(brief).items():
+        plain_words(text, f"brief.{part}")
     for name in environment.actions.names:
         require(name in brief.actions, f"brief.actions does not explain {name!r}")
-    return f"{sum(len(str(part).split()) for part in vars(brief).values())} words"
+    tokens = math.ceil(sum(map(len, vars(brief).values())) / 3.5)
+    require(tokens <= LONGEST_BRIEF, f"the brief has about {tokens} tokens, at most {LONGEST_BRIEF} are allowed")
+    return f"about {tokens} of {LONGEST_BRIEF} tokens"
 
 
 def check_describe(environment: Environment, _: int) -> str:
@@ -49,7 +58,8 @@ def check_describe(environment: Environment, _: int) -> str:
         text = environment.describe(observation, info)
         require(isinstance(text, str) and text.strip(), f"describe({observation}) is {text!r}")
         require(len(text) < LONGEST_DESCRIPTION, f"describe({observation}) has {len(text)} characters")
-        require(all(character.isprintable() for character in text), f"{text!r} holds control characters")
+        require("\n" not in text, f"{text!r} has more than one line")
+        plain_words(text, repr(text))
         words = text.lower().replace(",", " ").replace(".", " ").split()
         require("nan" not in words and "inf" not in words, f"describe({observation}) says {text!r}")
         longest = max(longest, len(text.split()))
@@ -61,6 +71,10 @@ def check_actions(environment: Environment, _: int) -> str:
     require(codec.names, "no action has a name")
     require(len(set(codec.names)) == len(codec.names), f"a name is there twice: {codec.names}")
     for name in codec.names:
+        require(name.strip() == name and name, f"the action name {name!r} is empty or has spaces around it")
+        require("\n" not in name, f"the action name {name!r} has more than one line")
+        require(len(name) <= LONGEST_NAME, f"the action name {name!r} has {len(name)} characters")
+        plain_words(name, f"the action name {name!r}")
         action = codec.encode(name)
         require(space.contains(np.asarray(action).astype(space.dtype)), f"{name!r} encodes to {action}, not an action")
         back = codec.decode(action)
@@ -84,13 +98,26 @@ def check_features(environment: Environment, _: int) -> str:
     require(features.dtype.kind == "f" and np.isfinite(features).all(), "features are not all finite floats")
     single = environment.features(observations[:1])
     require(np.allclose(single, features[:1]), "a state's features depend on the others in the batch")
-    return f"{features.shape[1]} columns"
+    require(features.shape[1] > 0, "there is not a single feature")
+    reached = np.abs(features[:PLAYED]).max(axis=0)
+    worst = int(np.argmax(reached))
+    require(
+        reached[worst] <= LARGEST_FEATURE,
+        f"column {worst} of the features goes up to {reached[worst]:,.0f} in play; {LARGEST_FEATURE:g} is still sane",
+        "divide each column by what it usually varies by, so that its scale is about 1",
+    )
+    require(
+        np.ptp(features, axis=0).max() > 1e-6,
+        "all states have the same features, so all states would match all advice",
+    )
+    return f"{features.shape[1]} columns, up to {reached[worst]:.3g} in play"
 
 
 def check_segment_kind(environment: Environment, _: int) -> str:
     for rewards in (np.zeros(0), np.zeros(5), np.ones(1), -np.ones(3)):
         kind = environment.segment_kind(rewards)
         require(kind is None or (isinstance(kind, str) and kind.strip()), f"segment_kind({rewards}) is {kind!r}")
+        plain_words(kind or "", "segment_kind")
     return "a word or None"
 
 

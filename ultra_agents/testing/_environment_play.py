@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import gymnasium
@@ -13,26 +14,22 @@ from gymnasium.vector import AutoresetMode
 
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.records import Array, Scalar
+from ultra_agents.testing._report import Broken, Skip, require
 
-
-class Broken(Exception):
-    """A promise of the contract is not kept."""
-
-
-class Skip(Exception):
-    """Nothing to check."""
-
-
-def require(condition: object, problem: str) -> None:
-    """Say what is wrong unless `condition` holds."""
-    if not condition:
-        raise Broken(problem)
+OFFERING = {
+    "snapshot": "override snapshot() and restore() to have advice tested in the simulator before it is used",
+    "expert": "override expert() for the control that proposes the expert's actions (proposer: oracle)",
+    "reference_returns": "override reference_returns to see returns as a share of what is possible",
+    "render": "override render() to see critical states as pictures in the report",
+    "policies": "override policies() to ship starting policies with the plugin",
+}
+"""What offering an optional capability brings."""
 
 
 def need(environment: Environment, capability: str) -> None:
     """Skip the check unless the plugin offers `capability`."""
     if capability not in capabilities(environment):
-        raise Skip("not offered")
+        raise Skip("not offered", OFFERING[capability])
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,8 @@ def play_from(envs: gymnasium.vector.VectorEnv, seeds: Sequence[int], actions: S
 def _same(one: Play, i: int, other: Play, j: int, what: str) -> None:
     """Environment `i` of a play and `j` of another must have gone exactly alike."""
     for step, (a, b) in enumerate(zip(one.observations, other.observations, strict=True)):
-        require(np.array_equal(a[i], b[j]), f"{what}: observations differ after {step} steps: {a[i]} and {b[j]}")
+        if not np.array_equal(a[i], b[j]):  # writing out images that are alike would take longer than comparing them
+            raise Broken(f"{what}: observations differ after {step} steps: {a[i]} and {b[j]}")
     for step, (a, b) in enumerate(zip(one.rewards, other.rewards, strict=True)):
         require(a[i] == b[j], f"{what}: rewards of step {step} differ: {a[i]} and {b[j]}")
     for step, (a, b) in enumerate(zip(one.ends, other.ends, strict=True)):
@@ -110,10 +108,14 @@ def first_episode(environment: Environment, max_steps: int, seed: int = 0) -> tu
     return max_steps, False
 
 
+PLAYED = 101
+"""How many of `sample_observations` were met in play; these come first."""
+
+
 def sample_observations(environment: Environment) -> tuple[list[Array], dict[str, Scalar]]:
     """Played, random and extreme observations, and one step's information."""
     with made(environment, 1) as envs:
-        play = play_from(envs, [3], random_actions(environment, 100, 1))
+        play = play_from(envs, [3], random_actions(environment, PLAYED - 1, 1))
     space = copy.deepcopy(environment.observation_space)
     space.seed(0)
     found = [batch[0] for batch in play.observations] + [np.asarray(space.sample()) for _ in range(100)]
@@ -137,7 +139,8 @@ def check_spaces(environment: Environment, _: int) -> str:
         require(observations.shape == (3, *(space.shape or ())), f"observations have shape {observations.shape}")
         require(observations.dtype == space.dtype, f"observations are {observations.dtype}, not {space.dtype}")
         for one in observations:
-            require(space.contains(one), f"observation {one} is outside its space")
+            if not space.contains(one):
+                raise Broken(f"observation {one} is outside its space")
     for rewards in play.rewards:
         require(rewards.shape == (3,) and np.isfinite(rewards).all(), f"rewards are {rewards}")
     for ends in play.ends:
@@ -177,6 +180,7 @@ def check_seeding(environment: Environment, _: int) -> str:
         first = play_from(envs, [5, 6], actions)
         again = play_from(envs, [5, 6], actions)
         swapped = play_from(envs, [6, 5], [batch[::-1] for batch in actions])
+        require(len(envs.reset()[0]) == 2, "reset() without a seed does not start both environments")
     _same(first, 0, again, 0, "reset with the same seed twice")
     _same(first, 0, swapped, 1, "the same seed in another place")
     return "a reset seed decides what follows"
@@ -206,6 +210,20 @@ def check_independence(environment: Environment, max_steps: int) -> str:
     return f"{steps} steps alike, alone and among others"
 
 
+def check_workers(environment: Environment, _: int) -> str:
+    # What a spawned worker gets is what pickling makes of the plugin; nothing here comes from a file.
+    data = ForkingPickler.dumps(environment)
+    twin = ForkingPickler.loads(data)
+    require(type(twin) is type(environment), f"what arrives in a worker process is a {type(twin).__name__}")
+    require(twin.env_id == environment.env_id, f"{environment.env_id} arrives in a worker process as {twin.env_id}")
+    actions = random_actions(environment, 50, 2)
+    with made(environment, 2) as here, made(twin, 2) as there:
+        one, other = play_from(here, [5, 6], actions), play_from(there, [5, 6], actions)
+    for index in range(2):
+        _same(one, index, other, index, "in this process and as it arrives in a worker")
+    return f"{len(data):,} bytes, plays alike"
+
+
 def check_snapshot(environment: Environment, max_steps: int) -> str:
     need(environment, "snapshot")
     # An episode cut by the time limit shows most: a restore that forgets the clock goes unnoticed in others.
@@ -215,29 +233,54 @@ def check_snapshot(environment: Environment, max_steps: int) -> str:
     steps, sizes = min(length + 20, max_steps), []
     actions = random_actions(environment, steps, 1)
     for start in sorted({0, 1, length // 2, max(length - 2, 0)}):
-        with made(environment, 1) as source, made(environment, 1) as plain, made(environment, 3) as target:
-            before = play_from(source, [seed], actions[:start])
-            play_from(plain, [seed], actions[:start])
-            target.reset(seed=[21, 22, 23])
-            for batch in random_actions(environment, 3, 3, seed=2):
-                target.step(batch)
-            (state,) = environment.snapshot(source, [0])
-            require(type(state) is bytes, f"a snapshot is {type(state).__name__}, not bytes")
-            sizes.append(len(state))
-            restored = environment.restore(target, [2], [state])
-            require(
-                np.array_equal(restored, before.observations[-1]),
-                f"restored after {start} steps: the observation is {restored[0]}, it was {before.observations[-1][0]}",
-            )
-            went, disturbed, untouched = (Play([np.array(restored)], [], [], []) for _ in range(3))
-            for batch in actions[start:]:
-                _step(source, batch, disturbed)
-                _step(plain, batch, untouched)
-                _step(target, np.repeat(batch, 3, axis=0), went)
-            went.observations[0] = np.repeat(went.observations[0], 3, axis=0)
-            _same(untouched, 0, disturbed, 0, "with a snapshot taken and without")
-            _same(untouched, 0, went, 2, f"restored elsewhere after {start} steps")
+        sizes.append(_restored_elsewhere(environment, seed, actions, start))
+    _restored_in_order(environment)
     return f"exact over {steps} steps, about {round(float(np.mean(sizes)))} bytes each"
+
+
+def _restored_elsewhere(environment: Environment, seed: int, actions: Sequence[Array], start: int) -> int:
+    """Snapshot after `start` steps, restore among others, and play both to the end; the snapshot's bytes."""
+    with made(environment, 1) as source, made(environment, 1) as plain, made(environment, 3) as target:
+        before = play_from(source, [seed], actions[:start])
+        play_from(plain, [seed], actions[:start])
+        target.reset(seed=[21, 22, 23])
+        for batch in random_actions(environment, 3, 3, seed=2):
+            target.step(batch)
+        (state,) = environment.snapshot(source, [0])
+        require(type(state) is bytes, f"a snapshot is {type(state).__name__}, not bytes")
+        restored = environment.restore(target, [2], [state])
+        require(
+            np.array_equal(restored, before.observations[-1]),
+            f"restored after {start} steps: the observation is {restored[0]}, it was {before.observations[-1][0]}",
+        )
+        went, disturbed, untouched = (Play([np.array(restored)], [], [], []) for _ in range(3))
+        for batch in actions[start:]:
+            _step(source, batch, disturbed)
+            _step(plain, batch, untouched)
+            _step(target, np.repeat(batch, 3, axis=0), went)
+        went.observations[0] = np.repeat(went.observations[0], 3, axis=0)
+        _same(untouched, 0, disturbed, 0, "with a snapshot taken and without")
+        _same(untouched, 0, went, 2, f"restored elsewhere after {start} steps")
+    return len(state)
+
+
+def _restored_in_order(environment: Environment) -> None:
+    """Several states at once keep their order, and environments that are not restored keep their own state."""
+    steps, before, after = 30, random_actions(environment, 5, 3), random_actions(environment, 30, 3, seed=4)
+    with made(environment, 3) as source, made(environment, 3) as target, made(environment, 3) as plain:
+        play_from(source, [31, 32, 33], before)
+        play_from(target, [41, 42, 43], before)
+        play_from(plain, [41, 42, 43], before)
+        states = environment.snapshot(source, [2, 0])
+        environment.restore(target, [0, 2], states)
+        here, there, still = (Play([], [], [], []) for _ in range(3))
+        for batch in after[:steps]:
+            _step(source, batch[[2, 1, 0]], here)
+            _step(target, batch, there)
+            _step(plain, batch, still)
+    _same(here, 2, there, 0, "several restored at once, in the order given")
+    _same(here, 0, there, 2, "several restored at once, in the order given")
+    _same(still, 1, there, 1, "an environment beside restored ones")
 
 
 def check_close(environment: Environment, _: int) -> str:

@@ -13,16 +13,27 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ultra_agents.contracts import Algorithm, Learn, Options, Policy, Trainer
+from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Options, Policy, Trainer
 from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array
 from ultra_agents.seeding import Streams
 from ultra_agents.testing._algorithm_world import BONUS, Recorder, World
-from ultra_agents.testing._environment_play import Broken, Skip, require
-from ultra_agents.testing.environment_kit import Report, Row
+from ultra_agents.testing._report import Broken, Report, Row, Skip, require, run_check
 
 NUM_ENVS = 4
 TOTAL_STEPS = 4096
+REMEDIES = {
+    "act": "draw from the generator given, row by row, and return actions of the space",
+    "act_with_uniforms": "turn the uniforms into actions by the inverse distribution function, row by row",
+    "value": "return one finite number per observation; zeros where there is no value function",
+    "state": "state() must hold all that load_policy needs, and load_policy must raise PolicyError for damage",
+    "train": "train a copy of the policy, count every environment step, report return_mean and episodes",
+    "determinism": "take all randomness from the streams given",
+    "resume": "put weights, optimiser, generators, episodes under way and environment snapshots into state()",
+    "modulation": "call begin once, then act and reward in turn on every step, with the observations that ended",
+    "imitate": "train a copy to act as demonstrated and, on `visited`, as before; or do not override it",
+}
+"""What to do when a check fails."""
 
 
 def check_algorithm(algorithm: Algorithm) -> Report:
@@ -34,7 +45,10 @@ def check_algorithm(algorithm: Algorithm) -> Report:
     Returns:
         One row per check and kind of action (`act [discrete]`); nothing a plugin raises gets out.
     """
-    rows = [_run("options", partial(_options, algorithm)), _run("learns", partial(_learns, algorithm))]
+    rows = [
+        run_check("options", partial(_options, algorithm), "derive Options from contracts.Options, with defaults"),
+        run_check("learns", partial(_learns, algorithm), f"name any of {', '.join(get_args(Learn))}"),
+    ]
     refused = 0
     for kind, continuous in (("discrete", False), ("continuous", True)):
         try:
@@ -46,21 +60,11 @@ def check_algorithm(algorithm: Algorithm) -> Report:
         except Exception:
             pass  # the first check meets it again and reports it
         for name, check in _CHECKS.items():
-            rows.append(_run(f"{name} [{kind}]", partial(check, algorithm, continuous)))
+            rows.append(run_check(f"{name} [{kind}]", partial(check, algorithm, continuous), REMEDIES[name]))
     if refused == 2:
-        rows.append(Row("spaces", "failed", "neither discrete nor continuous actions are supported"))
+        do = "support one of gymnasium.spaces.Discrete and Box, and raise PluginError for the other"
+        rows.append(Row("spaces", "failed", "neither discrete nor continuous actions are supported", do))
     return Report(type(algorithm).__name__, tuple(rows))
-
-
-def _run(name: str, check: Callable[[], str]) -> Row:
-    try:
-        return Row(name, "pass", check())
-    except Skip as reason:
-        return Row(name, "skipped", str(reason))
-    except Broken as problem:
-        return Row(name, "failed", str(problem))
-    except Exception as error:
-        return Row(name, "failed", f"raised {type(error).__name__}: {error}")
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------
@@ -245,6 +249,39 @@ def _modulation(algorithm: Algorithm, continuous: bool) -> str:
     return ", ".join(sorted(algorithm.learns))
 
 
+def _imitate(algorithm: Algorithm, continuous: bool) -> str:
+    if not algorithm.can_imitate:
+        raise Skip("does not learn from demonstrations")
+    policy, (around, _) = _create(algorithm, continuous), _batch(256)
+    shown, elsewhere = (np.column_stack([side * (0.6 + 0.4 * around[:, 0]), around[:, 1]]) for side in (1, -1))
+    shown, elsewhere = shown.astype(np.float32), elsewhere.astype(np.float32)
+    wanted = np.full((len(shown), 1), 0.8, np.float32) if continuous else np.full(len(shown), 2)
+    demonstrations = Demonstrations(shown, wanted, np.ones(len(shown)), elsewhere)
+    twins = [algorithm.imitate(policy, demonstrations, Streams(0).child("kit")) for _ in range(2)]
+    require(_alike(policy, _create(algorithm, continuous)), "imitating changed the policy it was given")
+    require(_alike(*twins), "the same seed imitates with other weights")
+    before, after = (_chosen(one, shown, continuous) for one in (policy, twins[0]))
+    _valid(after, continuous, len(shown))
+    missed, misses = _apart(before, wanted), _apart(after, wanted)
+    require(misses < missed / 2, f"does not act as demonstrated: {misses:.2f} apart, {missed:.2f} before")
+    moved = _apart(_chosen(policy, elsewhere, continuous), _chosen(twins[0], elsewhere, continuous))
+    there = _apart(before, after)
+    require(moved < there / 2, f"acts otherwise elsewhere, too: {moved:.2f} apart, {there:.2f} where demonstrated")
+    return f"{missed:.2f} apart before, {misses:.2f} after; elsewhere moved by {moved:.2f}"
+
+
+def _chosen(policy: Policy, observations: Array, continuous: bool) -> Array:
+    """Discrete actions as sampled with fixed uniforms, continuous ones without their noise."""
+    if continuous:
+        return policy.act(observations, deterministic=True)
+    return policy.act_with_uniforms(observations, np.random.default_rng(2).random((len(observations), 1)))
+
+
+def _apart(left: Array, right: Array) -> float:
+    """Share of discrete actions that differ, or mean distance of continuous ones."""
+    return float(np.mean(left != right) if left.ndim == 1 else np.mean(np.abs(left - right)))
+
+
 def _order(recorder: Recorder, way: str) -> None:
     require(recorder.calls[:1] == ["begin"], f"{way}: begin is not called first")
     steps = [call for call in recorder.calls if call != "begin"]
@@ -267,4 +304,5 @@ _CHECKS: dict[str, Callable[[Algorithm, bool], str]] = {
     "determinism": _determinism,
     "resume": _resume,
     "modulation": _modulation,
+    "imitate": _imitate,
 }

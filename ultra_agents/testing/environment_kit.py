@@ -7,54 +7,14 @@ For plugin authors: run it in a test of yours and assert `report.ok`. Optional c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 from ultra_agents.contracts import Environment
 from ultra_agents.testing import _environment_ask as ask
 from ultra_agents.testing import _environment_play as play
+from ultra_agents.testing._report import Report, Row, run_check
 
-
-@dataclass(frozen=True)
-class Row:
-    """What came of one check.
-
-    Attributes:
-        check: Name of the check.
-        status: `pass`, `skipped` or `failed`.
-        detail: What was seen, or why it was skipped.
-    """
-
-    check: str
-    status: Literal["pass", "skipped", "failed"]
-    detail: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came of all checks of one plugin.
-
-    Attributes:
-        subject: The plugin's `env_id`, or its class where that fails.
-        rows: One per check, in a fixed order.
-    """
-
-    subject: str
-    rows: tuple[Row, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Nothing failed."""
-        return not self.failed
-
-    @property
-    def failed(self) -> tuple[Row, ...]:
-        """The rows that failed."""
-        return tuple(row for row in self.rows if row.status == "failed")
-
-    def __str__(self) -> str:
-        lines = [f"{row.status:>7}  {row.check}: {row.detail}" for row in self.rows]
-        return "\n".join([self.subject, *lines])
+__all__ = ["Report", "Row", "check_environment"]
 
 
 def check_environment(environment: Environment, max_steps: int = 3000) -> Report:
@@ -71,36 +31,42 @@ def check_environment(environment: Environment, max_steps: int = 3000) -> Report
         subject = str(environment.env_id)
     except Exception:
         subject = type(environment).__name__
-    return Report(subject, tuple(_run(name, check, environment, max_steps) for name, check in _CHECKS.items()))
+    rows = [run_check(name, partial(check, environment, max_steps), do) for name, (check, do) in _CHECKS.items()]
+    return Report(subject, tuple(rows))
 
 
-def _run(name: str, check: Callable[[Environment, int], str], environment: Environment, max_steps: int) -> Row:
-    try:
-        return Row(name, "pass", check(environment, max_steps))
-    except play.Skip as reason:
-        return Row(name, "skipped", str(reason))
-    except play.Broken as problem:
-        return Row(name, "failed", str(problem))
-    except Exception as error:
-        return Row(name, "failed", f"raised {type(error).__name__}: {error}")
-
-
-_CHECKS: dict[str, Callable[[Environment, int], str]] = {
-    "identity": ask.check_identity,
-    "brief": ask.check_brief,
-    "spaces": play.check_spaces,
-    "autoreset": play.check_autoreset,
-    "seeding": play.check_seeding,
-    "determinism": play.check_determinism,
-    "independence": play.check_independence,
-    "describe": ask.check_describe,
-    "actions": ask.check_actions,
-    "features": ask.check_features,
-    "segment_kind": ask.check_segment_kind,
-    "close": play.check_close,
-    "snapshot": play.check_snapshot,
-    "expert": ask.check_expert,
-    "reference_returns": ask.check_reference_returns,
-    "render": ask.check_render,
-    "policies": ask.check_policies,
+_CHECKS: dict[str, tuple[Callable[[Environment, int], str], str]] = {
+    "identity": (
+        ask.check_identity,
+        "give the class an env_id, and an Options model derived from ultra_agents.contracts.Options",
+    ),
+    "brief": (ask.check_brief, "write every part of the brief in a few plain sentences and explain every action name"),
+    "spaces": (
+        play.check_spaces,
+        "make() must build exactly what observation_space and action_space announce, in AutoresetMode.SAME_STEP",
+    ),
+    "autoreset": (
+        play.check_autoreset,
+        "when an episode ends, return the next one's first observation and put the last into info['final_obs']",
+    ),
+    "seeding": (play.check_seeding, "draw everything from one generator per environment, made new by reset(seed=...)"),
+    "determinism": (play.check_determinism, "draw from the environment's own generator only, never a global one"),
+    "independence": (play.check_independence, "let nothing of one environment depend on its neighbours"),
+    "workers": (play.check_workers, "keep simulators, locks and lambdas out of the plugin's attributes"),
+    "describe": (
+        ask.check_describe,
+        "describe() must give one short line for every observation of its space; np.nan_to_num and np.clip help",
+    ),
+    "actions": (ask.check_actions, "encode and decode must be inverse, and every action must decode to a known name"),
+    "features": (ask.check_features, "return finite floats (n, k), row by row, each column of scale about 1"),
+    "segment_kind": (ask.check_segment_kind, "return a word, or None for a generic one"),
+    "close": (play.check_close, "let close() pass when there is nothing left to close"),
+    "snapshot": (
+        play.check_snapshot,
+        "put everything into the snapshot: physics, step counter, generator, wrappers; or offer none",
+    ),
+    "expert": (ask.check_expert, "return one valid action per observation"),
+    "reference_returns": (ask.check_reference_returns, "measure both returns, and say how in `source`"),
+    "render": (ask.check_render, "return (height, width, 3) of uint8"),
+    "policies": (ask.check_policies, "ship the files as package data, or leave the name out"),
 }

@@ -1,0 +1,1 @@
+"""Restocking a small shop, as an environment for ultra-agents."""

