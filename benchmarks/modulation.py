@@ -46,7 +46,7 @@ def main() -> None:
         table = AdviceTable(
             features=rows,
             scale=scale,
-            actions=rng.integers(0, 3, entries),
+            plans=rng.integers(0, 3, (entries, 8)),
             holds=rng.integers(1, 9, entries),
             rewards=rng.uniform(-1, 1, entries),
             taken_actions=rng.integers(0, 3, entries),

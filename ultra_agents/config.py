@@ -13,29 +13,38 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from ultra_agents.config_models import (
+    AgentConfig,
+    BudgetConfig,
+    CapsConfig,
+    GatewayConfig,
+    IdentifierConfig,
+    LLMConfig,
+    Section,
+)
 from ultra_agents.contracts.modulation import Learn
-from ultra_agents.errors import ConfigError
+from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.records import Variant
 from ultra_agents.registry import options_error
 
+__all__ = [
+    "AgentConfig", "BudgetConfig", "CapsConfig", "Config", "GatewayConfig", "IdentifierConfig", "LLMConfig",
+    "load_config", "parse_config",
+]  # fmt: skip
 METHODS = ("ultra-a", "ultra-r", "ultra-ra", "continue")
-Proposer: TypeAlias = Literal["llm", "random", "oracle"]
+Proposer: TypeAlias = Literal["llm", "random", "value", "oracle"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class PluginConfig(_Section):
+class PluginConfig(Section):
     """A plugin by name, with its options."""
 
     name: str = Field(description="registered name, or distribution:name")
     options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options")
 
 
-class PolicyConfig(_Section):
+class PolicyConfig(Section):
     """Where the sub-optimal policy comes from: a file, one that ships with the environment, or a short training."""
 
     path: Path | None = Field(None, description="policy file (.safetensors)")
@@ -49,38 +58,39 @@ class PolicyConfig(_Section):
         return self
 
 
-class CollectConfig(_Section):
+class CollectConfig(Section):
     """Stage 1."""
 
     episodes: int = Field(4, gt=0, description="episodes to collect and explain")
     max_steps: int = Field(20_000, gt=0, description="longest episode kept, in environment steps")
 
 
-class NarrationConfig(_Section):
+class NarrationConfig(Section):
     """Stage 2."""
 
     token_budget: int = Field(900, ge=100, description="longest narration of one segment, in estimated tokens")
     segment_steps: int = Field(60, ge=4, description="longest segment, in environment steps")
     segments_per_episode: int = Field(3, gt=0, description="segments explained of each episode")
     stride: int = Field(3, gt=0, description="environment steps between two narrated steps")
+    prescreen: Literal["none", "value", "simulator"] = Field(
+        "none", description="where the identifier is told to look: changes of value, or short rollouts of each action"
+    )
+    prescreen_steps: int = Field(5, gt=0, description="steps named to the identifier, at most")
+    prescreen_states: int = Field(6, gt=0, description="steps of a segment the simulator tries, at most")
+    prescreen_horizon: int = Field(20, gt=0, description="environment steps of each such rollout, value at the cut")
 
 
-class AgentConfig(_Section):
-    """One agent."""
-
-    llm: str | None = Field(None, description="name of an entry of `llms`; default: the first one")
-    fallback: tuple[str, ...] = Field((), description="entries of `llms` asked next when one fails")
-
-
-class AgentsConfig(_Section):
+class AgentsConfig(Section):
     """Stages 3-5."""
 
-    identifier: AgentConfig = AgentConfig()
+    identifier: IdentifierConfig = IdentifierConfig()
     advisor: AgentConfig = AgentConfig()
     critic: AgentConfig = AgentConfig()
     max_critical: int = Field(3, gt=0, description="critical states named per segment, at most")
     min_hold: int = Field(1, gt=0, description="environment steps a suggestion must hold, at least")
     max_hold: int = Field(8, gt=0, description="environment steps a suggestion may hold, at most")
+    max_moves: int = Field(1, gt=0, le=8, description="moves (an action with its hold) of one suggestion, at most")
+    expert_steps: int = Field(24, gt=0, description="environment steps of an oracle's plan")
     max_revisions: int = Field(1, ge=0, description="times a suggestion may go back to the advisor")
     concurrency: int = Field(4, gt=0, description="segments explained side by side")
 
@@ -91,52 +101,41 @@ class AgentsConfig(_Section):
         return self
 
 
-class LLMConfig(_Section):
-    """One provider with its model."""
+class VerificationConfig(Section):
+    """Stage 6, and the critic's own reflection.
 
-    provider: str = Field("local", description="registered LLM plugin")
-    options: dict[str, Any] = Field(default_factory=dict, description="the provider's own options")
-    price_prompt: float = Field(0.0, ge=0, description="money per million prompt tokens")
-    price_completion: float = Field(0.0, ge=0, description="money per million completion tokens")
-    concurrency: int | None = Field(None, gt=0, description="calls under way at once, at most")
-    requests_per_minute: int | None = Field(None, gt=0, description="calls begun in any 60 s, at most")
-    tokens_per_minute: int | None = Field(None, gt=0, description="tokens asked for in any 60 s, at most")
-
-
-class BudgetConfig(_Section):
-    """Spending caps of a run; reaching one stops it cleanly and resumably (exit 3)."""
-
-    calls: int | None = Field(None, ge=0, description="model calls")
-    tokens: int | None = Field(None, ge=0, description="prompt + completion tokens")
-    money: float | None = Field(None, ge=0, description="in the currency of the prices")
-
-
-class GatewayConfig(_Section):
-    """How models are asked, whoever they are."""
-
-    cache: Path | None = Field(None, description="answer cache (SQLite); default: in the run folder")
-    mode: Literal["live", "replay"] = Field("live", description="replay never calls out")
-    retries: int = Field(4, ge=0, description="further attempts after a passing failure")
-    retry_wait_s: float = Field(1.0, ge=0, description="seconds before the first of them; doubles up to 30")
-    rest_s: float = Field(60.0, ge=0, description="seconds a failed model is skipped if another can be asked")
-    budget: BudgetConfig = BudgetConfig()
-
-
-class VerificationConfig(_Section):
-    """Stage 6, and the critic's own reflection."""
+    The defaults are those of `benchmarks/verification.py`. On Pong the value function is right about what follows 12
+    steps after a plan and later, most suggestions gain nothing, and longer horizons only add noise. `both` since on
+    MountainCar no row passes alone, and all of a good table together.
+    """
 
     mode: Literal["none", "reflect", "simulate", "both"] = Field(
         "both", description="none/reflect are the paper's; simulate tests in the simulator"
     )
     max_pairs: int = Field(12, gt=1, description="paired rollouts per suggestion, at most")
-    min_pairs: int = Field(4, gt=1, description="paired rollouts before stopping early")
-    horizon: int = Field(120, gt=0, description="environment steps of one rollout, value function at the cut")
-    confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided confidence that the gain is positive")
+    min_pairs: int = Field(3, gt=1, description="pairs at the first look at the full horizon; then doubled")
+    horizon: int = Field(32, gt=0, description="environment steps after the plan, value function at the cut")
+    screen_pairs: int = Field(2, ge=0, description="pairs of the first, short look; 0: none")
+    screen_horizon: int = Field(12, ge=0, description="environment steps after the plan, in the first look")
+    confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, that an accepted gain is positive: all looks")
+    min_gain: float = Field(0.1, ge=0, description="gain not worth finding, in spreads of the episode's returns-to-go")
+    noise: float = Field(0.2, ge=0, description="noise of a pair taken for granted, in the same spreads")
     discount: float = Field(0.99, gt=0, le=1, description="of rewards within a rollout, and of the value at its cut")
-    max_steps: int = Field(30_000, ge=0, description="environment steps for all tests of a run")
+    max_steps: int = Field(60_000, ge=0, description="environment steps for all tests of a run, shared out evenly")
+    max_test_steps: int = Field(1000, ge=0, description="environment steps of one test, at most")
+    decide: Literal["single", "joint", "both"] = Field(
+        "both", description="rows tested one by one, all together, or together if undecided one by one"
+    )
+    joint_pairs: int = Field(16, gt=1, description="paired episodes of a joint test, at most")
+    joint_min_pairs: int = Field(4, gt=1, description="paired episodes at its first look; then doubled")
+    joint_horizon: int = Field(300, gt=0, description="environment steps from reset of each, value at the cut")
+    joint_max_steps: int = Field(10_000, ge=0, description="environment steps for all joint tests of a run")
+    joint_min_rows: int = Field(4, gt=0, description="rows below which a failed set is not split further")
+    workers: int = Field(0, ge=0, description="processes that play the tests; 0 plays them in this one")
+    slots: int = Field(32, gt=1, description="rollouts played side by side, in each process")
 
 
-class AdviceConfig(_Section):
+class AdviceConfig(Section):
     """Stage 7."""
 
     match: Literal["nearest", "exact"] = Field("nearest", description="how a visited state finds its row")
@@ -146,8 +145,16 @@ class AdviceConfig(_Section):
     reward: Literal["llm", "measured"] = Field("llm", description="implicit reward: the critic's, or the gain")
 
 
-class ModulationConfig(_Section):
-    """Stage 8 (METHOD table of choices; the first named is the default)."""
+class ImitationConfig(Section):
+    """Stage 8: learning from accepted plans, replayed in the simulator."""
+
+    mode: Literal["tested", "always", "never"] = Field(
+        "tested", description="start refining from a copy that does as advised: if it proves better, always, never"
+    )
+
+
+class ModulationConfig(Section):
+    """Stage 9 (METHOD table of choices; the first named is the default)."""
 
     probability: float = Field(0.3, ge=0, le=1, description="chance p of following the table at a match")
     schedule: Literal["linear", "constant", "cosine"] = Field("linear", description="how p falls to 0 over training")
@@ -160,7 +167,7 @@ class ModulationConfig(_Section):
     action_noise: float = Field(0.1, gt=0, description="spread of a followed continuous suggestion, action units")
 
 
-class RefineConfig(_Section):
+class RefineConfig(Section):
     """Stage 9."""
 
     algorithm: PluginConfig = PluginConfig(name="ppo")
@@ -171,14 +178,15 @@ class RefineConfig(_Section):
     curve_episodes: int = Field(8, gt=0, description="episodes per point of the curve")
 
 
-class EvaluateConfig(_Section):
+class EvaluateConfig(Section):
     """Stage 10."""
 
     episodes: int = Field(32, gt=1, description="final episodes per policy, seeds never trained on")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the bootstrap intervals")
+    fidelity: int = Field(0, ge=0, description="random windows per segment and share K; 0 measures no fidelity")
 
 
-class Config(_Section):
+class Config(Section):
     """One run, all stages."""
 
     name: str = Field("run", min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="run folder's name")
@@ -198,6 +206,7 @@ class Config(_Section):
     agents: AgentsConfig = AgentsConfig()
     verification: VerificationConfig = VerificationConfig()
     advice: AdviceConfig = AdviceConfig()
+    imitation: ImitationConfig = ImitationConfig()
     modulation: ModulationConfig = ModulationConfig()
     refine: RefineConfig = RefineConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -206,9 +215,13 @@ class Config(_Section):
     def _agents_know_their_models(self) -> Config:
         for role in ("identifier", "advisor", "critic"):
             agent: AgentConfig = getattr(self.agents, role)
-            for name in (agent.llm, *agent.fallback):
-                if name is not None and name not in self.llms:
-                    raise ValueError(f"agents.{role} names the model {name!r}; llms has: {', '.join(self.llms)}")
+            for name in agent.names:
+                if name not in self.llms:
+                    raise ConfigError(
+                        f"agents.{role} names the model {name!r}, which is not under llms",
+                        expected=f"one of: {', '.join(self.llms)}",
+                        hint=did_you_mean(name, self.llms),
+                    )
         return self
 
     def hash(self) -> str:
@@ -257,16 +270,39 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 def parse_config(data: dict[str, Any], whose: str, base: Path | None = None) -> Config:
     """Validate a mapping; `whose` names it in error messages."""
-    policy = data.get("policy")
-    if base is not None and isinstance(policy, dict) and isinstance(policy.get("path"), str):
-        given = Path(policy["path"]).expanduser()
-        data = {**data, "policy": {**policy, "path": str(given if given.is_absolute() else base / given)}}
+    data = data if base is None else _from_folder(data, base)
     try:
         return Config(**data)
     except ValidationError as error:
         raise options_error(whose, error, Config) from error
     except TypeError as error:
         raise ConfigError(f"{whose} has a key that is not a word", found=str(error)) from error
+
+
+def _from_folder(data: dict[str, Any], base: Path) -> dict[str, Any]:
+    """The settings with their relative paths taken from the folder `base`.
+
+    Those are `policy.path`, `gateway.cache`, and options of models that name a .gguf or .jsonl file there.
+    """
+    data = dict(data)
+    for section, key in (("policy", "path"), ("gateway", "cache")):
+        settings = data.get(section)
+        if isinstance(settings, dict) and isinstance(settings.get(key), str):
+            data[section] = {**settings, key: str(base / Path(settings[key]).expanduser())}
+    if not isinstance(data.get("llms"), dict):
+        return data
+    llms = {}
+    for name, entry in data["llms"].items():
+        options = entry.get("options") if isinstance(entry, dict) else None
+        if isinstance(options, dict):
+            found = {key: str((base / value).absolute()) for key, value in options.items() if _is_file(base, value)}
+            entry = {**entry, "options": {**options, **found}}
+        llms[name] = entry
+    return {**data, "llms": llms}
+
+
+def _is_file(base: Path, value: object) -> bool:
+    return isinstance(value, str) and value.endswith((".gguf", ".jsonl")) and (base / value).is_file()
 
 
 def _apply(data: dict[str, Any], override: str) -> None:

@@ -1,4 +1,4 @@
-"""One run, from a sub-optimal policy to a report: stages 0-10 in order.
+"""One run, from a sub-optimal policy to a report: stages 0-11 in order.
 
 | # | stage | in -> out | place |
 |---|---|---|---|
@@ -9,10 +9,11 @@
 | 4 | advise | critical states -> `Suggestion`s (action, hold, rationale) | `agents/advisor.py` |
 | 5 | criticise | suggestions -> implicit rewards, self-verification, verdict | `agents/critic.py` |
 | 6 | test | suggestion + simulator state -> measured gain | `verification/` |
-| 7 | tabulate | accepted advice -> `AdviceTable` | `advice/` |
-| 8 | modulate | actions, observations, table -> executed actions, bonus | `modulation/` |
-| 9 | refine | modulated rollouts -> better policy | algorithm plugin, `refinement/` |
-| 10 | evaluate, report | before/after, control -> statistics, page | `evaluation/` |
+| 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
+| 8 | imitate | accepted plans, replayed -> a policy that does the same, if it proves better | `stages/imitate.py` |
+| 9 | modulate | actions, observations, table -> executed actions, bonus | `modulation/` |
+| 10 | refine | modulated rollouts -> better policy | algorithm plugin, `refinement/` |
+| 11 | evaluate, report | before/after, control -> statistics, page | `evaluation/` |
 
 Stages 2-6 are one LangGraph state machine per segment of an episode (`agents/graph.py`). Every stage that finished
 is kept in the run folder and is not repeated by `ultra resume`.
@@ -24,7 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -35,9 +36,13 @@ from ultra_agents.records import Advice, Explanation, MethodResult
 from ultra_agents.runs import RunFolder
 
 T = TypeVar("T")
+Until: TypeAlias = Literal["measure"]
+"""A stage the pipeline can be told to end with."""
 
 
-def run_pipeline(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool]) -> None:
+def run_pipeline(
+    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], until: Until | None = None
+) -> None:
     """Run every stage of `config` that `folder` does not hold yet, and write the report.
 
     Args:
@@ -45,16 +50,20 @@ def run_pipeline(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
         config: The resolved configuration.
         emit: Where events go.
         stop: Asked between pieces of work; true stops cleanly.
+        until: `measure` ends once the advice is explained, tested, tabulated and measured, before anything is
+            refined; the folder can be taken up again from there.
 
     Raises:
         UltraError: What is wrong and what to do; `Interrupted` and `BudgetReached` leave a resumable folder.
     """
     run = _Run(folder, config, emit, stop)
-    uses_advice = any(variant_of(method) for method in config.methods)
+    uses_advice = until == "measure" or any(variant_of(method) for method in config.methods)
     plan = [("policy", 0.02), ("collect", 0.03)]
-    plan += [("explain", 0.5), ("tabulate", 0.01)] if uses_advice else []
-    plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
-    plan += [("evaluate", 0.1), ("report", 0.02)]
+    plan += [("explain", 0.5), ("tabulate", 0.01), ("measure", 0.01)] if uses_advice else []
+    if until is None:
+        plan += [("imitate", 0.03)] if any("a" in (variant_of(method) or "") for method in config.methods) else []
+        plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
+        plan += [("evaluate", 0.1), ("report", 0.02)]
     emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan)))
 
     with stages.open_context(folder, config, run.emit, stop) as context:
@@ -64,6 +73,7 @@ def run_pipeline(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
         )
         explanations: list[Explanation] = []
         advice: list[Advice] = []
+        measures: dict[str, Any] = {}
         if uses_advice:
             explanations = run.stage(
                 "explain",
@@ -77,11 +87,30 @@ def run_pipeline(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
                 lambda: stages.tabulate(context, trajectories, explanations),
                 list[Advice],
             )
+            measures = run.stage(
+                "measure",
+                "Measure what the advice is worth",
+                lambda: stages.measure(context, trajectories, explanations, advice, run.seconds),
+                dict[str, Any],
+            )
+        if until == "measure":
+            emit(RunFinished("finished", time.monotonic() - run.started, measures["headline"]))
+            return
+        imitation: stages.Imitation | None = None
+        if any("a" in (variant_of(method) or "") for method in config.methods):
+            imitation = run.stage(
+                "imitate",
+                "Replay the advice, learn to do the same, test that",
+                lambda: stages.imitate_advice(
+                    context, trajectories, advice, stages.joint_of(context, advice), stages.joint_steps(context)
+                ),
+                stages.Imitation,
+            )
         results = [
             run.stage(
                 f"refine {method}",
                 f"Refine the policy: {method}",
-                partial(stages.refine_method, context, method, trajectories, explanations, advice),
+                partial(stages.refine_method, context, method, trajectories, explanations, advice, imitation),
                 MethodResult,
             )
             for method in config.methods
@@ -95,7 +124,7 @@ def run_pipeline(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
         summary = run.stage(
             "report",
             "Write the report",
-            lambda: stages.report(context, trajectories, explanations, advice, results, run.seconds),
+            lambda: stages.report(context, trajectories, explanations, advice, results, run.seconds, measures),
             str,
         )
     emit(RunFinished("finished", time.monotonic() - run.started, summary, str(folder.report_html)))

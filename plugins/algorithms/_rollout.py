@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from ultra_agents.contracts import Learn
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray
 
@@ -68,3 +70,33 @@ def before_reset(obs: Array, ended: Array, infos: dict[str, Any]) -> Array:
     for i in np.flatnonzero(ended):
         out[i] = final[i]
     return out
+
+
+def flattened(rollout: Rollout, advantages: FloatArray, way: Learn, discrete: bool) -> dict[str, torch.Tensor]:
+    """The rollout as `(T * n, ...)`, for minibatches; `part`: has a policy loss, `own`: the policy chose the action.
+
+    Args:
+        rollout: What was met.
+        advantages: `(T, n)`.
+        way: How overridden steps are learnt from.
+        discrete: Actions are integers.
+    """
+    kind = torch.int64 if discrete else torch.float32
+
+    def flat(array: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array.reshape(-1, *array.shape[2:]))).to(dtype)
+
+    own = flat(~rollout.followed)
+    batch = {
+        "obs": flat(rollout.obs),
+        "actions": flat(rollout.actions, kind),
+        "logprobs": flat(rollout.logprobs),
+        "behaviour": flat(rollout.behaviour_logprobs),
+        "advantages": flat(advantages),
+        "returns": flat(advantages + rollout.values),
+        "own": own,
+        "part": torch.ones_like(own) if way in ("mixture", "policy") else own,
+    }
+    if way == "imitate" and rollout.imitate_weight.any():
+        batch |= {"suggested": flat(rollout.suggested, kind), "imitate": flat(rollout.imitate_weight)}
+    return batch

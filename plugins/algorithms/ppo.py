@@ -48,14 +48,15 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ultra_agents.contracts import Algorithm, Learn, Modulation, Policy, Trainer
+from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer
 from ultra_agents.contracts import Options as PluginOptions
 from ultra_agents.errors import EnvironmentFault, PluginError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.seeding import Streams
 
+from ._imitation import clone
 from ._networks import PPOPolicy
-from ._rollout import Rollout, before_reset, gae
+from ._rollout import Rollout, before_reset, flattened, gae
 
 LOSSES = ("pg_loss", "v_loss", "entropy", "imitate_loss", "approx_kl", "clipfrac")
 
@@ -78,6 +79,9 @@ class PPOOptions(PluginOptions):
     target_kl: float | None = Field(0.03, gt=0, description="mean KL in nats at which an update ends; null: never")
     value_warmup_updates: int = Field(2, ge=0, description="critic-only updates first, when refining")
     imitate_coef: float = Field(0.1, ge=0, description="weight of the likelihood term of `imitate`")
+    clone_steps: int = Field(3000, gt=0, description="minibatches of learning from demonstrations, before refining")
+    clone_learning_rate: float = Field(1e-3, gt=0, description="Adam's step size there, falling linearly to 0")
+    clone_anchor: float = Field(0.1, ge=0, description="weight there of acting as before elsewhere (KL divergence)")
     log_std_floor: float = Field(-3.0, description="lowest log standard deviation, log of action units")
     freeze_normalizer: bool | None = Field(
         None, description="keep the observation statistics as they are; null: when refining"
@@ -122,6 +126,21 @@ class PPO(Algorithm):
         if not isinstance(policy, PPOPolicy):
             raise PluginError("ppo trains its own policies only", found=type(policy).__name__, expected="PPOPolicy")
         return PPOTrainer(self.options, policy.copy(), envs, total_steps, streams, modulation, fresh)
+
+    def imitate(self, policy: Policy, demonstrations: Demonstrations, streams: Streams) -> PPOPolicy:
+        """Clone the behaviour demonstrated; see `_imitation`."""
+        if not isinstance(policy, PPOPolicy):
+            raise PluginError("ppo trains its own policies only", found=type(policy).__name__, expected="PPOPolicy")
+        twin, options = policy.copy(), self.options
+        clone(
+            twin,
+            demonstrations,
+            steps=options.clone_steps,
+            learning_rate=options.clone_learning_rate,
+            anchor=options.clone_anchor,
+            rng=streams.generator("clone"),
+        )
+        return twin
 
 
 class PPOTrainer(Trainer):
@@ -256,7 +275,8 @@ class PPOTrainer(Trainer):
 
     def learn(self, rollout: Rollout, advantages: FloatArray, learning_rate: float) -> dict[str, float]:
         """Epochs of minibatches over one rollout."""
-        batch, size = self._batch(rollout, advantages), advantages.size
+        way: Learn = "policy" if self.modulation is None else self.modulation.learn
+        batch, size = flattened(rollout, advantages, way, self.policy.discrete), advantages.size
         self._adam.param_groups[0]["lr"] = learning_rate
         rows: list[list[float]] = []
         epochs = 0
@@ -290,29 +310,6 @@ class PPOTrainer(Trainer):
             "explained_variance": 1.0 - float(advantages.var()) / spread if spread > 0 else 0.0,
             "epochs": float(epochs),
         }
-
-    def _batch(self, rollout: Rollout, advantages: FloatArray) -> dict[str, torch.Tensor]:
-        """The rollout flattened to `(T * n, ...)`; `part`: has a policy loss, `own`: the policy chose the action."""
-        way: Learn = "policy" if self.modulation is None else self.modulation.learn
-        kind = torch.int64 if self.policy.discrete else torch.float32
-
-        def flat(array: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array.reshape(-1, *array.shape[2:]))).to(dtype)
-
-        own = flat(~rollout.followed)
-        batch = {
-            "obs": flat(rollout.obs),
-            "actions": flat(rollout.actions, kind),
-            "logprobs": flat(rollout.logprobs),
-            "behaviour": flat(rollout.behaviour_logprobs),
-            "advantages": flat(advantages),
-            "returns": flat(advantages + rollout.values),
-            "own": own,
-            "part": torch.ones_like(own) if way in ("mixture", "policy") else own,
-        }
-        if way == "imitate" and rollout.imitate_weight.any():
-            batch |= {"suggested": flat(rollout.suggested, kind), "imitate": flat(rollout.imitate_weight)}
-        return batch
 
     def _loss(self, mb: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss of one minibatch, and the figures named by `LOSSES`."""

@@ -73,6 +73,36 @@ def test_columns_follow_the_advice(trajectory: Trajectory) -> None:
     assert table.weights.tolist() == [0.25, 1.0], "untested advice weighs 1"
 
 
+def test_plans_are_encoded_step_by_step(trajectory: Trajectory) -> None:
+    environment = create_environment("corridor")
+    left, right = environment.actions.names
+    rows = [advice(5, hold=2, then=((left, 1), (right, 2))), advice(30, action=left, hold=1, then=((right, 2),))]
+    table = build_table(rows, [trajectory], environment)
+    assert table.plans.tolist() == [[1, 1, 0, 1, 1], [0, 1, 1, 1, 1]], "the shorter one repeats its last action"
+    assert table.holds.tolist() == [5, 3]
+    assert table.actions.tolist() == [1, 0], "the first of each plan"
+    assert table.plans.dtype == environment.action_space.dtype
+
+
+def test_a_table_without_rows_has_plans_of_one_step(trajectory: Trajectory) -> None:
+    table = build_table([], [trajectory], create_environment("corridor"))
+    assert table.plans.shape == (0, 1)
+    assert table.actions.shape == table.holds.shape == (0,)
+
+
+def test_vector_actions_are_encoded_as_vectors() -> None:
+    environment = create_environment("hopper")
+    seen = np.zeros((4, *environment.observation_space.shape), dtype=np.float64)
+    taken, zeros = np.zeros((4, 3), dtype=np.float32), np.zeros(4)
+    episode = Trajectory(0, 0, seen, taken, zeros, zeros, ({},) * 4, True, False)
+    first, second = environment.actions.names[:2]
+    row = advice(1, action=first, hold=1, then=((second, 2),), taken_action=first)
+    table = build_table([row], [episode], environment)
+    expected = [environment.actions.encode(name) for name in (first, second, second)]
+    assert np.array_equal(table.plans, np.array([expected]))
+    assert table.plans.shape == (1, 3, 3)
+
+
 def test_measured_rewards_are_normalised_gains() -> None:
     rows = measured_rewards([advice(1, gain=2.0), advice(2, gain=0.5), advice(3)])
     assert [row.reward for row in rows] == [1.0, 0.25, 0.5]

@@ -105,7 +105,13 @@ class Bench:
     events: list[Any] = field(default_factory=list)
 
     def explainer(
-        self, respond: Any, tester: Any = None, mode: str = "none", environment: Any = None, **agents: Any
+        self,
+        respond: Any,
+        tester: Any = None,
+        mode: str = "none",
+        environment: Any = None,
+        models: Any = None,
+        **agents: Any,
     ) -> Explainer:
         self.gateway = respond if hasattr(respond, "ask") else FakeGateway(respond)
         return Explainer(
@@ -117,6 +123,7 @@ class Bench:
             checkpoint=self.folder / "agents.sqlite",
             emit=self.events.append,
             source="fake",
+            models=models,
         )
 
     def events_of(self, kind: str) -> list[Any]:

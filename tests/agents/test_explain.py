@@ -172,7 +172,7 @@ def test_a_refuted_suggestion_goes_back_with_the_measurement(bench, item, says):
     made = bench.explainer(story, tester, "simulate").explain(*item())
     assert [(row.hold, row.test.gain) for row in made.advice] == [(2, 0.5)]
     assert [suggestion.revision for suggestion in tester.tested] == [0, 1]
-    assert "In 4 paired replays the suggestion earned 0.50 less return" in bench.gateway.said_to("advisor", 1)
+    assert "RIGHT for 8 steps lost 0.50 return on average over 4 replays" in bench.gateway.said_to("advisor", 1)
     assert made.env_steps == 200
     decided = [(event.decision, event.gain) for event in bench.events_of("AdviceDecided")]
     assert decided == [("revise", -0.5), ("accept", 0.5)]
@@ -183,7 +183,7 @@ def test_a_suggestion_refuted_to_the_end_is_dropped_unreflected(bench, item, say
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
     made = bench.explainer(story, tester, "both", max_revisions=0).explain(*item())
     assert reasons(made) == [("test", "no gain in simulation")]
-    assert "0.50 less return" in made.drops[0].detail
+    assert "lost 0.50 return" in made.drops[0].detail
     assert made.env_steps == 100
     assert bench.gateway.agents().count("critic") == 1
     assert bench.events_of("AdviceDecided")[-1].gain == -0.5
@@ -228,7 +228,7 @@ def test_the_reflection_on_a_gain_corrects_rewards_but_not_the_measurement(bench
     (row,) = made.advice
     assert (row.reward, row.taken_reward, row.critique) == (0.3, -0.1, "I say reject")
     asked = bench.gateway.said_to("critic", 1)
-    assert "earned 0.50 more return" in asked
+    assert "RIGHT for 4 steps gained 0.50 return on average" in asked
     assert "Your verdict was accept, with reward 0.8" in asked
 
 

@@ -1,19 +1,34 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
+from ultra_agents.agents.controls import Case, Followed, Plan
 from ultra_agents.agents.proposers import ControlProposer
-from ultra_agents.config import AgentsConfig
+from ultra_agents.config import AgentsConfig, VerificationConfig
 from ultra_agents.contracts import DiscreteActions, Environment
 from ultra_agents.errors import EnvironmentFault, Interrupted, PluginError
+from ultra_agents.records import Segment
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 
 @pytest.fixture
 def control():
-    def make(kind="random", tester=None, seed=0, environment=None, emit=lambda event: None, checkpoint=None, **agents):
+    def make(
+        kind="random",
+        tester=None,
+        seed=0,
+        environment=None,
+        emit=lambda event: None,
+        checkpoint=None,
+        verification=None,
+        follow=None,
+        **agents,
+    ):
         return ControlProposer(
             kind=kind,
             environment=environment or Corridor(CorridorOptions()),
@@ -22,9 +37,26 @@ def control():
             streams=Streams(seed).child("proposer"),
             emit=emit,
             checkpoint=checkpoint,
+            verification=verification,
+            follow=follow,
         )
 
     return make
+
+
+class Following:
+    """Lets an expert play on in the corridor of 9 cells, as a simulator would."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, trajectory, step, length, expert):
+        self.asked.append((trajectory.episode, step))
+        cell, actions = trajectory.infos[step]["cell"], []
+        while len(actions) < length and 0 < cell < 8:
+            actions.append(int(expert(np.array([[2 * cell / 8 - 1]], dtype=np.float32))[0]))
+            cell += 2 * actions[-1] - 1
+        return Followed(np.array(actions), len(actions))
 
 
 def episodes(item, count=8):
@@ -42,7 +74,7 @@ def test_random_proposes_as_many_as_an_identifier_may(control, item):
         assert len(set(steps)) == len(steps) == explanation.proposed == len(explanation.advice) == 3
         assert all(0 <= step < 8 for step in steps)
     rows = [row for explanation in made for row in explanation.advice]
-    assert all(row.action != row.taken_action for row in rows)
+    assert any(row.action == row.taken_action for row in rows), "the action taken may be held, too"
     assert {row.hold for row in rows} == {2, 3, 4, 5}
     assert {row.step for row in rows} == set(range(8))
     assert {(row.reward, row.taken_reward, row.source, row.test) for row in rows} == {(1.0, -1.0, "random", None)}
@@ -97,18 +129,57 @@ def test_the_same_test_decides_and_nothing_is_revised(control, item, says, kind)
 
 
 def test_the_oracle_proposes_what_the_expert_would_have_done(control, item):
-    (made,) = control("oracle", max_critical=8, max_hold=3).explain_all([item(actions="RLRLLLLL")], 1, never)
-    assert [(row.step, row.action, row.hold) for row in made.advice] == [
-        (1, "RIGHT", 3), (3, "RIGHT", 3), (4, "RIGHT", 3), (5, "RIGHT", 3), (6, "RIGHT", 2), (7, "RIGHT", 1),
-    ]  # fmt: skip
+    follow = Following()
+    oracle = control("oracle", follow=follow, max_critical=8, max_moves=1, max_hold=3)
+    (made,) = oracle.explain_all([item(actions="RLRLLLLL")], 1, never)
+    assert [(row.step, row.moves) for row in made.advice] == [  # to the goal, from cells 5, 5, 4, 3, 2, 1
+        (1, (("RIGHT", 3),)), (3, (("RIGHT", 3),)), (4, (("RIGHT", 4),)), (5, (("RIGHT", 5),)),
+        (6, (("RIGHT", 6),)), (7, (("RIGHT", 7),)),
+    ], "the upper bound is not bound to the advisor's numbers"  # fmt: skip
+    assert follow.asked == [(0, step) for step in (1, 3, 4, 5, 6, 7)]
+    assert made.env_steps == 3 + 3 + 4 + 5 + 6 + 7
     assert {row.source for row in made.advice} == {"oracle"}
 
 
-def test_the_oracle_holds_only_while_the_expert_would(control, item):
-    class Picky(Corridor):
-        def expert(self):
-            return lambda observations: np.where(observations[:, 0] > 0.2, 0, 1)
+class Picky(Corridor):
+    """Its expert turns round beyond cell 4."""
 
+    def expert(self):
+        return lambda observations: np.where(observations[:, 0] > 0.2, 0, 1)
+
+
+def test_the_oracle_follows_its_own_states_where_it_can_and_the_policys_where_not(control, item):
+    def plan_at_0(follow):
+        oracle = control("oracle", environment=Picky(CorridorOptions()), follow=follow, max_critical=8, expert_steps=6)
+        (made,) = oracle.explain_all([item(actions="LRRRRR")], 1, never)
+        return made.advice[0].moves, made.env_steps / made.proposed
+
+    turning = tuple((name, 1) for name in ("RIGHT", "LEFT") * 3)  # cells 4, 5, 4, 5, 4, 5
+    assert plan_at_0(Following()) == (turning, 6)
+    assert plan_at_0(None) == ((("RIGHT", 3), ("LEFT", 3)), 0)  # cells 4, 3, 4, 5, 6, 7 of the episode
+
+
+def test_the_oracles_steps_are_charged_once_even_after_an_interrupt(control, item, says, tmp_path):
+    agents = {"max_critical": 3, "expert_steps": 5}
+    whole, cut, tester = Following(), Following(), says.tester([0.5])
+    expected = control("oracle", says.tester([0.5]), follow=whole, **agents).explain_all(episodes(item, 4), 1, never)
+    checkpoint = tmp_path / "control.sqlite"
+    with pytest.raises(Interrupted):
+        control("oracle", tester, follow=cut, checkpoint=checkpoint, **agents).explain_all(
+            episodes(item, 4), 1, lambda: len(tester.tested) >= 5
+        )
+    made = control("oracle", tester, follow=cut, checkpoint=checkpoint, **agents).explain_all(
+        episodes(item, 4), 1, never
+    )
+    assert made == expected
+    assert cut.asked == whole.asked, "no plan is looked for twice"
+    tests = sum(trial.result.env_steps for one in made for trial in one.trials)
+    plans = sum(hold for one in made for row in one.advice for _, hold in row.moves)
+    assert sum(one.env_steps for one in made) == tests + plans
+    assert plans > 0
+
+
+def test_the_oracle_holds_only_while_the_expert_would(control, item):
     environment = Picky(CorridorOptions())
     (made,) = control("oracle", environment=environment, max_critical=8).explain_all(
         [item(actions="LRRRRR")], 1, never
@@ -157,3 +228,94 @@ def test_another_seed_does_not_take_up_the_checkpoint(control, item, tmp_path):
     checkpoint = tmp_path / "control.sqlite"
     first = control(seed=1, checkpoint=checkpoint).explain_all(episodes(item), 1, never)
     assert control(seed=2, checkpoint=checkpoint).explain_all(episodes(item), 1, never) != first
+
+
+def test_random_never_repeats_the_action_taken_for_one_step(control, item):
+    made = control(max_critical=8, max_hold=1).explain_all(episodes(item), 1, never)
+    rows = [row for explanation in made for row in explanation.advice]
+    assert len(rows) == 64
+    assert all(row.action != row.taken_action for row in rows)
+
+
+def test_random_plans_have_every_length_and_no_two_equal_moves_in_a_row(control, item):
+    made = control(max_critical=8, max_moves=3, max_hold=2).explain_all(episodes(item), 1, never)
+    plans = [row.moves for explanation in made for row in explanation.advice]
+    assert {len(plan) for plan in plans} == {1, 2, 3}
+    assert all(first[0] != second[0] for plan in plans for first, second in pairwise(plan))
+
+
+def test_value_looks_where_the_estimate_fell_most(control, item):
+    trajectory, narration = item()
+    values = np.array([0.0, 0.5, 0.4, 0.9, 0.1, 0.2, 0.0, 3.0])
+    made = control("value", max_critical=2).explain_all([(replace(trajectory, values=values), narration)], 1, never)
+    assert [(state.step, state.importance) for state in made[0].critical] == [(3, 1.0), (5, pytest.approx(0.25))]
+    assert {row.source for row in made[0].advice} == {"value"}
+
+
+def test_value_without_estimates_proposes_nothing(control, item):
+    (made,) = control("value").explain_all([item()], 1, never)
+    assert (made.critical, made.proposed) == ((), 0)
+
+
+def test_value_looks_at_its_segment_only(control, item):
+    trajectory, narration = item()
+    values = np.linspace(1, 0, 8) ** 3  # falls most at step 0
+    part = replace(narration, segment=Segment(0, 2, 6, "part"), steps=(2, 3, 4, 5))
+    (made,) = control("value", max_critical=1).explain_all([(replace(trajectory, values=values), part)], 1, never)
+    assert [state.step for state in made.critical] == [2]
+
+
+def test_the_oracle_plans_as_the_expert_acts_along_the_episode(control, item):
+    environment = Picky(CorridorOptions())
+    (made,) = control("oracle", environment=environment, max_critical=8, max_moves=2, max_hold=8).explain_all(
+        [item(actions="LRRRRR")], 1, never
+    )
+    plans = {row.step: row.moves for row in made.advice}
+    assert plans[0] == (("RIGHT", 3), ("LEFT", 3))  # cells 4, 3, 4, then 5 and on: there it would go LEFT
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_oracles_plan_takes_expert_steps_at_most(control, item, closed):
+    follow = Following() if closed else None
+    oracle = control("oracle", follow=follow, max_critical=8, max_moves=1, max_hold=1, expert_steps=4)
+    (made,) = oracle.explain_all([item(actions="RLRLRLRL")], 1, never)
+    lengths = {row.step: sum(hold for _, hold in row.moves) for row in made.advice}
+    if closed:  # every second step in cell 5, three steps from the goal
+        assert lengths == {1: 3, 3: 3, 5: 3, 7: 3}
+    else:  # the episode has no more states than these
+        assert lengths == {1: 4, 3: 4, 5: 3, 7: 1}
+    assert made.env_steps == (12 if closed else 0)
+
+
+def test_the_oracles_plan_is_cut_at_expert_steps_in_the_simulator(control, item):
+    (made,) = control("oracle", follow=Following(), max_critical=8, expert_steps=4).explain_all([item()], 1, never)
+    lengths = {row.step: sum(hold for _, hold in row.moves) for row in made.advice}
+    assert lengths == {1: 3, 3: 3, 4: 4, 5: 4, 6: 4, 7: 4}
+    assert made.env_steps == 22
+
+
+def test_illegal_proposals_are_dropped_and_counted(control, item, says, monkeypatch):
+    tester = says.tester([0.5])
+    moves = iter([[("JUMP", 1)], [("LEFT", 0)], [("RIGHT", 2)]])
+    monkeypatch.setattr("ultra_agents.agents.controls.Random.plan", lambda *_: Plan(next(moves)))
+    (made,) = control(tester=tester).explain_all([item()], 1, never)
+    assert [drop.reason for drop in made.drops] == ["invalid: illegal action", "invalid: hold below 1"]
+    assert len(made.trials) == len(tester.tested) == 1
+
+
+@pytest.mark.parametrize(("step", "reason"), [(8, "terminal step"), (9, "step outside the episode")])
+def test_steps_without_an_action_are_dropped_and_counted(control, item, monkeypatch, step, reason):
+    monkeypatch.setattr("ultra_agents.agents.controls.Random.cases", lambda *_: [Case("x", step, 1.0)])
+    monkeypatch.setattr("ultra_agents.agents.controls.Random.plan", lambda *_: Plan([("RIGHT", 2)]))
+    (made,) = control().explain_all([item()], 1, never)
+    assert [drop.reason for drop in made.drops] == [f"invalid: {reason}"]
+    assert made.advice == ()
+
+
+def test_a_changed_test_is_run_again(control, item, says, tmp_path):
+    checkpoint = tmp_path / "control.sqlite"
+    tester = says.tester([0.5])
+    for horizon in (60, 60, 90):
+        rule = VerificationConfig(horizon=horizon)
+        control(tester=tester, checkpoint=checkpoint, verification=rule).explain_all([item()], 1, never)
+    assert len(tester.tested) == 6

@@ -15,7 +15,7 @@ def table(**changes: Any) -> AdviceTable:
     rows: dict[str, Any] = {
         "features": np.array([[0.0], [10.0]]),
         "scale": np.array([1.0]),
-        "actions": np.array([2, 1]),
+        "plans": np.array([[2, 2, 2], [1, 1, 1]]),
         "holds": np.array([1, 3]),
         "rewards": np.array([0.5, 1.0]),
         "taken_actions": np.array([0, 0]),
@@ -88,6 +88,62 @@ def test_hold_ends_with_the_episode_and_by_option() -> None:
     assert single.act(away, OWN).actions.tolist() == [0, 0, 0, 0]
 
 
+def plan_table(**changes: Any) -> AdviceTable:
+    """At 0: 2, 2, 1, 0, 0 (five steps); at 10: 1, 2 (two steps, padded with its last action)."""
+    return table(plans=np.array([[2, 2, 1, 0, 0], [1, 2, 2, 2, 2]]), holds=np.array([5, 2]), **changes)
+
+
+def test_plans_are_followed_step_by_step_across_moves() -> None:
+    made, own = engine("a", plan_table()), np.full(4, 7)
+    steps = [made.act(OBS, own)] + [made.act(np.full((4, 1), 99.0), own) for _ in range(5)]
+    assert [step.actions[0] for step in steps] == [2, 2, 1, 0, 0, 7]
+    assert [step.actions[2] for step in steps] == [1, 2, 7, 7, 7, 7]
+    assert [step.actions[1] for step in steps] == [7] * 6
+    assert [step.followed[0] for step in steps] == [True] * 5 + [False]
+    assert [step.suggested[0] for step in steps[:5]] == [2, 2, 1, 0, 0], "what was suggested at that step of the plan"
+
+
+def test_a_plan_under_way_is_not_left_for_another_row() -> None:
+    made, own = engine("a", plan_table()), np.full(4, 7)
+    made.act(np.zeros((4, 1)), own)
+    assert [made.act(np.full((4, 1), 10.0), own).actions[0] for _ in range(6)] == [2, 1, 0, 0, 1, 2]
+
+
+def test_plans_begin_at_their_own_times() -> None:
+    made, own = engine("a", plan_table()), np.full(4, 7)
+    actions = []
+    for time in range(5):
+        seen = np.full((4, 1), 99.0)
+        if time < 4:
+            seen[time] = 0.0
+        actions.append(made.act(seen, own).actions.tolist())
+    assert actions == [[2, 7, 7, 7], [2, 2, 7, 7], [1, 2, 2, 7], [0, 1, 2, 2], [0, 0, 1, 2]]
+
+
+def test_without_holding_only_the_first_action_of_a_plan_is_taken() -> None:
+    made, own = engine("a", plan_table(), hold=False), np.full(4, 7)
+    assert made.act(OBS, own).actions.tolist() == [2, 7, 1, 7]
+    assert made.act(np.full((4, 1), 99.0), own).actions.tolist() == [7] * 4
+
+
+def test_a_plan_under_way_resumes_where_it_was() -> None:
+    first, own, away = engine("a", plan_table()), np.full(4, 7), np.full((4, 1), 99.0)
+    first.act(OBS, own)
+    first.act(away, own)
+    second = engine("a", plan_table())
+    second.load_state(first.state())
+    assert [second.act(away, own).actions[0] for _ in range(4)] == [1, 0, 0, 7]
+
+
+def test_continuous_plans_are_followed_step_by_step() -> None:
+    plans = np.array([[[0.5, -0.5], [-1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    rows = table(plans=plans, taken_actions=np.zeros((2, 2)), holds=np.array([2, 1]))
+    made = engine("a", rows, continuous=True, action_noise=1e-6)
+    own = np.full((4, 2), 9.0)
+    steps = [made.act(OBS, own).actions[0]] + [made.act(np.full((4, 1), 99.0), own).actions[0] for _ in range(2)]
+    assert np.array(steps) == pytest.approx(np.array([[0.5, -0.5], [-1.0, 1.0], [9.0, 9.0]]), abs=1e-4)
+
+
 def test_held_steps_pay_no_second_bonus() -> None:
     made, away = engine(), np.full((4, 1), 99.0)
     first = made.reward(np.zeros(4), made.act(OBS, OWN), OBS, GOES_ON)
@@ -147,7 +203,7 @@ def test_held_step_is_certain_under_mixture() -> None:
 
 
 def test_continuous_suggestions_have_a_density() -> None:
-    rows = table(actions=np.array([[0.5, -0.5], [0.0, 0.0]]), taken_actions=np.zeros((2, 2)), holds=np.array([1, 1]))
+    rows = table(plans=np.array([[[0.5, -0.5]], [[0.0, 0.0]]]), taken_actions=np.zeros((2, 2)), holds=np.array([1, 1]))
     made = engine("ra", rows, continuous=True, action_noise=0.1)
     modulated = made.act(OBS, np.zeros((4, 2)))
     assert np.abs(modulated.actions[0] - [0.5, -0.5]).max() < 0.6
@@ -162,7 +218,7 @@ def test_continuous_suggestions_have_a_density() -> None:
 
 def test_empty_table_changes_nothing() -> None:
     rows = table(
-        features=np.zeros((0, 1)), actions=np.zeros(0, int), holds=np.zeros(0, int), rewards=np.zeros(0),
+        features=np.zeros((0, 1)), plans=np.zeros((0, 1), int), holds=np.zeros(0, int), rewards=np.zeros(0),
         taken_actions=np.zeros(0, int), taken_rewards=np.zeros(0), weights=np.zeros(0),
     )  # fmt: skip
     for reward in ("add", "replace", "potential"):
@@ -190,6 +246,34 @@ def test_radius_follows_the_states_that_are_visited() -> None:
     for _ in range(2000):
         made.act(rng.uniform(-40, 40, (4, 1)), OWN)
     assert made.metrics()["hit_rate"] == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_small_share_is_followed_as_fast_as_a_large_one() -> None:
+    """Relative to the share asked for: a table that acts rarely must not take a hundred times as long."""
+    grown, shrunk = {}, {}
+    for target in (0.01, 0.5):
+        misses, hits = (engine("r", table(target=target, radius=radius)) for radius in (0.001, 1000.0))
+        for _ in range(500):
+            misses.act(np.full((4, 1), 5.0), OWN)
+            hits.act(np.full((4, 1), 0.0), OWN)
+        grown[target] = misses.metrics()["radius"] / 0.001
+        shrunk[target] = hits.metrics()["radius"] / 1000.0
+    assert grown[0.01] == pytest.approx(grown[0.5])
+    assert grown[0.01] > 5
+    assert shrunk[0.01] < shrunk[0.5] < 1
+    assert shrunk[0.01] > np.exp(-0.005 * 500) * 0.99, "a burst of hits does not throw the radius away"
+
+
+def test_radius_settles_at_a_small_share() -> None:
+    rng = np.random.default_rng(0)
+    made = engine("r", table(target=0.02, radius=20.0))
+    made.begin(8)
+    for _ in range(4000):
+        made.act(rng.uniform(-40, 40, (8, 1)), np.zeros(8, dtype=np.int64))
+    made.metrics()
+    for _ in range(4000):
+        made.act(rng.uniform(-40, 40, (8, 1)), np.zeros(8, dtype=np.int64))
+    assert made.metrics()["hit_rate"] == pytest.approx(0.02, abs=0.005)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])

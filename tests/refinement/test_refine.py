@@ -136,7 +136,7 @@ def engine():
     table = AdviceTable(
         features=ENVIRONMENT.features(np.array([[-0.5], [0.5]], np.float32)).astype(np.float64),
         scale=np.ones(1),
-        actions=np.array([1, 0]),
+        plans=np.array([[1, 1, 1], [0, 0, 0]]),
         holds=np.array([3, 2]),
         rewards=np.array([1.0, -1.0]),
         taken_actions=np.array([0, 1]),
@@ -147,6 +147,14 @@ def engine():
         target=0.2,
     )
     return ModulationEngine(table, ENVIRONMENT.features, "ra", ModulationConfig(), np.random.default_rng(4))
+
+
+def test_shares_of_states_are_averaged_over_all_updates(tmp_path):
+    run = Harness(tmp_path)
+    done = run(modulation=engine())
+    shares = [event.metrics["modulation/hit_rate"] for event in run.events if isinstance(event, TrainingProgress)]
+    assert len(set(shares)) > 1
+    assert done.metrics["modulation/hit_rate_mean"] == pytest.approx(np.mean(shares))
 
 
 def test_a_finished_run_taken_up_again_does_not_train(tmp_path):

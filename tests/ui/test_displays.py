@@ -52,6 +52,22 @@ def plain(*events: tuple[float, Event]) -> list[str]:
     return out.getvalue().splitlines()
 
 
+def test_a_run_that_fails_before_it_started_took_no_time() -> None:
+    lines = plain(
+        (15_793.0, Warned("careful")), (15_793.5, RunFinished("failed", 0.5, "the environment has no expert"))
+    )
+    assert lines == ["[0:00] warning careful", "[0:00] run     failed after 0.5 s: the environment has no expert"]
+
+
+def test_the_stage_of_imitation_is_told_like_the_others() -> None:
+    told = [event for _, event in sample.events() if getattr(event, "stage", "") == "imitate"]
+    assert plain(*((index, event) for index, event in enumerate(told))) == [
+        "[0:00] stage   imitate started: Replay the advice, learn to do the same, test that",
+        "[0:00] stage   imitate finished in 3.1 s: used: +0.42 [+0.1, +0.74] in 16 pairs, 6 plans, 18 demonstrated "
+        "steps",
+    ]
+
+
 def test_plain_lines_are_stable() -> None:
     lines = plain(
         (0, RunStarted("demo", "runs/demo", "abc123", False, (("explain", 1.0),))),

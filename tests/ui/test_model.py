@@ -38,6 +38,11 @@ def spoke(cached: bool = False, text: str = "hello") -> AgentSpoke:
     return AgentSpoke("critic", "0:0-9", "m", text, cached, 100, 10, 2.0, "ok")
 
 
+def test_a_run_that_ends_before_it_started_has_no_past() -> None:
+    state = after((15_793, RunFinished("failed", 0.5, "no expert")))
+    assert (state.status, state.elapsed(16_000)) == ("failed", 0.0)
+
+
 def test_stages_wait_run_and_finish() -> None:
     state = after(
         (0, STARTED),

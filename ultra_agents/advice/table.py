@@ -32,8 +32,9 @@ class AdviceTable:
     Attributes:
         features: `(m, k)` divided by `scale`.
         scale: `(k,)` spread of each feature over the visited states.
-        actions: `(m, ...)` suggested actions, encoded.
-        holds: `(m,)` steps each suggestion is held.
+        plans: `(m, longest, ...)` the suggested action of every step of the plan, encoded; shorter plans repeat their
+            last action.
+        holds: `(m,)` steps each plan takes.
         rewards: `(m,)` implicit reward of the suggested action, in [-1, 1].
         taken_actions: `(m, ...)` what the policy did there.
         taken_rewards: `(m,)` implicit reward of that.
@@ -45,7 +46,7 @@ class AdviceTable:
 
     features: FloatArray
     scale: FloatArray
-    actions: Array
+    plans: Array
     holds: npt.NDArray[np.int64]
     rewards: FloatArray
     taken_actions: Array
@@ -60,6 +61,11 @@ class AdviceTable:
 
     def __len__(self) -> int:
         return len(self.rewards)
+
+    @property
+    def actions(self) -> Array:
+        """`(m, ...)` the first action of each plan."""
+        return np.asarray(self.plans[:, 0])
 
     def __repr__(self) -> str:
         return f"AdviceTable(rows={len(self)}, match={self.match!r}, radius={self.radius:.3g})"
@@ -117,23 +123,36 @@ def build_table(
         radius = float(np.quantile(distances, share))
     else:
         radius = 0.0
-    encode = environment.actions.encode
-    shape = (0, *(environment.action_space.shape or ()))
+    shape = environment.action_space.shape or ()
     kind = environment.action_space.dtype
-    empty = np.zeros(shape, dtype=kind)
+    plans, holds = _plans(advice, environment)
     return AdviceTable(
         features=features,
         scale=scale,
-        actions=np.stack([encode(row.action) for row in advice]) if advice else empty,
-        holds=np.array([row.hold for row in advice], dtype=np.int64),
+        plans=plans,
+        holds=holds,
         rewards=np.array([row.reward for row in advice], dtype=np.float64),
-        taken_actions=np.stack([by_episode[r.episode].actions[r.step] for r in advice]) if advice else empty,
+        taken_actions=np.array([by_episode[r.episode].actions[r.step] for r in advice], kind).reshape(-1, *shape),
         taken_rewards=np.array([row.taken_reward for row in advice], dtype=np.float64),
         weights=np.array([1.0 if r.test is None else float(np.clip(r.test.gain, 0, 1)) for r in advice]),
         radius=radius,
         match=match,
         target=share if adaptive and match == "nearest" else None,
     )
+
+
+def _plans(advice: Sequence[Advice], environment: Environment) -> tuple[Array, npt.NDArray[np.int64]]:
+    """The actions `(m, longest, ...)` of every step of each plan, and how many steps `(m,)` it takes."""
+    holds = np.array([sum(hold for _, hold in row.moves) for row in advice], dtype=np.int64)
+    longest = int(holds.max()) if len(advice) else 1
+    shape = (len(advice), longest, *(environment.action_space.shape or ()))
+    plans = np.zeros(shape, dtype=environment.action_space.dtype)
+    for plan, row in zip(plans, advice, strict=True):
+        start = 0
+        for name, hold in row.moves:
+            plan[start:] = environment.actions.encode(name)
+            start += hold
+    return plans, holds
 
 
 def measured_rewards(advice: Sequence[Advice]) -> list[Advice]:

@@ -8,10 +8,11 @@ from typing import Any, Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ultra_agents.agents.advisor import in_words
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import CriticReply
 from ultra_agents.agents.state import Context, Row, State
+from ultra_agents.agents.validity import reward_flaw
+from ultra_agents.agents.words import in_words, measured
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import Critique, Suggestion, TestResult
 
@@ -50,6 +51,8 @@ def judged(
     when no revision is left.
     """
     update: Row = {"critique": asdict(critique)}
+    if (bad := reward_flaw(critique)) is not None:
+        return refuse("criticise", bad, f"{critique.reward:g} and {critique.taken_reward:g}")
     if context.simulates:
         if critique.verdict == "revise" and may_revise(state, context):
             return revise(context, state, f"The critic: {critique.rationale}", update)
@@ -67,8 +70,9 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
     """
     context = runtime.context
     context.check()
-    suggestion, first, measured = suggestion_of(state), Critique(**present(state["critique"])), state["test"]
-    test = TestResult(**measured) if measured else None
+    suggestion, first, row = suggestion_of(state), Critique(**present(state["critique"])), state["test"]
+    test = TestResult(**row) if row else None
+    measurement = measured(suggestion, test) if test else ""
     ask = load_prompt("reflection").fill(
         situation=context.situation(suggestion.step),
         suggestion=in_words(suggestion),
@@ -77,7 +81,7 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
         reward=f"{first.reward:g}",
         taken_reward=f"{first.taken_reward:g}",
         reasoning=first.rationale,
-        measurement=test.in_words() if test else "",
+        measurement=measurement,
     )
     update: Row = {}
     try:
@@ -85,14 +89,17 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
     except ReplyDropped as problem:
         critique = first  # a measurement or the first verdict decides without it
         update["drops"] = [context.dropped("criticise", f"reflection: {problem.reason}", problem.detail)]
+    if (bad := reward_flaw(critique)) is not None:
+        critique = first
+        update["drops"] = [context.dropped("criticise", f"reflection: {bad}")]
     update["critique"] = asdict(critique)
     if test is None:
         return _decide(state, context, critique, update)
     if test.passed:
         return Command(goto="accept", update=update)
     if critique.verdict == "reject":
-        return refuse("test", NO_GAIN, test.in_words(), update)
-    return revise(context, state, f"{test.in_words()} The critic: {critique.rationale}", update)
+        return refuse("test", NO_GAIN, measurement, update)
+    return revise(context, state, f"{measurement} The critic: {critique.rationale}", update)
 
 
 def _decide(state: State, context: Context, critique: Critique, update: Row) -> Command[Any]:
@@ -116,7 +123,8 @@ def revise(context: Context, state: State, why: str, update: Row | None = None) 
     suggestion = suggestion_of(state)
     test = (update or {}).get("test", state["test"])
     context.decided(suggestion, "revise", why, test["gain"] if test else None)
-    feedback = f"{in_words(suggestion)} was suggested before and did not hold: suggest something else. {why}"
+    told = f"{in_words(suggestion)} was suggested before and did not hold: suggest something else. {why}"
+    feedback = f"{state['feedback']} {told}".strip()  # all that was refuted here, or it comes back in turns
     return Command(goto="advise", update={**(update or {}), "feedback": feedback})
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ultra_agents.agents import prompts
 from ultra_agents.agents.runner import Item, SegmentRunner, Stop, never
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Explainer", "Tester"]
 
+SPEED_ONLY = {"workers", "slots"}
+"""Keys of `verification` that change how fast a test is, never what it finds."""
+
 
 class Explainer:
     """Explains segments with language models.
@@ -35,6 +38,8 @@ class Explainer:
         checkpoint: SQLite file with the progress of each segment.
         emit: Where events go; called from several threads.
         source: Written into each row of advice.
+        models: What tells one choice of models from another (provider, options, by role): another model is not
+            answered from an old explanation.
 
     Raises:
         ConfigError: An agent has fallbacks but no first model.
@@ -51,6 +56,7 @@ class Explainer:
         checkpoint: Path,
         emit: Emit,
         source: str,
+        models: Mapping[str, Any] | None = None,
     ) -> None:
         for role in ("identifier", "advisor", "critic"):
             agent: AgentConfig = getattr(agents, role)
@@ -62,9 +68,10 @@ class Explainer:
                 )
         settings = {
             "agents": agents.model_dump(mode="json", exclude={"concurrency"}),
-            "verification": verification.model_dump(mode="json"),
+            "verification": verification.model_dump(mode="json", exclude=SPEED_ONLY),
             "tested": tester is not None,
             "source": source,
+            "models": dict(models or {}),
             "prompts": prompts.fingerprint(),
         }
 
@@ -105,7 +112,7 @@ class Explainer:
         """Explain `items`, `concurrency` at a time; results in the order of the items, whatever came first.
 
         Raises:
-            Interrupted: `stop()` became true; questions under way are answered and kept, the rest waits.
+            Interrupted: `stop()` became true; what was answered is kept, a question under way is asked again.
             UltraError: A spending cap was reached, a model is unreachable, a plugin is at fault.
         """
         return self._runner.run(items, concurrency, stop)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Literal
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ultra_agents.agents.advisor import in_words
 from ultra_agents.agents.critic import NO_GAIN, may_revise, present, refuse, revise, suggestion_of
 from ultra_agents.agents.state import Context, Row, State
+from ultra_agents.agents.validity import INVALID
+from ultra_agents.agents.words import in_words, measured, result_row, suggestion_row
 from ultra_agents.records import Advice, Critique, Suggestion, TestResult
+from ultra_agents.verification import refusal
 
 
 def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", "accept", "advise", "reject"]]:
     """Measure the suggestion in the simulator; a refuted one goes back with the measurement while revisions are left.
 
     A refuted suggestion without revisions left, or that the critic had rejected as well, is not reflected on: nothing
-    could come of it.
+    could come of it. Whatever was measured is kept as a trial, with the reward the critic gave before it knew.
     """
     context = runtime.context
     context.check()
@@ -27,22 +30,28 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     result = context.tester(context.trajectory, suggestion)
     if result is None:
         return refuse("test", "test budget spent", in_words(suggestion))
-    update: Row = {"test": _plain(result), "env_steps": int(result.env_steps)}
-    hopeless = present(state["critique"])["verdict"] == "reject" or not may_revise(state, context)
-    if not result.passed and hopeless:
-        return refuse("test", NO_GAIN, result.in_words(), update)
+    update: Row = {"env_steps": int(result.env_steps)}
+    if result.stopped == "invalid":
+        why = refusal(context.environment, context.trajectory, suggestion) or "not testable"
+        return refuse("test", f"{INVALID}{why}", in_words(suggestion), update)
+    if not math.isfinite(result.gain):
+        return refuse("test", f"{INVALID}gain is not a number", in_words(suggestion), update)
+    critique, critical = present(state["critique"]), state["critical"][state["current"]]
+    trial: Row = {
+        "suggestion": suggestion_row(suggestion),
+        "result": result_row(result),
+        "importance": critical["importance"],
+        "reward": critique["reward"],
+    }
+    update |= {"test": trial["result"], "trials": [trial]}
+    words = measured(suggestion, result)
+    if not result.passed and (critique["verdict"] == "reject" or not may_revise(state, context)):
+        return refuse("test", NO_GAIN, words, update)
     if context.reflects:
         return Command(goto="reflect", update=update)
     if result.passed:
         return Command(goto="accept", update=update)
-    return revise(context, state, result.in_words(), update)
-
-
-def _plain(result: TestResult) -> Row:
-    """The result in JSON types; testers compute with numpy's."""
-    gain, low, high = (float(value) for value in (result.gain, result.low, result.high))
-    pairs, env_steps = int(result.pairs), int(result.env_steps)
-    return asdict(TestResult(gain, low, high, pairs, env_steps, bool(result.passed), str(result.stopped)))
+    return revise(context, state, words, update)
 
 
 def accept(state: State, runtime: Runtime[Context]) -> Command[Literal["advise", "finish"]]:
@@ -64,8 +73,9 @@ def accept(state: State, runtime: Runtime[Context]) -> Command[Literal["advise",
         importance=critical["importance"],
         source=context.source,
         test=result,
+        then=suggestion.then,
     )
-    why = result.in_words() if result else critique.rationale
+    why = measured(suggestion, result) if result else critique.rationale
     context.decided(suggestion, "accept", why, result.gain if result else None)
     return _onward(state, {"advice": [advice.to_json()]})
 
@@ -109,5 +119,6 @@ def finish(state: State, runtime: Runtime[Context]) -> State:
             "advice": state["advice"],
             "drops": state["drops"],
             "env_steps": state["env_steps"],
+            "trials": state.get("trials", []),
         }
     }

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, TypeAlias
 from ultra_agents.agents.state import Context, Row, State
 from ultra_agents.errors import RunError
 from ultra_agents.events import Emit, StageProgress
-from ultra_agents.records import Advice, CriticalState, Drop, Explanation, Narration, Segment, Trajectory
+from ultra_agents.records import (
+    Advice,
+    CriticalState,
+    Drop,
+    Explanation,
+    Narration,
+    Segment,
+    Suggestion,
+    TestResult,
+    Trajectory,
+    Trial,
+)
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -177,4 +188,10 @@ def explanation_from_json(row: Row) -> Explanation:
         advice=tuple(Advice.from_json(one) for one in row["advice"]),
         drops=tuple(Drop(**one) for one in row["drops"]),
         env_steps=row["env_steps"],
+        trials=tuple(_trial(one) for one in row.get("trials", [])),
     )
+
+
+def _trial(row: Row) -> Trial:
+    suggestion, result = Suggestion(**row["suggestion"]), TestResult(**row["result"])
+    return Trial(suggestion, result, float(row["importance"]), float(row["reward"]))

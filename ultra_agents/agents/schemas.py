@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 
 from ultra_agents.contracts import ActionCodec
-from ultra_agents.records import Verdict
+from ultra_agents.records import Move, Verdict
 
 MAX_ENUM = 50
 """Codecs with more names than this are checked with `encode` instead of being listed."""
+END = "END"
+"""In the place of a further action of a plan: none, the policy goes on."""
 LONGEST_REASON = 240
 """Characters; longer reasons cost a small model its decision."""
 
@@ -94,16 +96,42 @@ def identifier_reply(steps: Sequence[int], max_critical: int) -> type[Identifier
     return create_model("IdentifierReply", __base__=IdentifierReply, cases=(cases, ...))
 
 
-def advisor_reply(codec: ActionCodec, max_hold: int, min_hold: int = 1) -> type[AdvisorReply]:
-    """An action of `codec`, held `min_hold` to `max_hold` steps."""
+def advisor_reply(codec: ActionCodec, max_hold: int, min_hold: int = 1, max_moves: int = 1) -> type[AdvisorReply]:
+    """An action of `codec`, held `min_hold` to `max_hold` steps; with `max_moves` above 1 a plan of up to so many.
+
+    The plan is flat, `action_2`, `hold_2`, ..., because small models lose their way in nested lists; END instead of
+    an action ends it, and so does leaving the fields out.
+    """
     names = codec.names
-    action: Any = Literal[names] if len(names) <= MAX_ENUM else Annotated[str, AfterValidator(_legal(codec))]
+    listed = len(names) <= MAX_ENUM
+    action: Any = Literal[names] if listed else Annotated[str, AfterValidator(_legal(codec))]
     hold = Annotated[int, Field(ge=min_hold, le=max_hold)]
-    return create_model("AdvisorReply", __base__=AdvisorReply, action=(action, ...), hold=(hold, ...))
+    end = end_word(codec)
+    further: Any = Literal[(*names, end)] if listed else Annotated[str, AfterValidator(_legal(codec, end))]
+    fields: dict[str, Any] = {"action": (action, ...), "hold": (hold, ...)}
+    for number in range(2, max_moves + 1):
+        fields |= {f"action_{number}": (further, end), f"hold_{number}": (hold, min_hold)}
+    return create_model("AdvisorReply", __base__=AdvisorReply, **fields)
 
 
-def _legal(codec: ActionCodec) -> Any:
+def end_word(codec: ActionCodec) -> str:
+    """What an advisor says in the place of a further action when its plan is over; no action of `codec`."""
+    return END if END not in codec.names else f"{END} OF PLAN"
+
+
+def plan_of(reply: AdvisorReply, codec: ActionCodec) -> list[Move]:
+    """The moves of an advisor's reply, up to the first END."""
+    moves: list[Move] = [(reply.action, reply.hold)]
+    end = end_word(codec)
+    while (action := getattr(reply, f"action_{len(moves) + 1}", end)) != end:
+        moves.append((action, getattr(reply, f"hold_{len(moves) + 1}")))
+    return moves
+
+
+def _legal(codec: ActionCodec, *also: str) -> Any:
     def check(name: str) -> str:
+        if name in also:
+            return name
         try:
             codec.encode(name)
         except KeyError as error:

@@ -73,13 +73,13 @@ class State(TypedDict, total=False):
         critical: `CriticalState`s, in the identifier's order.
         current: Index in `critical` of the state being advised.
         suggestion: The `Suggestion` being judged.
-        tried: `[action, hold]` of every suggestion made for the current state.
-        feedback: Why the last suggestion came back.
+        tried: The plan, `[[action, hold], ...]`, of every suggestion made for the current state.
+        feedback: Why the suggestions before came back.
         critique: The `Critique` of `suggestion`.
         test: The `TestResult` of `suggestion`, once tested.
         refusal: Why `suggestion` is about to be dropped: `stage`, `reason`, `detail`.
         proposed, env_steps: Totals.
-        advice, drops: `Advice` and `Drop` rows so far.
+        advice, drops, trials: `Advice`, `Drop` and `Trial` rows so far.
         explanation: The end result; there when the segment is finished.
     """
 
@@ -97,6 +97,7 @@ class State(TypedDict, total=False):
     env_steps: Annotated[int, add]
     advice: Annotated[list[Row], add]
     drops: Annotated[list[Row], add]
+    trials: Annotated[list[Row], add]
     explanation: Row | None
 
 
@@ -173,8 +174,9 @@ class Context:
 
     def decided(self, suggestion: Suggestion, decision: str, reason: str, gain: float | None) -> None:
         """Tell what became of a suggestion: `accept`, `revise` or `reject`."""
-        step, action, hold = suggestion.step, suggestion.action, suggestion.hold
-        self.emit(AdviceDecided(self.segment, step, action, hold, decision, reason, gain))
+        action = " then ".join(name for name, _ in suggestion.moves)
+        hold = sum(steps for _, steps in suggestion.moves)
+        self.emit(AdviceDecided(self.segment, suggestion.step, action, hold, decision, reason, gain))
 
     def dropped(self, stage: str, reason: str, detail: str = "") -> Row:
         """Tell that something was not used; the row for the state."""

@@ -1,4 +1,4 @@
-"""Where a run's events go: log, display, and a state for the closing table; and what the keyboard says."""
+"""Where a run's events go: logs, display, and a state for the closing table; and what the keyboard says."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ultra_agents.runs import RunFolder
 from ultra_agents.ui.display import Display
 from ultra_agents.ui.model import ViewState, reduce
 from ultra_agents.ui.plain import PlainDisplay
+from ultra_agents.ui.training_log import TrainingLog
 
 
 class Broadcast:
@@ -24,7 +25,8 @@ class Broadcast:
     A display that fails is replaced by plain lines once, then by nothing.
 
     Args:
-        folder: Its `events.jsonl` gets every event, with its time (seconds since the epoch).
+        folder: Its `events.jsonl` gets every event, with its time (seconds since the epoch); its `metrics.jsonl` and
+            `tensorboard/` get what training measured.
         display: Shows them.
         past: Events of earlier parts of a resumed run, for the closing table.
     """
@@ -35,7 +37,8 @@ class Broadcast:
         self.finished = False
         self._display: Display | None = display
         self._fell_back = False
-        self._log_failed = False
+        self._training = TrainingLog(folder.metrics, folder.tensorboard)
+        self._failed: set[str] = set()
         self._lock = threading.RLock()
         for event in past:
             self.state = reduce(self.state, event, time.monotonic())
@@ -51,13 +54,16 @@ class Broadcast:
             self._guard(lambda display: display.stop())
             self._display = None
             self.folder.close()
+            self._keep("training metrics are", self._training.close)
 
     def __call__(self, event: Event) -> None:
         """Log and show one event."""
         with self._lock:
             self.finished = self.finished or isinstance(event, RunFinished)
             self.state = reduce(self.state, event, time.monotonic())
-            self._log(event)
+            row = {**event.to_json(), "time": round(time.time(), 3)}
+            self._keep("events are", lambda: self.folder.append_event(row))
+            self._keep("training metrics are", lambda: self._training.handle(event))
             self._guard(lambda display: display.handle(event))
 
     def notice(self, text: str) -> None:
@@ -65,14 +71,16 @@ class Broadcast:
         with self._lock:
             self._guard(lambda display: display.handle(Warned(text)))
 
-    def _log(self, event: Event) -> None:
+    def _keep(self, what: str, write: Callable[[], None]) -> None:
+        """Write a log; the first failure of each kind is told, and nothing is written to it any more."""
+        if what in self._failed:
+            return
         try:
-            self.folder.append_event({**event.to_json(), "time": round(time.time(), 3)})
-        except (OSError, ValueError, TypeError) as error:
-            if not self._log_failed:
-                self._log_failed = True
-                warning = Warned(f"events are not logged any more: {error}")
-                self._guard(lambda display: display.handle(warning))
+            write()
+        except Exception as error:
+            self._failed.add(what)
+            warning = Warned(f"{what} not logged any more: {error}")
+            self._guard(lambda display: display.handle(warning))
 
     def _guard(self, action: Callable[[Display], None]) -> None:
         if self._display is None:

@@ -14,12 +14,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ultra_agents.cli.data import data_export, data_import
 from ultra_agents.cli.doctor import doctor
+from ultra_agents.cli.explain import explain
 from ultra_agents.cli.failure import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
+from ultra_agents.cli.llm_cassette import llm_export, llm_import
+from ultra_agents.cli.llm_check import llm_check
 from ultra_agents.cli.llm_list import llm_list
 from ultra_agents.cli.llm_log import llm_log
 from ultra_agents.cli.plugins_check import plugins_check
 from ultra_agents.cli.plugins_list import plugins_list
+from ultra_agents.cli.plugins_new import plugins_new
 from ultra_agents.cli.resume import resume
 from ultra_agents.cli.run import run
 from ultra_agents.errors import UltraError
@@ -36,17 +41,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 plugins_app = typer.Typer(no_args_is_help=True, help="See and check environments, algorithms and LLM providers.")
-llm_app = typer.Typer(no_args_is_help=True, help="See the LLM providers, and what was said in a run.")
+llm_app = typer.Typer(
+    no_args_is_help=True, help="List and check LLM providers, read a run's conversation, keep its answers for replay."
+)
+data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari datasets.")
 
 app.command("run")(run)
 app.command("resume")(resume)
+app.command("explain")(explain)
 app.command("doctor")(doctor)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(llm_app, name="llm")
+app.add_typer(data_app, name="data")
 plugins_app.command("list")(plugins_list)
 plugins_app.command("check")(plugins_check)
+plugins_app.command("new")(plugins_new)
+data_app.command("export")(data_export)
+data_app.command("import")(data_import)
 llm_app.command("list")(llm_list)
+llm_app.command("check")(llm_check)
 llm_app.command("log")(llm_log)
+llm_app.command("export")(llm_export)
+llm_app.command("import")(llm_import)
 
 
 def _print_version(asked: bool) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ultra_agents.errors import BudgetReached, Interrupted, UltraError
 from ultra_agents.events import RunFinished, Warned
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ultra_agents.config import Config
     from ultra_agents.runs import RunFolder
     from ultra_agents.ui.display import Mode
@@ -28,8 +31,16 @@ def display_mode(plain: bool, json: bool) -> Mode:
     return "json" if json else "plain" if plain else "auto"
 
 
-def execute(folder: RunFolder, mode: Mode) -> None:
+def execute(
+    folder: RunFolder, mode: Mode, until: Literal["measure"] | None = None, console: Console | None = None
+) -> None:
     """Run the pipeline on `folder` until it ends or is stopped.
+
+    Args:
+        folder: The run.
+        mode: How it is shown.
+        until: The last stage to run, where not all are wanted.
+        console: Where it is shown; standard output by default.
 
     Raises:
         UltraError: What stopped it, with how to go on.
@@ -44,8 +55,8 @@ def execute(folder: RunFolder, mode: Mode) -> None:
     from ultra_agents.ui.history import past_events
     from ultra_agents.ui.summary import summary
 
-    console = out()
-    again = f"ultra resume {folder.path}"
+    console = console or out()
+    again = f"ultra {'explain' if until else 'resume'} {shlex.quote(str(folder.path))}"
     began = time.monotonic()
     with folder.lock():
         past = list(past_events(read_lines(folder.events)))
@@ -60,7 +71,10 @@ def execute(folder: RunFolder, mode: Mode) -> None:
                     emit(Warned(f"{folder.config_path} was changed; finished stages keep the results they have"))
                 from ultra_agents.pipeline import run_pipeline
 
-                run_pipeline(folder, folder.config, emit, stop)
+                if until is None:
+                    run_pipeline(folder, folder.config, emit, stop)
+                else:
+                    run_pipeline(folder, folder.config, emit, stop, until)
             except UltraError as error:
                 status = {Interrupted: "interrupted", BudgetReached: "budget"}.get(type(error), "failed")
                 ended(status, error.problem)
@@ -80,7 +94,9 @@ def _with_next_step(error: UltraError, again: str) -> UltraError:
     if isinstance(error, Interrupted):
         return Interrupted(error.problem, found=error.found, hint=again)
     if isinstance(error, BudgetReached):
-        hint = f"raise the cap and go on: {again} --set gateway.budget.calls=N (or .tokens, .money)"
+        resume = f"ultra resume {again.split(' ', 2)[2]}"  # the only command that takes a higher cap
+        hint = error.hint or "raise the cap and go on: ultra resume RUN --set gateway.budget.calls=MORE"
+        hint = hint.replace("ultra resume RUN", resume)
         return BudgetReached(error.problem, found=error.found, expected=error.expected, hint=hint)
     return error
 
@@ -89,11 +105,12 @@ def preflight(config: Config) -> None:
     """Build every plugin the configuration names, so that a typing error leaves no run folder behind.
 
     Raises:
-        UltraError: Unknown plugin, unusable options, no policy there.
+        UltraError: Unknown plugin, unusable options, no policy there, a cap on money without prices.
     """
     from ultra_agents.config import variant_of
     from ultra_agents.contracts import capabilities
     from ultra_agents.errors import ConfigError, PolicyError, did_you_mean
+    from ultra_agents.llm.capped import check_prices
     from ultra_agents.registry import create_algorithm, create_environment, create_llm
 
     environment = create_environment(config.environment.name, config.environment.options)
@@ -101,6 +118,9 @@ def preflight(config: Config) -> None:
     if config.proposer == "llm" and any(map(variant_of, config.methods)):
         for llm in config.llms.values():
             create_llm(llm.provider, llm.options)
+        roles = config.agents.identifier, config.agents.advisor, config.agents.critic
+        first = tuple(config.llms)[:1]
+        check_prices(config.llms, config.gateway, [name for role in roles for name in role.names or first])
     if config.policy.path is not None and not config.policy.path.is_file():
         raise PolicyError(f"there is no policy file {config.policy.path}", expected="a .safetensors file")
     if config.policy.shipped is not None:

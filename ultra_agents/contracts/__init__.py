@@ -1,6 +1,6 @@
 """The contracts between the engine and its plugins; plugins import these and nothing deeper."""
 
-from ultra_agents.contracts.algorithm import Algorithm, Policy, Trainer
+from ultra_agents.contracts.algorithm import Algorithm, Demonstrations, Policy, Trainer
 from ultra_agents.contracts.environment import (
     CONTRACT_VERSION,
     ActionCodec,
@@ -20,6 +20,7 @@ __all__ = [
     "ActionCodec",
     "Algorithm",
     "Brief",
+    "Demonstrations",
     "DiscreteActions",
     "Environment",
     "LLMOptions",

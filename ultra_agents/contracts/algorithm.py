@@ -7,6 +7,7 @@ checkpoints and reports in between. Files are the engine's too: plugins hand ove
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gymnasium
@@ -44,6 +45,29 @@ class Policy(ABC):
     @abstractmethod
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Named arrays, and a JSON-able description from which `Algorithm.load_policy` rebuilds the same policy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstrations:
+    """States met while accepted advice was followed in the simulator, and what was done there.
+
+    Attributes:
+        observations: `(m, *observation_shape)`.
+        actions: `(m, ...)` executed there.
+        weights: `(m,)` how much each counts, mean 1.
+        visited: `(k, *observation_shape)` states of the starting policy's own episodes, where nothing was advised.
+    """
+
+    observations: Array
+    actions: Array
+    weights: FloatArray
+    visited: Array
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def __repr__(self) -> str:
+        return f"Demonstrations(steps={len(self)}, visited={len(self.visited)})"
 
 
 class Trainer(ABC):
@@ -128,3 +152,20 @@ class Algorithm(ABC):
             modulation: The engine that overrides actions and adds rewards; `None` trains plainly.
             fresh: The policy was just created, so nothing learnt needs protecting (no value warm-up).
         """
+
+    # -- optional capability -----------------------------------------------------------------------------------
+
+    def imitate(self, policy: Policy, demonstrations: Demonstrations, streams: Streams) -> Policy:
+        """A copy of `policy` that acts as demonstrated, and elsewhere as before (`visited` says where that is).
+
+        Args:
+            policy: Where to start; left alone.
+            demonstrations: At least one step.
+            streams: Source of all randomness.
+        """
+        raise NotImplementedError
+
+    @property
+    def can_imitate(self) -> bool:
+        """Whether `imitate` is offered."""
+        return type(self).imitate is not Algorithm.imitate

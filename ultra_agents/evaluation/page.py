@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from ultra_agents.errors import EnvironmentFault
-from ultra_agents.evaluation import charts
+from ultra_agents.evaluation import advice_charts, charts
+from ultra_agents.evaluation.advice_page import WHO, facts, fidelity_rows
 from ultra_agents.evaluation.frames import label_frame, png_data_uri
 from ultra_agents.evaluation.wording import BASELINE, digits_for, interval, number
 from ultra_agents.records import Array, Narration
@@ -44,7 +45,7 @@ def render_html(
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    methods = report["methods"]
+    methods, measures = report["methods"], report.get("measures") or {}
     digits = digits_for([row["returns_last"] for row in methods.values()])
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     engine.filters |= {
@@ -69,6 +70,10 @@ def render_html(
         protocol=_protocol(report),
         curves=_both(partial(_curves, report, colours), Markup),
         gaps=_both(partial(_gaps, report, colours), Markup),
+        facts=facts(measures) if measures else [],
+        fidelity=fidelity_rows(measures) if measures else [],
+        trials=_both(partial(_trials, measures), Markup),
+        windows=_both(partial(_windows, measures), Markup),
         cards=cards,
         others=others,
         frames_shown=any(card["picture"] for card in cards),
@@ -140,6 +145,14 @@ def _gaps(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> 
         for name, row in report["comparison"].items()
     ]  # fmt: skip
     return charts.differences(rows, report["methods"][BASELINE]["label"], width) if rows else ""
+
+
+def _trials(measures: Mapping[str, Any], width: int) -> str:
+    return advice_charts.gains(measures.get("trials", ()), width)
+
+
+def _windows(measures: Mapping[str, Any], width: int) -> str:
+    return advice_charts.fidelity((measures.get("fidelity") or {}).get("scores", ()), width)
 
 
 def _cards(
@@ -229,8 +242,7 @@ def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
     ]
     if any(name != BASELINE for name in report["methods"]):
-        who = {"llm": "language models", "random": "random states and actions (control)", "oracle": "an expert policy"}
-        rows += [("Advice by", who[config["proposer"]]), ("Advice tested by", tested), ("Advice used", used)]
+        rows += [("Advice by", WHO[config["proposer"]]), ("Advice tested by", tested), ("Advice used", used)]
     return rows
 
 

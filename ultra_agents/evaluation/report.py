@@ -74,6 +74,7 @@ class ReportInputs:
         warnings: What went wrong without stopping the run.
         tests: Every counterfactual test, failed ones too. Without it, precision is counted from accepted rows and
             from drops of stage `test`, and the gain of what failed is not known.
+        measures: What the advice is worth (`advice_measures`), where advice was asked for.
     """
 
     config: Config
@@ -94,6 +95,7 @@ class ReportInputs:
     peak_memory_mb: float | None = None
     warnings: Sequence[str] = ()
     tests: Sequence[TestResult] | None = None
+    measures: Mapping[str, Any] | None = None
 
 
 def build_report(inputs: ReportInputs) -> dict[str, Any]:
@@ -112,6 +114,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "comparison": comparison,
         "flow": _flow(inputs, advice),
         "advice": advice,
+        "measures": None if inputs.measures is None else dict(inputs.measures),
         "table": dict(inputs.table),
         "llm": _llm(inputs.usage, advice["accepted"]),
         "env_steps": dict(inputs.env_steps_by_purpose),

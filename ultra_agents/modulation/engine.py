@@ -22,8 +22,14 @@ from ultra_agents.contracts import Learn, Modulated
 from ultra_agents.modulation.schedule import strength
 from ultra_agents.records import Array, FloatArray, Variant
 
-RADIUS_RATE = 0.01
-"""How fast the matching radius follows the visited states: log-radius per vector step and unit of missing hits."""
+RADIUS_RATE = 0.005
+"""How fast the matching radius follows the visited states: log-radius per vector step with no hit at all.
+
+Relative to the share of hits asked for, so that a table that shall act rarely is followed as fast as one that acts
+often.
+"""
+WINDOW = 100
+"""Vector steps over which the share of hits is averaged: a single step of few environments says little of it."""
 
 
 class ModulationEngine:
@@ -59,6 +65,7 @@ class ModulationEngine:
         self._progress = 0.0
         self._strength = strength(config, 0.0)
         self._radius = table.radius
+        self._share = table.target or 0.0
         self.begin(0)
 
     def begin(self, num_envs: int) -> None:
@@ -92,7 +99,8 @@ class ModulationEngine:
             return Modulated(actions, matched, matched.copy(), probability, actions, np.zeros(num))
         followed = self._rng.random(num) < probability
         suggested = np.array(actions)
-        suggested[matched] = self._table.actions[active[matched]]
+        place = np.where(holding, self._table.holds[self._held] - self._left, 0) if len(self._table) else rows
+        suggested[matched] = self._table.plans[active[matched], place[matched]]
         executed = np.array(actions)
         executed[followed] = self._spread(suggested[followed])
         if self._config.hold:
@@ -163,6 +171,7 @@ class ModulationEngine:
             "held": self._held.tolist(),
             "progress": self._progress,
             "radius": self._radius,
+            "share": self._share,
             "rng": self._rng.bit_generator.state,
         }
 
@@ -172,7 +181,7 @@ class ModulationEngine:
         self._left = np.asarray(state["left"], dtype=np.int64)
         self._held = np.asarray(state["held"], dtype=np.int64)
         self._rng.bit_generator.state = state["rng"]
-        self._radius = state["radius"]
+        self._radius, self._share = state["radius"], state["share"]
         self.set_progress(state["progress"])
 
     def _clear_counts(self) -> None:
@@ -184,8 +193,9 @@ class ModulationEngine:
 
         A refined policy leaves the states its predecessor was explained in; a fixed radius then soon hits nothing.
         """
-        if self._table.target is not None and len(rows):
-            missing = self._table.target - np.count_nonzero(rows >= 0) / len(rows)
+        if self._table.target and len(rows):  # an empty table aims at nothing
+            self._share += (np.count_nonzero(rows >= 0) / len(rows) - self._share) / WINDOW
+            missing = max(1.0 - self._share / self._table.target, -1.0)
             self._radius *= float(np.exp(RADIUS_RATE * missing))
 
     def _start_holding(self, starting: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.records import FloatArray, Trajectory
+from ultra_agents.registry import plugin_origin
 
-KIT = "run ultra_agents.testing.environment_kit.check_environment on the plugin"
+KIT = "ultra plugins check NAME runs the conformance kit over the plugin"
 
 
 def plugin_name(environment: Environment) -> str:
-    """The plugin's class, by its full name."""
-    return f"{type(environment).__module__}.{type(environment).__qualname__}"
+    """The plugin's name, distribution and version where it is registered, else its class by its full name."""
+    return plugin_origin(environment) or f"{type(environment).__module__}.{type(environment).__qualname__}"
 
 
 @contextmanager

@@ -27,6 +27,8 @@ from ultra_agents.seeding import Streams
 
 CHECKPOINT_VERSION = 1
 _KEY = "ultra_agents_trainer"
+AVERAGED = ("modulation/hit_rate", "modulation/override_rate")
+"""Metrics of one update that say little alone; their mean over all updates is kept as `<name>_mean`."""
 
 Score = Callable[[Policy, int], Sequence[float]]
 Save = Callable[[str, Policy], None]
@@ -154,11 +156,17 @@ class _Progress:
         self.curve: list[CurvePoint] = []
         self.metrics: dict[str, float] = {}
         self.next_score = 0
+        self.updates = 0
         self.seconds = 0.0
 
     def note(self, metrics: dict[str, float]) -> None:
-        """Keep the last finite value of each metric."""
+        """Keep the last finite value of each metric, and the mean so far of the modulation's shares of states."""
+        self.updates += 1
         self.metrics |= {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        for name in AVERAGED:
+            if name in metrics:
+                before = self.metrics.get(f"{name}_mean", 0.0)
+                self.metrics[f"{name}_mean"] = before + (float(metrics[name]) - before) / self.updates
 
     def score_now(self) -> None:
         """Score the policy as it is now; keep it if it is the best."""
@@ -196,6 +204,7 @@ class _Progress:
             "curve": [[point.steps, point.value] for point in self.curve],
             "metrics": self.metrics,
             "next_score": self.next_score,
+            "updates": self.updates,
             "seconds": self.seconds,
         }
         try:
@@ -226,6 +235,7 @@ class _Progress:
             self.best_step, self.best_score = kept["step"], kept["score"]
             self.curve = [CurvePoint(int(steps), float(value)) for steps, value in rest["curve"]]
             self.metrics, self.next_score, self.seconds = rest["metrics"], rest["next_score"], rest["seconds"]
+            self.updates = rest["updates"]
         except (PolicyError, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"the training checkpoint {path} does not fit the algorithm as it is set up now",

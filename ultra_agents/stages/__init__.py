@@ -12,15 +12,23 @@ import numpy as np
 from ultra_agents.records import Explanation, MethodResult, Trajectory
 from ultra_agents.stages.context import RunContext, open_context
 from ultra_agents.stages.explain import explain_episodes, tabulate
+from ultra_agents.stages.imitate import Imitation, imitate_advice
+from ultra_agents.stages.joint import joint_of, joint_steps
+from ultra_agents.stages.measure import measure
 from ultra_agents.stages.prepare import collect_episodes, starting_policy
 from ultra_agents.stages.refine import evaluate_methods, refine_method
 from ultra_agents.stages.report import report
 
 __all__ = [
+    "Imitation",
     "RunContext",
     "collect_episodes",
     "evaluate_methods",
     "explain_episodes",
+    "imitate_advice",
+    "joint_of",
+    "joint_steps",
+    "measure",
     "open_context",
     "refine_method",
     "report",
@@ -34,6 +42,10 @@ def summary(stage: str, made: Any) -> str:
     """One line about what a stage made, for a person."""
     if isinstance(made, str):
         return made
+    if isinstance(made, dict):
+        return str(made.get("headline", ""))
+    if isinstance(made, Imitation):
+        return made.headline
     if isinstance(made, MethodResult):
         last = made.curve[-1].value if made.curve else float("nan")
         return f"{made.env_steps['refine']:,} steps, return {last:.2f} on the selection seeds"

@@ -66,4 +66,12 @@ def open_context(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
         raise ConfigError(
             f"the environment {config.environment.name!r} has no expert", expected="proposer: llm or random"
         )
+    longest = max(config.verification.horizon, config.verification.max_test_steps // 2)
+    if config.proposer == "oracle" and config.agents.expert_steps > longest:
+        raise ConfigError(
+            "an oracle's plans are longer than the test of a suggestion can be",
+            found=f"agents.expert_steps: {config.agents.expert_steps}",
+            expected=f"at most {longest}",
+            hint="lower agents.expert_steps, or raise verification.max_test_steps",
+        )
     yield RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed))

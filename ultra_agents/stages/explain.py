@@ -2,51 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
-from ultra_agents.advice import AdviceTable, build_table, measured_rewards
+from ultra_agents.advice import measured_rewards
 from ultra_agents.advice.table import advice_to_lines
+from ultra_agents.agents.controls import Follow, Followed
 from ultra_agents.agents.explain import Explainer
 from ultra_agents.agents.proposers import ControlProposer
-from ultra_agents.contracts import capabilities
+from ultra_agents.config import VerificationConfig
 from ultra_agents.events import Warned
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.narration import choose_segments, narrate
-from ultra_agents.records import Advice, Explanation, Narration, Trajectory
-from ultra_agents.rollout.simulators import Simulators
+from ultra_agents.narration.prescreen import Evidence, reserve
+from ultra_agents.records import Advice, Array, Explanation, Narration, Trajectory
+from ultra_agents.rollout.stretches import replay
 from ultra_agents.stages.context import RunContext
+from ultra_agents.stages.joint import decided_together
+from ultra_agents.stages.prescreen import evidence_of, prescreened, prescreens
+from ultra_agents.stages.restoring import restores
+from ultra_agents.stages.table import advice_table, source_of
 from ultra_agents.verification import CounterfactualTester, max_tests
+
+__all__ = ["advice_table", "explain_episodes", "narrations", "tabulate"]
 
 
 def narrations(context: RunContext, trajectories: Sequence[Trajectory]) -> list[tuple[Trajectory, Narration]]:
     """Stage 2: the segments worth telling, told."""
     config = context.config.narration
+    looks = prescreens(context)
+    if looks:
+        config = reserve(config)
     told = []
     for trajectory in trajectories:
         rng = context.streams.generator("segments", trajectory.episode)
         for segment in choose_segments(trajectory, context.environment, config, rng):
             told.append((trajectory, narrate(trajectory, segment, context.environment, config)))
-    return told
+    return prescreened(context, told) if looks else told
 
 
 def explain_episodes(context: RunContext, trajectories: Sequence[Trajectory]) -> list[Explanation]:
-    """Stages 2-6: one state machine per segment, many side by side."""
-    config, environment = context.config, context.environment
+    """Stages 2-6: one state machine per segment, many side by side; then what is undecided, together."""
+    verification = context.config.verification
+    simulates = verification.mode in ("simulate", "both")
+    if simulates and not restores(context, "advice is reflected on, not simulated"):
+        verification, simulates = verification.model_copy(update={"mode": "reflect"}), False
     items = narrations(context, trajectories)
-    verification = config.verification
-    if verification.mode in ("simulate", "both") and "snapshot" not in capabilities(environment):
-        context.emit(Warned(f"{environment.env_id} cannot restore states: advice is reflected on, not simulated"))
-        verification = verification.model_copy(update={"mode": "reflect"})
-    simulators: Simulators | None = None
-    tester: CounterfactualTester | None = None
-    try:
-        if verification.mode in ("simulate", "both"):
-            simulators = context.simulators(2 * verification.max_pairs, workers=0)
-            tests = max_tests(len(items), config.agents.max_critical, config.agents.max_revisions)
-            tester = CounterfactualTester(
-                environment, simulators, context.policy, verification, context.streams.child("test"), tests
-            )
-        if config.proposer != "llm":
+    if not simulates or verification.decide == "joint":  # together or not at all: nothing is tested alone
+        made = _explained(context, items, verification, None)
+    else:
+        with CounterfactualTester(
+            context.environment,
+            context.policy,
+            verification,
+            context.streams.child("test"),
+            max_tests=max_tests(len(items), context.config.agents.max_critical, context.config.agents.max_revisions),
+            workers=verification.workers,
+            slots=verification.slots,
+        ) as tester:
+            made = _explained(context, items, verification, tester)
+    made = charged(made, evidence_of(context))
+    return decided_together(context, trajectories, made) if simulates else made
+
+
+def _explained(
+    context: RunContext,
+    items: Sequence[tuple[Trajectory, Narration]],
+    verification: VerificationConfig,
+    tester: CounterfactualTester | None,
+) -> list[Explanation]:
+    """What the proposer of this run makes of the segments."""
+    config, environment = context.config, context.environment
+    if config.proposer != "llm":
+        with _following(context, verification) as follow:
             control = ControlProposer(
                 kind=config.proposer,
                 environment=environment,
@@ -55,23 +84,50 @@ def explain_episodes(context: RunContext, trajectories: Sequence[Trajectory]) ->
                 streams=context.streams.child("proposer"),
                 emit=context.emit,
                 checkpoint=context.folder.explain,
+                verification=verification,
+                follow=follow,
             )
             return control.explain_all(items, config.agents.concurrency, context.stop)
-        with Gateway(config.llms, config.gateway, context.folder.path, context.emit) as gateway:
-            explainer = Explainer(
-                environment=environment,
-                gateway=gateway,
-                agents=config.agents,
-                verification=verification,
-                tester=tester,
-                checkpoint=context.folder.explain,
-                emit=context.emit,
-                source=config.llms[config.agents.advisor.llm or next(iter(config.llms))].provider,
-            )
-            return explainer.explain_all(items, config.agents.concurrency, context.stop)
-    finally:
-        if simulators is not None:
-            simulators.close()
+    roles = config.agents.identifier, config.agents.advisor, config.agents.critic
+    chains = [chain for role in roles for chain in role.chains]
+    with Gateway(config.llms, config.gateway, context.folder.path, context.emit, context.stop, chains) as gateway:
+        explainer = Explainer(
+            environment=environment,
+            gateway=gateway,
+            agents=config.agents,
+            verification=verification,
+            tester=tester,
+            checkpoint=context.folder.explain,
+            emit=context.emit,
+            source=source_of(config),
+            models={
+                name: llm.model_dump(mode="json", include={"provider", "options"}) for name, llm in config.llms.items()
+            },
+        )
+        return explainer.explain_all(items, config.agents.concurrency, context.stop)
+
+
+@contextmanager
+def _following(context: RunContext, verification: VerificationConfig) -> Iterator[Follow | None]:
+    """A simulator in which an oracle's expert plays on from stored states; None where it is not asked for."""
+    if context.config.proposer != "oracle" or verification.mode not in ("simulate", "both"):
+        yield None
+        return
+    with context.simulators(1, workers=0) as simulators:
+        simulators.reset(seed=context.streams.integers(1, "follow"))
+
+        def follow(trajectory: Trajectory, step: int, length: int, expert: Callable[[Array], Array]) -> Followed:
+            assert trajectory.snapshots is not None, "episodes are collected with snapshots where states are restored"
+            (stretch,) = replay(simulators, [trajectory.snapshots[step]], [length], lambda _, seen, __: expert(seen))
+            return Followed(stretch.actions, len(stretch))
+
+        yield follow
+
+
+def charged(explanations: Sequence[Explanation], evidence: Mapping[str, Evidence]) -> list[Explanation]:
+    """The explanations with the environment steps of their pre-screening added to those of their tests."""
+    spent = {name: one.env_steps for name, one in evidence.items()}
+    return [replace(one, env_steps=one.env_steps + spent.get(one.segment.name, 0)) for one in explanations]
 
 
 def tabulate(
@@ -87,17 +143,3 @@ def tabulate(
             Warned("no suggestion survived: refining with an empty table equals `continue` on a smaller budget")
         )
     return advice
-
-
-def advice_table(context: RunContext, trajectories: Sequence[Trajectory], advice: Sequence[Advice]) -> AdviceTable:
-    """The table that `advice` makes, with this run's matching."""
-    config = context.config.advice
-    return build_table(
-        advice,
-        trajectories,
-        context.environment,
-        match=config.match,
-        hit_rate=config.hit_rate,
-        hit_per_entry=config.hit_per_entry,
-        adaptive=config.adaptive,
-    )

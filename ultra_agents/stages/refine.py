@@ -1,4 +1,4 @@
-"""Stages 8-10: train on under the engine, and score what came out."""
+"""Stages 9-11: train on under the engine, and score what came out."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ultra_agents.records import Advice, Explanation, MethodResult, Returns, Tra
 from ultra_agents.refinement.refine import refine
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import advice_table
+from ultra_agents.stages.imitate import Imitation, imitated_policy
 
 
 def refine_method(
@@ -26,12 +27,14 @@ def refine_method(
     trajectories: Sequence[Trajectory],
     explanations: Sequence[Explanation],
     advice: Sequence[Advice],
+    imitation: Imitation | None = None,
 ) -> MethodResult:
-    """Stages 8-9: train on under the engine; the same seeds, environments and budget for every method."""
+    """Stages 9-10: train on under the engine; the same seeds, environments and budget for every method."""
     config, folder = context.config, context.folder
     variant = variant_of(method)
     spent: dict[str, int] = {}
     engine: ModulationEngine | None = None
+    start = context.policy
     if variant is not None:
         spent = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
         engine = ModulationEngine(
@@ -42,6 +45,9 @@ def refine_method(
             context.streams.generator("modulation"),
             continuous=bool(context.environment.action_space.shape),
         )
+    if imitation is not None and variant is not None and "a" in variant:
+        spent["imitate"] = imitation.env_steps
+        start = imitated_policy(context, imitation)
     selection = context.streams.child("selection")
     seeds = selection.integers(config.refine.curve_episodes, "reset")
     simulators = context.simulators(config.refine.num_envs)
@@ -64,7 +70,7 @@ def refine_method(
     try:
         done = refine(
             method=method,
-            start=context.policy,
+            start=start,
             algorithm=context.algorithm,
             simulators=simulators,
             total_steps=config.refine.steps,

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ultra_agents.records import Advice, Array, Explanation, MethodResult, Traje
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import advice_table, narrations
+from ultra_agents.stages.restoring import probe_of
 
 FRAMES_IN_REPORT = 12
 
@@ -30,12 +32,17 @@ def report(
     advice: Sequence[Advice],
     results: Sequence[MethodResult],
     seconds: dict[str, float],
+    measures: dict[str, Any] | None = None,
 ) -> str:
     """Stage 10: `report.json` and `report.html`; the sentence that answers the run's question."""
     config, folder, environment = context.config, context.folder, context.environment
     table = advice_table(context, trajectories, advice)
     told = {n.segment.name: n for _, n in narrations(context, trajectories)} if explanations else {}
     purposes: dict[str, int] = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
+    if (probe := probe_of(context)) is not None:
+        purposes["probe of restoring"] = probe.env_steps
+    for r in results:  # whatever else a method was charged for
+        purposes |= {key: steps for key, steps in r.env_steps.items() if key not in ("collect", "test", "refine")}
     purposes |= {f"refine {r.method}": r.env_steps["refine"] for r in results}
     purposes["evaluate"] = sum(results[0].before.lengths) + sum(
         sum(r.last.lengths) + sum(r.best.lengths) for r in results
@@ -67,6 +74,8 @@ def report(
             reference=environment.reference_returns if "reference_returns" in capabilities(environment) else None,
             peak_memory_mb=_peak_memory_mb(),
             warnings=_warnings(folder),
+            measures=measures or None,
+            tests=[t.result for e in explanations for t in e.trials] if measures else None,
         ),
     )
     return str(data["headline"])

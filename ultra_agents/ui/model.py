@@ -199,9 +199,11 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
             return replace(state, warnings=(*state.warnings, event.text[:TEXT])[-WARNINGS:])
         case RunFinished():
             stages = tuple(replace(s, status="stopped") if s.status == "running" else s for s in state.stages)
+            began = now if state.status == "starting" else state.started  # it may fail before it started
             return replace(
-                state, status=event.status, ended=now, summary=event.summary, report=event.report, stages=stages
-            )
+                state, status=event.status, started=began, ended=now, summary=event.summary, report=event.report,
+                stages=stages,
+            )  # fmt: skip
     return state
 
 

@@ -25,8 +25,8 @@ from ultra_agents.ui.model import ViewState, reduce
 from ultra_agents.ui.panels import PanelFunction
 
 STAGES = (
-    ("policy", 0.02), ("collect", 0.03), ("explain", 0.5), ("tabulate", 0.01), ("refine ultra-ra", 0.2),
-    ("refine continue", 0.2), ("evaluate", 0.1), ("report", 0.02),
+    ("policy", 0.02), ("collect", 0.03), ("explain", 0.5), ("tabulate", 0.01), ("imitate", 0.03),
+    ("refine ultra-ra", 0.2), ("refine continue", 0.2), ("evaluate", 0.1), ("report", 0.02),
 )  # fmt: skip
 
 _SAID = (
@@ -67,6 +67,10 @@ def events() -> Iterator[tuple[float, Event]]:
     yield at, StageStarted("tabulate", "Build the advice table")
     yield at, Warned("one segment was left out: the episode was cut by the time limit")
     yield at, StageFinished("tabulate", 0.2, "6 entries")
+    yield at, StageStarted("imitate", "Replay the advice, learn to do the same, test that")
+    yield at, StageFinished(
+        "imitate", 3.1, "used: +0.42 [+0.1, +0.74] in 16 pairs, 6 plans, 18 demonstrated steps",
+    )  # fmt: skip
     yield at, Evaluated("none", 0, "before", (-14.0, -12.0, -13.0, -15.0))
     for method, upto, rise in (("ultra-ra", 25, 11.0), ("continue", 15, 7.5)):
         yield at, StageStarted(f"refine {method}", f"Refine the policy: {method}", 50_000, "steps")

@@ -1,5 +1,17 @@
 """Advice is tested before it is believed."""
 
+from ultra_agents.verification.claims import refusal
 from ultra_agents.verification.counterfactual import CounterfactualTester, max_tests
+from ultra_agents.verification.joint import JointResult, JointTester, undecided
+from ultra_agents.verification.probe import Probe, restore_is_exact
 
-__all__ = ["CounterfactualTester", "max_tests"]
+__all__ = [
+    "CounterfactualTester",
+    "JointResult",
+    "JointTester",
+    "Probe",
+    "max_tests",
+    "refusal",
+    "restore_is_exact",
+    "undecided",
+]

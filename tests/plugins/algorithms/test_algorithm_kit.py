@@ -8,13 +8,15 @@ import pytest
 from pydantic import BaseModel
 from ultra_agents_plugins.algorithms.ppo import PPO, PPOPolicy, PPOTrainer
 
+from ultra_agents.contracts import Algorithm
 from ultra_agents.errors import PluginError
+from ultra_agents.seeding import Streams
 from ultra_agents.testing import algorithm_kit
 from ultra_agents.testing.algorithm_kit import check_algorithm
 
 
 def ppo(cls=PPO):
-    return cls(PPO.Options(num_steps=16, hidden=(8, 8), update_epochs=2))
+    return cls(PPO.Options(num_steps=16, hidden=(8, 8), update_epochs=2, clone_steps=300, clone_learning_rate=1e-2))
 
 
 def test_ppo_conforms():
@@ -39,6 +41,17 @@ def test_a_refused_kind_is_skipped_and_refusing_both_fails():
     assert report.ok
     assert {row.status for row in report.rows if "[continuous]" in row.check} == {"skipped"}
     assert [row.check for row in check_algorithm(ppo(Nothing)).failed] == ["spaces"]
+
+
+def test_who_cannot_imitate_is_not_asked_to():
+    class Plain(PPO):
+        imitate = Algorithm.imitate
+
+    report = check_algorithm(ppo(Plain))
+    assert report.ok, str(report)
+    skipped = {row.check: row.detail for row in report.rows if row.status == "skipped"}
+    assert set(skipped) == {"imitate [discrete]", "imitate [continuous]"}
+    assert set(skipped.values()) == {"does not learn from demonstrations"}
 
 
 def with_policy(change):
@@ -116,6 +129,22 @@ def in_place(self, policy, envs, total_steps, streams, modulation=None, fresh=Fa
     return PPOTrainer(self.options, policy, envs, total_steps, streams, modulation, fresh)
 
 
+def imitate_in_place(self, policy, demonstrations, streams):
+    twin = PPO.imitate(self, policy, demonstrations, streams)
+    policy.load(twin.state()[0])
+    return policy
+
+
+def forgetful(self, policy, demonstrations, streams):
+    return PPO.imitate(
+        type(self)(self.options.model_copy(update={"clone_anchor": 0.0})), policy, demonstrations, streams
+    )
+
+
+def unseeded(self, policy, demonstrations, streams):
+    return PPO.imitate(self, policy, demonstrations, Streams(int(np.random.default_rng().integers(2**31))))
+
+
 def lazy_update(self):
     if self._obs is None:
         self._start()
@@ -168,6 +197,15 @@ def first_row_leaks(self, actions, *_):
 
 
 BROKEN = {
+    "imitation of nothing": (
+        "imitate",
+        "does not act as demonstrated",
+        with_class(imitate=lambda self, policy, demonstrations, streams: policy.copy()),
+    ),
+    "imitation in place": ("imitate", "changed the policy", with_class(imitate=imitate_in_place)),
+    "imitation everywhere": ("imitate", "acts otherwise elsewhere", with_class(imitate=forgetful)),
+    "unseeded imitation": ("imitate", "other weights", with_class(imitate=unseeded)),
+    "imitation crashes": ("imitate", "ZeroDivision", with_class(imitate=lambda *_: 1 / 0)),
     "loose options": ("options", "unknown keys|subclass", with_class(Options=LooseOptions)),
     "unknown learns": ("learns", "unknown ways", with_class(learns=frozenset({"osmosis"}))),
     "unseeded acting": (

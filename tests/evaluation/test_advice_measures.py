@@ -1,0 +1,179 @@
+"""What advice is worth: each measure against a number worked out by hand, and how it is shown."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from ultra_agents.evaluation.advice_charts import fidelity, gains
+from ultra_agents.evaluation.advice_measures import advice_measures, rank_correlation, touched
+from ultra_agents.evaluation.advice_page import facts, fidelity_rows
+from ultra_agents.records import Advice, Drop, Explanation, Segment, Suggestion, TestResult, Trajectory, Trial, Usage
+
+
+def trajectory(episode, length=100):
+    return Trajectory(
+        episode, 0, np.zeros((length, 1)), np.zeros(length, np.int64), np.zeros(length), np.zeros(length),
+        tuple({} for _ in range(length)), True, False,
+    )  # fmt: skip
+
+
+def trial(gain, importance=0.5, reward=0.5, episode=0, step=3, **more):
+    suggestion = Suggestion(episode, step, "UP", 4, "why", **more)
+    result = TestResult(gain, gain - 0.1, gain + 0.1, 8, 60, gain > 0.1, "good", 6, 2)
+    return Trial(suggestion, result, importance, reward)
+
+
+def row(episode=0, step=3, hold=4, then=()):
+    return Advice(
+        episode, step, "UP", hold, 0.5, "STAY", -0.5, "r", "a", "c", 0.5, "m",
+        TestResult(0.5, 0.4, 0.6, 8, 60, True, "good"), then,
+    )  # fmt: skip
+
+
+def explanation(trials, advice=(), drops=(), episode=0, env_steps=600):
+    return Explanation(
+        Segment(episode, 0, 60, "lost"), (), len(trials), tuple(advice), tuple(drops), env_steps, tuple(trials)
+    )
+
+
+def measures(trials, rows=(), drops=(), **more):
+    settings = {"usage": {"advisor": Usage(10, 2, 4000, 1000, 9.0)}, "proposer": "tiny", "seconds": 30.0, **more}
+    return advice_measures([explanation(trials, rows, drops)], [trajectory(0), trajectory(1)], **settings)
+
+
+def test_precision_is_the_share_that_holds_with_wilsons_interval():
+    found = measures([trial(0.5), trial(0.4), trial(-0.2), trial(-0.3), trial(0.0)])
+    assert (found["tested"], found["held"]) == (5, 2)
+    n, p, z = 5, 0.4, 1.959963984540054
+    centre, half = (p + z * z / (2 * n)), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    assert found["precision"] == pytest.approx({"value": 0.4, "low": low, "high": high})
+    assert found["headline"].startswith("2 of 5 tested suggestions hold: 40 % (12 to 77 %)")
+
+
+def test_gains_of_all_and_of_those_that_hold_with_bootstrap_intervals():
+    found = measures([trial(gain) for gain in (-0.6, -0.2, 0.2, 0.4, 0.9)])
+    assert found["gain"]["value"] == pytest.approx(0.14)
+    assert found["gain"]["low"] < 0.14 < found["gain"]["high"]
+    assert found["gain_held"]["value"] == pytest.approx(0.5)
+    assert measures([trial(0.5)])["gain"]["low"] is None
+
+
+def test_prices_are_per_accepted_suggestion():
+    found = measures([trial(0.5), trial(0.4)], [row(), row(step=9)])
+    assert found["cost"] == {
+        "tokens": 5000, "calls": 10, "cached": 2, "money": 0.0, "env_steps": 600, "seconds": 30.0,
+    }  # fmt: skip
+    assert found["per_accepted"] == {"tokens": 2500, "calls": 5, "money": 0.0, "env_steps": 300, "seconds": 15.0}
+    assert measures([trial(-0.5)])["per_accepted"] is None
+
+
+def test_a_pruned_table_counts_what_is_left():
+    found = measures([trial(0.5), trial(0.4)], [row(), row(step=9)], advice=[row()])
+    assert found["accepted"] == 1
+    assert found["per_accepted"]["tokens"] == 5000
+
+
+def test_touched_counts_episodes_and_covered_steps_once():
+    rows = [row(0, 3, 4, (("STAY", 6),)), row(0, 5, 4), row(0, 98, 9)]
+    assert touched(rows, [trajectory(0), trajectory(1)]) == {"episodes": 0.5, "steps": 12 / 200}
+    assert touched([], [trajectory(0)]) == {"episodes": 0.0, "steps": 0.0}
+
+
+def test_rank_correlation_is_spearmans():
+    assert rank_correlation([1, 2, 3, 4, 5], [0.1, 0.2, 5.0, 6.0, 7.0])["rho"] == pytest.approx(1)
+    found = rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5])
+    assert found["rho"] == pytest.approx(1 - 6 * 4 / (5 * 24))
+    assert found["n"] == 5
+    assert 0 < found["p"] < 1
+
+
+@pytest.mark.parametrize(
+    ("claims", "outcomes"),
+    [([1, 1, 1, 1, 1], [1, 2, 3, 4, 5]), ([1, 2, 3, 4, 5], [0] * 5), ([1, 2], [1, 2]), ([], [])],
+)
+def test_no_correlation_where_there_is_nothing_to_rank(claims, outcomes):
+    assert rank_correlation(claims, outcomes) is None
+
+
+def test_importance_and_reward_are_ranked_against_the_gain():
+    trials = [
+        trial(gain, importance, -gain) for gain, importance in zip((0, 0.1, 0.2, 0.3, 0.4), range(5), strict=True)
+    ]
+    found = measures(trials)["rank"]
+    assert (found["importance"]["rho"], found["reward"]["rho"]) == pytest.approx((1, -1))
+
+
+def test_invalid_suggestions_are_counted_apart():
+    drops = [
+        Drop("advise", "invalid: terminal step", "0:0-60"), Drop("criticise", "invalid: reward is not a number", "s"),
+        Drop("advise", "malformed reply", "s"), Drop("test", "no gain in simulation", "s"),
+    ]  # fmt: skip
+    found = measures([trial(0.5)], drops=drops)
+    assert (found["invalid"], found["unusable"]) == (2, 3)
+
+
+def test_nothing_tested_claims_nothing():
+    found = measures([])
+    assert (found["precision"], found["gain"], found["steps_per_test"]) == (None, None, None)
+    assert found["headline"] == "Nothing was suggested."
+    asked = advice_measures(
+        [Explanation(Segment(0, 0, 9, "x"), (), 4, (row(),), ())], [trajectory(0)], {}, proposer="x", seconds=1.0
+    )
+    assert asked["headline"] == "4 suggestions, 1 accepted, none tested in the simulator."
+
+
+def test_everything_is_json_even_where_an_interval_is_endless():
+    endless = Trial(Suggestion(0, 1, "UP", 2, "w"), TestResult(0.1, -np.inf, np.inf, 1, 9, False, "steps"), 0.1, 0.2)
+    found = measures([endless, trial(0.4, then=(("STAY", 2),))])
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert [one["plan"] for one in found["trials"]] == ["UP for 2 steps", "UP for 4 steps, then STAY for 2 steps"]
+
+
+FIDELITY = {
+    "d_max": 1.0, "segments": 4, "windows": 32, "env_steps": 900, "confidence": 0.95,
+    "scores": [
+        {"share": 0.1, "critical": 1.2, "random": 0.7, "difference": 0.5, "low": 0.1, "high": 0.9, "d_critical": 0.3,
+         "d_random": 0.2},
+        {"share": 0.2, "critical": None, "random": 0.7, "difference": None, "low": None, "high": None,
+         "d_critical": 0.0, "d_random": 0.2},
+    ],
+}  # fmt: skip
+
+
+def test_the_section_tells_each_measure_with_its_interval():
+    told = {fact.name: fact for fact in facts(measures([trial(0.5), trial(-0.25)], [row()]))}
+    assert (told["Advice precision"].value, told["Advice precision"].ends) == ("50 %", "9 to 91 %")
+    assert told["Gain of a suggestion"].value == "+0.12"
+    assert told["Episodes touched"].value == "50 %"
+    assert told["Price of accepted advice"].value == "5,000 tokens"
+    assert "600 steps, 10.0 model calls, 30.0 seconds" in told["Price of accepted advice"].meaning
+    assert "Rank correlation of reward" not in told
+
+
+def test_the_section_says_when_nothing_was_accepted():
+    told = {fact.name: fact for fact in facts(measures([trial(-0.25)]))}
+    assert told["Price of accepted advice"].meaning == "nothing was accepted"
+
+
+def test_scores_that_do_not_exist_are_dashes():
+    rows = fidelity_rows(measures([trial(0.5)], fidelity=FIDELITY))
+    assert [(one["share"], one["critical"], one["difference"], one["ends"]) for one in rows] == [
+        ("10 %", "+1.20", "+0.50", "[0.10, 0.90]"), ("20 %", "–", "–", ""),
+    ]  # fmt: skip
+    assert fidelity_rows(measures([trial(0.5)])) == []
+
+
+@pytest.mark.parametrize("width", [860, 380])
+def test_the_charts_are_drawn_and_speak(width):
+    found = measures([trial(0.5), trial(-0.25)], fidelity=FIDELITY)
+    chart = gains(found["trials"], width)
+    assert chart.startswith("<svg")
+    assert "2 tested suggestions, 1 of which hold" in chart
+    assert "var(--s2)" in chart
+    assert "named steps" in fidelity(FIDELITY["scores"], width)
+    assert gains([], width) == fidelity([], width) == fidelity(FIDELITY["scores"][1:], width) == ""

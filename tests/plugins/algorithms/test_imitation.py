@@ -1,0 +1,143 @@
+"""Cloning a few demonstrations into a policy, without forgetting the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from ultra_agents_plugins.algorithms.ppo import PPO, PPOPolicy
+
+from ultra_agents.contracts import Demonstrations
+from ultra_agents.errors import PluginError
+from ultra_agents.records import Array
+from ultra_agents.seeding import Streams
+
+SEEN = Box(-5, 5, (3,), np.float32)
+SPACES = {"discrete": Discrete(4), "continuous": Box(-1, 1, (2,), np.float32)}
+KINDS = pytest.mark.parametrize("kind", SPACES)
+RNG = np.random.default_rng(0)
+SHOWN, ELSEWHERE = (RNG.normal(centre, 0.3, (200, 3)).astype(np.float32) for centre in (1.5, -1.5))
+
+
+def ppo(**options: Any) -> PPO:
+    return PPO(PPO.Options(**{"hidden": (16, 16), "clone_steps": 400, "clone_learning_rate": 5e-3, **options}))
+
+
+def start(kind: str) -> PPOPolicy:
+    """A policy with opinions of its own, and observation statistics that are not the identity."""
+    policy = ppo().create_policy(SEEN, SPACES[kind], 3)
+    policy.update_normalizer(np.random.default_rng(1).normal(0.5, 2.0, (500, 3)).astype(np.float32))
+    noise = torch.Generator().manual_seed(0)
+    for parameter in policy.actor.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=noise)
+    return policy
+
+
+def demonstrated(kind: str, **changes: Any) -> Demonstrations:
+    wanted = np.full(len(SHOWN), 2) if kind == "discrete" else np.tile(np.float32([0.7, -0.7]), (len(SHOWN), 1))
+    given = {"observations": SHOWN, "actions": wanted, "weights": np.ones(len(SHOWN)), "visited": ELSEWHERE}
+    return Demonstrations(**{**given, **changes})
+
+
+def outputs(policy: PPOPolicy, observations: Array) -> Array:
+    """Action chances, or means of continuous actions."""
+    raw = torch.from_numpy(np.asarray(policy.actor_outputs(policy.normalize(observations))))
+    return np.asarray(torch.softmax(raw, 1) if policy.discrete else raw)
+
+
+def likelihood(policy: PPOPolicy, made: Demonstrations) -> float:
+    """Mean log-probability of what was demonstrated."""
+    raw = policy.actor_outputs(policy.normalize(made.observations))
+    return float(np.mean(policy.log_prob(raw, made.actions)))
+
+
+def same(left: PPOPolicy, right: PPOPolicy) -> bool:
+    a, b = left.state()[0], right.state()[0]
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@KINDS
+def test_demonstrated_actions_become_likely(kind: str) -> None:
+    policy, made = start(kind), demonstrated(kind)
+    copy = ppo().imitate(policy, made, Streams(0))
+    assert likelihood(copy, made) > likelihood(policy, made) + 0.3
+    if kind == "discrete":
+        assert outputs(policy, SHOWN)[:, 2].mean() < 0.6
+        assert outputs(copy, SHOWN)[:, 2].min() > 0.9
+    else:
+        assert np.abs(outputs(copy, SHOWN) - [0.7, -0.7]).mean() < 0.05
+
+
+@KINDS
+def test_elsewhere_the_distribution_is_kept(kind: str) -> None:
+    policy, made = start(kind), demonstrated(kind)
+
+    def moved(anchor: float) -> float:
+        copy = ppo(clone_anchor=anchor).imitate(policy, made, Streams(0))
+        return float(np.abs(outputs(copy, ELSEWHERE) - outputs(policy, ELSEWHERE)).mean())
+
+    anchored, loose = moved(1.0), moved(0.0)
+    assert anchored < 0.03
+    assert loose > 3 * anchored, "without the anchor the demonstrations spill over"
+
+
+@KINDS
+def test_only_the_actor_moves(kind: str) -> None:
+    policy = start(kind)
+    copy = ppo().imitate(policy, demonstrated(kind), Streams(0))
+    assert np.array_equal(copy.value(SHOWN), policy.value(SHOWN))
+    assert np.array_equal(copy.normalize(SHOWN), policy.normalize(SHOWN))
+    if kind == "continuous":
+        assert policy.log_std is not None
+        assert copy.log_std is not None
+        assert torch.equal(copy.log_std, policy.log_std)
+
+
+@KINDS
+def test_the_policy_given_is_left_alone_and_the_same_seed_gives_the_same_copy(kind: str) -> None:
+    policy, made = start(kind), demonstrated(kind)
+    first, second, other = (ppo().imitate(policy, made, Streams(seed)) for seed in (4, 4, 5))
+    assert same(policy, start(kind))
+    assert same(first, second)
+    assert not same(first, other)
+    assert not same(first, policy)
+
+
+def test_weights_say_what_counts() -> None:
+    half = len(SHOWN) // 2
+    split = np.where(np.arange(len(SHOWN)) < half, 1, 2)
+    copied = {
+        heavy: ppo().imitate(
+            start("discrete"),
+            demonstrated("discrete", actions=split, weights=np.where(split == heavy, 1.9, 0.1)),
+            Streams(0),
+        )
+        for heavy in (1, 2)
+    }
+    for heavy, light in ((1, 2), (2, 1)):
+        chances = outputs(copied[heavy], SHOWN).mean(axis=0)
+        assert chances[heavy] > 0.7 > 0.3 > chances[light], "the same states were shown with both actions"
+
+
+@KINDS
+def test_nowhere_visited_is_no_anchor(kind: str) -> None:
+    policy, made = start(kind), demonstrated(kind, visited=ELSEWHERE[:0])
+    free = ppo(clone_anchor=0.0).imitate(policy, demonstrated(kind), Streams(0))
+    assert same(ppo().imitate(policy, made, Streams(0)), free)
+
+
+def test_a_loss_that_is_no_number_is_an_error_with_advice() -> None:
+    with pytest.raises(PluginError, match="learning from demonstrations diverged") as caught:
+        ppo(clone_steps=3).imitate(
+            start("discrete"), demonstrated("discrete", weights=np.full(len(SHOWN), np.nan)), Streams(0)
+        )
+    assert "clone_learning_rate" in str(caught.value.hint)
+
+
+def test_another_algorithms_policy_is_refused() -> None:
+    stranger: Any = object()
+    with pytest.raises(PluginError, match="ppo trains its own policies only"):
+        ppo().imitate(stranger, demonstrated("discrete"), Streams(0))

@@ -1,0 +1,163 @@
+import multiprocessing
+import os
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ultra_agents.errors import EnvironmentFault
+from ultra_agents.seeding import Streams
+from ultra_agents.testing.corridor import Corridor, CorridorOptions
+from ultra_agents.verification.arms import Job, Terms, difference
+from ultra_agents.verification.pool import make_pool
+from ultra_agents.verification.rollouts import Player
+
+from .conftest import Walker, corridor, play
+
+TERMS = Terms(Streams(1), 0.9)
+
+
+def job(pair: int = 0, until: Any = 30, moves: int = 2, **parts: Any) -> Job:
+    snapshot = (play(Walker(0.5)).snapshots or ())[0]
+    plan = np.zeros(moves, np.int64)
+    whole: dict[str, Any] = {
+        "plans": (plan,),
+        "arms": (None,),
+        "base": None,
+        "until": until if isinstance(until, tuple) else (until,),
+        **parts,
+    }
+    return Job(snapshot=snapshot, address=(0, 0, pair), **whole)
+
+
+def played(player: Player, *jobs: Job) -> list[Any]:
+    found: dict[int, Any] = {}
+    for number, one in enumerate(jobs):
+        player.add(number, one)
+    while player.busy:
+        found.update(player.tick())
+    return [found[number] for number in range(len(jobs))]
+
+
+def as_numbers(outcome: Any) -> tuple[Any, ...]:
+    arm = outcome.arms[0]
+    return arm.earned.tolist(), arm.worth.tolist(), arm.seen, arm.met, arm.over, outcome.base.worth.tolist()
+
+
+@pytest.mark.parametrize("slots", [2, 3, 16, 40])
+def test_a_rollout_depends_on_its_state_plan_and_uniforms_only(slots: int) -> None:
+    policy, world = Walker(0.5, worth=2.0), corridor(slip=0.3)
+    player = Player(world, policy, slots, TERMS)
+    jobs = [job(pair) for pair in range(20)]
+    together = [as_numbers(one) for one in played(player, *jobs)]
+    assert together == [as_numbers(played(player, one)[0]) for one in jobs]
+    assert together == [as_numbers(one) for one in played(player, *reversed(jobs))][::-1]
+    assert len({str(one) for one in together}) > 1
+    player.close()
+
+
+@pytest.mark.parametrize("cut", [2, 3, 5, 8])
+def test_a_rollout_played_in_two_parts_is_the_same_rollout(cut: int) -> None:
+    policy, world = Walker(0.5, worth=2.0), corridor(slip=0.3)
+    player = Player(world, policy, 8, TERMS)
+    for pair in range(12):
+        (whole,) = played(player, job(pair))
+        (first,) = played(player, job(pair, until=cut))
+        busy = job(99)  # its environments are stepped in the same blocks
+        again = job(pair, arms=first.arms, base=first.base)
+        (second, _) = played(player, again, busy)
+        assert as_numbers(second)[:5] == as_numbers(whole)[:5]
+        assert first.steps[0] + second.steps[0] == whole.steps[0]
+        assert first.base_steps + second.base_steps == whole.base_steps
+        assert difference(second.base, second.arms[0], 30) == difference(whole.base, whole.arms[0], 30)
+    player.close()
+
+
+def test_candidates_of_different_length_share_one_base_arm() -> None:
+    policy, world = Walker(0.5, worth=2.0), corridor(slip=0.3)
+    player = Player(world, policy, 8, TERMS)
+    plans = tuple(np.zeros(length, np.int64) for length in (1, 2, 4))
+    until = (11, 12, 14)
+    for pair in range(12):
+        (shared,) = played(player, job(pair, plans=plans, arms=(None,) * 3, until=until))
+        for place, plan in enumerate(plans):
+            (alone,) = played(player, job(pair, plans=(plan,), until=until[place]))
+            assert as_numbers(alone)[:5] == as_numbers(shared_at(shared, place))[:5]
+            cut = until[place]
+            assert difference(alone.base, alone.arms[0], cut) == difference(shared.base, shared.arms[place], cut)
+        assert shared.base_steps <= 14
+    player.close()
+
+
+def shared_at(outcome: Any, place: int) -> Any:
+    return type(outcome)(outcome.base, (outcome.arms[place],), (outcome.steps[place],), outcome.base_steps)
+
+
+def test_arms_that_meet_stop_and_differ_by_what_they_had_earned() -> None:
+    player = Player(corridor(), Walker(0.0), 4, TERMS)
+    (outcome,) = played(player, job(plans=(np.ones(1, np.int64),)))
+    assert outcome.arms[0].met == 1
+    assert (outcome.steps, outcome.base_steps) == ((1,), 1)
+    assert difference(outcome.base, outcome.arms[0], 30) == 0
+    player.close()
+
+
+class Deadly(Corridor):
+    """Ends its process at the lure."""
+
+    def make(self, num_envs: int) -> Any:
+        envs = super().make(num_envs)
+        step = envs.step
+
+        def deadly(actions: Any) -> Any:
+            result = step(actions)
+            if ((result[1] > 0.1) & (result[1] < 0.5)).any():
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        envs.step = deadly
+        return envs
+
+
+def test_a_worker_that_dies_is_told_and_nothing_is_left_behind() -> None:
+    pool = make_pool(Deadly(CorridorOptions()), Walker(0.0), TERMS, workers=2, slots=4)
+    try:
+        fine = pool.submit(job(plans=(np.ones(2, np.int64),)))
+        assert fine.result(60).arms[0].met == 2
+        doomed = pool.submit(job(moves=6))
+        with pytest.raises(EnvironmentFault, match="died") as caught:
+            doomed.result(60)
+        assert caught.value.found == "signal 9"
+        with pytest.raises(EnvironmentFault, match="died"):
+            pool.submit(job()).result(60)
+    finally:
+        pool.close()
+    assert not multiprocessing.active_children()
+
+
+def test_workers_outlive_the_interrupts_of_the_terminal_and_close_in_the_middle_of_work() -> None:
+    pool = make_pool(corridor(length=1001, max_steps=5000), Walker(0.5), TERMS, workers=1, slots=2)
+    (process,) = multiprocessing.active_children()
+    os.kill(process.pid or 0, signal.SIGINT)
+    snapshot = (play(Walker(0.5), corridor(length=1001)).snapshots or ())[0]
+    endless = Job(snapshot, (0, 0, 0), (np.zeros(9, np.int64),), (None,), None, (10**6,))
+    waiting = [pool.submit(endless) for _ in range(3)]
+    pool.close()
+    for future in waiting:
+        with pytest.raises(EnvironmentFault, match="closed"):
+            future.result(60)
+    assert not multiprocessing.active_children()
+
+
+class Unbuildable(Corridor):
+    def make(self, num_envs: int) -> Any:
+        raise RuntimeError("no display")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_environment_that_cannot_be_built_is_named(workers: int) -> None:
+    with pytest.raises(EnvironmentFault, match="Unbuildable") as caught:
+        make_pool(Unbuildable(CorridorOptions()), Walker(0.5), TERMS, workers=workers)
+    assert "no display" in str(caught.value)
+    assert not multiprocessing.active_children()

@@ -1,0 +1,169 @@
+"""What advice is worth: the numbers that tell whether a proposer earns its tokens and its environment steps.
+
+All come from the trials in the explanations, so they can be had without training anything. Advice precision, its gain
+and its price are not in the ULTRA paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ultra_agents.evaluation.statistics import Interval, mean_interval, proportion_interval
+from ultra_agents.records import Advice, Explanation, Trajectory, Trial, Usage, moves_in_words
+
+FEWEST_RANKS = 5
+"""Trials below which a rank correlation says nothing."""
+INVALID = "invalid: "
+
+
+def advice_measures(
+    explanations: Sequence[Explanation],
+    trajectories: Sequence[Trajectory],
+    usage: Mapping[str, Usage],
+    *,
+    proposer: str,
+    seconds: float,
+    advice: Sequence[Advice] | None = None,
+    fidelity: Mapping[str, Any] | None = None,
+    joint: Mapping[str, Any] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Every measure of one proposer on one set of episodes, as JSON types; what cannot be told is None.
+
+    Intervals treat suggestions as independent; those of one stretch are not quite, so read them as a little narrow.
+
+    Args:
+        explanations: One per stretch, with all trials.
+        trajectories: The collected episodes, stretches or not.
+        usage: What model calls cost, by agent.
+        proposer: Who proposed: a name for people.
+        seconds: Wall seconds of explaining, testing included.
+        advice: What went into the table in the end; by default all accepted suggestions.
+        fidelity: `ultra_agents.verification.fidelity.Fidelity` in JSON types, where measured.
+        joint: `ultra_agents.verification.JointResult` in JSON types with `rows`, the size of the set, where one ran.
+        confidence: Of all intervals, two-sided.
+        seed: Of the bootstrap.
+    """
+    trials = [trial for explanation in explanations for trial in explanation.trials]
+    kept = list(advice) if advice is not None else [row for one in explanations for row in one.advice]
+    held = [trial for trial in trials if trial.result.passed]
+    drops = [drop for explanation in explanations for drop in explanation.drops]
+    total = sum(usage.values(), Usage())
+    env_steps = sum(explanation.env_steps for explanation in explanations)
+    cost = {
+        "tokens": total.prompt_tokens + total.completion_tokens,
+        "calls": total.calls,
+        "cached": total.cached,
+        "money": total.cost,
+        "env_steps": env_steps,
+        "seconds": seconds,
+    }
+    precision = proportion_interval(len(held), len(trials), confidence)
+    steps = [trial.result.env_steps for trial in trials]
+    measures: dict[str, Any] = {
+        "schema": 1,
+        "proposer": proposer,
+        "confidence": confidence,
+        "segments": len(explanations),
+        "critical": sum(len(explanation.critical) for explanation in explanations),
+        "proposed": sum(explanation.proposed for explanation in explanations),
+        "invalid": sum(drop.reason.startswith(INVALID) for drop in drops),
+        "unusable": sum(drop.stage in ("identify", "advise", "criticise") for drop in drops),
+        "tested": len(trials),
+        "held": len(held),
+        "accepted": len(kept),
+        "precision": None if precision is None else _interval(precision),
+        "gain": _mean(trials, confidence, seed),
+        "gain_held": _mean(held, confidence, seed),
+        "touched": touched(kept, trajectories),
+        "rank": {
+            "importance": rank_correlation([trial.importance for trial in trials], _gains(trials)),
+            "reward": rank_correlation([trial.reward for trial in trials], _gains(trials)),
+        },
+        "steps_per_test": float(np.median(steps)) if steps else None,
+        "cost": cost,
+        "per_accepted": {key: value / len(kept) for key, value in cost.items() if key != "cached"} if kept else None,
+        "fidelity": None if fidelity is None else dict(fidelity),
+        "joint": None if joint is None else dict(joint),
+        "trials": [_row(one.segment.name, trial) for one in explanations for trial in one.trials],
+    }
+    return {"headline": headline(measures), **measures}
+
+
+def headline(measures: Mapping[str, Any]) -> str:
+    """The outcome in one sentence."""
+    if not measures["proposed"]:
+        return "Nothing was suggested."
+    if not measures["tested"]:
+        return f"{measures['proposed']} suggestions, {measures['accepted']} accepted, none tested in the simulator."
+    row, gain = measures["precision"], measures["gain"]
+    text = (
+        f"{measures['held']} of {measures['tested']} tested suggestions hold: {100 * row['value']:.0f} % "
+        f"({100 * row['low']:.0f} to {100 * row['high']:.0f} %)"
+    )
+    return f"{text}; a suggestion gains {gain['value']:+.3g} on average."
+
+
+def touched(advice: Sequence[Advice], trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Share of the episodes with any advice, and of their steps that a plan covers."""
+    lengths = {trajectory.episode: len(trajectory) for trajectory in trajectories}
+    covered = {
+        (row.episode, step)
+        for row in advice
+        for step in range(row.step, min(row.step + sum(hold for _, hold in row.moves), lengths[row.episode]))
+    }
+    episodes = {row.episode for row in advice}
+    return {
+        "episodes": len(episodes) / len(lengths) if lengths else 0.0,
+        "steps": len(covered) / max(sum(lengths.values()), 1),
+    }
+
+
+def rank_correlation(claims: Sequence[float], gains: Sequence[float]) -> dict[str, float] | None:
+    """Spearman's correlation of what was claimed with what was measured.
+
+    Returns:
+        `rho`, its two-sided `p` and the number `n` of trials; None for fewer than `FEWEST_RANKS`, or where one of the
+        two is always the same (a control, a critic that gives everybody the same reward).
+    """
+    if len(claims) < FEWEST_RANKS or np.ptp(claims) == 0 or np.ptp(gains) == 0:
+        return None
+    from scipy.stats import spearmanr
+
+    found: Any = spearmanr(claims, gains)
+    rho, p = float(found.statistic), float(found.pvalue)
+    return {"rho": rho, "p": p, "n": len(claims)} if math.isfinite(rho) else None
+
+
+def _gains(trials: Sequence[Trial]) -> list[float]:
+    return [trial.result.gain for trial in trials]
+
+
+def _mean(trials: Sequence[Trial], confidence: float, seed: int) -> dict[str, Any] | None:
+    return _interval(mean_interval(_gains(trials), confidence, seed)) if trials else None
+
+
+def _interval(found: Interval) -> dict[str, Any]:
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _row(segment: str, trial: Trial) -> dict[str, Any]:
+    suggestion, result = trial.suggestion, asdict(trial.result)
+    ends = {key: result[key] if math.isfinite(result[key]) else None for key in ("low", "high")}
+    return {
+        "segment": segment,
+        "episode": suggestion.episode,
+        "step": suggestion.step,
+        "plan": moves_in_words(suggestion.moves),
+        "revision": suggestion.revision,
+        "importance": trial.importance,
+        "reward": trial.reward,
+        **result,
+        **ends,
+    }

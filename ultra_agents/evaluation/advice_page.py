@@ -1,0 +1,102 @@
+"""The report's section on what the advice is worth, from the measures in `report.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ultra_agents.evaluation.wording import number
+
+WHO = {
+    "llm": "language models",
+    "random": "random states and actions (control)",
+    "value": "random actions where the policy's value fell (control)",
+    "oracle": "an expert policy",
+}
+"""Proposers in words."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One measure: its name, its value, its interval, and what it means."""
+
+    name: str
+    value: str
+    ends: str
+    meaning: str
+
+
+def facts(measures: Mapping[str, Any]) -> list[Fact]:
+    """The measures that can be told, in the order to show them; figures have hyphens for minus signs."""
+    rows: list[Fact] = []
+    precision = measures["precision"]
+    if precision is not None:
+        ends = f"{100 * precision['low']:.0f} to {100 * precision['high']:.0f} %"
+        meaning = f"share of tested suggestions whose gain holds: {measures['held']} of {measures['tested']}"
+        rows.append(Fact("Advice precision", f"{100 * precision['value']:.0f} %", ends, meaning))
+    for key, name, meaning in (
+        ("gain", "Gain of a suggestion", "mean of everything tested, in units of return; unselected"),
+        ("gain_held", "Gain of those that hold", "selected by the same test, so a little too good"),
+    ):
+        row = measures[key]
+        if row is not None:
+            ends = "" if row["low"] is None else f"{_figure(row['low'])} to {_figure(row['high'])}"
+            rows.append(Fact(name, _figure(row["value"], True), ends, meaning))
+    joint = measures.get("joint")
+    if joint is not None:
+        ends = f"{_figure(joint['low'])} to {_figure(joint['high'])}" if joint["low"] is not None else ""
+        kept = f"{len(joint['kept'])} of {joint['rows']} kept, {joint['env_steps']:,} steps"
+        meaning = f"gain per episode of a set of suggestions in force together; {kept}"
+        rows.append(Fact("Tested together", _figure(joint["gain"], True), ends, meaning))
+    for key in ("importance", "reward"):
+        row = measures["rank"][key]
+        if row is not None:
+            who = "identifier's importance" if key == "importance" else "critic's reward"
+            meaning = f"Spearman, {who} against measured gain, {row['n']} trials"
+            rows.append(Fact(f"Rank correlation of {key}", f"{row['rho']:+.2f}", f"p = {row['p']:.2f}", meaning))
+    touched = measures["touched"]
+    meaning = f"with accepted advice; {100 * touched['steps']:.2g} % of all steps"
+    rows.append(Fact("Episodes touched", f"{100 * touched['episodes']:.0f} %", "", meaning))
+    if measures["steps_per_test"] is not None:
+        spent = f"{measures['cost']['env_steps']:,} in all, charged to the methods that use the advice"
+        rows.append(Fact("Environment steps of a test", _figure(measures["steps_per_test"]), "", f"median; {spent}"))
+    rows += _prices(measures)
+    return rows
+
+
+def _prices(measures: Mapping[str, Any]) -> list[Fact]:
+    price = measures["per_accepted"]
+    if price is None:
+        return [Fact("Price of accepted advice", "–", "", "nothing was accepted")] if measures["proposed"] else []
+    units = (
+        ("tokens", "tokens", 0),
+        ("env_steps", "steps", 0),
+        ("calls", "model calls", 1),
+        ("seconds", "seconds", 1),
+    )
+    first, *rest = [f"{price[key]:,.{digits}f} {unit}" for key, unit, digits in units if measures["cost"][key]] or [
+        "–"
+    ]
+    meaning = "per accepted suggestion" + (f", and {', '.join(rest)}" if rest else "")
+    return [Fact("Price of accepted advice", first, "", meaning)]
+
+
+def fidelity_rows(measures: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row per share K: both scores, their difference, its interval."""
+    found = measures["fidelity"]
+    return [
+        {
+            "share": f"{100 * row['share']:.0f} %",
+            "critical": number(row["critical"], 2, sign=True),
+            "random": number(row["random"], 2, sign=True),
+            "difference": number(row["difference"], 2, sign=True),
+            "ends": "" if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]",
+        }
+        for row in (found["scores"] if found else ())
+    ]
+
+
+def _figure(value: float, sign: bool = False) -> str:
+    size = abs(value)
+    return number(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 or size == 0 else 3, sign)

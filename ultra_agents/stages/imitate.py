@@ -1,0 +1,203 @@
+"""Stage 8: replay what was accepted, learn to do the same, and believe it only if the policy got better.
+
+A table acts where a visited state happens to lie near one of its rows, and an on-policy update learns from that by the
+noisy returns of what followed. An accepted plan is worth more: carried out again from its stored state it shows what
+to do in every state on its way. These demonstrations are cloned into a copy of the starting policy, which is put to
+the same paired test as a set of advice (`verification.JointTester`): episodes of the copy against episodes of the
+policy. Refining starts from the copy if it is better, else from the policy. Every environment step of the replays and
+of the test is charged to the method. Not part of the ULTRA paper, where a table of advice only overrides and rewards;
+`imitation.mode: never` leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from ultra_agents.config import VerificationConfig, variant_of
+from ultra_agents.contracts import Demonstrations, Policy
+from ultra_agents.policies import load_policy, save_policy
+from ultra_agents.records import Advice, Move, Trajectory
+from ultra_agents.rollout.stretches import Stretch, plans_act, replay
+from ultra_agents.stages.context import RunContext
+from ultra_agents.stages.restoring import restores
+from ultra_agents.verification import JointResult, JointTester
+
+SIDE_BY_SIDE = 32
+"""Plans replayed at once."""
+_Key: TypeAlias = tuple[int, int, tuple[Move, ...]]
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """What became of learning from demonstrations.
+
+    Attributes:
+        plans: Accepted suggestions replayed.
+        steps: States they passed: the demonstrations.
+        gain: Mean paired difference of discounted return, the copy minus the policy; 0 where nothing was compared.
+        low: Lower end of its interval.
+        high: Upper end.
+        pairs: Paired episodes.
+        env_steps: Environment steps of replays and test.
+        used: Refining starts from the copy.
+        headline: One line for a person.
+    """
+
+    plans: int
+    steps: int
+    gain: float
+    low: float
+    high: float
+    pairs: int
+    env_steps: int
+    used: bool
+    headline: str
+
+
+class Imitator:
+    """Clones sets of advice into copies of the starting policy; every plan is replayed once, whatever sets it is in.
+
+    Args:
+        context: The run.
+        trajectories: The episodes with the states the advice was made for.
+    """
+
+    def __init__(self, context: RunContext, trajectories: Sequence[Trajectory]) -> None:
+        self._context = context
+        self._by_episode = {trajectory.episode: trajectory for trajectory in trajectories}
+        self._stretches: dict[_Key, Stretch] = {}
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps of all replays so far."""
+        return sum(map(len, self._stretches.values()))
+
+    def demonstrations(self, advice: Sequence[Advice]) -> Demonstrations:
+        """The states that `advice` passes and what it does there; every step counts alike."""
+        self._replay([row for row in advice if _key(row) not in self._stretches])
+        stretches = [self._stretches[_key(row)] for row in advice]
+        actions = np.concatenate([stretch.actions for stretch in stretches])
+        return Demonstrations(
+            observations=np.concatenate([stretch.observations for stretch in stretches]),
+            actions=actions,
+            weights=np.ones(len(actions)),
+            visited=np.concatenate([one.observations for one in self._by_episode.values()]),
+        )
+
+    def copy(self, advice: Sequence[Advice]) -> Policy:
+        """The starting policy, having learnt to do what `advice` says."""
+        context = self._context
+        context.check_stop()
+        return context.algorithm.imitate(
+            context.policy, self.demonstrations(advice), context.streams.child("imitate", "clone")
+        )
+
+    def _replay(self, advice: Sequence[Advice]) -> None:
+        if not advice:
+            return
+        context, encode = self._context, self._context.environment.actions.encode
+        plans = [np.stack([encode(name) for name, hold in row.moves for _ in range(hold)]) for row in advice]
+        snapshots = []
+        for row in advice:
+            stored = self._by_episode[row.episode].snapshots
+            assert stored is not None, "episodes are collected with snapshots where states can be restored"
+            snapshots.append(stored[row.step])
+        with context.simulators(min(len(plans), SIDE_BY_SIDE), workers=0) as simulators:
+            simulators.reset(seed=context.streams.integers(simulators.num_envs, "imitate", "reset"))
+            made = replay(simulators, snapshots, [len(plan) for plan in plans], plans_act(plans))
+        self._stretches |= {_key(row): stretch for row, stretch in zip(advice, made, strict=True)}
+
+
+def imitates(context: RunContext) -> str | None:
+    """Why advice is not imitated in this run; None where it is."""
+    config = context.config
+    if config.imitation.mode == "never":
+        return "not asked for"
+    if not any("a" in (variant_of(method) or "") for method in config.methods):
+        return "no method follows suggested actions"
+    if not context.algorithm.can_imitate:
+        return f"the algorithm {config.refine.algorithm.name!r} cannot learn from demonstrations"
+    return None if restores(context, "advice is not replayed") else "states cannot be restored"
+
+
+def imitate_advice(
+    context: RunContext,
+    trajectories: Sequence[Trajectory],
+    advice: Sequence[Advice],
+    joint: JointResult | None = None,
+    joint_steps: int = 0,
+) -> Imitation:
+    """Clone the accepted plans into a copy of the starting policy; keep the copy where it proves better.
+
+    Args:
+        context: The run.
+        trajectories: The collected episodes.
+        advice: What was accepted.
+        joint: The joint test of exactly this advice as imitated, where it has run already; what it cost is charged
+            there, though the plans are replayed once more to build the copy.
+        joint_steps: Environment steps that joint tests have spent of `verification.joint_max_steps`.
+    """
+    config = context.config
+    why = imitates(context) or (None if advice else "there is no advice")
+    if why is not None:
+        return Imitation(0, 0, 0.0, 0.0, 0.0, 0, 0, False, f"nothing imitated: {why}")
+    imitator = Imitator(context, trajectories)
+    copy = imitator.copy(advice)
+    spent, what = imitator.env_steps, f"{len(advice)} plans, {len(imitator.demonstrations(advice))} demonstrated steps"
+    steps = len(imitator.demonstrations(advice))
+    if joint is not None:
+        spent = 0  # replays and test are charged where the advice was tested
+    elif config.imitation.mode == "tested":
+        joint = _compared(context, imitator, advice, joint_steps)
+        spent += joint.env_steps
+    used = joint is None or joint.passed
+    if used:
+        save_policy(
+            _path(context),
+            copy,
+            algorithm=config.refine.algorithm.name,
+            environment_name=config.environment.name,
+            environment=context.environment,
+            provenance={"method": "imitation", "run": config.name, "config_hash": config.hash(), "seed": config.seed},
+            score=None,
+        )
+    if joint is None:
+        return Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, f"{what}; used untested")
+    found = f"{joint.gain:+.3g} [{joint.low:+.3g}, {joint.high:+.3g}] in {joint.pairs} pairs"
+    words = f"{'used' if used else 'not used'}: {found}, {what}"
+    return Imitation(len(advice), steps, joint.gain, joint.low, joint.high, joint.pairs, spent, used, words)
+
+
+def imitated_policy(context: RunContext, imitation: Imitation | None) -> Policy:
+    """Where refining under advice starts: the copy if it proved better, else the starting policy."""
+    if imitation is None or not imitation.used:
+        return context.policy
+    return load_policy(_path(context), context.config.environment.name, context.environment).policy
+
+
+def joint_rule(context: RunContext) -> VerificationConfig:
+    """How sets are tested in this run: a test that ate the budget would leave nothing to refine with."""
+    rule = context.config.verification
+    return rule.model_copy(update={"joint_max_steps": min(rule.joint_max_steps, context.config.refine.steps // 5)})
+
+
+def _compared(context: RunContext, imitator: Imitator, advice: Sequence[Advice], spent: int) -> JointResult:
+    """Episodes of the copy against episodes of the starting policy, paired by seed and random numbers."""
+    streams, rule = context.streams.child("imitate", "compare"), joint_rule(context)
+    rule = rule.model_copy(update={"joint_max_steps": max(rule.joint_max_steps - spent, 0)})
+    seeds = streams.integers(rule.joint_pairs, "reset")
+    with JointTester[Advice](context.environment, context.policy, rule, streams, imitator.copy, seeds) as tester:
+        return tester.test(advice)
+
+
+def _path(context: RunContext) -> Path:
+    return context.folder.checkpoints / "imitated.safetensors"
+
+
+def _key(row: Advice) -> _Key:
+    return row.episode, row.step, row.moves

@@ -1,0 +1,86 @@
+"""After the explaining: what the advice is worth, without training anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ultra_agents.evaluation.advice_measures import advice_measures
+from ultra_agents.llm.transcript import Transcript
+from ultra_agents.records import Advice, Explanation, Trajectory
+from ultra_agents.stages.context import RunContext
+from ultra_agents.stages.joint import joint_result
+from ultra_agents.stages.restoring import restores
+from ultra_agents.verification.fidelity import measure_fidelity
+
+MEASURES = "measures.json"
+PAIRS = 8
+"""Pairs of rollouts of the fidelity measurement played at once."""
+
+
+def measure(
+    context: RunContext,
+    trajectories: Sequence[Trajectory],
+    explanations: Sequence[Explanation],
+    advice: Sequence[Advice],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Everything measured about the advice, also written to `measures.json`.
+
+    Args:
+        context: The run.
+        trajectories: The collected episodes.
+        explanations: One per stretch, with all trials.
+        advice: What went into the table.
+        seconds: Wall seconds by stage; that of `explain` is the price.
+    """
+    config = context.config
+    found = advice_measures(
+        explanations,
+        trajectories,
+        Transcript(context.folder.transcript).usage(),
+        proposer=proposer_name(context),
+        seconds=seconds.get("explain", 0.0),
+        advice=advice,
+        fidelity=_fidelity(context, trajectories, explanations),
+        joint=joint_result(context),
+        confidence=config.evaluate.confidence,
+        seed=config.seed,
+    )
+    context.folder.write_json(measures_path(context.folder.path), found)
+    return found
+
+
+def measures_path(folder: Path) -> Path:
+    """Where a run folder keeps its measures."""
+    return folder / MEASURES
+
+
+def proposer_name(context: RunContext) -> str:
+    """Who proposes, for people: a control's name, or the advisor's entry in `llms`."""
+    config = context.config
+    return config.proposer if config.proposer != "llm" else config.agents.advisor.llm or next(iter(config.llms))
+
+
+def _fidelity(
+    context: RunContext, trajectories: Sequence[Trajectory], explanations: Sequence[Explanation]
+) -> dict[str, Any] | None:
+    config, environment = context.config, context.environment
+    if not config.evaluate.fidelity or not restores(context, "identification fidelity is not measured"):
+        return None
+    with context.simulators(2 * PAIRS, workers=0) as simulators:
+        found = measure_fidelity(
+            explanations,
+            trajectories,
+            environment=environment,
+            policy=context.policy,
+            simulators=simulators,
+            streams=context.streams.child("fidelity"),
+            repeats=config.evaluate.fidelity,
+            horizon=config.verification.horizon,
+            discount=config.verification.discount,
+            confidence=config.evaluate.confidence,
+        )
+    return None if found is None else asdict(found)

@@ -1,0 +1,31 @@
+"""The advice table of a run, as the modulation engine and the joint test use it, and whose advice it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ultra_agents.advice import AdviceTable, build_table
+from ultra_agents.config import Config
+from ultra_agents.records import Advice, Trajectory
+from ultra_agents.stages.context import RunContext
+
+
+def advice_table(context: RunContext, trajectories: Sequence[Trajectory], advice: Sequence[Advice]) -> AdviceTable:
+    """The table that `advice` makes, with this run's matching."""
+    config = context.config.advice
+    return build_table(
+        advice,
+        trajectories,
+        context.environment,
+        match=config.match,
+        hit_rate=config.hit_rate,
+        hit_per_entry=config.hit_per_entry,
+        adaptive=config.adaptive,
+    )
+
+
+def source_of(config: Config) -> str:
+    """Who proposes, as each row of advice says it: a control, or the advisor's provider."""
+    if config.proposer != "llm":
+        return config.proposer
+    return config.llms[config.agents.advisor.llm or next(iter(config.llms))].provider

@@ -1,0 +1,111 @@
+"""Training metrics on disk: one JSON line per update and method, and TensorBoard events where that is installed.
+
+A line holds `method`, `steps` (environment steps of refinement so far), `time` (seconds since the epoch) and the
+update's metrics by their own names. An evaluation between updates has a line of its own, with
+`evaluation/return_mean` and `evaluation/return_std` (unmodulated episodes on the selection seeds). What a resumed run
+trains a second time, on its way from the last checkpoint, is not written again: it is the same to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+from ultra_agents.events import Evaluated, Event, TrainingProgress
+
+
+class TrainingLog:
+    """Writes `TrainingProgress` and the curve's `Evaluated` events; other events pass.
+
+    Args:
+        metrics: The `.jsonl` file, added to.
+        tensorboard: Folder of event files, one sub-folder per method; made with the first event.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, metrics: Path, tensorboard: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path, self._tensorboard, self._clock = metrics, tensorboard, clock
+        self._file: IO[str] | None = None
+        self._writers: dict[str, Any] = {}
+        self._reached: dict[tuple[str, bool], int] = _reached(metrics)
+        self._can_tensorboard = find_spec("tensorboard") is not None
+
+    def handle(self, event: Event) -> None:
+        """Write the event, unless an earlier part of the run has.
+
+        Raises:
+            OSError: The disk is full or gone.
+        """
+        if isinstance(event, TrainingProgress):
+            self._write(event.method, event.steps, False, event.metrics)
+        elif isinstance(event, Evaluated) and event.purpose == "curve" and event.returns:
+            mean, spread = _mean_and_spread(event.returns)
+            row = {"evaluation/return_mean": mean, "evaluation/return_std": spread}
+            self._write(event.method, event.steps, True, row)
+
+    def close(self) -> None:
+        """Let go of the files; the next event opens them again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+    def _write(self, method: str, steps: int, evaluation: bool, metrics: dict[str, float]) -> None:
+        if steps <= self._reached.get((method, evaluation), -1):
+            return
+        self._reached[method, evaluation] = steps
+        told = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        row = {"method": method, "steps": steps, "time": round(self._clock(), 3), **told}
+        if self._file is None:
+            self._file = self._open()
+        self._file.write(json.dumps(row) + "\n")
+        if self._can_tensorboard:
+            writer = self._writer(method)
+            for name, value in metrics.items():
+                if math.isfinite(value):
+                    writer.add_scalar(name if "/" in name else f"train/{name}", value, steps, walltime=row["time"])
+
+    def _open(self) -> IO[str]:
+        """The file, line by line on disk, past a line that a crash left unfinished."""
+        file = self._path.open("a+", encoding="utf-8", buffering=1)
+        end = file.seek(0, os.SEEK_END)
+        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+            file.write("\n")
+        return file
+
+    def _writer(self, method: str) -> Any:
+        if method not in self._writers:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writers[method] = SummaryWriter(str(self._tensorboard / method), flush_secs=10)
+        return self._writers[method]
+
+
+def _mean_and_spread(values: Iterable[float]) -> tuple[float, float]:
+    numbers = list(values)
+    mean = math.fsum(numbers) / len(numbers)
+    return mean, math.sqrt(math.fsum((number - mean) ** 2 for number in numbers) / len(numbers))
+
+
+def _reached(metrics: Path) -> dict[tuple[str, bool], int]:
+    """The last step written of each method, for updates and for evaluations; damaged lines are passed over."""
+    found: dict[tuple[str, bool], int] = {}
+    if not metrics.is_file():
+        return found
+    with metrics.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+                key = (str(row["method"]), "evaluation/return_mean" in row)
+                found[key] = max(found.get(key, -1), int(row["steps"]))
+            except (ValueError, KeyError, TypeError):
+                continue
+    return found

@@ -1,0 +1,165 @@
+"""One rollout from a restored state, one pair of them, and what a pair says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ultra_agents.records import Array, FloatArray
+from ultra_agents.seeding import Streams
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One rollout, as far as it was played: `time` steps from the restored state.
+
+    Attributes:
+        earned: `(time + 1,)` discounted rewards up to each time.
+        worth: `(time + 1,)` the same, plus the discounted value of the state there (0 once the episode ended).
+        seen: Digests of the `time + 1` observations.
+        over: The episode has ended.
+        met: Time at which the arm met the base arm, if it did.
+        state: Simulator state to go on from; empty where there is nothing to go on with.
+        fault: Why the numbers are of no use (a reward that is not finite), or empty.
+    """
+
+    earned: FloatArray
+    worth: FloatArray
+    seen: tuple[bytes, ...]
+    over: bool
+    met: int | None
+    state: bytes
+    fault: str = ""
+
+    @property
+    def time(self) -> int:
+        """Steps played."""
+        return len(self.seen) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Arms of one pair at one state, to be played until `until` steps from it.
+
+    Attributes:
+        snapshot: The state.
+        address: Episode, step and pair: where the uniforms come from.
+        plans: One `(length, *action_shape)` array per candidate.
+        arms: How far each candidate was played before; None for one that was not.
+        base: The same of the policy alone.
+        until: Steps from the state at which each candidate is cut.
+    """
+
+    snapshot: bytes
+    address: tuple[int, int, int]
+    plans: tuple[Array, ...]
+    arms: tuple[Arm | None, ...]
+    base: Arm | None
+    until: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of a job.
+
+    Attributes:
+        base: The policy alone, as far as any candidate needed it.
+        arms: The candidates.
+        steps: Environment steps taken by each candidate in this job.
+        base_steps: Environment steps taken by the base arm in this job.
+    """
+
+    base: Arm
+    arms: tuple[Arm, ...]
+    steps: tuple[int, ...]
+    base_steps: int
+
+
+def difference(base: Arm, arm: Arm, cut: int) -> float:
+    """What the candidate earned more than the base arm by `cut`, values at the cut included."""
+    if arm.met is not None and arm.met <= cut:
+        return float(arm.earned[arm.met] - base.earned[arm.met])
+    return float(arm.worth[min(cut, arm.time)] - base.worth[min(cut, base.time)])
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is the same for all jobs of one tester.
+
+    Attributes:
+        streams: Source of the uniforms.
+        discount: Of rewards, per step.
+    """
+
+    streams: Streams
+    discount: float
+
+    def uniforms(self, address: tuple[int, int, int], dims: int, until: int) -> FloatArray:
+        """`(until, dims)` in (0, 1): the beginning of one series, the same for every plan and every horizon."""
+        drawn = self.streams.generator("pair", *address).random((until, dims))
+        return np.clip(drawn, 1e-9, 1 - 1e-9)
+
+
+class Playing:
+    """An arm that is being played or waits for its turn."""
+
+    def __init__(self, arm: Arm | None, plan: Array | None, until: int) -> None:
+        self.plan, self.until = plan, until
+        self.length = 0 if plan is None else len(plan)
+        self.earned: list[float] = [0.0] if arm is None else arm.earned.tolist()
+        self.worth: list[float] = [] if arm is None else arm.worth.tolist()
+        self.seen: list[bytes] = [] if arm is None else list(arm.seen)
+        self.over, self.met = (False, None) if arm is None else (arm.over, arm.met)
+        self.state, self.fault = (b"", "") if arm is None else (arm.state, arm.fault)
+        self.begun = len(self.earned) - 1
+        self.slot: int | None = None
+
+    @property
+    def time(self) -> int:
+        """Steps played."""
+        return len(self.earned) - 1
+
+    @property
+    def ended(self) -> bool:
+        """There is nothing to go on with, whatever the horizon."""
+        return self.over or self.met is not None or bool(self.fault)
+
+    @property
+    def idle(self) -> bool:
+        """There is nothing left to play in this job."""
+        return self.ended or self.time >= self.until
+
+    def finish(self) -> Arm:
+        """What was played, for good or to be gone on with."""
+        earned, worth, state = np.asarray(self.earned), np.asarray(self.worth), b"" if self.ended else self.state
+        return Arm(earned, worth, tuple(self.seen), self.over, self.met, state, self.fault)
+
+
+@dataclass
+class Match:
+    """A job being played."""
+
+    number: int
+    job: Job
+    uniforms: FloatArray
+    base: Playing
+    arms: list[Playing]
+
+    @property
+    def open(self) -> int:
+        """Arms that may need a slot, now or later."""
+        return sum(not arm.idle for arm in (self.base, *self.arms))
+
+    def wanting(self) -> list[Playing]:
+        """The arms that take the next step: whoever is furthest behind, and the base arm as far as it is needed."""
+        base = self.base
+        if base.fault:
+            return []
+        live = [arm for arm in self.arms if not arm.idle]
+        needed = max((arm.until for arm in self.arms if arm.met is None and not arm.fault), default=0)
+        now = min((arm.time for arm in live), default=needed)
+        follows = not base.ended and base.time < needed and base.time <= now
+        if follows and base.time < now:
+            return [base]
+        return [*([base] if follows else []), *(arm for arm in live if arm.time == now)]

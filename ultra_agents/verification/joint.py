@@ -1,0 +1,234 @@
+"""Advice tested together: episodes with the whole table in force, against the policy alone.
+
+In sparse tasks no single suggestion shows a gain and the set does (METHOD section 6: on MountainCar no single push
+reaches the flag, the table does). So a set of rows can be put to the test as it will be used: episodes from reset of
+the policy modulated by the table at its real strength, paired by seed and uniforms with episodes of the policy alone,
+which are played once and shared by all sets. A set that holds is kept whole. One that does not is halved, the halves
+are tested, and so on (group testing: Dorfman 1943, "The detection of defective members of large populations"); what
+held is put together and tested again. Not part of the ULTRA paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from ultra_agents.config import VerificationConfig
+from ultra_agents.contracts import Environment, Modulation, Policy
+from ultra_agents.records import Array, TestResult
+from ultra_agents.rollout.collect import draw, uniforms_per_action
+from ultra_agents.rollout.simulators import LocalSimulators
+from ultra_agents.seeding import Streams
+from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
+
+T = TypeVar("T")
+
+PATIENCE = 2
+"""How often a set that changed nothing is halved: to quarters."""
+
+
+@dataclass(frozen=True)
+class JointResult:
+    """Outcome of testing a set of rows together.
+
+    Attributes:
+        gain: Mean paired difference of discounted return per episode: table minus policy alone.
+        low: Lower end of its interval.
+        high: Upper end.
+        pairs: Paired episodes.
+        env_steps: Environment steps spent, those on sets that failed included.
+        passed: `kept` is not empty: its gain is positive with the confidence asked.
+        stopped: `good`, `bad`, `hopeless`, `pairs`, `steps`, or `empty` where there was nothing to test.
+        kept: Positions of the rows that are kept.
+        sets: Sets tested.
+        worst: The lowest paired difference.
+    """
+
+    gain: float
+    low: float
+    high: float
+    pairs: int
+    env_steps: int
+    passed: bool
+    stopped: str
+    kept: tuple[int, ...]
+    sets: int = 1
+    worst: float = 0.0
+
+
+class JointTester(Generic[T]):
+    """Tests sets of rows; a context manager that owns its simulators.
+
+    Args:
+        environment: Needs no snapshots.
+        policy: The starting policy.
+        config: `joint_*` options, confidence, discount, noise.
+        streams: Source of the uniforms.
+        build: What some rows make of the policy: a fresh modulation, at the strength it will be used with, or another
+            policy, which then acts with the very random numbers that the policy alone had.
+        seeds: Reset seeds, `config.joint_pairs` at least, never evaluated on.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        policy: Policy,
+        config: VerificationConfig,
+        streams: Streams,
+        build: Callable[[Sequence[T]], Modulation | Policy],
+        seeds: Sequence[int],
+    ) -> None:
+        if len(seeds) < config.joint_pairs:
+            raise ValueError(f"{len(seeds)} seeds for {config.joint_pairs} pairs")
+        self._policy, self._config, self._streams, self._build = policy, config, streams, build
+        self._seeds = [int(seed) for seed in seeds[: config.joint_pairs]]
+        self._looks = looks(min(config.joint_min_pairs, config.joint_pairs), config.joint_pairs)
+        self._dims = uniforms_per_action(environment)
+        self._simulators = LocalSimulators(environment, self._looks[0])
+        self._alone: list[float] = []
+        self._spread = 0.0
+        self.env_steps = 0
+
+    def __enter__(self) -> JointTester[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the simulators."""
+        self._simulators.close()
+
+    def test(self, rows: Sequence[T], positions: Sequence[int] | None = None) -> JointResult:
+        """Test one set as a whole; `positions` name its rows in the result."""
+        began, places = self.env_steps, tuple(range(len(rows)) if positions is None else positions)
+        if not rows:
+            return JointResult(0.0, 0.0, 0.0, 0, 0, False, "empty", ())
+        table, found, verdict, count = self._build(rows), list[float](), "pairs", 0
+        for look in self._looks:
+            while len(found) < look and self._affords(len(found)):
+                found += self._wave(table, len(found))
+            if len(found) < look:
+                verdict = "steps"
+                break
+            verdict, count = decide(found[:look], self._rule()) or "pairs", look
+            if verdict != "pairs":
+                break
+        ends = interval(found[:count] if count else found, self._rule())
+        passed = verdict == "good"
+        spent = self.env_steps - began
+        kept, worst = places if passed else (), min(found[:count], default=0.0)
+        return JointResult(ends.mean, ends.low, ends.high, count, spent, passed, verdict, kept, 1, worst)
+
+    def select(self, rows: Sequence[T]) -> JointResult:
+        """The rows to keep: all if they hold together, else what is left after splitting and pruning.
+
+        A set that did harm may hide good rows behind bad ones and is split down to `config.joint_min_rows`; one that
+        changed nothing is split `PATIENCE` times at most. All sets together never spend more than
+        `config.joint_max_steps`.
+        """
+        began, sets, smallest = self.env_steps, 0, self._config.joint_min_rows
+        held: list[JointResult] = []
+        queue = [(tuple(range(len(rows))), PATIENCE)]
+        whole: JointResult | None = None
+        while queue:
+            part, patience = queue.pop(0)
+            result = self.test([rows[index] for index in part], part)
+            sets += 1
+            whole = whole or result
+            if result.passed:
+                held.append(result)
+            elif result.stopped == "steps":
+                break
+            elif len(part) >= 2 * smallest:
+                harmless = result.worst >= -self._config.min_gain * self._spread
+                if patience or not harmless:
+                    middle, left = len(part) // 2, patience - harmless
+                    queue += [(part[:middle], left), (part[middle:], left)]
+        assert whole is not None, "the queue begins with the whole set"
+        best = max(held, key=lambda result: result.low, default=whole)
+        if len(held) > 1:
+            union = tuple(sorted(index for result in held for index in result.kept))
+            together = self.test([rows[index] for index in union], union)
+            sets += 1
+            best = together if together.passed else best
+        return replace(best, env_steps=self.env_steps - began, sets=sets)
+
+    # -- episodes ----------------------------------------------------------------------------------------------
+
+    def _rule(self) -> Rule:
+        config = self._config
+        return Rule(self._looks, config.confidence, config.noise * self._spread, config.min_gain * self._spread)
+
+    def _affords(self, first: int) -> bool:
+        """Whether another wave fits under the cap, in the worst case."""
+        arms = 2 if first >= len(self._alone) else 1
+        return self.env_steps + arms * self._simulators.num_envs * self._config.joint_horizon <= (
+            self._config.joint_max_steps
+        )
+
+    def _wave(self, table: Modulation | Policy, first: int) -> list[float]:
+        """Differences of the pairs from `first` on, as many as there are simulators (or pairs left)."""
+        count = min(self._simulators.num_envs, len(self._seeds) - first)
+        if first >= len(self._alone):
+            self._alone += self._episodes(None, first)[:count]
+        if not isinstance(table, Policy):
+            table.begin(self._simulators.num_envs)
+        with_table = self._episodes(table, first)[:count]
+        return [with_table[index] - self._alone[first + index] for index in range(count)]
+
+    def _episodes(self, table: Modulation | Policy | None, first: int) -> list[float]:
+        """Discounted returns, value at the cut, of one episode per simulator."""
+        config, policy, number = self._config, self._policy, self._simulators.num_envs
+        actor, engine = (table, None) if isinstance(table, Policy) else (policy, table)
+        pairs = [(first + index) % len(self._seeds) for index in range(number)]
+        generators = [self._streams.generator("joint", pair) for pair in pairs]
+        observations, _ = self._simulators.reset(seed=[self._seeds[pair] for pair in pairs])
+        observations = np.array(observations)
+        returns, alive, factor = np.zeros(number), np.ones(number, dtype=bool), 1.0
+        history: list[float] = []
+        for _ in range(config.joint_horizon):
+            uniforms = np.stack([draw(generator, self._dims) for generator in generators])
+            actions = actor.act_with_uniforms(observations, uniforms)
+            modulated = None if engine is None else engine.act(observations, actions)
+            executed = actions if modulated is None else modulated.actions
+            seen, rewards, terminated, truncated, info = self._simulators.step(executed)
+            self.env_steps += int(np.count_nonzero(alive))
+            ended = np.asarray(terminated) | np.asarray(truncated)
+            last = _before_reset(np.asarray(seen), ended, info)
+            if engine is not None and modulated is not None:
+                engine.reward(np.asarray(rewards, dtype=np.float64), modulated, last, ended)
+            returns += np.where(alive, factor * np.asarray(rewards), 0.0)
+            if alive[0]:
+                history.append(float(rewards[0]))
+            factor *= config.discount
+            cut = alive & np.asarray(truncated) & ~np.asarray(terminated)
+            if cut.any():
+                returns += np.where(cut, factor * policy.value(last), 0.0)
+            alive &= ~ended
+            observations = np.array(seen)
+            if not alive.any():
+                break
+        if alive.any():
+            returns += np.where(alive, factor * policy.value(observations), 0.0)
+        if table is None and first == 0:
+            self._spread = returns_spread(history, config.discount)
+        return [float(value) for value in returns]
+
+
+def undecided(result: TestResult) -> bool:
+    """Whether a row that failed alone may still be of use in a set: it was not found to be bad."""
+    return not result.passed and result.stopped not in ("bad", "invalid") and result.high >= 0
+
+
+def _before_reset(seen: Array, ended: Array, info: dict[str, object]) -> Array:
+    """Observations of the step itself: an ended episode's last one instead of the next one's first."""
+    if not ended.any():
+        return seen
+    last, finals = np.array(seen), np.asarray(info["final_obs"], dtype=object)
+    for index in np.flatnonzero(ended):
+        last[index] = finals[index]
+    return last
