@@ -129,6 +129,7 @@ class VerificationConfig(Section):
     joint_pairs: int = Field(16, gt=1, description="paired episodes of a joint test, at most")
     joint_min_pairs: int = Field(4, gt=1, description="paired episodes at its first look; then doubled")
     joint_horizon: int = Field(300, gt=0, description="environment steps from reset of each, value at the cut")
+    joint_discount: float = Field(1.0, gt=0, le=1, description="of rewards there: 1 makes use of every step paid for")
     joint_max_steps: int = Field(10_000, ge=0, description="environment steps for all joint tests of a run")
     joint_min_rows: int = Field(4, gt=0, description="rows below which a failed set is not split further")
     workers: int = Field(0, ge=0, description="processes that play the tests; 0 plays them in this one")
@@ -148,8 +149,10 @@ class AdviceConfig(Section):
 class ImitationConfig(Section):
     """Stage 8: learning from accepted plans, replayed in the simulator."""
 
-    mode: Literal["tested", "always", "never"] = Field(
-        "tested", description="start refining from a copy that does as advised: if it proves better, always, never"
+    mode: Literal["better", "tested", "always", "never"] = Field(
+        "better",
+        description="start refining from a copy that does as advised: if it is better or, undecided after all pairs, "
+        "earned more; only if it is surely better; always; never",
     )
 
 

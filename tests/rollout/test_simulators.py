@@ -158,6 +158,7 @@ import multiprocessing, os, signal, sys
 from ultra_agents.registry import create_environment
 from ultra_agents.rollout.simulators import make_simulators
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background is started deaf to it
     simulators = make_simulators(create_environment("corridor"), 4, 2)
     simulators.reset(seed=0)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)

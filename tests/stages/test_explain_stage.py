@@ -152,7 +152,7 @@ class FakeJoint:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def select(self, rows: Any) -> JointResult:
+    def select(self, rows: Any, lean: bool = False) -> JointResult:
         self.build(rows).begin(2)
         self.asked.append(list(rows))
         return JointResult(0.3, 0.1, 0.5, 8, 777, True, "good", (0,))

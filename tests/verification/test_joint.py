@@ -146,6 +146,21 @@ def test_another_policy_acts_with_the_same_random_numbers() -> None:
         assert (result.gain == 0.0) == (not kept)
 
 
+def test_an_undecided_set_is_kept_only_where_leaning_is_enough() -> None:
+    world, policy = corridor(slip=0.3), Walker(0.5)
+    config = VerificationConfig(
+        joint_horizon=50, joint_pairs=4, joint_min_pairs=4, joint_min_rows=1, noise=50.0, min_gain=0.0
+    )
+    kept = {}
+    for copy, lean in ((0.3, False), (0.3, True), (0.7, True)):
+        build = lambda _, left=copy: Walker(left)  # noqa: E731
+        with JointTester[Any](world, policy, config, Streams(5), build, list(range(4))) as tester:
+            found = tester.select(["row"], lean=lean)
+        assert (found.passed, found.stopped) == (False, "pairs")
+        kept[copy, lean] = found.kept
+    assert kept == {(0.3, False): (), (0.3, True): (0,), (0.7, True): ()}
+
+
 def test_nothing_to_test_and_too_few_seeds() -> None:
     with joint_tester() as joint:
         assert joint.select([]).stopped == "empty"

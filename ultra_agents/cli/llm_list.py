@@ -60,8 +60,10 @@ def readiness(name: str, distribution: str) -> dict[str, Any]:
             llm.check()
         finally:
             llm.close()
-    except ConfigError:
-        return {**row, "problem": "it depends on its options"}
+    except ConfigError as error:
+        told = str(error.expected or "").removeprefix("Value error, ")  # what is needed is listed beside it
+        why = f": {told}" if told and not row["needs"] else ""
+        return {**row, "problem": f"it depends on its options{why}"}
     except UltraError as error:
         detail = f" ({error.found})" if error.found else ""
         return {**row, "problem": f"{error.problem}{detail}", "do": error.hint}

@@ -1,12 +1,13 @@
-"""Stage 8: replay what was accepted, learn to do the same, and believe it only if the policy got better.
+"""Stage 8: replay what was accepted, learn to do the same, and go on from there if the policy got better.
 
 A table acts where a visited state happens to lie near one of its rows, and an on-policy update learns from that by the
 noisy returns of what followed. An accepted plan is worth more: carried out again from its stored state it shows what
 to do in every state on its way. These demonstrations are cloned into a copy of the starting policy, which is put to
 the same paired test as a set of advice (`verification.JointTester`): episodes of the copy against episodes of the
-policy. Refining starts from the copy if it is better, else from the policy. Every environment step of the replays and
-of the test is charged to the method. Not part of the ULTRA paper, where a table of advice only overrides and rewards;
-`imitation.mode: never` leaves it out.
+policy. Refining starts from the better of the two; a copy need not be surely better (`imitation.mode: tested` asks for
+that), since starting from either costs the same and a budget pays for few episodes. Every environment step of the
+replays and of the test is charged to the method. Not part of the ULTRA paper, where a table of advice only overrides
+and rewards; `imitation.mode: never` leaves it out.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Imitation:
     Attributes:
         plans: Accepted suggestions replayed.
         steps: States they passed: the demonstrations.
-        gain: Mean paired difference of discounted return, the copy minus the policy; 0 where nothing was compared.
+        gain: Mean paired difference of return, the copy minus the policy; 0 where nothing was compared.
         low: Lower end of its interval.
         high: Upper end.
         pairs: Paired episodes.
@@ -152,10 +153,10 @@ def imitate_advice(
     steps = len(imitator.demonstrations(advice))
     if joint is not None:
         spent = 0  # replays and test are charged where the advice was tested
-    elif config.imitation.mode == "tested":
+    elif config.imitation.mode != "always":
         joint = _compared(context, imitator, advice, joint_steps)
         spent += joint.env_steps
-    used = joint is None or joint.passed
+    used = joint is None or joint.passed or (config.imitation.mode == "better" and joint.leans)
     if used:
         save_policy(
             _path(context),
@@ -169,7 +170,8 @@ def imitate_advice(
     if joint is None:
         return Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, f"{what}; used untested")
     found = f"{joint.gain:+.3g} [{joint.low:+.3g}, {joint.high:+.3g}] in {joint.pairs} pairs"
-    words = f"{'used' if used else 'not used'}: {found}, {what}"
+    verdict = "not used" if not used else "used" if joint.passed else "used, though undecided"
+    words = f"{verdict}: {found}, {what}"
     return Imitation(len(advice), steps, joint.gain, joint.low, joint.high, joint.pairs, spent, used, words)
 
 

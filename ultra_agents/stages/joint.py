@@ -60,7 +60,7 @@ def decided_together(
     seeds = streams.integers(rule.joint_pairs, "reset")
     use: Callable[[Sequence[Advice]], Modulation | Policy] = build if imitator is None else imitator.copy
     with JointTester[Advice](context.environment, context.policy, rule, streams, use, seeds) as tester:
-        result = tester.select(rows)
+        result = tester.select(rows, lean=imitator is not None and config.imitation.mode == "better")
     spent = result.env_steps + (0 if imitator is None else imitator.env_steps)
     result = replace(result, env_steps=spent)
     found = {**asdict(result), "rows": len(rows), "decide": rule.decide, "imitated": imitator is not None}
@@ -100,7 +100,7 @@ def joint_of(context: RunContext, advice: Sequence[Advice]) -> JointResult | Non
         return None
     same = {tuple(place) for place in found.pop("advice")} == {(row.episode, row.step) for row in advice}
     fields = {name: value for name, value in found.items() if name not in ("rows", "decide")}
-    return JointResult(**{**fields, "kept": tuple(fields["kept"])}) if same and fields["passed"] else None
+    return JointResult(**{**fields, "kept": tuple(fields["kept"])}) if same and fields["kept"] else None
 
 
 def _applied(

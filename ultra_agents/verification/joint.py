@@ -35,7 +35,7 @@ class JointResult:
     """Outcome of testing a set of rows together.
 
     Attributes:
-        gain: Mean paired difference of discounted return per episode: table minus policy alone.
+        gain: Mean paired difference of return (`joint_discount`) per episode: table minus policy alone.
         low: Lower end of its interval.
         high: Upper end.
         pairs: Paired episodes.
@@ -57,6 +57,11 @@ class JointResult:
     kept: tuple[int, ...]
     sets: int = 1
     worst: float = 0.0
+
+    @property
+    def leans(self) -> bool:
+        """Undecided after all pairs, with a gain in the mean."""
+        return self.stopped == "pairs" and self.gain > 0
 
 
 class JointTester(Generic[T]):
@@ -123,8 +128,11 @@ class JointTester(Generic[T]):
         kept, worst = places if passed else (), min(found[:count], default=0.0)
         return JointResult(ends.mean, ends.low, ends.high, count, spent, passed, verdict, kept, 1, worst)
 
-    def select(self, rows: Sequence[T]) -> JointResult:
+    def select(self, rows: Sequence[T], lean: bool = False) -> JointResult:
         """The rows to keep: all if they hold together, else what is left after splitting and pruning.
+
+        With `lean`, the whole set is also kept when it is still undecided after all pairs and earned more: where
+        keeping and leaving cost the same, the better mean is the better choice. `passed` stays false then.
 
         A set that did harm may hide good rows behind bad ones and is split down to `config.joint_min_rows`; one that
         changed nothing is split `PATIENCE` times at most. All sets together never spend more than
@@ -138,6 +146,8 @@ class JointTester(Generic[T]):
             part, patience = queue.pop(0)
             result = self.test([rows[index] for index in part], part)
             sets += 1
+            if lean and whole is None and result.leans:
+                return replace(result, kept=part, env_steps=self.env_steps - began, sets=sets)
             whole = whole or result
             if result.passed:
                 held.append(result)
@@ -204,7 +214,7 @@ class JointTester(Generic[T]):
             returns += np.where(alive, factor * np.asarray(rewards), 0.0)
             if alive[0]:
                 history.append(float(rewards[0]))
-            factor *= config.discount
+            factor *= config.joint_discount
             cut = alive & np.asarray(truncated) & ~np.asarray(terminated)
             if cut.any():
                 returns += np.where(cut, factor * policy.value(last), 0.0)
@@ -215,7 +225,7 @@ class JointTester(Generic[T]):
         if alive.any():
             returns += np.where(alive, factor * policy.value(observations), 0.0)
         if table is None and first == 0:
-            self._spread = returns_spread(history, config.discount)
+            self._spread = returns_spread(history, config.joint_discount)
         return [float(value) for value in returns]
 
 

@@ -107,7 +107,8 @@ def test_equal_settings_share_a_server_that_ends_with_its_last_user():
 
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background is started deaf to it
 from ultra_agents.registry import create_llm
 llm = create_llm("local", {"context": 512, "slots": 1, "max_tokens": 400})
 chat = llm.open()
