@@ -171,7 +171,7 @@ class ModulationConfig(Section):
 
 
 class RefineConfig(Section):
-    """Stage 9."""
+    """Stage 10."""
 
     algorithm: PluginConfig = PluginConfig(name="ppo")
     steps: int = Field(100_000, gt=0, description="environment steps per method, testing included")
@@ -182,7 +182,7 @@ class RefineConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """Stage 10."""
+    """Stage 11."""
 
     episodes: int = Field(32, gt=1, description="final episodes per policy, seeds never trained on")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the bootstrap intervals")
@@ -241,6 +241,11 @@ def variant_of(method: str) -> Variant | None:
     """`ultra-ra` -> `ra`; None for a method that uses no advice."""
     variants: dict[str, Variant] = {"ultra-a": "a", "ultra-r": "r", "ultra-ra": "ra"}
     return variants.get(method)
+
+
+def follows_actions(method: str) -> bool:
+    """Whether a method acts on suggested actions, not on rewards alone."""
+    return "a" in (variant_of(method) or "")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from pydantic import TypeAdapter
 
 from ultra_agents import stages
-from ultra_agents.config import Config, variant_of
+from ultra_agents.config import Config, follows_actions, variant_of
 from ultra_agents.events import Emit, RunFinished, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, Explanation, MethodResult
 from ultra_agents.runs import RunFolder
@@ -61,7 +61,7 @@ def run_pipeline(
     plan = [("policy", 0.02), ("collect", 0.03)]
     plan += [("explain", 0.5), ("tabulate", 0.01), ("measure", 0.01)] if uses_advice else []
     if until is None:
-        plan += [("imitate", 0.03)] if any("a" in (variant_of(method) or "") for method in config.methods) else []
+        plan += [("imitate", 0.03)] if any(map(follows_actions, config.methods)) else []
         plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
         plan += [("evaluate", 0.1), ("report", 0.02)]
     emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan)))
@@ -97,7 +97,7 @@ def run_pipeline(
             emit(RunFinished("finished", time.monotonic() - run.started, measures["headline"]))
             return
         imitation: stages.Imitation | None = None
-        if any("a" in (variant_of(method) or "") for method in config.methods):
+        if any(map(follows_actions, config.methods)):
             imitation = run.stage(
                 "imitate",
                 "Replay the advice, learn to do the same, test that",

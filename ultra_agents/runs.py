@@ -93,7 +93,7 @@ class RunFolder:
                 f"the run {path} exists already",
                 hint=f"go on with it: ultra resume {path}, or start another: --name {config.name}-2",
             )
-        config = _with_absolute_paths(config)
+        config = with_absolute_paths(config)
         state: dict[str, Any] = {"format": FORMAT, "config_hash": config.hash(), "done": {}}
         draft: Path | None = None
         try:
@@ -260,7 +260,8 @@ class RunFolder:
         return locked(self.path)
 
 
-def _with_absolute_paths(config: Config) -> Config:
+def with_absolute_paths(config: Config) -> Config:
+    """The configuration as a run folder keeps it: its paths do not depend on the working directory."""
     policy, gateway = config.policy, config.gateway
     if policy.path is not None:
         policy = policy.model_copy(update={"path": policy.path.absolute()})

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ultra_agents.contracts import Learn
-from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray
 
 
@@ -56,20 +54,6 @@ def gae(rollout: Rollout, gamma: float, gae_lambda: float) -> FloatArray:
         carried = deltas[t] + gamma * gae_lambda * np.where(rollout.dones[t], 0.0, carried)
         advantages[t] = carried
     return advantages
-
-
-def before_reset(obs: Array, ended: Array, infos: dict[str, Any]) -> Array:
-    """Observations `(n, ...)` as they were before any episode was reset (SAME_STEP autoreset)."""
-    final = infos.get("final_obs")
-    if final is None or any(final[i] is None for i in np.flatnonzero(ended)):
-        raise EnvironmentFault(
-            "an episode ended without its last observation",
-            expected="SAME_STEP autoreset: info['final_obs'][i] for every ended environment i",
-        )
-    out = np.array(obs)
-    for i in np.flatnonzero(ended):
-        out[i] = final[i]
-    return out
 
 
 def flattened(rollout: Rollout, advantages: FloatArray, way: Learn, discrete: bool) -> dict[str, torch.Tensor]:

@@ -50,13 +50,14 @@ from pydantic import Field
 
 from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer
 from ultra_agents.contracts import Options as PluginOptions
+from ultra_agents.contracts.vector import before_reset
 from ultra_agents.errors import EnvironmentFault, PluginError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.seeding import Streams
 
 from ._imitation import clone
 from ._networks import PPOPolicy
-from ._rollout import Rollout, before_reset, flattened, gae
+from ._rollout import Rollout, flattened, gae
 
 LOSSES = ("pg_loss", "v_loss", "entropy", "imitate_loss", "approx_kl", "clipfrac")
 

@@ -204,7 +204,7 @@ def test_replays_and_test_are_charged_alike_in_a_resumed_run(tmp_path: Path, mon
 
     cut = start(tmp_path / "cut", **brief)
     with monkeypatch.context() as patched:
-        patched.setattr(imitate, "save_policy", stopped)
+        patched.setattr(RunContext, "save_policy", stopped)
         with pytest.raises(Interrupted):
             finish(cut)
     assert cut.stage_done("imitate") is None

@@ -10,11 +10,10 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import BaseModel, Field, SecretStr
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, bound
 from ultra_agents.errors import LLMError
-from ultra_agents.llm.model import _bound
 from ultra_agents.registry import create_llm
-from ultra_agents.testing.llm_kit import SCHEMA, bound, check_llm
+from ultra_agents.testing.llm_kit import SCHEMA, check_llm
 from ultra_agents.testing.scripted import scripted_chat_model
 
 KEY = "sk-quite-secret"
@@ -228,8 +227,25 @@ def test_a_model_that_is_not_there_is_skipped_with_what_to_do() -> None:
     assert {rows[name].status for name in ("open", "answers", "tokens", "structured")} == {"skipped"}
 
 
-@pytest.mark.parametrize("way", ["json_schema", "json_object", "format", "tools", "text"])
-def test_the_kit_asks_as_the_gateway_asks(way: Any) -> None:
+JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "reply", "schema": SCHEMA, "strict": True}}
+
+
+@pytest.mark.parametrize(
+    ("way", "asked"),
+    [
+        ("json_schema", {"extra_body": {"top_k": 3, "response_format": JSON_SCHEMA}}),
+        ("json_object", {"extra_body": {"top_k": 3, "response_format": {"type": "json_object"}}}),
+        ("format", {"format": SCHEMA}),
+        (
+            "tools",
+            (
+                ({"title": "reply", "description": "the reply", **SCHEMA},),
+                {"include_raw": True, "method": "function_calling"},
+            ),
+        ),
+    ],
+)
+def test_each_way_of_telling_a_model_the_schema(way: Any, asked: Any) -> None:
     class Recording:
         extra_body: ClassVar[dict[str, int]] = {"top_k": 3}
 
@@ -240,4 +256,5 @@ def test_the_kit_asks_as_the_gateway_asks(way: Any) -> None:
             return args, kwargs
 
     chat = Recording()
-    assert bound(chat, SCHEMA, way, "reply") == _bound(chat, SCHEMA, "reply", way)
+    assert bound(chat, SCHEMA, way, "reply") == asked
+    assert bound(chat, SCHEMA, "text", "reply") is chat

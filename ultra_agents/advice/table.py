@@ -148,10 +148,8 @@ def _plans(advice: Sequence[Advice], environment: Environment) -> tuple[Array, n
     shape = (len(advice), longest, *(environment.action_space.shape or ()))
     plans = np.zeros(shape, dtype=environment.action_space.dtype)
     for plan, row in zip(plans, advice, strict=True):
-        start = 0
-        for name, hold in row.moves:
-            plan[start:] = environment.actions.encode(name)
-            start += hold
+        actions = environment.actions.encode_plan(row.moves)
+        plan[: len(actions)], plan[len(actions) :] = actions, actions[-1]
     return plans, holds
 
 

@@ -98,29 +98,19 @@ def take_up(root: Path, config: Config, again: str) -> RunFolder:
     Raises:
         RunError: There is a run of that name with another configuration.
     """
-    from ultra_agents.runs import RunFolder
+    from ultra_agents.runs import RunFolder, with_absolute_paths
 
     path = root / config.name
     if not path.exists():
         return RunFolder.create(root, config)
     folder = RunFolder.open(path)
-    if folder.config.hash() != absolute(config).hash():
+    if folder.config.hash() != with_absolute_paths(config).hash():
         raise RunError(
             f"the run {path} exists already, with another configuration",
             expected="the same configuration, to go on with it",
             hint=f"see what it found: ultra explain {path}, or start another: {again}",
         )
     return folder
-
-
-def absolute(config: Config) -> Config:
-    """The configuration as a run folder keeps it: its paths do not depend on the working directory."""
-    policy, gateway = config.policy, config.gateway
-    if policy.path is not None:
-        policy = policy.model_copy(update={"path": policy.path.absolute()})
-    if gateway.cache is not None:
-        gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
-    return config.model_copy(update={"policy": policy, "gateway": gateway})
 
 
 def share_episodes(source: RunFolder, target: RunFolder) -> None:

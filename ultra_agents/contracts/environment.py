@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ultra_agents.records import Array, FloatArray, Scalar
+from ultra_agents.records import Array, FloatArray, Move, Scalar
 
 CONTRACT_VERSION = 1
 
@@ -91,6 +91,10 @@ class ActionCodec(ABC):
         For codecs that understand more names than they list.
         """
         return self.decode(action)
+
+    def encode_plan(self, moves: Sequence[Move]) -> Array:
+        """The actions `(length, ...)` of every step of a plan; raises `KeyError` as `encode` does."""
+        return np.stack([np.asarray(self.encode(name)) for name, hold in moves for _ in range(hold)])
 
 
 class DiscreteActions(ActionCodec):

@@ -98,6 +98,25 @@ def plain_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def bound(chat: Any, schema: dict[str, Any], way: Structured, title: str = "reply") -> Any:
+    """The langchain model `chat`, told the reply's schema in one `way`; by `text` it has to be in the prompt.
+
+    `json_object` asks for JSON only, so there, too, the prompt must say which.
+    """
+    if way == "format":
+        return chat.bind(format=schema)
+    if way == "tools":
+        tool = {"title": title, "description": "the reply", **schema}
+        return chat.with_structured_output(tool, include_raw=True, method="function_calling")
+    if way == "text":
+        return chat
+    wanted: dict[str, Any] = {"type": "json_object"}
+    if way == "json_schema":
+        wanted = {"type": "json_schema", "json_schema": {"name": title, "schema": schema, "strict": True}}
+    # through extra_body: langchain's own response_format argument raises on a cut reply and loses its text
+    return chat.bind(extra_body={**(getattr(chat, "extra_body", None) or {}), "response_format": wanted})
+
+
 class LLMOptions(Options):
     """Options every provider understands; a provider adds its own.
 

@@ -44,6 +44,22 @@ def workers_wanted(environment: Environment) -> int:
     return (os.cpu_count() or 1) if getattr(environment.options, "vector", None) == "async" else 0
 
 
+def before_reset(obs: Array, ended: Array, infos: dict[str, Any]) -> Array:
+    """Observations `(n, ...)` as they were before any episode was reset (`SAME_STEP` autoreset)."""
+    if not ended.any():
+        return obs
+    final = infos.get("final_obs")
+    if final is None or any(final[i] is None for i in np.flatnonzero(ended)):
+        raise EnvironmentFault(
+            "an episode ended without its last observation",
+            expected="SAME_STEP autoreset: info['final_obs'][i] for every ended environment i",
+        )
+    out = np.array(obs)
+    for i in np.flatnonzero(ended):
+        out[i] = final[i]
+    return out
+
+
 class SameStepVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """`num_envs` worlds in this process, autoresetting in the same step.
 

@@ -1,4 +1,4 @@
-"""Stage 10: what a run found, as `report.json` for programs and `report.html` for people.
+"""Stage 11: what a run found, as `report.json` for programs and `report.html` for people.
 
 The page is made from the JSON alone, apart from pictures and narrations. It opens with the answer, states what was
 compared and at which cost, and never claims what the intervals do not carry.

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ultra_agents.config import LLMConfig
-from ultra_agents.contracts.llm import LLM, Structured
+from ultra_agents.contracts.llm import LLM, Structured, bound
 from ultra_agents.errors import Interrupted
 from ultra_agents.llm.breaker import Breaker
 from ultra_agents.llm.budget import Prices, estimate_tokens
@@ -132,7 +132,7 @@ class Model:
         said = [[role, self.blot(text)] for role, text in messages]
         begun = time.perf_counter()
         try:
-            runnable = _bound(chat, schema, title, way)
+            runnable = bound(chat, schema, way, title)
             context = contextvars.copy_context()  # the thread below still belongs to what is being traced
             ask = partial(runnable.invoke, said, {"callbacks": self._callbacks} if self._callbacks else None)
             answer = _interruptible(lambda: context.run(ask), stop)
@@ -167,21 +167,6 @@ class Model:
         with self._lock:
             self._chat = None
             self.llm.close()
-
-
-def _bound(chat: Any, schema: dict[str, Any], title: str, way: Structured) -> Any:
-    if way == "format":
-        return chat.bind(format=schema)
-    if way == "tools":
-        tool = {"title": title, "description": "the reply", **schema}
-        return chat.with_structured_output(tool, include_raw=True, method="function_calling")
-    if way == "text":
-        return chat
-    wanted: dict[str, Any] = {"type": "json_object"}
-    if way == "json_schema":
-        wanted = {"type": "json_schema", "json_schema": {"name": title, "schema": schema, "strict": True}}
-    # through extra_body: langchain's own response_format argument raises on a cut reply and loses its text
-    return chat.bind(extra_body={**(getattr(chat, "extra_body", None) or {}), "response_format": wanted})
 
 
 def _with_schema(message: tuple[str, str], schema: dict[str, Any]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Stage 9: drive an algorithm on modulated rollouts within a budget; the last and the best policy are kept apart.
+"""Stage 10: drive an algorithm on modulated rollouts within a budget; the last and the best policy are kept apart.
 
 The budget counts environment steps, those already spent on testing and collecting advice included, so that methods are
 compared at equal cost. Scoring episodes are unmodulated, on seeds of their own, and charged to nobody. At every

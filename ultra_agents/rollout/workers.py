@@ -37,17 +37,10 @@ class WorkerSimulators(Simulators):
         self._owner = [(part, index - chunk.start) for part, chunk in enumerate(self._chunks) for index in chunk]
         self._pipes: list[Connection] = []
         self._processes: list[BaseProcess] = []
-        context = multiprocessing.get_context("spawn")
         try:
             for chunk in self._chunks:
-                here, there = context.Pipe()
-                self._pipes.append(here)
-                process = context.Process(target=_serve, args=(there, environment, len(chunk)), daemon=True)
-                try:
-                    with blame(environment), _interrupts_held_back():
-                        process.start()
-                finally:
-                    there.close()
+                pipe, process = started(_serve, environment, len(chunk))
+                self._pipes.append(pipe)
                 self._processes.append(process)
             for part in range(len(self._chunks)):
                 self._receive(part)
@@ -202,6 +195,26 @@ def merge_infos(infos: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[s
             ]
         )
     return merged
+
+
+def started(serve: Callable[..., None], environment: Environment, *args: Any) -> tuple[Connection, BaseProcess]:
+    """A worker that runs `serve(pipe, environment, *args)`, and our end of its pipe.
+
+    Raises:
+        EnvironmentFault: The plugin cannot be sent to another process.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    try:
+        process = context.Process(target=serve, args=(there, environment, *args), daemon=True)
+        with blame(environment), _interrupts_held_back():
+            process.start()
+    except BaseException:
+        here.close()
+        raise
+    finally:
+        there.close()
+    return here, process
 
 
 @contextlib.contextmanager

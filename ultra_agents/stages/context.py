@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, Interrupted
 from ultra_agents.events import Emit
+from ultra_agents.policies import save_policy
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.runs import RunFolder
@@ -44,6 +46,19 @@ class RunContext:
         """Parallel environments of this run."""
         count = min(self.config.refine.workers if workers is None else workers, num_envs)
         return make_simulators(self.environment, num_envs, count)
+
+    def save_policy(self, path: Path, policy: Policy, method: str) -> None:
+        """Write a policy that `method` made in this run."""
+        config = self.config
+        save_policy(
+            path,
+            policy,
+            algorithm=config.refine.algorithm.name,
+            environment_name=config.environment.name,
+            environment=self.environment,
+            provenance={"method": method, "run": config.name, "config_hash": config.hash(), "seed": config.seed},
+            score=None,
+        )
 
     def check_stop(self) -> None:
         """Raise `Interrupted` when asked to stop."""

@@ -22,10 +22,8 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.joint import decided_together
 from ultra_agents.stages.prescreen import evidence_of, prescreened, prescreens
 from ultra_agents.stages.restoring import restores
-from ultra_agents.stages.table import advice_table, source_of
-from ultra_agents.verification import CounterfactualTester, max_tests
-
-__all__ = ["advice_table", "explain_episodes", "narrations", "tabulate"]
+from ultra_agents.stages.table import source_of
+from ultra_agents.verification import CounterfactualTester, max_tests, snapshot_of
 
 
 def narrations(context: RunContext, trajectories: Sequence[Trajectory]) -> list[tuple[Trajectory, Narration]]:
@@ -117,8 +115,8 @@ def _following(context: RunContext, verification: VerificationConfig) -> Iterato
         simulators.reset(seed=context.streams.integers(1, "follow"))
 
         def follow(trajectory: Trajectory, step: int, length: int, expert: Callable[[Array], Array]) -> Followed:
-            assert trajectory.snapshots is not None, "episodes are collected with snapshots where states are restored"
-            (stretch,) = replay(simulators, [trajectory.snapshots[step]], [length], lambda _, seen, __: expert(seen))
+            before = snapshot_of(trajectory, step)
+            (stretch,) = replay(simulators, [before], [length], lambda _, seen, __: expert(seen))
             return Followed(stretch.actions, len(stretch))
 
         yield follow

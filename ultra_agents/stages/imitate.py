@@ -19,14 +19,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ultra_agents.config import VerificationConfig, variant_of
+from ultra_agents.config import VerificationConfig, follows_actions
 from ultra_agents.contracts import Demonstrations, Policy
-from ultra_agents.policies import load_policy, save_policy
+from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Move, Trajectory
 from ultra_agents.rollout.stretches import Stretch, plans_act, replay
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.restoring import restores
-from ultra_agents.verification import JointResult, JointTester
+from ultra_agents.verification import JointResult, JointTester, snapshot_of
 
 SIDE_BY_SIDE = 32
 """Plans replayed at once."""
@@ -92,22 +92,20 @@ class Imitator:
 
     def copy(self, advice: Sequence[Advice]) -> Policy:
         """The starting policy, having learnt to do what `advice` says."""
+        return self.learnt(self.demonstrations(advice))
+
+    def learnt(self, demonstrations: Demonstrations) -> Policy:
+        """The starting policy, having learnt from `demonstrations`."""
         context = self._context
         context.check_stop()
-        return context.algorithm.imitate(
-            context.policy, self.demonstrations(advice), context.streams.child("imitate", "clone")
-        )
+        return context.algorithm.imitate(context.policy, demonstrations, context.streams.child("imitate", "clone"))
 
     def _replay(self, advice: Sequence[Advice]) -> None:
         if not advice:
             return
-        context, encode = self._context, self._context.environment.actions.encode
-        plans = [np.stack([encode(name) for name, hold in row.moves for _ in range(hold)]) for row in advice]
-        snapshots = []
-        for row in advice:
-            stored = self._by_episode[row.episode].snapshots
-            assert stored is not None, "episodes are collected with snapshots where states can be restored"
-            snapshots.append(stored[row.step])
+        context = self._context
+        plans = [context.environment.actions.encode_plan(row.moves) for row in advice]
+        snapshots = [snapshot_of(self._by_episode[row.episode], row.step) for row in advice]
         with context.simulators(min(len(plans), SIDE_BY_SIDE), workers=0) as simulators:
             simulators.reset(seed=context.streams.integers(simulators.num_envs, "imitate", "reset"))
             made = replay(simulators, snapshots, [len(plan) for plan in plans], plans_act(plans))
@@ -119,7 +117,7 @@ def imitates(context: RunContext) -> str | None:
     config = context.config
     if config.imitation.mode == "never":
         return "not asked for"
-    if not any("a" in (variant_of(method) or "") for method in config.methods):
+    if not any(map(follows_actions, config.methods)):
         return "no method follows suggested actions"
     if not context.algorithm.can_imitate:
         return f"the algorithm {config.refine.algorithm.name!r} cannot learn from demonstrations"
@@ -148,25 +146,17 @@ def imitate_advice(
     if why is not None:
         return Imitation(0, 0, 0.0, 0.0, 0.0, 0, 0, False, f"nothing imitated: {why}")
     imitator = Imitator(context, trajectories)
-    copy = imitator.copy(advice)
-    spent, what = imitator.env_steps, f"{len(advice)} plans, {len(imitator.demonstrations(advice))} demonstrated steps"
-    steps = len(imitator.demonstrations(advice))
+    demonstrations = imitator.demonstrations(advice)
+    copy, steps, spent = imitator.learnt(demonstrations), len(demonstrations), imitator.env_steps
+    what = f"{len(advice)} plans, {steps} demonstrated steps"
     if joint is not None:
         spent = 0  # replays and test are charged where the advice was tested
     elif config.imitation.mode != "always":
-        joint = _compared(context, imitator, advice, joint_steps)
+        joint = _compared(context, copy, joint_steps)
         spent += joint.env_steps
     used = joint is None or joint.passed or (config.imitation.mode == "better" and joint.leans)
     if used:
-        save_policy(
-            _path(context),
-            copy,
-            algorithm=config.refine.algorithm.name,
-            environment_name=config.environment.name,
-            environment=context.environment,
-            provenance={"method": "imitation", "run": config.name, "config_hash": config.hash(), "seed": config.seed},
-            score=None,
-        )
+        context.save_policy(_path(context), copy, "imitation")
     if joint is None:
         return Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, f"{what}; used untested")
     found = f"{joint.gain:+.3g} [{joint.low:+.3g}, {joint.high:+.3g}] in {joint.pairs} pairs"
@@ -188,13 +178,13 @@ def joint_rule(context: RunContext) -> VerificationConfig:
     return rule.model_copy(update={"joint_max_steps": min(rule.joint_max_steps, context.config.refine.steps // 5)})
 
 
-def _compared(context: RunContext, imitator: Imitator, advice: Sequence[Advice], spent: int) -> JointResult:
+def _compared(context: RunContext, copy: Policy, spent: int) -> JointResult:
     """Episodes of the copy against episodes of the starting policy, paired by seed and random numbers."""
     streams, rule = context.streams.child("imitate", "compare"), joint_rule(context)
     rule = rule.model_copy(update={"joint_max_steps": max(rule.joint_max_steps - spent, 0)})
     seeds = streams.integers(rule.joint_pairs, "reset")
-    with JointTester[Advice](context.environment, context.policy, rule, streams, imitator.copy, seeds) as tester:
-        return tester.test(advice)
+    with JointTester[Policy](context.environment, context.policy, rule, streams, lambda one: one[0], seeds) as tester:
+        return tester.test([copy])
 
 
 def _path(context: RunContext) -> Path:

@@ -13,15 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from ultra_agents.advice import AdviceTable
 from ultra_agents.contracts import Modulation, Policy
 from ultra_agents.events import Dropped
-from ultra_agents.modulation import ModulationEngine
 from ultra_agents.narration.plugin import action_word
 from ultra_agents.records import Advice, Drop, Explanation, Trajectory
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.imitate import Imitator, imitates, joint_rule
-from ultra_agents.stages.table import advice_table, source_of
+from ultra_agents.stages.table import modulation_engine, source_of
 from ultra_agents.verification import JointResult, JointTester, undecided
 
 FILE = "joint.json"
@@ -44,15 +42,7 @@ def decided_together(
     streams = context.streams.child("joint")
 
     def build(some: Sequence[Advice]) -> Modulation:
-        table: AdviceTable = advice_table(context, trajectories, some)
-        return ModulationEngine(
-            table,
-            context.environment.features,
-            "ra",
-            config.modulation,
-            streams.generator("modulation"),
-            continuous=bool(context.environment.action_space.shape),
-        )
+        return modulation_engine(context, trajectories, some, "ra", streams.generator("modulation"))
 
     imitator = Imitator(context, trajectories) if imitates(context) is None else None
     if imitator is not None:  # learnt from as one set, so tested as one set

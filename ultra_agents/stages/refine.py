@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.config import variant_of
-from ultra_agents.contracts import Policy
+from ultra_agents.config import follows_actions, variant_of
+from ultra_agents.contracts import Modulation, Policy
 from ultra_agents.evaluation.returns import evaluate_returns
 from ultra_agents.events import Evaluated, StageProgress
-from ultra_agents.modulation import ModulationEngine
-from ultra_agents.policies import load_policy, save_policy
+from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Explanation, MethodResult, Returns, Trajectory
 from ultra_agents.refinement.refine import refine
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.explain import advice_table
 from ultra_agents.stages.imitate import Imitation, imitated_policy
+from ultra_agents.stages.table import modulation_engine
 
 
 def refine_method(
@@ -29,23 +28,16 @@ def refine_method(
     advice: Sequence[Advice],
     imitation: Imitation | None = None,
 ) -> MethodResult:
-    """Stages 9-10: train on under the engine; the same seeds, environments and budget for every method."""
+    """Stages 9 and 10: train on under the engine; the same seeds, environments and budget for every method."""
     config, folder = context.config, context.folder
     variant = variant_of(method)
     spent: dict[str, int] = {}
-    engine: ModulationEngine | None = None
+    engine: Modulation | None = None
     start = context.policy
     if variant is not None:
         spent = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
-        engine = ModulationEngine(
-            advice_table(context, trajectories, advice),
-            context.environment.features,
-            variant,
-            config.modulation,
-            context.streams.generator("modulation"),
-            continuous=bool(context.environment.action_space.shape),
-        )
-    if imitation is not None and variant is not None and "a" in variant:
+        engine = modulation_engine(context, trajectories, advice, variant, context.streams.generator("modulation"))
+    if imitation is not None and follows_actions(method):
         spent["imitate"] = imitation.env_steps
         start = imitated_policy(context, imitation)
     selection = context.streams.child("selection")
@@ -57,15 +49,7 @@ def refine_method(
         return evaluate_returns(policy, context.environment, scoring, seeds, selection).values
 
     def save(which: str, policy: Policy) -> None:
-        save_policy(
-            folder.checkpoints / f"{method}-{which}.safetensors",
-            policy,
-            algorithm=config.refine.algorithm.name,
-            environment_name=config.environment.name,
-            environment=context.environment,
-            provenance={"method": method, "run": config.name, "config_hash": config.hash(), "seed": config.seed},
-            score=None,
-        )
+        context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)
 
     try:
         done = refine(
@@ -95,7 +79,7 @@ def refine_method(
 
 
 def evaluate_methods(context: RunContext, results: Sequence[MethodResult]) -> list[MethodResult]:
-    """Stage 10: the starting, last and best policies on the same seeds, which no training has seen."""
+    """Stage 11: the starting, last and best policies on the same seeds, which no training has seen."""
     config = context.config
     streams = context.streams.child("evaluate")
     seeds = streams.integers(config.evaluate.episodes, "reset")

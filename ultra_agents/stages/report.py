@@ -1,4 +1,4 @@
-"""Stage 10: everything a person wants to know of a run, gathered for the report."""
+"""Stage 11: everything a person wants to know of a run, gathered for the report."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from ultra_agents.llm.transcript import Transcript
 from ultra_agents.records import Advice, Array, Explanation, MethodResult, Trajectory, Usage
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.explain import advice_table, narrations
+from ultra_agents.stages.explain import narrations
 from ultra_agents.stages.restoring import probe_of
+from ultra_agents.stages.table import advice_table
 
 FRAMES_IN_REPORT = 12
 
@@ -34,7 +35,7 @@ def report(
     seconds: dict[str, float],
     measures: dict[str, Any] | None = None,
 ) -> str:
-    """Stage 10: `report.json` and `report.html`; the sentence that answers the run's question."""
+    """Stage 11: `report.json` and `report.html`; the sentence that answers the run's question."""
     config, folder, environment = context.config, context.folder, context.environment
     table = advice_table(context, trajectories, advice)
     told = {n.segment.name: n for _, n in narrations(context, trajectories)} if explanations else {}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, get_args
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, bound
 from ultra_agents.errors import LLMError
 from ultra_agents.testing._report import Broken, Report, Row, Skip, require, run_check
 
@@ -48,21 +48,6 @@ def check_llm(llm: LLM) -> Report:
     finally:
         rows.append(run_check("close", partial(_close, llm), "release what open() took, and let close() pass twice"))
     return Report(f"{type(llm).__name__} {llm.model_name}".strip(), tuple(rows))
-
-
-def bound(chat: Any, schema: dict[str, Any], way: Structured, title: str = "reply") -> Any:
-    """`chat` told the reply's schema as the gateway tells it; by `text` and `json_object` it is in the prompt."""
-    if way == "format":
-        return chat.bind(format=schema)
-    if way == "tools":
-        tool = {"title": title, "description": "the reply", **schema}
-        return chat.with_structured_output(tool, include_raw=True, method="function_calling")
-    if way == "text":
-        return chat
-    wanted: dict[str, Any] = {"type": "json_object"}
-    if way == "json_schema":
-        wanted = {"type": "json_schema", "json_schema": {"name": title, "schema": schema, "strict": True}}
-    return chat.bind(extra_body={**(getattr(chat, "extra_body", None) or {}), "response_format": wanted})
 
 
 # -- checks that ask nothing -----------------------------------------------------------------------------------

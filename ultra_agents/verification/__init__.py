@@ -1,6 +1,6 @@
 """Advice is tested before it is believed."""
 
-from ultra_agents.verification.claims import refusal
+from ultra_agents.verification.claims import refusal, snapshot_of
 from ultra_agents.verification.counterfactual import CounterfactualTester, max_tests
 from ultra_agents.verification.joint import JointResult, JointTester, undecided
 from ultra_agents.verification.probe import Probe, restore_is_exact
@@ -13,5 +13,6 @@ __all__ = [
     "max_tests",
     "refusal",
     "restore_is_exact",
+    "snapshot_of",
     "undecided",
 ]

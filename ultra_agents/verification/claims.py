@@ -6,7 +6,7 @@ import numpy as np
 
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault
-from ultra_agents.records import Array, Suggestion, Trajectory
+from ultra_agents.records import Suggestion, Trajectory
 
 
 def refusal(
@@ -36,12 +36,6 @@ def refusal(
         if not environment.action_space.contains(action):
             return "illegal action"
     return None
-
-
-def encoded(environment: Environment, suggestion: Suggestion) -> Array:
-    """The plan as `(length, *action_shape)` actions."""
-    encode = environment.actions.encode
-    return np.stack([np.asarray(encode(name)) for name, hold in suggestion.moves for _ in range(hold)])
 
 
 def snapshot_of(trajectory: Trajectory, step: int) -> bytes:

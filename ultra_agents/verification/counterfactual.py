@@ -29,7 +29,7 @@ from ultra_agents.contracts import Environment, Policy
 from ultra_agents.records import Array, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.arms import Arm, Job, Terms, difference
-from ultra_agents.verification.claims import encoded, refusal, snapshot_of
+from ultra_agents.verification.claims import refusal, snapshot_of
 from ultra_agents.verification.pool import make_pool
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 
@@ -132,7 +132,7 @@ class CounterfactualTester:
         for index, one in enumerate(suggestions):
             why = refusal(self._environment, trajectory, one, self._config.max_test_steps // 2)
             if why is None:
-                racers.append(_Racer(index, encoded(self._environment, one)))
+                racers.append(_Racer(index, self._environment.actions.encode_plan(one.moves)))
             else:
                 results[index] = self._refused(why)
         if racers:

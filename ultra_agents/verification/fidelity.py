@@ -36,6 +36,7 @@ from gymnasium.spaces import Box, Discrete
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import ConfigError
 from ultra_agents.records import Array, CriticalState, Explanation, FloatArray, Segment, Trajectory
+from ultra_agents.rollout.collect import uniforms_per_action
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
 
@@ -237,7 +238,7 @@ def _play(
 ) -> tuple[FloatArray, int]:
     """Play pairs: the first half of the environments randomises, the second is the policy alone."""
     count, ends = len(wave), np.array([job.length for job in wave] * 2)
-    dims = max(int(np.prod(environment.action_space.shape or ())), 1)
+    dims = uniforms_per_action(environment)
     states = [(job.trajectory.snapshots or ())[job.start] for job in wave]
     observations = np.array(simulators.restore(range(2 * count), states * 2))
     longest = int(ends.max()) + horizon

@@ -18,7 +18,8 @@ import numpy as np
 
 from ultra_agents.config import VerificationConfig
 from ultra_agents.contracts import Environment, Modulation, Policy
-from ultra_agents.records import Array, TestResult
+from ultra_agents.contracts.vector import before_reset
+from ultra_agents.records import TestResult
 from ultra_agents.rollout.collect import draw, uniforms_per_action
 from ultra_agents.rollout.simulators import LocalSimulators
 from ultra_agents.seeding import Streams
@@ -208,7 +209,7 @@ class JointTester(Generic[T]):
             seen, rewards, terminated, truncated, info = self._simulators.step(executed)
             self.env_steps += int(np.count_nonzero(alive))
             ended = np.asarray(terminated) | np.asarray(truncated)
-            last = _before_reset(np.asarray(seen), ended, info)
+            last = before_reset(np.asarray(seen), ended, info)
             if engine is not None and modulated is not None:
                 engine.reward(np.asarray(rewards, dtype=np.float64), modulated, last, ended)
             returns += np.where(alive, factor * np.asarray(rewards), 0.0)
@@ -232,13 +233,3 @@ class JointTester(Generic[T]):
 def undecided(result: TestResult) -> bool:
     """Whether a row that failed alone may still be of use in a set: it was not found to be bad."""
     return not result.passed and result.stopped not in ("bad", "invalid") and result.high >= 0
-
-
-def _before_reset(seen: Array, ended: Array, info: dict[str, object]) -> Array:
-    """Observations of the step itself: an ended episode's last one instead of the next one's first."""
-    if not ended.any():
-        return seen
-    last, finals = np.array(seen), np.asarray(info["final_obs"], dtype=object)
-    for index in np.flatnonzero(ended):
-        last[index] = finals[index]
-    return last

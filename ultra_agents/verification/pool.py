@@ -7,7 +7,6 @@ outcome comes back. Which worker plays a job, and what else it plays, does not c
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import queue
 import signal
 import threading
@@ -19,8 +18,8 @@ from typing import Any
 
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import EnvironmentFault, UltraError
-from ultra_agents.rollout.simulators import blame, fault, whose
-from ultra_agents.rollout.workers import _interrupts_held_back
+from ultra_agents.rollout.simulators import fault, whose
+from ultra_agents.rollout.workers import started
 from ultra_agents.verification.arms import Job, Outcome, Terms
 from ultra_agents.verification.rollouts import Player
 
@@ -148,17 +147,10 @@ class WorkerPool(Pool):
         self._listeners: list[threading.Thread] = []
         self._owner: dict[int, int] = {}
         self._locks = [threading.Lock() for _ in range(workers)]
-        context = multiprocessing.get_context("spawn")
         try:
             for _ in range(workers):
-                here, there = context.Pipe()
-                self._pipes.append(here)
-                process = context.Process(target=_serve, args=(there, environment, policy, slots, terms), daemon=True)
-                try:
-                    with blame(environment), _interrupts_held_back():
-                        process.start()
-                finally:
-                    there.close()
+                pipe, process = started(_serve, environment, policy, slots, terms)
+                self._pipes.append(pipe)
                 self._processes.append(process)
             for part in range(workers):
                 self._greet(part)
