@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BASE = {
     "records", "advice_records", "errors", "contracts", "events", "seeding", "registry", "config",
-    "config_models", "version", "runs", "run_files", "policies",
+    "config_models", "config_methods", "version", "runs", "run_files", "policies",
 }  # fmt: skip
 MIDDLE = {"rollout", "narration", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {
@@ -24,13 +24,18 @@ MAY_IMPORT = {
     "verification": BASE | {"verification", "rollout"},
     "llm": BASE | {"llm"},
     "evaluation": BASE | {"evaluation", "rollout"},
+    "exchange": BASE | {"exchange", "evaluation", "rollout"},
     "agents": BASE | MIDDLE | {"agents"},
     "refinement": BASE | MIDDLE | {"refinement"},
-    "stages": BASE | MIDDLE | {"agents", "refinement", "evaluation", "stages"},
+    "methods": BASE | MIDDLE | {"methods"},
+    "stages": BASE | MIDDLE | {"agents", "refinement", "evaluation", "methods", "stages"},
     "pipeline": BASE | {"stages"},
+    "experiments": BASE | {"evaluation", "methods", "pipeline", "ui", "experiments"},
     "ui": {"records", "events", "errors", "ui", "version"},
     "testing": {"records", "errors", "contracts", "seeding", "testing"},
-    "cli": BASE | MIDDLE | {"agents", "evaluation", "pipeline", "refinement", "ui", "cli", "testing"},
+    "cli": BASE
+    | MIDDLE
+    | {"agents", "exchange", "evaluation", "experiments", "methods", "pipeline", "refinement", "ui", "cli", "testing"},
 }
 PLUGINS_MAY_IMPORT = {"contracts", "records", "errors", "seeding", "testing"}
 

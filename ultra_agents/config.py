@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from ultra_agents.config_methods import JsrlConfig, MethodNames, RiceConfig, StateMaskConfig
 from ultra_agents.config_models import (
     AgentConfig,
     BudgetConfig,
@@ -22,6 +23,7 @@ from ultra_agents.config_models import (
     GatewayConfig,
     IdentifierConfig,
     LLMConfig,
+    PluginConfig,
     Section,
 )
 from ultra_agents.contracts.modulation import Learn
@@ -30,18 +32,10 @@ from ultra_agents.records import Variant
 from ultra_agents.registry import options_error
 
 __all__ = [
-    "AgentConfig", "BudgetConfig", "CapsConfig", "Config", "GatewayConfig", "IdentifierConfig", "LLMConfig",
-    "load_config", "parse_config",
+    "AgentConfig", "BudgetConfig", "CapsConfig", "Config", "GatewayConfig", "IdentifierConfig", "JsrlConfig",
+    "LLMConfig", "PluginConfig", "RiceConfig", "StateMaskConfig", "load_config", "parse_config",
 ]  # fmt: skip
-METHODS = ("ultra-a", "ultra-r", "ultra-ra", "continue")
 Proposer: TypeAlias = Literal["llm", "random", "value", "oracle"]
-
-
-class PluginConfig(Section):
-    """A plugin by name, with its options."""
-
-    name: str = Field(description="registered name, or distribution:name")
-    options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options")
 
 
 class PolicyConfig(Section):
@@ -132,6 +126,9 @@ class VerificationConfig(Section):
     joint_discount: float = Field(1.0, gt=0, le=1, description="of rewards there: 1 makes use of every step paid for")
     joint_max_steps: int = Field(10_000, ge=0, description="environment steps for all joint tests of a run")
     joint_min_rows: int = Field(4, gt=0, description="rows below which a failed set is not split further")
+    joint_as: Literal["copy", "table"] = Field(
+        "copy", description="where advice is imitated, sets are tested as the imitating copy, or as the table in force"
+    )
     workers: int = Field(0, ge=0, description="processes that play the tests; 0 plays them in this one")
     slots: int = Field(32, gt=1, description="rollouts played side by side, in each process")
 
@@ -168,6 +165,9 @@ class ModulationConfig(Section):
     learn: Learn = Field("mixture", description="how overridden steps enter the update")
     discount: float = Field(0.99, gt=0, le=1, description="of potential shaping; the algorithm's own")
     action_noise: float = Field(0.1, gt=0, description="spread of a followed continuous suggestion, action units")
+    restart_probability: float = Field(
+        0.0, ge=0, le=1, description="chance that a training episode of ultra-* starts at a restored critical state"
+    )
 
 
 class RefineConfig(Section):
@@ -196,7 +196,7 @@ class Config(Section):
     seed: int = Field(0, ge=0, description="root of all randomness")
     environment: PluginConfig
     policy: PolicyConfig
-    methods: tuple[Literal["ultra-a", "ultra-r", "ultra-ra", "continue"], ...] = Field(
+    methods: MethodNames = Field(
         ("ultra-ra", "continue"),
         min_length=1,
         description="what is compared, each from the same policy and budget",
@@ -212,7 +212,13 @@ class Config(Section):
     imitation: ImitationConfig = ImitationConfig()
     modulation: ModulationConfig = ModulationConfig()
     refine: RefineConfig = RefineConfig()
+    rice: RiceConfig = RiceConfig()
+    statemask: StateMaskConfig = StateMaskConfig()
+    jsrl: JsrlConfig = JsrlConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | None = Field(
+        None, description="where training metrics go beside metrics.jsonl; null: TensorBoard where it is installed"
+    )
 
     @model_validator(mode="after")
     def _agents_know_their_models(self) -> Config:
@@ -228,8 +234,8 @@ class Config(Section):
         return self
 
     def hash(self) -> str:
-        """Twelve hex digits that change with anything that can change the numbers (the name cannot)."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        """Twelve hex digits that change with anything that can change the numbers (name and trackers cannot)."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"name", "trackers"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:

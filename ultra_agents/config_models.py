@@ -16,6 +16,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class PluginConfig(Section):
+    """A plugin by name, with its options."""
+
+    name: str = Field(description="registered name, or distribution:name")
+    options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options")
+
+
 class AgentConfig(Section):
     """One agent."""
 

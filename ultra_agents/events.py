@@ -1,12 +1,15 @@
 """What happens in a run, as typed events: the only thing a display sees beside records.
 
-Every event is a frozen dataclass of JSON-able fields; `to_json` gives the machine form (`event` names the class).
+Every event is a frozen dataclass of JSON-able fields; `to_json` gives the machine form (`event` names the class),
+`from_json` reads it back, and `schema` describes it (`ultra events`). A log written by an older version lacks fields
+that have defaults here; one of a newer version may have fields and events that are passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 Stage: TypeAlias = Literal[
@@ -68,8 +71,17 @@ class StageFinished(Event):
 
 
 @dataclass(frozen=True)
+class AgentAsked(Event):
+    """A model was sent a question; its answer comes as `AgentSpoke`, or never."""
+
+    agent: str
+    segment: str
+    model: str
+
+
+@dataclass(frozen=True)
 class AgentSpoke(Event):
-    """One answer of one agent about one segment."""
+    """One answer of one agent about one segment; `cost` in the currency of the configured prices."""
 
     agent: str
     segment: str
@@ -80,11 +92,15 @@ class AgentSpoke(Event):
     completion_tokens: int
     seconds: float
     verdict: str
+    cost: float = 0.0
 
 
 @dataclass(frozen=True)
 class AdviceDecided(Event):
-    """A suggestion was accepted, sent back, rejected or dropped."""
+    """A suggestion was accepted, sent back, rejected or dropped.
+
+    `gain` is the measured one, `low` and `high` the ends of its interval, `pairs` the paired rollouts behind it.
+    """
 
     segment: str
     step: int
@@ -93,6 +109,50 @@ class AdviceDecided(Event):
     decision: str
     reason: str
     gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pairs: int = 0
+
+
+@dataclass(frozen=True)
+class StateShown(Event):
+    """The state a decision was about, drawn from the stored simulator state: no environment step is taken for it.
+
+    `pixels` is a picture of `width` x `height` pixels, empty where the environment draws none: base64 of zlib of one
+    byte, the number of colours less one; the colours, three bytes each; one byte per pixel, rows from the top.
+    `series` holds the matching features of the steps from `first` on, one row per feature, for sparklines. `taken` is
+    what the policy did at `step`.
+    """
+
+    segment: str
+    step: int
+    taken: str
+    width: int = 0
+    height: int = 0
+    pixels: str = ""
+    first: int = 0
+    series: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class StepsSpent(Event):
+    """Environment steps were taken for `purpose`: `collect|test|joint|imitate|evaluate`, or what a method says.
+
+    Those of refining are in `TrainingProgress`.
+    """
+
+    purpose: str
+    steps: int
+
+
+@dataclass(frozen=True)
+class RunPaused(Event):
+    """A person asked to wait: nothing new is begun until `RunContinued`."""
+
+
+@dataclass(frozen=True)
+class RunContinued(Event):
+    """The wait that a person asked for is over."""
 
 
 @dataclass(frozen=True)
@@ -148,3 +208,98 @@ Emit: TypeAlias = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """An `Emit` that listens to nothing."""
+
+
+KINDS: dict[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (
+        RunStarted, RunPaused, RunContinued, RunFinished, StageStarted, StageProgress, StageFinished, AgentAsked,
+        AgentSpoke, AdviceDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned,
+    )
+}  # fmt: skip
+"""Every event by its name in JSON."""
+
+
+def from_json(row: Mapping[str, Any]) -> Event | None:
+    """The event that `to_json` wrote as `row`; None for one this version cannot read.
+
+    Fields it does not know are left out; null stands for a number that was not finite, where one belongs.
+    """
+    kind = KINDS.get(str(row.get("event")))
+    if kind is None:
+        return None
+    values: dict[str, Any] = {}
+    for one in fields(kind):
+        if one.name not in row:
+            if one.default is MISSING and one.default_factory is MISSING:
+                return None
+            continue
+        try:
+            values[one.name] = _read(row[one.name], str(one.type))
+        except (TypeError, ValueError):
+            return None
+    return kind(**values)
+
+
+def _read(value: Any, kind: str) -> Any:
+    """`value`, checked and converted to the field type spelt `kind`."""
+    if kind == "float | None" and value is None:
+        return None
+    if kind.startswith("float"):
+        return _number(value)
+    if kind.startswith("dict"):
+        return {str(name): _number(part) for name, part in value.items()}
+    if kind.startswith("tuple"):
+        return _tuples(value)
+    if not isinstance(value, {"str": str, "int": int, "bool": bool}[kind]):
+        raise TypeError(kind)
+    return value
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _tuples(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("a list belongs here")
+    return tuple(
+        _tuples(part) if isinstance(part, list | tuple) else part if isinstance(part, str) else _number(part)
+        for part in value
+    )
+
+
+_TIME = {"type": "number", "description": "Seconds since the epoch, in `events.jsonl` and `ultra watch --json`."}
+_RUN = {"type": "string", "description": "Whose event it is, where `ultra watch --json` is given several runs."}
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of one line of `ultra run --json` and of `events.jsonl`; numbers that are not finite are null."""
+    from pydantic import TypeAdapter
+
+    kinds: dict[str, Any] = {}
+    for name, kind in KINDS.items():
+        one = TypeAdapter(kind).json_schema()
+        first = " ".join((kind.__doc__ or "").split())
+        properties = {"event": {"const": name}, **one.get("properties", {}), "time": _TIME, "run": _RUN}
+        kinds[name] = {
+            "type": "object",
+            "description": first,
+            "properties": {key: _nullable(value) for key, value in properties.items()},
+            "required": ["event", *one.get("required", [])],
+            "additionalProperties": False,
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "One event of an ultra-agents run",
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds],
+        "$defs": kinds,
+    }
+
+
+def _nullable(value: Any) -> Any:
+    """The schema of a field, numbers allowed to be null."""
+    if isinstance(value, dict):
+        made = {key: _nullable(part) for key, part in value.items() if key != "title"}
+        return {**made, "type": ["number", "null"]} if made.get("type") == "number" else made
+    return [_nullable(part) for part in value] if isinstance(value, list) else value

@@ -63,6 +63,7 @@ def save_policy(
     environment: Environment,
     provenance: Mapping[str, Any],
     score: Mapping[str, Any] | None,
+    environment_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a policy file atomically; folders are made as needed.
 
@@ -74,6 +75,7 @@ def save_policy(
         environment: The plugin, for its id and spaces.
         provenance: How it was made: `command`, `seed`, `steps`, whatever is known; JSON types.
         score: `{"mean", "stderr", "episodes", "seed"}` of an unmodulated evaluation, or None.
+        environment_options: What the environment was built with, as far as it matters to who loads the file.
 
     Raises:
         PolicyError: Not a `.safetensors` name, weights that are not finite, or a file that cannot be written.
@@ -94,6 +96,8 @@ def save_policy(
         "score": None if score is None else dict(score),
         "versions": _versions(),
     }
+    if environment_options:
+        metadata["environment_options"] = dict(environment_options)
     write_safetensors(path, arrays, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
 
 
@@ -158,6 +162,16 @@ def load_policy(
     return LoadedPolicy(policy, metadata["algorithm"], metadata)
 
 
+def describe_policy_file(metadata: Mapping[str, Any]) -> list[str]:
+    """What a policy file says of itself, one line each."""
+    provenance, score = metadata.get("provenance") or {}, metadata.get("score") or {}
+    lines = [f"{metadata['algorithm']} for {metadata['env_id']} (plugin {metadata['environment']!r})"]
+    lines += [f"{name}: {value}" for name, value in provenance.items() if isinstance(value, str | int | float)]
+    if isinstance(score.get("mean"), int | float):
+        lines.append(f"recorded score {score['mean']:,.1f} over {score.get('episodes', '?')} episodes")
+    return lines
+
+
 def read_policy_file(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """A policy file's description and arrays, checked for themselves; raises `PolicyError`."""
     if path.suffix.lower() in _PICKLES:
@@ -165,7 +179,7 @@ def read_policy_file(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
             f"the policy {path} is of a kind that can run code when it is read",
             found=f"a {path.suffix.lower()} file (pickle)",
             expected="a .safetensors file",
-            hint="convert it where you trust it: rebuild the policy there and call ultra_agents.policies.save_policy",
+            hint=f"ultra policy import {path} --environment NAME reads it without running anything",
         )
     header, arrays = read_safetensors(path)
     wrong = PolicyError(

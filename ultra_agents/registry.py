@@ -16,17 +16,18 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
-from ultra_agents.contracts import CONTRACT_VERSION, LLM, Algorithm, Environment
+from ultra_agents.contracts import CONTRACT_VERSION, LLM, Algorithm, Environment, PolicyFormat
 from ultra_agents.errors import ConfigError, PluginError, did_you_mean
 
-Kind: TypeAlias = Literal["environment", "algorithm", "llm"]
+Kind: TypeAlias = Literal["environment", "algorithm", "llm", "format"]
 
 GROUPS: dict[Kind, str] = {
     "environment": "ultra_agents.environments",
     "algorithm": "ultra_agents.algorithms",
     "llm": "ultra_agents.llms",
+    "format": "ultra_agents.formats",
 }
-BASES: dict[Kind, type] = {"environment": Environment, "algorithm": Algorithm, "llm": LLM}
+BASES: dict[Kind, type] = {"environment": Environment, "algorithm": Algorithm, "llm": LLM, "format": PolicyFormat}
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Listing:
     """One registered plugin, not imported yet.
 
     Attributes:
-        kind: `environment`, `algorithm` or `llm`.
+        kind: `environment`, `algorithm`, `llm` or `format`.
         name: Name used in configuration.
         distribution: The installed distribution that registers it.
         version: That distribution's version.
@@ -183,6 +184,13 @@ def create_llm(name: str, options: dict[str, Any] | None = None) -> LLM:
     """Build an LLM plugin; raises `PluginError` or `ConfigError`."""
     made = _create("llm", name, options or {})
     assert isinstance(made, LLM)
+    return made
+
+
+def create_format(name: str, options: dict[str, Any] | None = None) -> PolicyFormat:
+    """Build a plugin that reads other tools' policies; raises `PluginError` or `ConfigError`."""
+    made = _create("format", name, options or {})
+    assert isinstance(made, PolicyFormat)
     return made
 
 

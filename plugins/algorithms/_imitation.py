@@ -3,8 +3,9 @@
 Minimises mean(-weight log pi(a | s)) over demonstrated steps plus `anchor` times the mean of KL(pi_start || pi) over
 states the starting policy visited by itself. The first term is behavioural cloning (Pomerleau 1991), the way DAPG
 (Rajeswaran et al. 2018, arXiv 1709.10087) begins, too; the second keeps what nobody gave advice on. Only the actor
-moves; the spread of continuous actions and the observation statistics stay as they are. The ULTRA paper has no such
-step: there, advice acts through overridden actions and rewards alone.
+moves, with the trunk it shares with the critic for screens; the spread of continuous actions and the observation
+statistics stay as they are. The ULTRA paper has no such step: there, advice acts through overridden actions and
+rewards alone.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def clone(
     actions = torch.from_numpy(np.ascontiguousarray(demonstrations.actions)).to(kind)
     weights = torch.from_numpy(np.asarray(demonstrations.weights, dtype=np.float32))
     with torch.no_grad():
-        before = policy.actor(elsewhere)
-    parameters = list(policy.actor.parameters())
+        before = torch.cat([policy.actor(policy.encode(part)) for part in torch.split(elsewhere, MINIBATCH)])
+    parameters = [p for p in policy.actor_parameters() if p is not policy.log_std]
     adam = torch.optim.Adam(parameters, lr=learning_rate, eps=1e-5, fused=True)
     for step in range(steps):
         adam.param_groups[0]["lr"] = learning_rate * (1.0 - step / steps)
@@ -59,7 +60,9 @@ def clone(
         loss = -(weights[mb] * logprobs[0]).mean()
         if anchor and len(elsewhere):
             kept = torch.from_numpy(rng.integers(0, len(elsewhere), MINIBATCH))
-            loss = loss + anchor * _divergence(policy, before[kept], policy.actor(elsewhere[kept])).mean()
+            loss = (
+                loss + anchor * _divergence(policy, before[kept], policy.actor(policy.encode(elsewhere[kept]))).mean()
+            )
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -2,6 +2,10 @@
 
 Acting happens in numpy on arrays that share memory with the torch parameters, so the optimiser's steps are seen at
 once; for batches of 16 rows that is faster than torch's own dispatch. Learning happens in torch.
+
+Screens (`_encoders.is_image`) go through one convolutional trunk that actor and critic share, as in CleanRL's and
+SB3's Atari agents: it is nearly all of the work, and two of them would double it. Its features feed two linear heads.
+"Normalised" screens are the screens themselves, uint8, flattened: the trunk divides by 255, so rollouts stay small.
 """
 
 from __future__ import annotations
@@ -22,12 +26,18 @@ from ultra_agents.contracts import Policy
 from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array, FloatArray
 
+from ._encoders import FEATURES, NatureCNN, is_image
+
 F32 = npt.NDArray[np.float32]
 BLOCK = 16
 """Rows per matrix product. A product's last bits depend on its shape, so every batch is padded to whole blocks of one
 shape: what a row gets does not depend on how many rows come with it."""
+IMAGE_BLOCK = 8
+"""Rows per pass through the convolutions, for the same reason."""
 
 LOG_2PI = float(np.log(2 * np.pi))
+CLIP = 10.0
+"""Normalised observations are clipped here, unless an imported policy was trained with something else."""
 
 
 class PPOPolicy(Policy):
@@ -39,11 +49,20 @@ class PPOPolicy(Policy):
     Args:
         observation_space: A `Box`; observations are flattened.
         action_space: `Discrete` (starting at 0) or one-dimensional `Box`.
-        hidden: Units of each hidden layer, the same for actor and critic.
+        hidden: Units of each hidden layer, the same for actor and critic; without meaning for `nature_cnn`.
         seed: Of the initial weights (orthogonal; gain sqrt(2) inside, 0.01 for the actor's head, 1 for the critic's).
+        network: `mlp` or `nature_cnn`; None takes what suits the observations.
+
+    Attributes:
+        encoder: The trunk of `nature_cnn`; None for `mlp`.
+        actor: From features (for `mlp`: normalised observations) to logits or means.
+        critic: From the same to values `(m, 1)`.
+        obs_dim: Numbers of one normalised observation.
+        obs_dtype: Of normalised observations: float32, or uint8 for screens.
 
     Raises:
         PluginError: The spaces are of another kind.
+        PolicyError: `network` is unknown, or does not suit the observations.
     """
 
     def __init__(
@@ -52,20 +71,27 @@ class PPOPolicy(Policy):
         action_space: gymnasium.Space[Any],
         hidden: Sequence[int],
         seed: int = 0,
+        network: str | None = None,
     ) -> None:
         _check_spaces(observation_space, action_space)
         self.observation_space, self.action_space = observation_space, action_space
-        self.hidden = tuple(hidden)
+        self.network = _network(network, observation_space)
+        images = self.network == "nature_cnn"
+        self.hidden = () if images else tuple(hidden)
         self.discrete = isinstance(action_space, Discrete)
         self.obs_dim = int(np.prod(observation_space.shape or (1,)))
         width = action_space.n if isinstance(action_space, Discrete) else np.prod(action_space.shape or ())
         self.action_dim = int(width)
+        self.obs_dtype: npt.DTypeLike = np.uint8 if images else np.float32
         generator = torch.Generator().manual_seed(seed)
-        self.actor = _mlp(self.obs_dim, self.hidden, self.action_dim, 0.01, generator)
-        self.critic = _mlp(self.obs_dim, self.hidden, 1, 1.0, generator)
+        self.encoder = NatureCNN(observation_space.shape or (), generator) if images else None
+        features = FEATURES if images else self.obs_dim
+        self.actor = _mlp(features, self.hidden, self.action_dim, 0.01, generator)
+        self.critic = _mlp(features, self.hidden, 1, 1.0, generator)
         self.log_std = None if self.discrete else nn.Parameter(_initial_log_std(action_space))
-        self.mean, self.var = np.zeros(self.obs_dim), np.ones(self.obs_dim)
-        self.count = 0.0
+        width = 0 if images else self.obs_dim
+        self.mean, self.var = np.zeros(width), np.ones(width)
+        self.count, self.clip = 0.0, CLIP
 
     # -- acting, in numpy --------------------------------------------------------------------------------------
 
@@ -87,23 +113,43 @@ class PPOPolicy(Policy):
         """Estimated discounted return `(n,)` of raw observations `(n, ...)`."""
         return self.critic_values(self.normalize(observations))
 
-    def normalize(self, observations: Array) -> F32:
-        """Raw observations `(n, ...)` -> `(n, obs_dim)`: clip((obs - mean) / sqrt(var + 1e-8), -10, 10)."""
+    def normalize(self, observations: Array) -> Array:
+        """Raw observations `(n, ...)` -> `(n, obs_dim)`: (obs - mean) / sqrt(var + 1e-8), clipped; screens as is."""
+        if self.encoder is not None:
+            return np.asarray(observations, dtype=np.uint8).reshape(len(observations), self.obs_dim)
         flat = np.asarray(observations, dtype=np.float64).reshape(len(observations), self.obs_dim)
         scaled = (flat - self.mean) / np.sqrt(self.var + 1e-8)
-        return np.clip(scaled, -10.0, 10.0).astype(np.float32)
+        return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
 
     def uniforms(self, rng: np.random.Generator, n: int) -> FloatArray:
         """Draws `(n, d)` in (0, 1) for `act_with_uniforms`."""
         return rng.random((n, 1 if self.discrete else self.action_dim))
 
-    def actor_outputs(self, normalized: F32) -> F32:
+    def actor_outputs(self, normalized: Array) -> F32:
         """Logits or means `(n, action_dim)` of normalised observations `(n, obs_dim)`."""
+        if self.encoder is not None:
+            return self.outputs_and_values(normalized)[0]
         return _forward(self._layers("actor"), normalized)
 
-    def critic_values(self, normalized: F32) -> F32:
+    def critic_values(self, normalized: Array) -> F32:
         """Values `(n,)` of normalised observations `(n, obs_dim)`."""
+        if self.encoder is not None:
+            return self.outputs_and_values(normalized)[1]
         return _forward(self._layers("critic"), normalized)[:, 0]
+
+    def outputs_and_values(self, normalized: Array) -> tuple[F32, F32]:
+        """Both of the above at once: for screens one pass through the trunk instead of two."""
+        if self.encoder is None:
+            return self.actor_outputs(normalized), self.critic_values(normalized)
+        device, n = next(self.encoder.parameters()).device, len(normalized)
+        rows = np.concatenate([normalized, np.zeros((-n % IMAGE_BLOCK, self.obs_dim), np.uint8)])
+        found = []
+        with torch.inference_mode():
+            for block in torch.split(torch.from_numpy(rows).to(device), IMAGE_BLOCK):
+                features = self.encoder(block)
+                found.append(torch.cat([self.actor(features), self.critic(features)], dim=1))
+        both = torch.cat(found)[:n].cpu().numpy() if found else np.zeros((0, self.action_dim + 1), np.float32)
+        return np.ascontiguousarray(both[:, :-1]), np.ascontiguousarray(both[:, -1])
 
     def mode(self, outputs: F32) -> Array:
         """The likeliest actions of actor outputs `(n, action_dim)`."""
@@ -134,24 +180,44 @@ class PPOPolicy(Policy):
     # -- learning, in torch ------------------------------------------------------------------------------------
 
     def actor_parameters(self) -> list[nn.Parameter]:
-        """What the policy loss moves."""
-        return [*self.actor.parameters(), *([] if self.log_std is None else [self.log_std])]
+        """What the policy loss moves; the shared trunk of images is among them."""
+        trunk = [] if self.encoder is None else [*self.encoder.parameters()]
+        return [*trunk, *self.actor.parameters(), *([] if self.log_std is None else [self.log_std])]
+
+    def encode(self, mb_obs: torch.Tensor, learn: bool = True) -> torch.Tensor:
+        """Normalised `(m, obs_dim)` -> the features actor and critic take.
+
+        `learn=False` sends no gradient into a shared trunk: the critic can be trained without moving the actor.
+        """
+        if self.encoder is None:
+            return mb_obs
+        with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
+            features: torch.Tensor = self.encoder(mb_obs)
+        return features
 
     def log_prob_and_entropy(
         self, mb_obs: torch.Tensor, *actions: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Normalised `(m, obs_dim)` -> log-probabilities `(m,)` of each batch of actions, and entropies `(m,)`."""
-        outputs = self.actor(mb_obs)
+        return self.head_log_prob_and_entropy(self.encode(mb_obs), *actions)
+
+    def head_log_prob_and_entropy(
+        self, features: torch.Tensor, *actions: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The same of features that `encode` gave, for callers that need them for the critic, too."""
+        outputs = self.actor(features)
         if self.log_std is None:
             logp = torch.log_softmax(outputs, dim=1)
             picked = [logp.gather(1, batch[:, None]).squeeze(1) for batch in actions]
             return picked, -(logp.exp() * logp).sum(dim=1)
         z2 = [((batch - outputs) / self.log_std.exp()).square() for batch in actions]
         logps = [(-0.5 * (part + LOG_2PI) - self.log_std).sum(dim=1) for part in z2]
-        return logps, (self.log_std + 0.5 * (1 + LOG_2PI)).sum().expand(len(mb_obs))
+        return logps, (self.log_std + 0.5 * (1 + LOG_2PI)).sum().expand(len(features))
 
     def update_normalizer(self, observations: Array) -> None:
-        """Merge raw observations `(n, ...)` into the running mean and variance (Chan et al. 1979)."""
+        """Merge raw observations `(n, ...)` into the running mean and variance (Chan et al. 1979); not for screens."""
+        if self.encoder is not None:
+            return
         flat = np.asarray(observations, dtype=np.float64).reshape(-1, self.obs_dim)
         n, mean, var = len(flat), flat.mean(axis=0), flat.var(axis=0)
         total = self.count + n
@@ -164,18 +230,24 @@ class PPOPolicy(Policy):
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Copies of all arrays by name, and the architecture."""
-        arrays = {name: tensor.detach().numpy().copy() for name, tensor in self._named().items()}
+        arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._named().items()}
         arrays |= {
             "normalizer.mean": self.mean.copy(),
             "normalizer.var": self.var.copy(),
             "normalizer.count": np.asarray([self.count]),
         }
+        if self.clip != CLIP:
+            arrays["normalizer.clip"] = np.asarray([self.clip])
         head = "categorical" if self.discrete else "gaussian, state-independent log_std"
-        return arrays, {"network": "mlp", "hidden": list(self.hidden), "activation": "tanh", "head": head}
+        activation = "tanh" if self.encoder is None else "relu"
+        return arrays, {
+            "network": self.network, "hidden": list(self.hidden), "activation": activation, "head": head,
+        }  # fmt: skip
 
     def load(self, arrays: dict[str, Array]) -> None:
         """Take over arrays made by `state`, in place; raises `PolicyError` when they do not fit."""
         now, _ = self.state()
+        arrays, now["normalizer.clip"] = {"normalizer.clip": np.asarray([CLIP]), **arrays}, np.zeros(1)
         missing, extra = sorted(set(now) - set(arrays)), sorted(set(arrays) - set(now))
         if missing or extra:
             raise PolicyError(
@@ -196,17 +268,19 @@ class PPOPolicy(Policy):
             for name, tensor in self._named().items():
                 tensor.copy_(torch.from_numpy(np.asarray(arrays[name], dtype=np.float32)))
         self.mean, self.var = (np.array(arrays[f"normalizer.{k}"], dtype=np.float64) for k in ("mean", "var"))
-        self.count = float(arrays["normalizer.count"][0])
+        self.count, self.clip = (float(arrays[f"normalizer.{k}"][0]) for k in ("count", "clip"))
 
     def copy(self) -> PPOPolicy:
         """An independent policy that acts alike."""
-        twin = PPOPolicy(self.observation_space, self.action_space, self.hidden)
+        twin = PPOPolicy(self.observation_space, self.action_space, self.hidden, network=self.network)
         twin.load(self.state()[0])
         return twin
 
     def _named(self) -> dict[str, torch.Tensor]:
         named: dict[str, torch.Tensor] = {f"actor.{k}": p for k, p in self.actor.named_parameters()}
         named |= {f"critic.{k}": p for k, p in self.critic.named_parameters()}
+        if self.encoder is not None:
+            named |= {f"encoder.{k}": p for k, p in self.encoder.named_parameters()}
         return named if self.log_std is None else named | {"log_std": self.log_std}
 
     def _layers(self, which: str) -> list[tuple[F32, F32]]:
@@ -218,14 +292,15 @@ class PPOPolicy(Policy):
 
     def _log_std(self) -> FloatArray:
         assert self.log_std is not None
-        return self.log_std.detach().numpy().astype(np.float64)
+        return self.log_std.detach().cpu().numpy().astype(np.float64)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the numpy views: a copy must look at its own weights."""
         return {key: value for key, value in self.__dict__.items() if key != "_views"}
 
     def __repr__(self) -> str:
-        return f"PPOPolicy(obs_dim={self.obs_dim}, action_dim={self.action_dim}, hidden={self.hidden})"
+        inside = "nature_cnn" if self.encoder is not None else f"hidden={self.hidden}"
+        return f"PPOPolicy(obs_dim={self.obs_dim}, action_dim={self.action_dim}, {inside})"
 
 
 def _mlp(
@@ -281,6 +356,18 @@ def _check_spaces(observation_space: gymnasium.Space[Any], action_space: gymnasi
         raise PluginError(
             "ppo takes Discrete actions that start at 0, or one-dimensional Box actions of floats", found=action_space
         )
+
+
+def _network(wanted: str | None, space: gymnasium.Space[Any]) -> str:
+    if wanted is None:
+        return "nature_cnn" if is_image(space) else "mlp"
+    if wanted not in ("mlp", "nature_cnn") or (wanted == "nature_cnn" and not is_image(space)):
+        raise PolicyError(
+            "the policy's network is unknown, or does not suit the observations",
+            found=f"{wanted} for observations {space}",
+            expected="mlp, or nature_cnn for screens of uint8",
+        )
+    return wanted
 
 
 def _listing(word: str, names: list[str]) -> str:

@@ -1,10 +1,12 @@
 """Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347), under the engine's modulation.
 
 Read top to bottom: `PPOOptions`, `PPO`, `PPOTrainer.update` = `rollout` -> `gae` -> `learn`. CleanRL's vocabulary
-(obs, actions, logprobs, rewards, dones, values, mb for minibatch).
+(obs, actions, logprobs, rewards, dones, values, mb for minibatch). What is kept of a rollout, and `gae`: `_rollout`.
+The loss: `_ppo_autograd.ppo_loss`; for tanh networks on the CPU the same gradient is written out in `_ppo_mlp`.
 
 Differs from the paper and from CleanRL's `ppo.py`:
   - Actor and critic share no weights, so their gradients are clipped separately; the value loss is not clipped.
+    For screens they share a convolutional trunk (`_encoders`), clipped with the actor and left alone in the warm-up.
   - Termination and truncation are kept apart: a cut episode's last step bootstraps from the value of its final
     observation; no advantage flows over the end of an episode.
   - Observations are normalised by statistics kept in the policy. They change between updates, never within one, and
@@ -41,7 +43,7 @@ Losses are means over all minibatches of the update.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -51,15 +53,16 @@ from pydantic import Field
 from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer
 from ultra_agents.contracts import Options as PluginOptions
 from ultra_agents.contracts.vector import before_reset
-from ultra_agents.errors import EnvironmentFault, PluginError
+from ultra_agents.errors import PluginError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.seeding import Streams
 
+from ._episodes import RunningEpisodes
 from ._imitation import clone
 from ._networks import PPOPolicy
-from ._rollout import Rollout, flattened, gae
-
-LOSSES = ("pg_loss", "v_loss", "entropy", "imitate_loss", "approx_kl", "clipfrac")
+from ._ppo_autograd import LOSSES
+from ._ppo_device import make_learner
+from ._rollout import Rollout, Stepper, Steps, flattened, gae
 
 
 class PPOOptions(PluginOptions):
@@ -87,6 +90,13 @@ class PPOOptions(PluginOptions):
     freeze_normalizer: bool | None = Field(
         None, description="keep the observation statistics as they are; null: when refining"
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where learning happens; auto: an accelerator for screens, if there is one"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what networks compute in while learning; weights and optimiser stay float32"
+    )
+    compile: bool = Field(False, description="compile the loss with torch.compile, which needs a C++ compiler")
 
 
 class PPO(Algorithm):
@@ -110,7 +120,8 @@ class PPO(Algorithm):
         action_space: gymnasium.Space[Any],
     ) -> PPOPolicy:
         """Rebuild a policy; its own `hidden` counts, not the option."""
-        policy = PPOPolicy(observation_space, action_space, description.get("hidden", self.options.hidden))
+        hidden, network = description.get("hidden", self.options.hidden), description.get("network")
+        policy = PPOPolicy(observation_space, action_space, hidden, network=network)
         policy.load(arrays)
         return policy
 
@@ -126,6 +137,8 @@ class PPO(Algorithm):
         """Start training a copy of `policy`."""
         if not isinstance(policy, PPOPolicy):
             raise PluginError("ppo trains its own policies only", found=type(policy).__name__, expected="PPOPolicy")
+        if total_steps < 1:
+            raise PluginError("ppo has no budget to train in", found=f"{total_steps} steps", expected="at least 1")
         return PPOTrainer(self.options, policy.copy(), envs, total_steps, streams, modulation, fresh)
 
     def imitate(self, policy: Policy, demonstrations: Demonstrations, streams: Streams) -> PPOPolicy:
@@ -147,8 +160,8 @@ class PPO(Algorithm):
 class PPOTrainer(Trainer):
     """Training in progress; see `Algorithm.trainer` for the arguments.
 
-    `state` is exact where the environments give snapshots (`can_snapshot`, `snapshot`, `restore`); elsewhere
-    the running episodes start anew on resume, with fresh seeds, and everything else goes on.
+    `state` is exact. Where the environments give no snapshots (`can_snapshot`, `snapshot`, `restore`) it ends the
+    running episodes: the next update starts new ones with seeds of its own, here as after `load_state`.
     """
 
     policy: PPOPolicy
@@ -170,24 +183,24 @@ class PPOTrainer(Trainer):
         self._frozen = options.freeze_normalizer if options.freeze_normalizer is not None else not fresh
         self._warmup = 0 if fresh else options.value_warmup_updates
         self._rng = streams.generator("ppo")
-        self._actor_params, self._critic_params = policy.actor_parameters(), list(policy.critic.parameters())
-        params = [*self._actor_params, *self._critic_params]
-        self._adam = torch.optim.Adam(params, lr=options.learning_rate, eps=1e-5, fused=True)
+        self._learner = make_learner(policy, options)
         per_rollout = options.num_steps * envs.num_envs
         self._horizon = math.ceil(total_steps / envs.num_envs / max(1, math.ceil(total_steps / per_rollout)))
-        self._obs: Array | None = None
-        self._returns, self._lengths = np.zeros(envs.num_envs), np.zeros(envs.num_envs, dtype=np.int64)
-        self._ended: list[tuple[float, int]] = []
+        self.episodes = RunningEpisodes(envs, streams, modulation)
+
+    @property
+    def exact_at_checkpoints_only(self) -> bool:
+        """Taking the state changes what follows, so it must be taken at fixed steps; see the class."""
+        return not self.episodes.can_save
 
     def update(self) -> dict[str, float]:
         """One rollout and its learning; metrics as defined in the module's docstring."""
-        if self._obs is None:
-            self._start()
+        if self.episodes.obs is None:
+            self.episodes.start(self.updates)
         progress = min(self.steps / self.total_steps, 1.0)
         if self.modulation is not None:
             self.modulation.set_progress(progress)
         learning_rate = self.options.learning_rate * (1.0 - progress if self.options.anneal_lr else 1.0)
-        self._ended = []
         rollout = self.rollout()
         advantages = gae(rollout, self.options.gamma, self.options.gae_lambda)
         metrics = self.learn(rollout, advantages, learning_rate)
@@ -196,81 +209,53 @@ class PPOTrainer(Trainer):
         self.updates += 1
         if self.modulation is not None:
             metrics |= {f"modulation/{name}": value for name, value in self.modulation.metrics().items()}
-        ended = np.asarray(self._ended, dtype=np.float64).reshape(-1, 2)
-        return {
-            "return_mean": float(ended[:, 0].mean()) if len(ended) else math.nan,
-            "episodes": float(len(ended)),
-            "length_mean": float(ended[:, 1].mean()) if len(ended) else math.nan,
-            **metrics,
-        }
+        return self.episodes.metrics() | metrics
 
     # -- rollout -----------------------------------------------------------------------------------------------
 
     def rollout(self) -> Rollout:
-        """Act for one rollout under the modulation; counts steps and episodes."""
-        n, policy, obs = self.envs.num_envs, self.policy, self._obs
-        assert obs is not None
+        """Act for one rollout under the modulation; counts steps and episodes.
+
+        The environments are stepped in parts in turn (`_rollout.Stepper`): while one steps the others are acted for.
+        """
+        n, policy, modulation = self.envs.num_envs, self.policy, self.modulation
+        assert self.episodes.obs is not None
         left = math.ceil((self.total_steps - self.steps) / n)
         horizon = min(self._horizon, left) if left > 0 else self._horizon
-        raw_obs = np.zeros((horizon, n, *obs.shape[1:]), dtype=obs.dtype)
-        normalized = np.zeros((horizon, n, policy.obs_dim), dtype=np.float32)
-        logprobs, behaviour, rewards = (np.zeros((horizon, n)) for _ in range(3))
-        dones, followed = (np.zeros((horizon, n), dtype=bool) for _ in range(2))
-        weight = np.zeros((horizon, n))
-        actions, suggested, finals = [], [], []
-        uniforms = policy.uniforms(self._rng, horizon * n).reshape(horizon, n, -1)
-        for t in range(horizon):
-            raw_obs[t], normalized[t] = obs, policy.normalize(obs)
-            outputs = policy.actor_outputs(normalized[t])
-            action = policy.sample(outputs, uniforms[t])
-            if self.modulation is not None:
-                modulated = self.modulation.act(raw_obs[t], action)
-                action = modulated.actions
-                followed[t], weight[t] = modulated.followed, np.where(modulated.matched, modulated.weight, 0.0)
-                suggested.append(modulated.suggested)
-            logprobs[t] = behaviour[t] = policy.log_prob(outputs, action)
-            obs, reward, terminated, truncated, infos = self.envs.step(policy.bounded(action))
-            ended = terminated | truncated
-            next_obs = obs
-            if ended.any():
-                next_obs = before_reset(obs, ended, infos)
-                finals += [(t, i, next_obs[i]) for i in np.flatnonzero(truncated & ~terminated)]
-            self._count(reward, ended)
-            rewards[t] = reward
-            if self.modulation is not None:
-                behaviour[t] = self.modulation.behaviour_log_prob(logprobs[t], modulated)
-                rewards[t] = self.modulation.reward(rewards[t], modulated, next_obs, ended)
-            dones[t] = ended
-            actions.append(action)
-        self._obs = np.array(obs)
-        if not (np.isfinite(normalized).all() and np.isfinite(rewards).all() and np.isfinite(self._obs).all()):
-            raise EnvironmentFault("the environment gave an observation or a reward that is not a finite number")
-        values = policy.critic_values(normalized.reshape(horizon * n, -1)).reshape(horizon, n)
-        next_values = np.concatenate([values[1:], policy.value(self._obs)[None]])
-        next_values[dones] = 0.0
-        if finals:
-            when, who, last_obs = zip(*finals, strict=True)
-            next_values[when, who] = policy.value(np.stack(last_obs))
-        executed = np.stack(actions)
-        return Rollout(
-            raw_obs, normalized, executed, logprobs, behaviour, rewards, next_values, dones, values, followed,
-            np.stack(suggested) if suggested else executed, weight,
-        )  # fmt: skip
+        kept = Steps(horizon, self.episodes.obs, policy, modulation is not None)
+        uniforms = policy.uniforms(self._rng, kept.horizon * n).reshape(kept.horizon, n, -1)
+        stepper = Stepper(self.envs, modulation)
+        for t in range(kept.horizon):
+            for part, envs in enumerate(stepper.parts):
+                if t:
+                    self._receive(kept, stepper, part, t - 1)
+                normalized = policy.normalize(kept.raw_obs[t, envs])
+                outputs = kept.act(t, envs, normalized, policy)
+                action = policy.sample(outputs, uniforms[t, envs])
+                if modulation is not None:
+                    modulated = stepper.act(part, kept.raw_obs[t, envs], action)
+                    kept.note(t, envs, modulated)
+                    action = modulated.actions
+                kept.actions[t, envs] = action
+                stepper.send(part, policy.bounded(action))
+        for part in range(len(stepper.parts)):
+            self._receive(kept, stepper, part, kept.horizon - 1)
+        self.episodes.obs = kept.raw_obs[-1].copy()
+        return kept.rollout(policy, modulation)
 
-    def _start(self) -> None:
-        seeds = self.streams.integers(self.envs.num_envs, "envs", self.updates)
-        self._obs = np.array(self.envs.reset(seed=seeds)[0])  # type: ignore[arg-type]
-        self._returns[:], self._lengths[:] = 0.0, 0
-        if self.modulation is not None:
-            self.modulation.begin(self.envs.num_envs)
-
-    def _count(self, rewards: FloatArray, ended: Array) -> None:
-        self._returns += rewards
-        self._lengths += 1
-        self.steps += len(rewards)
+    def _receive(self, kept: Steps, stepper: Stepper, part: int, t: int) -> None:
+        """Take in what step `t` brought the environments of one part."""
+        envs = stepper.parts[part]
+        obs, reward, terminated, truncated, infos = stepper.receive(part)
+        kept.raw_obs[t + 1, envs], ended, next_obs = obs, terminated | truncated, obs
+        self.steps += len(reward)
+        self.episodes.count(reward, ended, infos, envs, t)
         if ended.any():
-            self._ended += zip(self._returns[ended].tolist(), self._lengths[ended].tolist(), strict=True)
-            self._returns[ended], self._lengths[ended] = 0.0, 0
+            next_obs = before_reset(obs, ended, infos)
+            cut = np.flatnonzero(ended & ~terminated).tolist()
+            kept.finals += [(t, envs.start + i, next_obs[i]) for i in cut]
+        kept.dones[t, envs] = ended
+        kept.rewards[t, envs] = stepper.reward(part, reward, next_obs, ended)
 
     # -- learning ----------------------------------------------------------------------------------------------
 
@@ -278,26 +263,14 @@ class PPOTrainer(Trainer):
         """Epochs of minibatches over one rollout."""
         way: Learn = "policy" if self.modulation is None else self.modulation.learn
         batch, size = flattened(rollout, advantages, way, self.policy.discrete), advantages.size
-        self._adam.param_groups[0]["lr"] = learning_rate
-        rows: list[list[float]] = []
-        epochs = 0
+        learner, epochs = self._learner, 0
+        learner.begin(batch, learning_rate, warmup=self.updates < self._warmup)
         while epochs < self.options.update_epochs:
-            start = len(rows)
-            for mb in np.array_split(self._rng.permutation(size), min(self.options.num_minibatches, size)):
-                index = torch.from_numpy(mb)
-                loss, parts = self._loss({name: column[index] for name, column in batch.items()})
-                self._adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
-                for params in (self._actor_params, self._critic_params):
-                    torch.nn.utils.clip_grad_norm_(params, self.options.max_grad_norm)
-                self._adam.step()
-                if self.policy.log_std is not None:
-                    self.policy.log_std.data.clamp_(min=self.options.log_std_floor)
-                rows.append(parts.tolist())
+            kl = learner.epoch(self._rng.permutation(size), min(self.options.num_minibatches, size))
             epochs += 1
-            kl = np.mean(rows[start:], axis=0)[LOSSES.index("approx_kl")]
             if self.options.target_kl is not None and kl > self.options.target_kl:
                 break
+        rows = learner.finish()
         if not np.isfinite(rows).all():
             raise PluginError(
                 "the training diverged: a loss is no longer a finite number",
@@ -312,41 +285,14 @@ class PPOTrainer(Trainer):
             "epochs": float(epochs),
         }
 
-    def _loss(self, mb: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss of one minibatch, and the figures named by `LOSSES`."""
-        options, zero = self.options, torch.zeros(())
-        v_loss = 0.5 * (self.policy.critic(mb["obs"]).squeeze(1) - mb["returns"]).square().mean()
-        if self.updates < self._warmup:
-            return options.vf_coef * v_loss, torch.stack([zero, v_loss.detach(), zero, zero, zero, zero])
-        wanted = [mb[name] for name in ("actions", "suggested") if name in mb]
-        newlogprobs, entropies = self.policy.log_prob_and_entropy(mb["obs"], *wanted)
-        mb_advantages = _standardise(mb["advantages"], mb["part"])
-        # The bound keeps exp finite where an override chose what the policy finds all but impossible.
-        ratio = (newlogprobs[0] - mb["behaviour"]).clamp(-20.0, 20.0).exp()
-        clipped = ratio.clamp(1 - options.clip_coef, 1 + options.clip_coef)
-        pg_loss = _mean(torch.max(-mb_advantages * ratio, -mb_advantages * clipped), mb["part"])
-        entropy = entropies.mean()
-        imitate_loss = -(mb["imitate"] * newlogprobs[1]).mean() if "imitate" in mb else zero
-        loss = pg_loss - options.ent_coef * entropy + options.vf_coef * v_loss + options.imitate_coef * imitate_loss
-        with torch.no_grad():
-            logratio = newlogprobs[0] - mb["logprobs"]
-            approx_kl = _mean(logratio.clamp(-20.0, 20.0).exp() - 1 - logratio, mb["own"])
-            clipfrac = _mean(((ratio - 1).abs() > options.clip_coef).float(), mb["part"])
-            return loss, torch.stack([pg_loss, v_loss, entropy, imitate_loss, approx_kl, clipfrac])
-
     # -- state -------------------------------------------------------------------------------------------------
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Weights, Adam's moments, draws, running episodes, and simulator snapshots where there are any."""
+        """Weights, Adam's moments, draws, and running episodes by their snapshots, which else end here."""
         arrays = {f"policy/{name}": array for name, array in self.policy.state()[0].items()}
-        moments = self._adam.state_dict()["state"]
-        for index, slots in moments.items():
-            arrays |= {f"adam/{index}/{slot}": np.array(value.numpy()) for slot, value in slots.items()}
-        arrays |= {"episode/returns": self._returns.copy(), "episode/lengths": self._lengths.copy()}
-        if self._obs is not None and getattr(self.envs, "can_snapshot", False):
-            taken = self.envs.snapshot(range(self.envs.num_envs))  # type: ignore[attr-defined]
-            arrays |= {f"snapshot/{i}": np.frombuffer(data, dtype=np.uint8).copy() for i, data in enumerate(taken)}
-            arrays["obs"] = self._obs.copy()
+        for which, adam in (("actor", self._learner.actor), ("critic", self._learner.critic)):
+            arrays |= {f"adam/{which}/{name}": array for name, array in adam.state().items()}
+        arrays |= self.episodes.state()
         rest = {
             "steps": self.steps,
             "updates": self.updates,
@@ -358,32 +304,9 @@ class PPOTrainer(Trainer):
     def load_state(self, arrays: dict[str, Array], rest: dict[str, Any]) -> None:
         """Go on from `state`; the trainer must have been built with the same arguments."""
         self.policy.load({k.removeprefix("policy/"): v for k, v in arrays.items() if k.startswith("policy/")})
-        slots: dict[int, dict[str, torch.Tensor]] = {}
-        for name, array in arrays.items():
-            if name.startswith("adam/"):
-                _, index, slot = name.split("/")
-                slots.setdefault(int(index), {})[slot] = torch.from_numpy(np.array(array))
-        self._adam.load_state_dict({"state": slots, "param_groups": self._adam.state_dict()["param_groups"]})
+        for which, adam in (("actor", self._learner.actor), ("critic", self._learner.critic)):
+            adam.load_state({name: arrays[f"adam/{which}/{name}"] for name in ("mean", "square", "steps")})
         self.steps, self.updates = int(rest["steps"]), int(rest["updates"])
         self._rng.bit_generator.state = rest["rng"]
-        if self.updates == 0:
-            return
-        self._start()
-        if self.modulation is not None and rest["modulation"] is not None:
-            self.modulation.load_state(rest["modulation"])
-        if "obs" in arrays and getattr(self.envs, "can_snapshot", False):
-            n = self.envs.num_envs
-            self.envs.restore(range(n), [arrays[f"snapshot/{i}"].tobytes() for i in range(n)])  # type: ignore[attr-defined]
-            self._obs = np.array(arrays["obs"])
-            self._returns, self._lengths = np.array(arrays["episode/returns"]), np.array(arrays["episode/lengths"])
-        elif self.modulation is not None:
-            self.modulation.begin(self.envs.num_envs)
-
-
-def _mean(rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return (rows * weights).sum() / weights.sum().clamp(min=1.0)
-
-
-def _standardise(rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    centred = rows - _mean(rows, weights)
-    return centred / (_mean(centred.square(), weights).sqrt() + 1e-8)
+        if self.updates > 0:
+            self.episodes.load(arrays, rest["modulation"], self.updates)

@@ -58,6 +58,17 @@ def test_exact_covers_the_critical_states_only(trajectory: Trajectory) -> None:
     assert table.target is None
 
 
+def test_a_world_of_few_states_is_hit_by_the_very_states_of_the_table(trajectory: Trajectory) -> None:
+    environment = create_environment("corridor")
+    often = Trajectory(
+        0, 0, np.repeat(trajectory.observations[[5, 20]], 20, axis=0), np.zeros(40, dtype=np.int64), np.zeros(40),
+        np.zeros(40), ({},) * 40, True, False,
+    )  # fmt: skip
+    table = build_table([advice(0)], [often], environment, hit_rate=0.1)
+    assert table.radius == 0.0
+    assert (table.lookup(environment.features(often.observations)) >= 0).tolist() == [True] * 20 + [False] * 20
+
+
 def test_empty_table_matches_nothing(trajectory: Trajectory) -> None:
     environment = create_environment("corridor")
     table = build_table([], [trajectory], environment)

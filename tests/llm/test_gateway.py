@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ultra_agents.errors import BudgetReached, ConfigError, Interrupted, LLMError
-from ultra_agents.events import AgentSpoke
+from ultra_agents.events import AgentAsked, AgentSpoke
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import Usage
 
@@ -26,7 +26,8 @@ def test_an_answer_is_validated_written_down_and_shown(bench):
     assert (row["agent"], row["segment"], row["provider"], row["attempt"], row["verdict"]) == (
         "identifier", "0:0-9", "scripted", 0, "ok",
     )  # fmt: skip
-    (event,) = bench.events
+    asked, event = bench.events
+    assert asked == AgentAsked("identifier", "0:0-9", "a")
     assert isinstance(event, AgentSpoke)
     assert (event.verdict, event.model, event.cached) == ("ok", "a", False)
 

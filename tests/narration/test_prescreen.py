@@ -89,6 +89,7 @@ def test_values_name_the_steps_of_the_largest_change(walk):
         "Evidence: the policy's own estimate of what is to come changed most after step 3 (-0.7), step 2 (+0.6).",
     )
     assert found.env_steps == 0
+    assert found.steps == (3, 2)
 
 
 def test_values_that_never_change_are_no_evidence(walk):
@@ -112,7 +113,7 @@ def test_the_simulator_finds_the_steps_from_which_the_goal_can_be_reached(walk):
     (line,) = found.lines
     # RIGHT held 3 steps arrives from cells 5, 6 and 7 only: steps 1, 2, 3, 4 and 5.
     named = [int(word) for word in line.replace("(", " ").split() if word.isdigit()][1:]
-    assert named == [3, 2, 4]
+    assert named == [3, 2, 4] == list(found.steps)
     assert "in short simulations of 8 of these steps" in line
 
 

@@ -140,7 +140,9 @@ class FakeJoint:
 
     asked: ClassVar[list[list[Any]]] = []
 
-    def __init__(self, environment: Any, policy: Any, config: Any, streams: Any, build: Any, seeds: Any) -> None:
+    def __init__(
+        self, environment: Any, policy: Any, config: Any, streams: Any, build: Any, seeds: Any, progress: Any
+    ) -> None:
         self.build = build
 
     def __class_getitem__(cls, item: Any) -> type[FakeJoint]:

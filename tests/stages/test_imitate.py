@@ -20,7 +20,7 @@ from ultra_agents.errors import Interrupted
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.records import Advice, Move, Trajectory
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages import imitate
+from ultra_agents.stages import imitate, joint
 from ultra_agents.stages.context import RunContext, open_context
 from ultra_agents.stages.explain import _following
 from ultra_agents.stages.imitate import Imitation, Imitator, imitate_advice, imitated_policy
@@ -250,6 +250,23 @@ def test_the_joint_test_of_exactly_this_advice_is_not_repeated(
         assert found is not None
         context.folder.write_json(FILE, {**found, "imitated": False})
         assert joint_of(context, advice) is None, "tested as a table, not as imitated"
+
+
+@pytest.mark.parametrize(("tested_as", "imitated"), [("copy", True), ("table", False)])
+def test_a_set_is_tested_as_the_copy_or_as_the_table_in_force(
+    tmp_path: Path, tested_as: str, imitated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    engine = joint.modulation_engine
+    monkeypatch.setattr(joint, "modulation_engine", lambda *args: built.append("table") or engine(*args))
+    folder = start(tmp_path, verification={"decide": "joint", "joint_as": tested_as})
+    run_pipeline(folder, folder.config, lambda event: None, lambda: False, "measure")
+    with open_context(folder, folder.config, lambda event: None, lambda: False) as context:
+        found = joint_result(context)
+    folder.close()
+    assert found is not None
+    assert found["pairs"] > 0
+    assert (found["imitated"], bool(built)) == (imitated, not imitated)
 
 
 def test_untested_imitation_is_told_from_tested(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -24,12 +25,13 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.ui import live, sample
+from ultra_agents.ui import live, sample, screen
 from ultra_agents.ui.display import choose_display
 from ultra_agents.ui.history import past_events
 from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.live import LiveDisplay
 from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.notebook import NotebookDisplay
 from ultra_agents.ui.plain import PlainDisplay
 
 
@@ -209,7 +211,7 @@ def test_the_live_screen_shows_the_state_and_gives_the_terminal_back() -> None:
     try:
         for _, event in sample.events():
             display.handle(event)
-        display._live.refresh()
+        display.draw()
     finally:
         display.stop()
     assert isinstance(console.file, io.StringIO)
@@ -219,14 +221,73 @@ def test_the_live_screen_shows_the_state_and_gives_the_terminal_back() -> None:
 
 
 def test_a_screen_that_cannot_be_drawn_is_reported_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(state: object, now: float) -> None:
+    def broken(*_: object) -> None:
         raise ZeroDivisionError("panel")
 
-    monkeypatch.setattr(live, "Screen", broken)
+    monkeypatch.setitem(screen.PANELS, "flow", broken)  # type: ignore[arg-type]
     display = LiveDisplay(terminal(), now=Clock())
-    assert display._draw() == "the display failed; the run goes on"
+    display.start()
+    assert display._thread is not None
+    display._thread.join(30)
     with pytest.raises(ZeroDivisionError, match="panel"):
         display.handle(Warned("x"))
+    display.stop()
+    written = display.console.file
+    assert isinstance(written, io.StringIO)
+    assert written.getvalue().endswith("\x1b[?1049l"), "the terminal came back"
+
+
+def test_only_what_changed_is_drawn_again_and_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    console, clock, calls = terminal(), Clock(), list[str]()
+    display = LiveDisplay(console, now=clock)
+    for _, event in sample.events():
+        display.handle(event)
+    for name, panel in list(screen.PANELS.items()):
+
+        def counted(*given: Any, name: str = name, panel: Any = panel) -> Any:
+            calls.append(name)
+            return panel(*given)
+
+        monkeypatch.setitem(screen.PANELS, name, counted)
+    out = console.file
+    assert isinstance(out, io.StringIO)
+    display.draw()
+    assert sorted(calls) == ["advice", "budget", "conversation", "flow", "learning_curve"]
+    calls.clear()
+    at = out.tell()
+    display.draw()
+    assert (calls, out.tell()) == ([], at), "nothing changed"
+    display.handle(AdviceDecided("0:0-9", 7, "SIDEWAYS", 1, "accept", "why", 0.1))
+    display.draw()
+    assert calls == ["advice"]
+    assert "SIDEWAYS" in out.getvalue()[at:]
+    assert "refine" not in out.getvalue()[at:]
+
+
+def test_prints_of_a_run_are_kept_until_the_screen_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    display = LiveDisplay(terminal(), now=Clock())
+    display.start()
+    try:
+        print("from the run")
+        print("a complaint", file=sys.stderr)
+        assert capsys.readouterr() == ("", "")
+    finally:
+        display.stop()
+    assert capsys.readouterr() == ("from the run\n", "a complaint\n")
+
+
+def test_a_notebook_gets_a_screen_where_it_can_change_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(force_jupyter=True, file=io.StringIO(), _environ={})
+    monkeypatch.setattr("ultra_agents.ui.display.find_spec", lambda name: None)
+    assert type(choose_display("auto", console, environment={"TERM": "xterm"})) is PlainDisplay
+    monkeypatch.setattr("ultra_agents.ui.display.find_spec", lambda name: object())
+    display = choose_display("auto", console, environment={"TERM": "xterm"})
+    assert type(display) is NotebookDisplay
+    for _, event in sample.events():
+        display.handle(event)
+    shown = io.StringIO()
+    Console(file=shown, width=110, height=40, _environ={}).print(display._screen(), height=40)
+    assert "demo-pong" in shown.getvalue()
 
 
 def test_the_log_of_earlier_parts_gives_its_events_back() -> None:

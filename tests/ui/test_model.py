@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import tracemalloc
 from dataclasses import FrozenInstanceError
+from unittest.mock import ANY
 
 import pytest
 
 from ultra_agents.events import (
     AdviceDecided,
+    AgentAsked,
     AgentSpoke,
     Dropped,
     Evaluated,
     Event,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunStarted,
     StageFinished,
     StageProgress,
     StageStarted,
+    StateShown,
+    StepsSpent,
     TrainingProgress,
     Warned,
 )
@@ -107,7 +115,7 @@ def test_evaluations_make_scores_and_curves() -> None:
     )
     assert state.before is not None
     assert (state.before.mean, state.before.error, state.before.episodes) == (2.0, 1.0, 2)
-    assert state.curves == {"x": ((0, 1.0), (50, 5.0))}, "a resumed run repeats a point"
+    assert state.curves == {"x": ((0, 1.0, ANY), (50, 5.0, ANY))}, "a resumed run repeats a point"
     assert (state.scores["x"]["last"].mean, state.scores["x"]["last"].episodes) == (4.0, 2)
     assert "y" not in state.scores
 
@@ -175,11 +183,87 @@ def test_memory_is_bounded_whatever_is_sent() -> None:
     assert len(state.scores) <= model.KEYS
     assert len(state.stages) <= model.KEYS
     assert len(state.curves["x"]) <= model.POINTS
-    assert state.curves["x"][-1] == (2999, 2999.0)
-    assert state.curves["x"][0] == (0, 0.0)
+    assert state.curves["x"][-1][:2] == (2999, 2999.0)
+    assert state.curves["x"][0][:2] == (0, 0.0)
     assert max(len(state.messages[0].text), len(state.advice[0].reason), len(state.warnings[0])) <= model.TEXT
 
 
 def test_an_unknown_event_changes_nothing() -> None:
     state = ViewState()
     assert reduce(state, Event(), 5) is state
+
+
+def test_fifty_thousand_events_take_no_more_room_than_five_thousand() -> None:
+    frame = "x" * 4000
+
+    def feed(state: ViewState, first: int, last: int) -> ViewState:
+        for number in range(first, last):
+            segment = f"{number}:0-60"
+            event: Event = (
+                AgentAsked("advisor", segment, "m"),
+                AgentSpoke("advisor", segment, "m", f"{number} " + "words " * 500, False, 9, 9, 0.1, "ok"),
+                AdviceDecided(segment, number, f"UP {number}", 3, "accept", "because " * 50, 0.1, 0.0, 0.2, 8),
+                StateShown(segment, number, "UP", 9, 9, f"{number}{frame}"),
+                StepsSpent(f"purpose {number}", 10),
+                Dropped("advise", f"reason {number}", segment, "detail " * 50),
+                TrainingProgress(f"method {number % 3}", number, 50_000, {"return_mean": float(number)}),
+                Evaluated(f"method {number % 3}", number, "curve", (float(number), 1.0)),
+                StageProgress(f"stage {number}", 1, 2, "note " * 50),
+                Warned(f"warning {number}"),
+            )[number % 10]
+            state = reduce(state, event, float(number))
+        return state
+
+    tracemalloc.start()
+    try:
+        state = feed(ViewState(), 0, 10_000)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        state = feed(state, 10_000, 50_000)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert state.usage.calls == 5000
+    assert after - before < 200_000, f"{before:,} bytes grew to {after:,}"
+    assert after < 3_000_000
+
+
+def test_a_pause_stops_every_clock() -> None:
+    state = after(
+        (0, STARTED),
+        (0, StageStarted("policy", "Read", 100)),
+        (10, StageProgress("policy", 50, 100)),
+        (10, AgentAsked("critic", "0:0-9", "m")),
+        (20, RunPaused()),
+        (30, RunPaused()),
+    )
+    assert state.elapsed(500) == 20
+    assert state.moment(500) == 20
+    state = after((520, RunContinued()), state=state)
+    assert state.paused is None
+    assert state.elapsed(530) == 30
+    assert state.current is not None
+    assert state.current.left(530) == 30
+    assert state.asked[0].since == 510
+    assert after((540, RunContinued()), state=state) == state
+    ended = after((20, RunPaused()), (60, RunFinished("interrupted", 60.0, "")), state=after((0, STARTED)))
+    assert ended.elapsed(99) == 20
+    assert ended.paused is None
+
+
+def test_questions_wait_until_their_answer_and_steps_add_up_by_purpose() -> None:
+    asked = AgentAsked("critic", "0:0-9", "m"), AgentAsked("advisor", "0:0-9", "m")
+    state = after((1, asked[0]), (2, asked[1]), (3, spoke()))
+    assert [(one.agent, one.since) for one in state.asked] == [("advisor", 2)]
+    state = after((4, StepsSpent("test", 7)), (5, StepsSpent("test", 3)), (5, StepsSpent("joint", 1)), state=state)
+    assert state.spent == {"test": 10, "joint": 1}
+    assert after((9, RunFinished("finished", 9.0, "")), state=state).asked == ()
+
+
+def test_a_point_of_a_curve_has_the_interval_of_its_mean() -> None:
+    state = after((0, Evaluated("x", 5, "curve", (1.0, 2.0, 3.0))), (0, Evaluated("x", 9, "curve", (4.0,))))
+    (steps, mean, half), single = state.curves["x"]
+    assert (steps, mean) == (5, 2.0)
+    assert half == pytest.approx(4.30 / math.sqrt(3))
+    assert math.isnan(single[2])

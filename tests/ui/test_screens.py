@@ -13,23 +13,40 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.markup import MarkupError
 
-from ultra_agents.events import AdviceDecided, AgentSpoke, Evaluated, RunFinished, RunStarted, StageStarted, Warned
+from ultra_agents.events import (
+    AdviceDecided,
+    AgentAsked,
+    AgentSpoke,
+    Evaluated,
+    RunFinished,
+    RunPaused,
+    RunStarted,
+    StageStarted,
+    StateShown,
+    StepsSpent,
+    Warned,
+)
 from ultra_agents.ui import sample
 from ultra_agents.ui.canvas import Canvas, Series, chart
 from ultra_agents.ui.model import ViewState, reduce
-from ultra_agents.ui.panels import PanelFunction
+from ultra_agents.ui.panels import PLAIN, Look, PanelFunction
 from ultra_agents.ui.panels.advice import advice
 from ultra_agents.ui.panels.budget import budget
 from ultra_agents.ui.panels.conversation import conversation
-from ultra_agents.ui.panels.curves import curves
+from ultra_agents.ui.panels.environment import environment
 from ultra_agents.ui.panels.flow import bar, flow
+from ultra_agents.ui.panels.help import help_panel
+from ultra_agents.ui.panels.learning_curve import learning_curve
 from ultra_agents.ui.screen import Screen
 from ultra_agents.ui.summary import summary
+from ultra_agents.ui.view import View
 
 GOLDEN = Path(__file__).parent / "golden"
 PANELS: dict[str, PanelFunction] = {
-    "flow": flow, "conversation": conversation, "advice": advice, "curves": curves, "budget": budget,
+    "flow": flow, "conversation": conversation, "advice": advice, "learning_curve": learning_curve, "budget": budget,
+    "environment": environment, "help": help_panel,
 }  # fmt: skip
+NUMBERS = StateShown("2:60-90", 70, "0.3", first=46, series=(tuple(map(float, range(48))), tuple([0.0, 1.0] * 24)))
 SIZES = [(60, 16), (80, 24), (120, 36), (200, 60)]
 
 
@@ -50,7 +67,15 @@ def made() -> dict[str, str]:
     done = reduce(done, Evaluated("ultra-ra", 40_000, "best", (-2.0, -3.0)), now)
     done = reduce(done, Evaluated("continue", 50_000, "last", (-7.0, -7.5)), now)
     done = reduce(done, RunFinished("finished", 92.0, "ULTRA-RA gained 10 points", "runs/demo/report.html"), now)
-    texts = {f"{name}.txt": drawn(panel(view, now, 78, 12), 78, 12) for name, panel in PANELS.items()}
+    texts = {
+        f"{name}.txt": drawn(panel(view, now, 78, 12, Look(depth="none")), 78, 12) for name, panel in PANELS.items()
+    }
+    texts["environment_numbers.txt"] = drawn(environment(reduce(view, NUMBERS, now), now, 60, 9), 60, 9)
+    paused = reduce(reduce(view, RunPaused(), now), AgentAsked("critic", "3:1-9", "big-model"), now)
+    looked = View(focus="conversation", keys=True, scroll={"conversation": 3})
+    texts["screen_paused.txt"] = drawn(Screen(paused, now + 60, looked), 100, 30)
+    tabs = (("one refine", True), ("two finished", False))
+    texts["screen_watching.txt"] = drawn(Screen(view, now, View(keys=True, watching=True, tabs=tabs)), 80, 24)
     texts |= {f"screen_{w}x{h}.txt": drawn(Screen(view, now), w, h) for w, h in SIZES}
     texts["empty.txt"] = drawn(Screen(ViewState(), 0.0), 80, 24)
     texts["summary.txt"] = drawn(summary(done, now), 100, 20)
@@ -65,7 +90,7 @@ def test_screens_look_as_they_should(name: str) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("width", "height"), [*SIZES, (40, 10), (72, 16), (130, 34), (300, 90)])
+@pytest.mark.parametrize(("width", "height"), [*SIZES, (40, 10), (72, 16), (100, 30), (130, 34), (300, 90)])
 def test_screens_fill_the_terminal_exactly(width: int, height: int) -> None:
     view, now = sample.state()
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None, _environ={})
@@ -78,7 +103,7 @@ def test_screens_fill_the_terminal_exactly(width: int, height: int) -> None:
 @pytest.mark.parametrize(("width", "height"), [(12, 3), (20, 4), (30, 8), (78, 5), (150, 40)])
 def test_panels_keep_to_their_size(name: str, width: int, height: int) -> None:
     view, now = sample.state()
-    lines = drawn(PANELS[name](view, now, width, height), width, height).splitlines()
+    lines = drawn(PANELS[name](view, now, width, height, PLAIN), width, height).splitlines()
     assert len(lines) == height
     assert max(map(len, lines)) <= width
 
@@ -90,6 +115,9 @@ def hostile(text: str) -> ViewState:
         StageStarted(text, text),
         AgentSpoke(text, text, text, text, False, 1, 1, 1.0, text),
         AdviceDecided(text, 1, text, 1, text, text, 0.1),
+        AgentAsked(text, text, text),
+        StateShown(text, 1, text),
+        StepsSpent(text, 3),
         Evaluated(text, 5, "curve", (1.0, 2.0)),
         Evaluated(text, 5, "last", (1.0, 2.0)),
         Warned(text),

@@ -122,7 +122,7 @@ def revise(context: Context, state: State, why: str, update: Row | None = None) 
     """Send the current suggestion back to the advisor."""
     suggestion = suggestion_of(state)
     test = (update or {}).get("test", state["test"])
-    context.decided(suggestion, "revise", why, test["gain"] if test else None)
+    context.decided(suggestion, "revise", why, test)
     told = f"{in_words(suggestion)} was suggested before and did not hold: suggest something else. {why}"
     feedback = f"{state['feedback']} {told}".strip()  # all that was refuted here, or it comes back in turns
     return Command(goto="advise", update={**(update or {}), "feedback": feedback})

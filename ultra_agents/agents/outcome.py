@@ -13,6 +13,7 @@ from ultra_agents.agents.critic import NO_GAIN, may_revise, present, refuse, rev
 from ultra_agents.agents.state import Context, Row, State
 from ultra_agents.agents.validity import INVALID
 from ultra_agents.agents.words import in_words, measured, result_row, suggestion_row
+from ultra_agents.events import StepsSpent
 from ultra_agents.records import Advice, Critique, Suggestion, TestResult
 from ultra_agents.verification import refusal
 
@@ -31,6 +32,7 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     if result is None:
         return refuse("test", "test budget spent", in_words(suggestion))
     update: Row = {"env_steps": int(result.env_steps)}
+    context.emit(StepsSpent("test", int(result.env_steps)))
     if result.stopped == "invalid":
         why = refusal(context.environment, context.trajectory, suggestion) or "not testable"
         return refuse("test", f"{INVALID}{why}", in_words(suggestion), update)
@@ -76,7 +78,7 @@ def accept(state: State, runtime: Runtime[Context]) -> Command[Literal["advise",
         then=suggestion.then,
     )
     why = measured(suggestion, result) if result else critique.rationale
-    context.decided(suggestion, "accept", why, result.gain if result else None)
+    context.decided(suggestion, "accept", why, state["test"])
     return _onward(state, {"advice": [advice.to_json()]})
 
 
@@ -84,13 +86,7 @@ def reject(state: State, runtime: Runtime[Context]) -> Command[Literal["advise",
     """Count why nothing came of it, and go on to the next critical state."""
     context, refusal = runtime.context, present(state["refusal"])
     if state["suggestion"] is not None:
-        measured = state["test"]
-        context.decided(
-            Suggestion(**state["suggestion"]),
-            "reject",
-            refusal["reason"],
-            measured["gain"] if measured else None,
-        )
+        context.decided(Suggestion(**state["suggestion"]), "reject", refusal["reason"], state["test"])
     return _onward(state, {"drops": [context.dropped(**refusal)]})
 
 

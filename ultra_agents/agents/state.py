@@ -172,11 +172,15 @@ class Context:
                 return f"What followed: reward {rewards[later]:+g} {when}."
         return ""
 
-    def decided(self, suggestion: Suggestion, decision: str, reason: str, gain: float | None) -> None:
-        """Tell what became of a suggestion: `accept`, `revise` or `reject`."""
+    def decided(self, suggestion: Suggestion, decision: str, reason: str, test: Row | None) -> None:
+        """Tell what became of a suggestion: `accept`, `revise` or `reject`; `test` is its `TestResult`, if any."""
         action = " then ".join(name for name, _ in suggestion.moves)
         hold = sum(steps for _, steps in suggestion.moves)
-        self.emit(AdviceDecided(self.segment, suggestion.step, action, hold, decision, reason, gain))
+        found = test or {}
+        gain, low, high, pairs = (found.get(name) for name in ("gain", "low", "high", "pairs"))
+        self.emit(
+            AdviceDecided(self.segment, suggestion.step, action, hold, decision, reason, gain, low, high, pairs or 0)
+        )
 
     def dropped(self, stage: str, reason: str, detail: str = "") -> Row:
         """Tell that something was not used; the row for the state."""

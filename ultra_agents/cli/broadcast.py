@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from ultra_agents.cli.failure import write_crash
-from ultra_agents.events import Event, RunFinished, Warned
+from ultra_agents.events import Emit, Event, RunContinued, RunFinished, RunPaused, Warned, ignore
 from ultra_agents.runs import RunFolder
 from ultra_agents.ui.display import Display
 from ultra_agents.ui.model import ViewState, reduce
@@ -37,7 +37,9 @@ class Broadcast:
         self.finished = False
         self._display: Display | None = display
         self._fell_back = False
-        self._training = TrainingLog(folder.metrics, folder.tensorboard)
+        config = folder.config
+        told = config.model_dump(mode="json", include={"seed", "environment", "proposer", "modulation", "refine"})
+        self._training = TrainingLog(folder.metrics, folder.tensorboard, trackers=config.trackers, settings=told)
         self._failed: set[str] = set()
         self._lock = threading.RLock()
         for event in past:
@@ -51,10 +53,12 @@ class Broadcast:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
+            self._keep("training metrics are", self._training.close)
+            for trouble in self._training.troubles():
+                self.notice(trouble)
             self._guard(lambda display: display.stop())
             self._display = None
             self.folder.close()
-            self._keep("training metrics are", self._training.close)
 
     def __call__(self, event: Event) -> None:
         """Log and show one event."""
@@ -64,6 +68,8 @@ class Broadcast:
             row = {**event.to_json(), "time": round(time.time(), 3)}
             self._keep("events are", lambda: self.folder.append_event(row))
             self._keep("training metrics are", lambda: self._training.handle(event))
+            for trouble in self._training.troubles():
+                self.notice(trouble)
             self._guard(lambda display: display.handle(event))
 
     def notice(self, text: str) -> None:
@@ -108,20 +114,56 @@ class Broadcast:
 
 
 class StopSignal:
-    """Turns Ctrl-C and SIGTERM into a wish to stop: the first sets it, a second Ctrl-C raises KeyboardInterrupt.
+    """What the keyboard says to a run: stop, wait, go on. The `stop` that a pipeline asks between pieces of work.
+
+    The first Ctrl-C or SIGTERM is a wish to stop, a second Ctrl-C raises KeyboardInterrupt. While paused, asking
+    waits: whoever asks begins nothing new. A wish to stop ends the wait.
 
     Args:
         notice: Told, from another thread, that the wish was heard.
+        emit: Told when a pause begins and ends; may be set later, by the one who makes the display.
     """
 
-    def __init__(self, notice: Callable[[str], None]) -> None:
-        self._notice = notice
+    def __init__(self, notice: Callable[[str], None] = lambda text: None, emit: Emit = ignore) -> None:
+        self.notice = notice
+        self.emit = emit
         self._event = threading.Event()
+        self._running = threading.Event()
+        self._running.set()
+        self._toggling = threading.Lock()
         self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
-        """Whether the run should stop."""
+        """Whether the run should stop; waits while it is paused."""
+        while not self._running.is_set() and not self._event.is_set():
+            self._running.wait(0.1)
         return self._event.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """Whoever asks is made to wait."""
+        return not self._running.is_set()
+
+    def toggle_pause(self) -> None:
+        """Let the run wait between two pieces of work, or go on."""
+        with self._toggling:
+            if self._event.is_set():
+                return
+            if self.paused:
+                self.emit(RunContinued())
+                self._running.set()
+            else:
+                self._running.clear()
+                self.emit(RunPaused())
+
+    def ask_to_stop(self) -> None:
+        """Stop after the work in hand; what Ctrl-C does the first time."""
+        if self._event.is_set():
+            return
+        self._event.set()
+        text = "stopping cleanly after the work in hand ... (Ctrl-C again stops at once)"
+        # The handler runs between two instructions of the main thread, which may hold a lock the display needs.
+        threading.Thread(target=self.notice, args=(text,), daemon=True).start()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -138,7 +180,4 @@ class StopSignal:
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if self._event.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._event.set()
-        text = "stopping cleanly after the work in hand ... (Ctrl-C again stops at once)"
-        # The handler runs between two instructions of the main thread, which may hold a lock the display needs.
-        threading.Thread(target=self._notice, args=(text,), daemon=True).start()
+        self.ask_to_stop()

@@ -1,18 +1,14 @@
-"""Who is compared by `ultra explain --compare`: names to configurations, and episodes shared among their folders."""
+"""Who is compared by `ultra explain --compare`: names to configurations."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from typing import TYPE_CHECKING, get_args
 
-from ultra_agents.errors import ConfigError, RunError, did_you_mean
+from ultra_agents.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ultra_agents.config import Config
-    from ultra_agents.runs import RunFolder
 
 
 def members(config: Config, names: str) -> dict[str, Config]:
@@ -85,48 +81,3 @@ def check(config: Config) -> None:
             f"the environment {config.environment.name!r} has no expert, so there is no oracle",
             expected="llm, random or value",
         )
-
-
-def take_up(root: Path, config: Config, again: str) -> RunFolder:
-    """The run folder of `config` below `root`: made, or taken up again if it is of the same configuration.
-
-    Args:
-        root: Where run folders are.
-        config: What shall be explained.
-        again: How to name another folder, for the error message.
-
-    Raises:
-        RunError: There is a run of that name with another configuration.
-    """
-    from ultra_agents.runs import RunFolder, with_absolute_paths
-
-    path = root / config.name
-    if not path.exists():
-        return RunFolder.create(root, config)
-    folder = RunFolder.open(path)
-    if folder.config.hash() != with_absolute_paths(config).hash():
-        raise RunError(
-            f"the run {path} exists already, with another configuration",
-            expected="the same configuration, to go on with it",
-            hint=f"see what it found: ultra explain {path}, or start another: {again}",
-        )
-    return folder
-
-
-def share_episodes(source: RunFolder, target: RunFolder) -> None:
-    """Give `target` the starting policy and the episodes of `source`, which come out the same for the same seed.
-
-    Raises:
-        RunError: They cannot be copied.
-    """
-    collected = source.stage_done("collect")
-    if collected is None or target.stage_done("collect") is not None:
-        return
-    try:
-        shutil.copytree(source.trajectories, target.trajectories, dirs_exist_ok=True)
-        start = source.checkpoint("start")
-        if start.exists():
-            shutil.copy2(start, target.checkpoint("start"))
-    except OSError as error:
-        raise RunError(f"cannot copy the episodes of {source.path}", found=str(error)) from error
-    target.mark_done("collect", collected)

@@ -74,7 +74,8 @@ def explain(
 
 
 def _one(config: Config, source: RunFolder | None, runs: Path, mode: Mode) -> dict[str, Any]:
-    from ultra_agents.cli.comparison import check, take_up
+    from ultra_agents.cli.comparison import check
+    from ultra_agents.experiments.sharing import take_up
 
     check(config)
     folder = source or take_up(runs, config, f"--name {config.name}-2")
@@ -84,7 +85,8 @@ def _one(config: Config, source: RunFolder | None, runs: Path, mode: Mode) -> di
 
 def _several(config: Config, names: str, source: RunFolder | None, runs: Path, mode: Mode) -> dict[str, Any]:
     """Everybody's measures, each from a run of its own below `NAME-compare`, all on the episodes of the first."""
-    from ultra_agents.cli.comparison import check, members, share_episodes, take_up
+    from ultra_agents.cli.comparison import check, members
+    from ultra_agents.experiments.sharing import share_episodes, take_up
 
     everybody = members(config, names)
     for one in everybody.values():

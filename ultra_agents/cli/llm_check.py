@@ -96,6 +96,12 @@ def table(checks: list[ModelCheck]) -> Table:
     return made
 
 
+def table_rows(check: ModelCheck) -> tuple[tuple[str, str], ...]:
+    """The same findings as pairs of a title and its words, without what is not known."""
+    rows = ((title.strip(), "".join(word for word, _ in cell(check))) for title, cell in _ROWS.items())
+    return tuple((title, words) for title, words in rows if words != "-")
+
+
 def _mark(good: bool, text: str) -> list[tuple[str, str]]:
     return [("✔ " if good else "✘ ", "green" if good else "red"), (text, "")]
 

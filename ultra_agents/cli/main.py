@@ -14,10 +14,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ultra_agents.cli.compare import compare
 from ultra_agents.cli.data import data_export, data_import
 from ultra_agents.cli.doctor import doctor
+from ultra_agents.cli.events import events
 from ultra_agents.cli.explain import explain
 from ultra_agents.cli.failure import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
+from ultra_agents.cli.inspect import inspect
 from ultra_agents.cli.llm_cassette import llm_export, llm_import
 from ultra_agents.cli.llm_check import llm_check
 from ultra_agents.cli.llm_list import llm_list
@@ -25,8 +28,13 @@ from ultra_agents.cli.llm_log import llm_log
 from ultra_agents.cli.plugins_check import plugins_check
 from ultra_agents.cli.plugins_list import plugins_list
 from ultra_agents.cli.plugins_new import plugins_new
+from ultra_agents.cli.policy_export import policy_export
+from ultra_agents.cli.policy_import import policy_import
+from ultra_agents.cli.policy_score import policy_score
 from ultra_agents.cli.resume import resume
 from ultra_agents.cli.run import run
+from ultra_agents.cli.watch import watch
+from ultra_agents.cli.wizard import wizard
 from ultra_agents.errors import UltraError
 from ultra_agents.version import __version__
 
@@ -34,7 +42,7 @@ app = typer.Typer(
     name="ultra",
     help="LLM agents explain where a policy's episodes were decided; what the simulator confirms refines the policy.",
     epilog="Start with: ultra doctor, then ultra run examples/pong.yaml",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -44,18 +52,30 @@ plugins_app = typer.Typer(no_args_is_help=True, help="See and check environments
 llm_app = typer.Typer(
     no_args_is_help=True, help="List and check LLM providers, read a run's conversation, keep its answers for replay."
 )
+policy_app = typer.Typer(
+    no_args_is_help=True,
+    help="Policies of Stable-Baselines3, CleanRL, TorchScript and ONNX: in, scored, and out again.",
+)
 data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari datasets.")
 
 app.command("run")(run)
 app.command("resume")(resume)
 app.command("explain")(explain)
+app.command("compare")(compare)
+app.command("inspect")(inspect)
+app.command("watch")(watch)
+app.command("events")(events)
 app.command("doctor")(doctor)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(llm_app, name="llm")
 app.add_typer(data_app, name="data")
+app.add_typer(policy_app, name="policy")
 plugins_app.command("list")(plugins_list)
 plugins_app.command("check")(plugins_check)
 plugins_app.command("new")(plugins_new)
+policy_app.command("import")(policy_import)
+policy_app.command("export")(policy_export)
+policy_app.command("score")(policy_score)
 data_app.command("export")(data_export)
 data_app.command("import")(data_import)
 llm_app.command("list")(llm_list)
@@ -73,11 +93,14 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options of `ultra` itself."""
+    """Options of `ultra` itself; without a command, the wizard."""
+    if context.invoked_subcommand is None:
+        wizard(context)
 
 
 def invoke(arguments: Sequence[str] | None = None) -> int:

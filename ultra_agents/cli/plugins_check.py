@@ -117,6 +117,10 @@ def _check(kind: Kind, name: str, options: dict[str, Any]) -> Any:
         from ultra_agents.testing.algorithm_kit import check_algorithm
 
         return check_algorithm(registry.create_algorithm(name, options))
+    if kind == "format":
+        from ultra_agents.testing.format_kit import check_format
+
+        return check_format(registry.create_format(name, options))
     from ultra_agents.testing.llm_kit import check_llm
 
     return check_llm(registry.create_llm(name, options))

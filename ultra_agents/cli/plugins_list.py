@@ -58,7 +58,7 @@ def _in_words(capabilities: list[str]) -> str:
 
 def describe(listing: Listing) -> dict[str, Any]:
     """One plugin as JSON types; `error` and `do` say why it does not load and what helps."""
-    from ultra_agents.contracts import capabilities
+    from ultra_agents.contracts import PolicyFormat, capabilities
     from ultra_agents.errors import PluginError
 
     row: dict[str, Any] = {
@@ -74,6 +74,8 @@ def describe(listing: Listing) -> dict[str, Any]:
         row["capabilities"] = sorted(capabilities(cls))
     elif listing.kind == "algorithm":
         row["capabilities"] = sorted(f"learns by {way}" for way in cls.learns)
+    elif listing.kind == "format":
+        row["capabilities"] = ["reads", *(["writes"] if cls.write is not PolicyFormat.write else [])]
     else:
         row["capabilities"] = [f"structured by {cls.structured}"]
     return row

@@ -60,7 +60,10 @@ def execute(
     began = time.monotonic()
     with folder.lock():
         past = list(past_events(read_lines(folder.events)))
-        with Broadcast(folder, choose_display(mode, console, past), past) as emit, StopSignal(emit.notice) as stop:
+        stop = StopSignal()
+        shown = choose_display(mode, console, past, None, stop)
+        with Broadcast(folder, shown, past) as emit, stop:
+            stop.notice, stop.emit = emit.notice, emit
 
             def ended(status: str, why: str) -> None:
                 if not emit.finished:
@@ -105,16 +108,20 @@ def preflight(config: Config) -> None:
     """Build every plugin the configuration names, so that a typing error leaves no run folder behind.
 
     Raises:
-        UltraError: Unknown plugin, unusable options, no policy there, a cap on money without prices.
+        UltraError: Unknown plugin, unusable options, a method that lacks something, no policy there, a cap on money
+            without prices.
     """
     from ultra_agents.config import variant_of
     from ultra_agents.contracts import capabilities
     from ultra_agents.errors import ConfigError, PolicyError, did_you_mean
     from ultra_agents.llm.capped import check_prices
+    from ultra_agents.methods import check_methods
     from ultra_agents.registry import create_algorithm, create_environment, create_llm
+    from ultra_agents.ui.trackers import check_trackers
 
+    check_trackers(config.trackers)
     environment = create_environment(config.environment.name, config.environment.options)
-    create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
+    check_methods(config, environment, create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options))
     if config.proposer == "llm" and any(map(variant_of, config.methods)):
         for llm in config.llms.values():
             create_llm(llm.provider, llm.options)

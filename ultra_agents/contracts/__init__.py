@@ -11,6 +11,7 @@ from ultra_agents.contracts.environment import (
     ReferenceReturns,
     capabilities,
 )
+from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Request, Weights
 from ultra_agents.contracts.llm import LLM, LLMOptions
 from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
 
@@ -23,13 +24,18 @@ __all__ = [
     "Demonstrations",
     "DiscreteActions",
     "Environment",
+    "Foreign",
     "LLMOptions",
     "Learn",
     "Modulated",
     "Modulation",
     "Options",
+    "Outgoing",
     "Policy",
+    "PolicyFormat",
     "ReferenceReturns",
+    "Request",
     "Trainer",
+    "Weights",
     "capabilities",
 ]

@@ -20,7 +20,13 @@ from ultra_agents.seeding import Streams
 
 
 class Policy(ABC):
-    """A policy with everything it needs to act alike elsewhere: weights, normaliser, architecture."""
+    """A policy with everything it needs to act alike elsewhere: weights, normaliser, architecture.
+
+    Attributes:
+        stochastic: Whether `act` draws at all unless told not to; where it does not, randomness makes no difference.
+    """
+
+    stochastic: bool = True
 
     @abstractmethod
     def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
@@ -80,6 +86,14 @@ class Trainer(ABC):
 
     policy: Policy
     steps: int
+
+    @property
+    def exact_at_checkpoints_only(self) -> bool:
+        """`state` changes what follows (it may end running episodes), so it is taken at fixed steps only.
+
+        A run stopped in between then goes on from the last of them, and ends as one that was not stopped.
+        """
+        return False
 
     @abstractmethod
     def update(self) -> dict[str, float]:

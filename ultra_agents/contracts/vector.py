@@ -60,6 +60,15 @@ def before_reset(obs: Array, ended: Array, infos: dict[str, Any]) -> Array:
     return out
 
 
+def from_reset(ended: Array, infos: dict[str, Any]) -> Array:
+    """Which of the `ended` `(n,)` episodes began with a reset: their returns may be told as an episode's return.
+
+    `infos["restarted"]` `(n,)`, where it is given, marks episodes that began at a restored state instead.
+    """
+    restarted = infos.get("restarted")
+    return ended if restarted is None else ended & ~np.asarray(restarted, dtype=bool)
+
+
 class SameStepVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """`num_envs` worlds in this process, autoresetting in the same step.
 

@@ -21,15 +21,15 @@ PHONE = 500
 """Pictures narrower than this, in pixels, are laid out for a phone."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 # Colours that stand for CSS until the SVG is text; matplotlib knows no variables.
-_INK, _FAINT, _LINE = "#010203", "#010204", "#010205"
-_SERIES = tuple(f"#0102{index:02x}" for index in range(16, 16 + len(MARKERS)))
-_CSS = {_INK: "var(--ink)", _FAINT: "var(--muted)", _LINE: "var(--line)"} | {
-    colour: f"var(--s{index})" for index, colour in enumerate(_SERIES)
+INK, FAINT, _LINE = "#010203", "#010204", "#010205"
+SERIES = tuple(f"#0102{index:02x}" for index in range(16, 16 + len(MARKERS)))
+_CSS = {INK: "var(--ink)", FAINT: "var(--muted)", _LINE: "var(--line)"} | {
+    colour: f"var(--s{index})" for index, colour in enumerate(SERIES)
 }
 _RC: Any = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 12, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.edgecolor": _LINE, "axes.labelcolor": _FAINT, "text.color": _INK,
-    "xtick.color": _LINE, "ytick.color": _LINE, "xtick.labelcolor": _FAINT, "ytick.labelcolor": _FAINT,
+    "axes.spines.right": False, "axes.edgecolor": _LINE, "axes.labelcolor": FAINT, "text.color": INK,
+    "xtick.color": _LINE, "ytick.color": _LINE, "xtick.labelcolor": FAINT, "ytick.labelcolor": FAINT,
     "axes.grid": True, "grid.color": _LINE, "grid.linewidth": 0.7, "axes.axisbelow": True, "axes.grid.axis": "y",
     "figure.facecolor": "none", "axes.facecolor": "none", "xtick.major.size": 0, "ytick.major.size": 0,
 }  # fmt: skip
@@ -80,16 +80,16 @@ def learning_curves(curves: Sequence[Curve], start: float | None, width: int = 8
         return ""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    figure, axes = _figure(width, height)
+    figure, axes = new_figure(width, height)
     for curve in drawn:
-        colour = _SERIES[curve.colour % len(_SERIES)]
+        colour = SERIES[curve.colour % len(SERIES)]
         marker = MARKERS[curve.colour % len(MARKERS)]
         if curve.before > 0:
             x, y = [0.0, curve.before], [curve.values[0]] * 2
             axes.plot(x, y, color=colour, linewidth=1.6, linestyle=(0, (1, 2)))
         axes.plot(curve.steps, curve.values, color=colour, linewidth=2.1, marker=marker, markersize=5)
     if start is not None:
-        axes.axhline(start, color=_FAINT, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
+        axes.axhline(start, color=FAINT, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
     axes.set_xlabel("environment steps charged to the method, testing of advice included")
     axes.set_ylabel("mean return, selection seeds")
     if width < PHONE:
@@ -104,30 +104,33 @@ def learning_curves(curves: Sequence[Curve], start: float | None, width: int = 8
     if start is not None:
         axes.annotate(
             "starting policy", (1, start), xycoords=("axes fraction", "data"), xytext=(-2, -4),
-            textcoords="offset points", ha="right", va="top", color=_FAINT, fontsize=11,
+            textcoords="offset points", ha="right", va="top", color=FAINT, fontsize=11,
         )  # fmt: skip
-    return _svg(figure, f"curves-{width}", "Learning curves: " + ", ".join(c.label for c in drawn))
+    return to_svg(figure, f"curves-{width}", "Learning curves: " + ", ".join(c.label for c in drawn))
 
 
-def differences(rows: Sequence[Strip], baseline: str, width: int = 860) -> str:
-    """Paired differences to `baseline`: each seed a dot, the mean and its interval on top, as `<svg>`."""
+def differences(rows: Sequence[Strip], baseline: str, width: int = 860, name: str = "differences") -> str:
+    """Paired differences to `baseline`: each seed a dot, the mean and its interval on top, as `<svg>`.
+
+    `name` tells several such charts of one page apart.
+    """
     if not rows:
         return ""
     import numpy as np
 
     height = 68 + 56 * len(rows)
-    figure, axes = _figure(width, height)
+    figure, axes = new_figure(width, height)
     for place, row in enumerate(rows):
-        colour = _SERIES[row.colour % len(_SERIES)]
+        colour = SERIES[row.colour % len(SERIES)]
         # A fixed spread instead of random jitter: equal differences stay visible and the picture repeatable.
         spread = 0.3 + 0.1 * (np.arange(len(row.points)) % 3 - 1)
         axes.plot(row.points, place + spread, linestyle="none", marker="o", markersize=4, color=colour, alpha=0.35)
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [place - 0.08] * 2, color=colour, linewidth=4, solid_capstyle="round")
         axes.plot([row.value], [place - 0.08], marker="D", markersize=8, color=colour, linestyle="none")
-    axes.axvline(0, color=_INK, linewidth=1.1)
+    axes.axvline(0, color=INK, linewidth=1.1)
     axes.set_ylim(len(rows) - 0.45, -0.62 if width < PHONE else -0.5)
-    names = [(place, row.label, _SERIES[row.colour % len(_SERIES)]) for place, row in enumerate(rows)]
+    names = [(place, row.label, SERIES[row.colour % len(SERIES)]) for place, row in enumerate(rows)]
     left = 14.0 if width < PHONE else 20.0 + max(len(row.label) for row in rows) * 8
     axes.set_yticks([])
     for place, label, colour in names:
@@ -141,10 +144,11 @@ def differences(rows: Sequence[Strip], baseline: str, width: int = 860) -> str:
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(f"return minus {baseline}" + (", same evaluation seed" if width >= PHONE else ""))
     figure.subplots_adjust(left=left / width, right=1 - 14 / width, top=1 - 6 / height, bottom=50 / height)
-    return _svg(figure, f"differences-{width}", f"Paired differences of return against {baseline}")
+    return to_svg(figure, f"{name}-{width}", f"Paired differences of return against {baseline}")
 
 
-def _figure(width: int, height: int) -> tuple[Figure, Axes]:
+def new_figure(width: int, height: int) -> tuple[Figure, Axes]:
+    """An empty figure in the page's style; `to_svg` makes text of it."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -167,7 +171,7 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], labels: Mapping[str, str], 
     lines = max(label.count("\n") + 1 for label in labels.values())
     gap = (high - low) * (3 + 14 * lines) / (height - 70)
     last = max(curve.steps[-1] for curve in curves)
-    axes.set_xlim(0, last)
+    axes.set_xlim(0, max(last, 1.0))  # a method that was never trained has but its start
     ordered = sorted(curves, key=lambda curve: curve.values[-1])
     places = [curve.values[-1] for curve in ordered]
     for index in range(1, len(places)):
@@ -176,7 +180,7 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], labels: Mapping[str, str], 
     for curve, place in zip(ordered, places, strict=True):
         axes.annotate(
             labels[curve.label], (1, place - excess), xycoords=("axes fraction", "data"), xytext=(9, 0),
-            textcoords="offset points", va="center", color=_SERIES[curve.colour % len(_SERIES)],
+            textcoords="offset points", va="center", color=SERIES[curve.colour % len(SERIES)],
             fontweight="bold", fontsize=12.5, annotation_clip=False,
         )  # fmt: skip
     axes.set_ylim(low, high)
@@ -184,7 +188,7 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], labels: Mapping[str, str], 
         line.set_clip_on(False)
 
 
-def _svg(figure: Figure, salt: str, title: str) -> str:
+def to_svg(figure: Figure, salt: str, title: str) -> str:
     """The figure as `<svg>` for the inside of a page: no prolog, no metadata, no address of any kind."""
     from html import escape
 

@@ -18,6 +18,7 @@ from ultra_agents.errors import EnvironmentFault
 from ultra_agents.evaluation import advice_charts, charts
 from ultra_agents.evaluation.advice_page import WHO, facts, fidelity_rows
 from ultra_agents.evaluation.frames import label_frame, png_data_uri
+from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import BASELINE, digits_for, interval, number
 from ultra_agents.records import Array, Narration
 
@@ -34,6 +35,7 @@ def render_html(
     report: Mapping[str, Any],
     frames: Mapping[tuple[int, int], Array] | None = None,
     narrations: Mapping[str, Narration] | None = None,
+    video: Video | None = None,
 ) -> str:
     """The page for a report made by `build_report`.
 
@@ -41,6 +43,7 @@ def render_html(
         report: Content of `report.json`.
         frames: Rendered critical states `(H, W, 3)` uint8 by `(episode, step)`.
         narrations: What the agents were shown, by segment name.
+        video: The starting and a refined policy side by side, or the words why not.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -76,6 +79,7 @@ def render_html(
         windows=_both(partial(_windows, measures), Markup),
         cards=cards,
         others=others,
+        video=video,
         frames_shown=any(card["picture"] for card in cards),
         versions=_flat(report["versions"]),
         config_yaml=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True),

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.config import Config, variant_of
+from ultra_agents.config import Config
 from ultra_agents.contracts import ReferenceReturns
 from ultra_agents.errors import RunError
 from ultra_agents.evaluation.page import render_html
@@ -31,7 +31,8 @@ from ultra_agents.evaluation.statistics import (
     probability_of_improvement,
     proportion_interval,
 )
-from ultra_agents.evaluation.wording import BASELINE, headline, method_label
+from ultra_agents.evaluation.video import Video
+from ultra_agents.evaluation.wording import BASELINE, UNREFINED, headline, method_label
 from ultra_agents.records import (
     Advice,
     Array,
@@ -75,6 +76,7 @@ class ReportInputs:
         tests: Every counterfactual test, failed ones too. Without it, precision is counted from accepted rows and
             from drops of stage `test`, and the gain of what failed is not known.
         measures: What the advice is worth (`advice_measures`), where advice was asked for.
+        video: The starting and a refined policy side by side, or the words why not; None shows nothing.
     """
 
     config: Config
@@ -96,6 +98,7 @@ class ReportInputs:
     warnings: Sequence[str] = ()
     tests: Sequence[TestResult] | None = None
     measures: Mapping[str, Any] | None = None
+    video: Video | None = None
 
 
 def build_report(inputs: ReportInputs) -> dict[str, Any]:
@@ -140,7 +143,7 @@ def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
         RunError: The folder cannot be written.
     """
     report = build_report(inputs)
-    page = render_html(report, frames=inputs.frames, narrations=inputs.narrations)
+    page = render_html(report, frames=inputs.frames, narrations=inputs.narrations, video=inputs.video)
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     for name, content in (("report.html", page), ("report.json", text)):
         try:
@@ -289,7 +292,7 @@ def _caveats(inputs: ReportInputs, comparison: Mapping[str, Any], advice: Mappin
     found = []
     for name, row in comparison.items():
         mine, other = row["env_steps"]
-        if other and abs(mine / other - 1) > UNEQUAL:
+        if other and name != UNREFINED and abs(mine / other - 1) > UNEQUAL:
             found.append(f"The budgets differ: {name} was charged {mine:,} environment steps, {BASELINE} {other:,}.")
     if len(comparison) > 1:
         found.append(
@@ -302,7 +305,7 @@ def _caveats(inputs: ReportInputs, comparison: Mapping[str, Any], advice: Mappin
         )
     elif advice["accepted"]:
         found.append("The advice was not tested in the simulator: nobody measured whether it holds.")
-    if inputs.results and not comparison and any(variant_of(result.method) for result in inputs.results):
+    if not comparison and any(result.method not in (BASELINE, UNREFINED) for result in inputs.results):
         found.append(f"The method {BASELINE!r} was not run: how much training alone would have gained is not known.")
     return found
 

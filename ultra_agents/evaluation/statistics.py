@@ -110,6 +110,35 @@ def mean_interval(values: Floats, confidence: float = 0.95, seed: int = 0) -> In
     return Interval(value, ends[0], ends[1], confidence)
 
 
+def t_interval(values: Floats, confidence: float = 0.95) -> Interval:
+    """Student's interval of a mean over `(n,)` training seeds; none from a single one.
+
+    For the three to ten seeds of a comparison: a bootstrap of so few values is too narrow.
+
+    Raises:
+        ValueError: No values, or not finite.
+    """
+    from scipy.stats import t
+
+    array = _checked(values)
+    value = float(array.mean())
+    if array.size == 1:
+        return Interval(value, None, None, confidence)
+    half = float(t.ppf((1 + confidence) / 2, array.size - 1) * array.std(ddof=1) / math.sqrt(array.size))
+    return Interval(value, value - half, value + half, confidence)
+
+
+def performance_profile(scores: Array, levels: Floats) -> FloatArray:
+    """Share `(k,)` of all runs `(seeds, tasks)` that score above each level (Agarwal et al. 2021, section 4.3).
+
+    Raises:
+        ValueError: No scores, or not finite.
+    """
+    flat = _checked(np.asarray(scores, dtype=np.float64).ravel())
+    above = flat[None, :] > np.asarray(levels, dtype=np.float64)[:, None]
+    return np.asarray(above.mean(axis=1), dtype=np.float64)
+
+
 def pairs_needed(confidence: float) -> int:
     """Fewest pairs from which a two-sided sign test can reject at `confidence` (6 at 95 %).
 

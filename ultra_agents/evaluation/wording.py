@@ -9,26 +9,29 @@ from typing import Any
 from ultra_agents.config import Config, variant_of
 
 BASELINE = "continue"
+UNREFINED = "none"
+_LABELS = {UNREFINED: "the starting policy", "rice": "RICE", "statemask-r": "StateMask-R", "jsrl": "JSRL"}
 
 
 def method_label(method: str, config: Config) -> str:
-    """A method's name for people: `ultra-ra` -> "ULTRA-RA", `continue` -> "continued PPO"."""
+    """A method's name for people: `ultra-ra` -> "ULTRA-RA", `continue` -> "continued PPO", `rice` -> "RICE"."""
     if method == BASELINE:
         return f"continued {config.refine.algorithm.name.rpartition(':')[2].upper()}"
     suffix = "" if config.proposer == "llm" else f" ({config.proposer} advice)"
-    return method.upper() + suffix if variant_of(method) else method
+    return method.upper() + suffix if variant_of(method) else _LABELS.get(method, method)
 
 
 def headline(methods: Mapping[str, Any], comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> str:
     """The answer in one sentence that claims no more than the interval allows.
 
-    It speaks of the first method configured that uses advice, not of the one that did best: choosing after the fact
-    would be a claim the interval does not cover.
+    It speaks of the first method configured that uses advice (or else trains, or else of the first), not of the one
+    that did best: choosing after the fact would be a claim the interval does not cover.
     """
     advised = [name for name in methods if variant_of(name)]
+    others = sorted(methods, key=lambda name: 2 * (name == UNREFINED) + (name == BASELINE))
     if not methods:
         return "Nothing was refined in this run, so there is nothing to compare."
-    subject = (advised or list(methods))[0]
+    subject = (advised or others)[0]
     row = methods[subject]
     last, before = row["returns_last"], row["returns_before"]
     digits = digits_for([last, before])
@@ -45,10 +48,11 @@ def headline(methods: Mapping[str, Any], comparison: Mapping[str, Any], advice: 
             f"{number(other['returns_last']['mean'], digits)}; the paired difference {interval(gap, digits)} {says}."
         )
     else:
+        beside = "nothing without advice" if advised else "nothing else" if len(methods) == 1 else "no plain training"
         text = (
             f"{row['label'][0].upper()}{row['label'][1:]} went from {number(before['mean'], digits)} to "
-            f"{number(last['mean'], digits)}, a paired change of {interval(row['change'], digits)}; nothing "
-            f"{'else was' if not advised else 'without advice was'} run beside it to compare with."
+            f"{number(last['mean'], digits)}, a paired change of {interval(row['change'], digits)}; {beside} was run "
+            "beside it to compare with."
         )
     if advised and advice["accepted"] == 0:
         text += " No suggestion was accepted, so no advice could act."

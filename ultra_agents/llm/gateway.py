@@ -20,7 +20,7 @@ from typing import Any, Generic
 from ultra_agents.config import GatewayConfig, LLMConfig
 from ultra_agents.contracts.llm import Unreachable, question_key
 from ultra_agents.errors import ConfigError, did_you_mean
-from ultra_agents.events import AgentSpoke, Emit, Warned, ignore
+from ultra_agents.events import AgentAsked, AgentSpoke, Emit, Warned, ignore
 from ultra_agents.llm import tracing
 from ultra_agents.llm.breaker import Breaker
 from ultra_agents.llm.budget import Budget, cost_of, usage_of
@@ -268,6 +268,7 @@ class Gateway:
                             f"asking the next one, {model.name!r}"
                         )
                     )
+                self._emit(AgentAsked(asking.agent, asking.segment, model.name))
                 others = [other.breaker for other, _ in chain[position + 1 :] if other.breaker is not model.breaker]
                 try:
                     raw = self._live(model, key, messages, attempt, asking, others)
@@ -374,6 +375,7 @@ class Gateway:
                 raw.completion_tokens,
                 raw.seconds,
                 verdict,
+                0.0 if cached or not charged else usage_of(model.prices, raw).cost,
             )
         )
 

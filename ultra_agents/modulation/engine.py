@@ -10,6 +10,7 @@ The engine works on batches and knows no algorithm and no environment beyond fea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ultra_agents.advice import AdviceTable
+from ultra_agents.advice.table import SAME
 from ultra_agents.config import ModulationConfig
 from ultra_agents.contracts import Learn, Modulated
 from ultra_agents.modulation.schedule import strength
@@ -30,6 +32,7 @@ often.
 """
 WINDOW = 100
 """Vector steps over which the share of hits is averaged: a single step of few environments says little of it."""
+ALL = slice(None)
 
 
 class ModulationEngine:
@@ -44,6 +47,8 @@ class ModulationEngine:
         continuous: The actions are vectors; a followed suggestion is then drawn from N(a_LLM, action_noise), so that
             the behaviour policy has a density.
     """
+
+    partwise = True
 
     def __init__(
         self,
@@ -80,32 +85,37 @@ class ModulationEngine:
         self._progress = progress
         self._strength = strength(self._config, progress)
 
-    def act(self, observations: Array, actions: Array) -> Modulated:
-        """Observations `(n, ...)` and the policy's actions `(n, ...)` -> what is executed."""
+    def act(self, observations: Array, actions: Array, envs: slice = ALL) -> Modulated:
+        """Observations `(n, ...)` and the policy's actions `(n, ...)` of `envs` -> what is executed."""
         num = len(actions)
         rows = self._table.lookup(self._features(observations), self._radius)
         self._follow_visited_states(rows)
-        holding = self._left > 0
-        self._fresh = np.where(holding, -1, rows)
-        active = np.where(holding, self._held, rows)
+        left, held = self._left[envs], self._held[envs]
+        holding = left > 0
+        fresh = self._fresh[envs] = np.where(holding, -1, rows)
+        active = np.where(holding, held, rows)
         matched = active >= 0
+        hits = int(np.count_nonzero(matched))
         self._states += num
-        self._hits += int(np.count_nonzero(matched))
+        self._hits += hits
         probability = np.zeros(num)
         if self._overrides:
-            probability[self._fresh >= 0] = self._strength
+            probability[fresh >= 0] = self._strength
             probability[holding] = 1.0
-        if not matched.any():
+        if not hits:
             return Modulated(actions, matched, matched.copy(), probability, actions, np.zeros(num))
         followed = self._rng.random(num) < probability
         suggested = np.array(actions)
-        place = np.where(holding, self._table.holds[self._held] - self._left, 0) if len(self._table) else rows
+        place = np.where(holding, self._table.holds[held] - left, 0) if len(self._table) else rows
         suggested[matched] = self._table.plans[active[matched], place[matched]]
         executed = np.array(actions)
         executed[followed] = self._spread(suggested[followed])
         if self._config.hold:
-            self._start_holding(followed & ~holding, rows)
-        self._left[holding] -= 1
+            begun = np.flatnonzero(followed & ~holding)
+            held[begun] = rows[begun]
+            # Not lowered on the starting step itself: only the holds that ran before it are.
+            left[begun] = self._table.holds[rows[begun]] - 1
+        left[holding] -= 1
         self._overridden += int(np.count_nonzero(followed))
         weight = np.zeros(num)
         weight[matched] = self._table.weights[active[matched]]
@@ -120,27 +130,35 @@ class ModulationEngine:
             advised = np.log(modulated.probability) + self._advised_log_prob(modulated)
         return np.asarray(np.logaddexp(own, advised), dtype=policy_log_prob.dtype)
 
-    def reward(self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array) -> FloatArray:
+    def reward(
+        self,
+        rewards: FloatArray,
+        modulated: Modulated,
+        next_observations: Array,
+        ended: Array,
+        envs: slice = ALL,
+    ) -> FloatArray:
         """Environment rewards `(n,)` -> the rewards to learn from; also lets go where episodes ended.
 
         `add`: r + beta * implicit; `replace`: beta * implicit wherever the table has a word on the executed action
         (Fig. 1 read literally); `potential`: r + gamma Phi(s') - Phi(s), Phi(s) = beta * the suggestion's reward at a
         covered state (Ng et al. 1999), which leaves the optimal policy alone.
         """
-        self._left[ended] = 0
+        self._left[envs][ended] = 0
         if not self._rewards:
             return rewards
-        fresh = self._fresh >= 0
+        covering = self._fresh[envs]
+        fresh = covering >= 0
         if self._config.reward == "potential":
             covered = self._table.lookup(self._features(next_observations), self._radius)
             after = np.where(ended, 0.0, self._potential(covered))
-            bonus = self._config.discount * after - self._potential(self._fresh)
+            bonus = self._config.discount * after - self._potential(covering)
             self._bonus += float(bonus.sum())
             return np.asarray(rewards + bonus)
         if not fresh.any():
             return rewards
         bonus, judged = np.zeros(len(rewards)), np.zeros(len(rewards), dtype=bool)
-        rows = self._fresh[fresh]
+        rows = covering[fresh]
         executed = modulated.actions[fresh]
         as_taken = self._same(executed, self._table.taken_actions[rows])
         as_suggested = self._same(executed, self._table.actions[rows])
@@ -194,15 +212,10 @@ class ModulationEngine:
         A refined policy leaves the states its predecessor was explained in; a fixed radius then soon hits nothing.
         """
         if self._table.target and len(rows):  # an empty table aims at nothing
-            self._share += (np.count_nonzero(rows >= 0) / len(rows) - self._share) / WINDOW
+            part = len(rows) / len(self._left)
+            self._share += (np.count_nonzero(rows >= 0) / len(rows) - self._share) * part / WINDOW
             missing = max(1.0 - self._share / self._table.target, -1.0)
-            self._radius *= float(np.exp(RADIUS_RATE * missing))
-
-    def _start_holding(self, starting: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]) -> None:
-        begun = np.flatnonzero(starting)
-        self._held[begun] = rows[begun]
-        # Not decremented on the starting step itself: the caller lowers only the holds that ran before it.
-        self._left[begun] = self._table.holds[rows[begun]] - 1
+            self._radius = max(self._radius * math.exp(RADIUS_RATE * part * missing), SAME)
 
     def _spread(self, suggested: Array) -> Array:
         if not self._continuous:

@@ -50,10 +50,12 @@ class Evidence:
     Attributes:
         lines: What the identifier is told; empty where nothing stood out.
         env_steps: Environment steps it took.
+        steps: The steps named there, the one that matters most first.
     """
 
     lines: tuple[str, ...] = ()
     env_steps: int = 0
+    steps: tuple[int, ...] = ()
 
 
 def by_value(trajectory: Trajectory, narration: Narration, config: NarrationConfig) -> Evidence:
@@ -65,7 +67,9 @@ def by_value(trajectory: Trajectory, narration: Narration, config: NarrationConf
     if not best:
         return Evidence()
     told = ", ".join(f"step {step} ({_signed(changes[step])})" for step in best)
-    return Evidence((f"Evidence: the policy's own estimate of what is to come changed most after {told}.",))
+    return Evidence(
+        (f"Evidence: the policy's own estimate of what is to come changed most after {told}.",), 0, tuple(best)
+    )
 
 
 def by_simulator(
@@ -116,7 +120,7 @@ def by_simulator(
         f"Evidence: in short simulations of {len(steps)} of these steps the choice of action made the largest "
         f"difference of return at {told}."
     )
-    return Evidence((line,), spent)
+    return Evidence((line,), spent, tuple(best))
 
 
 def with_evidence(narration: Narration, evidence: Evidence) -> Narration:

@@ -3,6 +3,7 @@
 The budget counts environment steps, those already spent on testing and collecting advice included, so that methods are
 compared at equal cost. Scoring episodes are unmodulated, on seeds of their own, and charged to nobody. At every
 scoring the whole state is written to one file; a run that was stopped goes on from it and ends with the same weights.
+When it is stopped in between the state is written, too, unless the trainer's is exact at scorings only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import gymnasium
 import numpy as np
 
 from ultra_agents.contracts import Algorithm, Modulation, Policy, Trainer
-from ultra_agents.errors import Interrupted, PolicyError, RunError
+from ultra_agents.errors import ConfigError, Interrupted, PolicyError, RunError
 from ultra_agents.events import Emit, Evaluated, TrainingProgress
 from ultra_agents.policies import read_safetensors, write_safetensors
 from ultra_agents.records import Array, CurvePoint
@@ -95,9 +96,17 @@ def refine(
         fresh: `start` was just created, nothing learnt needs protecting.
 
     Raises:
+        ConfigError: There is no budget.
         Interrupted: `stop` said so; the checkpoint is written.
         RunError: The checkpoint is not one, or belongs to another budget or method.
     """
+    if total_steps < 1:
+        raise ConfigError(
+            f"refining by {method} has no budget",
+            found=f"{total_steps} environment steps",
+            expected="at least 1",
+            hint="set refine.steps to the environment steps each method may take, 100000 for instance",
+        )
     budget = max(total_steps - already_spent, 0)
     trainer = algorithm.trainer(start, simulators, max(budget, 1), streams, modulation, fresh)
     progress = _Progress(method, algorithm, simulators, budget, evaluate_every, trainer, start, score, save, emit)
@@ -108,9 +117,11 @@ def refine(
         progress.write(checkpoint)
     while trainer.steps < budget:
         if stop():
-            progress.write(checkpoint)
+            if not trainer.exact_at_checkpoints_only:
+                progress.write(checkpoint)
+            again = "" if progress.written == trainer.steps else f"; it goes on from step {progress.written:,}"
             raise Interrupted(
-                f"refining by {method} was stopped after {trainer.steps:,} of {budget:,} environment steps",
+                f"refining by {method} was stopped after {trainer.steps:,} of {budget:,} environment steps{again}",
                 found=f"everything so far is kept in {checkpoint}",
                 hint="run the same command again, or `ultra resume`, to go on from there",
             )
@@ -156,7 +167,7 @@ class _Progress:
         self.curve: list[CurvePoint] = []
         self.metrics: dict[str, float] = {}
         self.next_score = 0
-        self.updates = 0
+        self.updates = self.written = 0
         self.seconds = 0.0
 
     def note(self, metrics: dict[str, float]) -> None:
@@ -211,6 +222,7 @@ class _Progress:
             write_safetensors(path, named, {_KEY: json.dumps(rest)})
         except PolicyError as error:
             raise RunError(error.problem, found=error.found, hint=error.hint) from error
+        self.written = self.trainer.steps
 
     def load(self, path: Path) -> None:
         """Inverse of `write`."""
@@ -235,7 +247,7 @@ class _Progress:
             self.best_step, self.best_score = kept["step"], kept["score"]
             self.curve = [CurvePoint(int(steps), float(value)) for steps, value in rest["curve"]]
             self.metrics, self.next_score, self.seconds = rest["metrics"], rest["next_score"], rest["seconds"]
-            self.updates = rest["updates"]
+            self.updates, self.written = rest["updates"], self.trainer.steps
         except (PolicyError, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"the training checkpoint {path} does not fit the algorithm as it is set up now",

@@ -58,6 +58,8 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
         environment: The plugin that is simulated.
         can_snapshot: `snapshot` and `restore` work.
         can_render: `render_frame` works.
+        halves: The two halves of the environments, one where there is only one environment. Workers step each of them
+            apart (`send_half`, `receive_half`), so that one steps while the actions for the other are chosen.
     """
 
     def __init__(self, environment: Environment, num_envs: int) -> None:
@@ -71,6 +73,7 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
         offered = capabilities(environment)
         self.can_snapshot = "snapshot" in offered
         self.can_render = "render" in offered
+        self.halves = halves(num_envs)
         self._shape = (num_envs, *(environment.observation_space.shape or ()))
         self._bounds = _bounds(environment.observation_space)
 
@@ -162,38 +165,41 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if not offered:
             raise EnvironmentFault(f"{whose(self.environment)} cannot {what}", hint=hint)
 
-    def _check(self, observations: Array, rewards: FloatArray | None) -> None:
-        if observations.shape != self._shape:
+    def _check(self, observations: Array, rewards: FloatArray | None, envs: slice = slice(0)) -> None:
+        """Check what the environments `envs`, all unless said, returned."""
+        expected = (envs.stop - (envs.start or 0) or self.num_envs, *self._shape[1:])
+        if observations.shape != expected:
             raise EnvironmentFault(
                 f"{whose(self.environment)} returned observations of the wrong shape",
                 found=observations.shape,
-                expected=self._shape,
+                expected=expected,
             )
+        first = envs.start or 0
         # One sum instead of two passes: it is finite exactly when nothing in it is NaN or infinite, but for overflow.
         if observations.dtype.kind == "f" and not math.isfinite(float(observations.sum())):
-            self._refuse(observations, "an observation")
+            self._refuse(observations, "an observation", first)
         if self._bounds is not None:
-            self._check_bounds(observations, *self._bounds)
+            self._check_bounds(observations, *self._bounds, first)
         if rewards is not None and not math.isfinite(float(rewards.sum())):
-            self._refuse(rewards, "a reward")
+            self._refuse(rewards, "a reward", first)
 
-    def _check_bounds(self, observations: Array, low: Array, high: Array) -> None:
+    def _check_bounds(self, observations: Array, low: Array, high: Array, first: int) -> None:
         outside = (observations < low) | (observations > high)
         if outside.any():
-            index = int(np.flatnonzero(outside.reshape(self.num_envs, -1).any(axis=1))[0])
+            index = int(np.flatnonzero(outside.reshape(len(observations), -1).any(axis=1))[0])
             raise EnvironmentFault(
                 f"{whose(self.environment)} returned an observation outside its space",
-                found=f"environment {index}: {observations[index]}",
+                found=f"environment {first + index}: {observations[index]}",
                 expected=self.single_observation_space,
                 hint="widen its observation_space; ultra plugins check NAME runs the conformance kit over the plugin",
             )
 
-    def _refuse(self, values: Array, what: str) -> None:
-        bad = np.flatnonzero(~np.isfinite(values).reshape(self.num_envs, -1).all(axis=1))
+    def _refuse(self, values: Array, what: str, first: int) -> None:
+        bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
         if len(bad):
             raise EnvironmentFault(
                 f"{whose(self.environment)} returned {what} that is not finite",
-                found=f"environment {bad[0]}: {values[bad[0]]}",
+                found=f"environment {first + bad[0]}: {values[bad[0]]}",
                 expected="finite numbers",
                 hint="ultra plugins check NAME runs the conformance kit over the plugin",
             )
@@ -301,6 +307,12 @@ def build(environment: Environment, num_envs: int) -> gymnasium.vector.VectorEnv
             f"{whose(environment)} builds something else than it announces", found=found, expected=expected
         )
     return envs
+
+
+def halves(num_envs: int) -> tuple[slice, ...]:
+    """The environments in two parts, nearly equal; in one where there is only one environment."""
+    middle = num_envs // 2
+    return (slice(0, middle), slice(middle, num_envs)) if middle else (slice(0, num_envs),)
 
 
 def chunks(num_envs: int, workers: int) -> Iterator[range]:

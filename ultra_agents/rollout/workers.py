@@ -1,4 +1,7 @@
-"""Simulators spread over processes: one message to and one from each worker per step.
+"""Simulators spread over processes: one message to and one from each chunk of environments per step.
+
+No chunk reaches over the middle, so that one half can be stepped while the actions for the other are chosen. An even
+number of workers takes one chunk each; an odd number takes one of each half.
 
 Workers are spawned, not forked, so that they share no threads or locks with this process. They ignore Ctrl-C and end
 when their pipe closes, whatever way this process goes.
@@ -11,6 +14,7 @@ import multiprocessing
 import signal
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -23,27 +27,40 @@ import numpy as np
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.records import Array
-from ultra_agents.rollout.simulators import Simulators, StepResult, blame, build, chunks, fault, whose
+from ultra_agents.rollout.simulators import (
+    Simulators,
+    StepResult,
+    blame,
+    build,
+    chunks,
+    fault,
+    halves,
+    whose,
+)
 
 _LAST_WORDS_S = 5.0
 
 
 class WorkerSimulators(Simulators):
-    """Contiguous chunks of the environments, each in a process of its own."""
+    """Contiguous chunks of the environments in worker processes."""
 
     def __init__(self, environment: Environment, num_envs: int, workers: int) -> None:
         super().__init__(environment, num_envs)
-        self._chunks = list(chunks(num_envs, workers))
+        self._chunks, self._worker, self._part = _layout(num_envs, workers)
         self._owner = [(part, index - chunk.start) for part, chunk in enumerate(self._chunks) for index in chunk]
         self._pipes: list[Connection] = []
         self._processes: list[BaseProcess] = []
+        self._asked: list[deque[int]] = [deque() for _ in range(max(self._worker) + 1)]
+        self._early: dict[int, deque[tuple[bool, Any]]] = {part: deque() for part in range(len(self._chunks))}
         try:
-            for chunk in self._chunks:
-                pipe, process = started(_serve, environment, len(chunk))
+            for worker in range(len(self._asked)):
+                sizes = [len(chunk) for chunk, who in zip(self._chunks, self._worker, strict=True) if who == worker]
+                pipe, process = started(_serve, environment, sizes)
                 self._pipes.append(pipe)
                 self._processes.append(process)
-            for part in range(len(self._chunks)):
-                self._receive(part)
+            for worker in range(len(self._asked)):
+                self._asked[worker].append(self._worker.index(worker))
+                self._receive(self._worker.index(worker))
         except BaseException:
             self.close()
             raise
@@ -55,6 +72,20 @@ class WorkerSimulators(Simulators):
             raise ValueError(f"{len(batch)} actions for {self.num_envs} environments")
         for part, chunk in enumerate(self._chunks):
             self._send(part, "step", batch[chunk.start : chunk.stop])
+
+    def send_half(self, half: int, actions: Any) -> None:
+        """Let one of `halves` step; `receive_half` must follow before it is sent anything else."""
+        batch, start = np.asarray(actions), self.halves[half].start
+        for part in self._part[half]:
+            chunk = self._chunks[part]
+            self._send(part, "step", batch[chunk.start - start : chunk.stop - start], True)
+
+    def receive_half(self, half: int) -> StepResult:
+        """What came of the last `send_half`; information is `final_obs` only."""
+        parts = self._part[half]
+        result = self._joined(self._receive_all(parts), [len(self._chunks[part]) for part in parts])
+        self._check(result[0], result[1], self.halves[half])
+        return result
 
     def close_extras(self, **kwargs: Any) -> None:
         """End every worker and wait for it."""
@@ -73,17 +104,24 @@ class WorkerSimulators(Simulators):
             self.close()
 
     def _collect_step(self) -> StepResult:
-        replies = self._receive_all(range(len(self._chunks)))
+        return self._joined(self._receive_all(range(len(self._chunks))), [len(chunk) for chunk in self._chunks])
+
+    @staticmethod
+    def _joined(replies: list[Any], sizes: list[int]) -> StepResult:
+        if len(replies) == 1:
+            only: StepResult = replies[0]
+            return only
         observations, rewards, terminated, truncated, infos = zip(*replies, strict=True)
         return (
             np.concatenate(observations),
             np.concatenate(rewards),
             np.concatenate(terminated),
             np.concatenate(truncated),
-            merge_infos(infos, [len(chunk) for chunk in self._chunks]),
+            merge_infos(infos, sizes),
         )
 
     def _reset(self, seeds: list[int | None] | None, options: dict[str, Any] | None) -> tuple[Array, dict[str, Any]]:
+        self._settle()
         for part, chunk in enumerate(self._chunks):
             self._send(part, "reset", None if seeds is None else seeds[chunk.start : chunk.stop], options)
         observations, infos = zip(*self._receive_all(range(len(self._chunks))), strict=True)
@@ -115,6 +153,13 @@ class WorkerSimulators(Simulators):
         frame: Array = self._receive(part)
         return frame
 
+    def _settle(self) -> None:
+        """Hear whatever is still owed, after an error between `send_half` and `receive_half`."""
+        for part in range(len(self._chunks)):
+            while not self.closed and (self._early[part] or part in self._asked[self._worker[part]]):
+                with contextlib.suppress(UltraError):
+                    self._receive(part)
+
     def _by_worker(self, indices: list[int]) -> dict[int, list[int]]:
         """Worker -> positions in `indices` that are its own."""
         places: dict[int, list[int]] = {}
@@ -122,22 +167,30 @@ class WorkerSimulators(Simulators):
             places.setdefault(self._owner[index][0], []).append(position)
         return places
 
-    def _send(self, part: int, *message: Any) -> None:
+    def _send(self, part: int, name: str, *arguments: Any) -> None:
         if self.closed:
             raise EnvironmentFault(f"the simulators of {whose(self.environment)} are closed")
+        worker = self._worker[part]
+        local = self._worker[:part].count(worker)
         try:
-            self._pipes[part].send(message)
+            self._pipes[worker].send((name, local, *arguments))
         except OSError as error:
-            raise self._dead(part) from error
+            raise self._dead(worker) from error
+        self._asked[worker].append(part)
 
     def _receive(self, part: int) -> Any:
-        try:
-            ok, reply = self._pipes[part].recv()
-        except (EOFError, OSError) as error:
-            raise self._dead(part) from error
-        except KeyboardInterrupt:
-            self.close()  # what the workers still send would be taken for the answer to the next question
-            raise
+        """The answer to the oldest question to a chunk; those to other chunks that come first are kept for them."""
+        worker, kept = self._worker[part], self._early[part]
+        while not kept:
+            try:
+                answer = self._pipes[worker].recv()
+            except (EOFError, OSError) as error:
+                raise self._dead(worker) from error
+            except KeyboardInterrupt:
+                self.close()  # what the workers still send would be taken for the answer to the next question
+                raise
+            self._early[self._asked[worker].popleft()].append(answer)
+        ok, reply = kept.popleft()
         if ok:
             return reply
         reported, where = reply
@@ -157,12 +210,12 @@ class WorkerSimulators(Simulators):
             raise first
         return replies
 
-    def _dead(self, part: int) -> EnvironmentFault:
+    def _dead(self, worker: int) -> EnvironmentFault:
         """A worker is gone: end the others too, they are out of step."""
         code: int | None = None
-        if part < len(self._processes):
-            self._processes[part].join(_LAST_WORDS_S)
-            code = self._processes[part].exitcode
+        if worker < len(self._processes):
+            self._processes[worker].join(_LAST_WORDS_S)
+            code = self._processes[worker].exitcode
         self.close()
         return EnvironmentFault(
             f"a worker process of {whose(self.environment)} died",
@@ -232,27 +285,44 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, environment: Environment, num_envs: int) -> None:
+def _layout(num_envs: int, workers: int) -> tuple[list[range], list[int], list[list[int]]]:
+    """Chunks of environments, the worker of each, and the chunks of each half."""
+    workers = min(workers, num_envs)
+    per_half = workers // 2 if workers % 2 == 0 else workers
+    found: list[range] = []
+    owners: list[int] = []
+    parts: list[list[int]] = []
+    for number, half in enumerate(halves(num_envs)):
+        inside = chunks(half.stop - half.start, per_half)
+        made = [range(half.start + part.start, half.start + part.stop) for part in inside]
+        parts.append(list(range(len(found), len(found) + len(made))))
+        found += made
+        shift = number * per_half if workers % 2 == 0 else 0
+        owners += [shift + index for index in range(len(made))]
+    return found, owners, parts
+
+
+def _serve(pipe: Connection, environment: Environment, sizes: list[int]) -> None:
     """A worker's life: build, answer `(ok, result)` to each message, end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         try:
-            envs: Any = build(environment, num_envs)
+            chunks_here: list[Any] = [build(environment, size) for size in sizes]
         except Exception as error:
             pipe.send((False, _report(environment, error)))
             return
         pipe.send((True, None))
         calls: dict[str, Callable[..., Any]] = {
-            "step": envs.step,
-            "reset": lambda seeds, options: envs.reset(seed=seeds, options=options),
-            "snapshot": lambda indices: environment.snapshot(envs, indices),
-            "restore": lambda indices, snapshots: environment.restore(envs, indices, snapshots),
-            "render": lambda index: environment.render(envs, index),
+            "step": _step,
+            "reset": lambda envs, seeds, options: envs.reset(seed=seeds, options=options),
+            "snapshot": environment.snapshot,
+            "restore": environment.restore,
+            "render": environment.render,
         }
         while True:
-            name, *arguments = pipe.recv()
+            name, local, *arguments = pipe.recv()
             try:
-                reply = (True, calls[name](*arguments))
+                reply = (True, calls[name](chunks_here[local], *arguments))
             except Exception as error:
                 reply = (False, _report(environment, error))
             try:
@@ -261,6 +331,13 @@ def _serve(pipe: Connection, environment: Environment, num_envs: int) -> None:
                 pipe.send((False, _report(environment, error)))
     except (EOFError, OSError):
         pass
+
+
+def _step(envs: Any, actions: Array, brief: bool = False) -> StepResult:
+    observations, rewards, terminated, truncated, infos = envs.step(actions)
+    if brief:
+        infos = {"final_obs": infos["final_obs"]} if "final_obs" in infos else {}
+    return observations, rewards, terminated, truncated, infos
 
 
 def _report(environment: Environment, error: Exception) -> tuple[UltraError, str]:

@@ -11,6 +11,7 @@ from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, Interrupted
 from ultra_agents.events import Emit
+from ultra_agents.methods import check_methods
 from ultra_agents.policies import save_policy
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rollout.simulators import Simulators, make_simulators
@@ -71,12 +72,7 @@ def open_context(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
     """Build the plugins of a run and check, before anything is spent, that they fit together."""
     environment = create_environment(config.environment.name, config.environment.options)
     algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
-    if config.modulation.learn not in algorithm.learns:
-        raise ConfigError(
-            f"the algorithm {config.refine.algorithm.name!r} cannot learn from overridden steps by "
-            f"{config.modulation.learn!r}",
-            expected=f"modulation.learn: one of {', '.join(sorted(algorithm.learns)) or 'none'}",
-        )
+    check_methods(config, environment, algorithm)
     if config.proposer == "oracle" and "expert" not in capabilities(environment):
         raise ConfigError(
             f"the environment {config.environment.name!r} has no expert", expected="proposer: llm or random"

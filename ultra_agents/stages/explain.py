@@ -20,6 +20,7 @@ from ultra_agents.records import Advice, Array, Explanation, Narration, Trajecto
 from ultra_agents.rollout.stretches import replay
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.joint import decided_together
+from ultra_agents.stages.pictures import pictured
 from ultra_agents.stages.prescreen import evidence_of, prescreened, prescreens
 from ultra_agents.stages.restoring import restores
 from ultra_agents.stages.table import source_of
@@ -71,6 +72,16 @@ def _explained(
     tester: CounterfactualTester | None,
 ) -> list[Explanation]:
     """What the proposer of this run makes of the segments."""
+    with pictured(context, [trajectory for trajectory, _ in items]) as emit:
+        return _proposed(replace(context, emit=emit), items, verification, tester)
+
+
+def _proposed(
+    context: RunContext,
+    items: Sequence[tuple[Trajectory, Narration]],
+    verification: VerificationConfig,
+    tester: CounterfactualTester | None,
+) -> list[Explanation]:
     config, environment = context.config, context.environment
     if config.proposer != "llm":
         with _following(context, verification) as follow:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ultra_agents.config import VerificationConfig, follows_actions
 from ultra_agents.contracts import Demonstrations, Policy
+from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Move, Trajectory
 from ultra_agents.rollout.stretches import Stretch, plans_act, replay
@@ -146,7 +147,11 @@ def imitate_advice(
     if why is not None:
         return Imitation(0, 0, 0.0, 0.0, 0.0, 0, 0, False, f"nothing imitated: {why}")
     imitator = Imitator(context, trajectories)
+    context.emit(StageProgress("imitate", 0, 0, f"replaying {len(advice)} plans"))
     demonstrations = imitator.demonstrations(advice)
+    if joint is None:
+        context.emit(StepsSpent("imitate", imitator.env_steps))
+    context.emit(StageProgress("imitate", 0, 0, f"learning from {len(demonstrations)} demonstrated steps"))
     copy, steps, spent = imitator.learnt(demonstrations), len(demonstrations), imitator.env_steps
     what = f"{len(advice)} plans, {steps} demonstrated steps"
     if joint is not None:
@@ -154,6 +159,7 @@ def imitate_advice(
     elif config.imitation.mode != "always":
         joint = _compared(context, copy, joint_steps)
         spent += joint.env_steps
+        context.emit(StepsSpent("imitate", joint.env_steps))
     used = joint is None or joint.passed or (config.imitation.mode == "better" and joint.leans)
     if used:
         context.save_policy(_path(context), copy, "imitation")
@@ -183,7 +189,15 @@ def _compared(context: RunContext, copy: Policy, spent: int) -> JointResult:
     streams, rule = context.streams.child("imitate", "compare"), joint_rule(context)
     rule = rule.model_copy(update={"joint_max_steps": max(rule.joint_max_steps - spent, 0)})
     seeds = streams.integers(rule.joint_pairs, "reset")
-    with JointTester[Policy](context.environment, context.policy, rule, streams, lambda one: one[0], seeds) as tester:
+
+    def progress(steps: int) -> None:
+        context.emit(StageProgress("imitate", steps, rule.joint_max_steps, "the copy against the policy, in episodes"))
+        context.stop()  # waits while a person lets the run wait; a comparison that began is brought to its end
+
+    tester = JointTester[Policy](
+        context.environment, context.policy, rule, streams, lambda one: one[0], seeds, progress
+    )
+    with tester:
         return tester.test([copy])
 
 

@@ -4,6 +4,14 @@ In sparse tasks no single suggestion shows a gain and the set does (METHOD secti
 which test has the last word: `single` keeps what passed alone; `joint` tests nothing alone and keeps of what the
 critic accepted the rows that hold together; `both` keeps what passed alone, and of the undecided rest what holds
 together. Sets are tested as they will be used: the whole table at its matching and strength.
+
+Where advice is imitated it is used twice: a copy learns from it, and the table acts on during refining. Only one of
+the two is tested, by default the copy (`verification.joint_as`). A second test would need another 4,800 to 9,600 steps
+where `joint_max_steps` allows 10,000 in all, and would see little: the table acts at a tenth of the states at most,
+with a chance of 0.3 that falls to 0, which moves the return of an episode by less than its noise, while a copy that is
+worse is what all of refining starts from. A table that does harm costs samples, for overridden steps are learnt from
+as what they are (`learn: mixture`). With `table` the copy is still compared with the policy before it is used, with
+what is left of the budget.
 """
 
 from __future__ import annotations
@@ -14,7 +22,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ultra_agents.contracts import Modulation, Policy
-from ultra_agents.events import Dropped
+from ultra_agents.events import Dropped, StageProgress, StepsSpent
 from ultra_agents.narration.plugin import action_word
 from ultra_agents.records import Advice, Drop, Explanation, Trajectory
 from ultra_agents.stages.context import RunContext
@@ -44,14 +52,23 @@ def decided_together(
     def build(some: Sequence[Advice]) -> Modulation:
         return modulation_engine(context, trajectories, some, "ra", streams.generator("modulation"))
 
-    imitator = Imitator(context, trajectories) if imitates(context) is None else None
+    as_copy = rule.joint_as == "copy" and imitates(context) is None
+    imitator = Imitator(context, trajectories) if as_copy else None
     if imitator is not None:  # learnt from as one set, so tested as one set
         rows += [row for one in explanations for row in one.advice if row not in rows]
     seeds = streams.integers(rule.joint_pairs, "reset")
     use: Callable[[Sequence[Advice]], Modulation | Policy] = build if imitator is None else imitator.copy
-    with JointTester[Advice](context.environment, context.policy, rule, streams, use, seeds) as tester:
+    segments = len(explanations)
+
+    def progress(steps: int) -> None:
+        note = f"{len(rows)} suggestions together: {steps:,} of at most {rule.joint_max_steps:,} steps"
+        context.emit(StageProgress("explain", segments, segments, note))
+        context.stop()  # waits while a person lets the run wait; a test that began is brought to its end
+
+    with JointTester[Advice](context.environment, context.policy, rule, streams, use, seeds, progress) as tester:
         result = tester.select(rows, lean=imitator is not None and config.imitation.mode == "better")
     spent = result.env_steps + (0 if imitator is None else imitator.env_steps)
+    context.emit(StepsSpent("joint", spent))
     result = replace(result, env_steps=spent)
     found = {**asdict(result), "rows": len(rows), "decide": rule.decide, "imitated": imitator is not None}
     found["advice"] = [[rows[index].episode, rows[index].step] for index in result.kept]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ultra_agents.contracts import capabilities
+from ultra_agents.contracts import Policy, capabilities
 from ultra_agents.errors import ConfigError, did_you_mean
-from ultra_agents.events import StageProgress
+from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.policies import load_policy, save_policy
 from ultra_agents.records import Trajectory
 from ultra_agents.rollout.collect import collect
@@ -34,15 +34,27 @@ def starting_policy(context: RunContext) -> None:
         path = trained
         if not trained.exists():
             _train_start(context, trained)
-    context.start = load_policy(path, name, environment).policy
+    loaded = load_policy(path, name, environment)
+    wanted = context.config.refine.algorithm.name
+    if loaded.algorithm != wanted and not isinstance(loaded.policy, type(_blank_policy(context))):
+        raise ConfigError(
+            f"the algorithm {wanted!r} does not train policies of {loaded.algorithm!r}, which {path.name} is",
+            hint=f"--set refine.algorithm.name={loaded.algorithm}",
+        )
+    context.start = loaded.policy
+
+
+def _blank_policy(context: RunContext) -> Policy:
+    """A policy as the configured algorithm makes them."""
+    environment = context.environment
+    seed = context.streams.child("start").integer("weights")
+    return context.algorithm.create_policy(environment.observation_space, environment.action_space, seed)
 
 
 def _train_start(context: RunContext, path: Any) -> None:
     config, environment, streams = context.config, context.environment, context.streams.child("start")
     assert config.policy.train_steps is not None
-    policy = context.algorithm.create_policy(
-        environment.observation_space, environment.action_space, streams.integer("weights")
-    )
+    policy = _blank_policy(context)
     simulators = context.simulators(config.refine.num_envs)
     try:
         trainer = context.algorithm.trainer(policy, simulators, config.policy.train_steps, streams, fresh=True)
@@ -79,6 +91,7 @@ def collect_episodes(context: RunContext) -> list[Trajectory]:
         nonlocal done
         done += 1
         context.emit(StageProgress("collect", done, count, repr(trajectory)))
+        context.emit(StepsSpent("collect", len(trajectory)))
 
     try:
         made = collect(

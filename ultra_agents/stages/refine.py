@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from ultra_agents.config import follows_actions, variant_of
-from ultra_agents.contracts import Modulation, Policy
+from ultra_agents.config import variant_of
+from ultra_agents.contracts import Policy
 from ultra_agents.evaluation.returns import evaluate_returns
-from ultra_agents.events import Evaluated, StageProgress
+from ultra_agents.events import Evaluated, StageProgress, StepsSpent
+from ultra_agents.methods import Advised, Setting, method_named
 from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Explanation, MethodResult, Returns, Trajectory
 from ultra_agents.refinement.refine import refine
+from ultra_agents.rollout.restarts import critical_snapshots
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.imitate import Imitation, imitated_policy
 from ultra_agents.stages.table import modulation_engine
@@ -28,18 +31,15 @@ def refine_method(
     advice: Sequence[Advice],
     imitation: Imitation | None = None,
 ) -> MethodResult:
-    """Stages 9 and 10: train on under the engine; the same seeds, environments and budget for every method."""
+    """Stages 9 and 10: what the method prepares, then training; the same seeds and budget for every method."""
     config, folder = context.config, context.folder
-    variant = variant_of(method)
-    spent: dict[str, int] = {}
-    engine: Modulation | None = None
-    start = context.policy
-    if variant is not None:
-        spent = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
-        engine = modulation_engine(context, trajectories, advice, variant, context.streams.generator("modulation"))
-    if imitation is not None and follows_actions(method):
-        spent["imitate"] = imitation.env_steps
-        start = imitated_policy(context, imitation)
+    prepared = method_named(method).prepare(_setting(context, method, trajectories, explanations, advice, imitation))
+    if prepared.note:
+        context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
+    spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
+    if not checkpoint.exists():  # else they were told of before the interruption
+        for purpose in sorted(spent.keys() - {"collect", "test", "imitate"}):
+            context.emit(StepsSpent(purpose, spent[purpose]))
     selection = context.streams.child("selection")
     seeds = selection.integers(config.refine.curve_episodes, "reset")
     simulators = context.simulators(config.refine.num_envs)
@@ -54,46 +54,92 @@ def refine_method(
     try:
         done = refine(
             method=method,
-            start=start,
+            start=prepared.start,
             algorithm=context.algorithm,
-            simulators=simulators,
+            simulators=simulators if prepared.restarts is None else prepared.restarts(simulators),
             total_steps=config.refine.steps,
-            already_spent=sum(spent.values()),
+            already_spent=sum(spent.values()) if prepared.trains else config.refine.steps,
             streams=context.streams.child("refine"),
-            modulation=engine,
+            modulation=prepared.modulation,
             score=score,
             evaluate_every=config.refine.evaluate_every,
-            checkpoint=folder.checkpoints / f"{method}-trainer.safetensors",
+            checkpoint=checkpoint,
             save=save,
             emit=context.emit,
             stop=context.stop,
+            fresh=prepared.fresh,
         )
     finally:
         simulators.close()
         scoring.close()
     nothing = Returns((), (), ())
+    metrics = {**prepared.metrics, **done.metrics}
     return MethodResult(
         method, nothing, nothing, nothing, done.best_step, {**spent, "refine": done.env_steps}, done.curve,
-        {key: value for key, value in done.metrics.items() if np.isfinite(value)}, done.seconds,
+        {key: value for key, value in metrics.items() if np.isfinite(value)}, done.seconds,
     )  # fmt: skip
 
 
+def _setting(
+    context: RunContext,
+    method: str,
+    trajectories: Sequence[Trajectory],
+    explanations: Sequence[Explanation],
+    advice: Sequence[Advice],
+    imitation: Imitation | None,
+) -> Setting:
+    """What this run gives a method."""
+    advised: Advised | None = None
+    if variant_of(method) is not None:
+        learnt = None if imitation is None else (imitated_policy(context, imitation), imitation.env_steps)
+        advised = Advised(
+            engine=lambda variant: modulation_engine(
+                context, trajectories, advice, variant, context.streams.generator("modulation")
+            ),
+            spent={"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)},
+            imitated=learnt,
+            critical=critical_snapshots(trajectories, explanations, advice)
+            if context.config.modulation.restart_probability
+            else (),
+        )
+    return Setting(
+        config=context.config,
+        environment=context.environment,
+        algorithm=context.algorithm,
+        start=context.policy,
+        streams=context.streams,
+        trajectories=trajectories,
+        simulators=context.simulators,
+        folder=context.folder.checkpoints,
+        advised=advised,
+        on_progress=lambda done, total, what: context.emit(StageProgress(f"refine {method}", done, total, what)),
+        check_stop=context.check_stop,
+    )
+
+
 def evaluate_methods(context: RunContext, results: Sequence[MethodResult]) -> list[MethodResult]:
-    """Stage 11: the starting, last and best policies on the same seeds, which no training has seen."""
+    """Stage 11: the starting, last and best policies on the same seeds, which no training has seen.
+
+    A policy that is several of these is played once.
+    """
     config = context.config
     streams = context.streams.child("evaluate")
     seeds = streams.integers(config.evaluate.episodes, "reset")
     simulators = context.simulators(min(len(seeds), config.refine.num_envs))
     done, total = 0, 1 + 2 * len(results)
+    played: dict[str, Returns] = {}
 
-    def play(policy: Policy, method: str, purpose: str, step: int) -> Any:
+    def play(policy: Policy, method: str, purpose: str, step: int) -> Returns:
         nonlocal done
         context.check_stop()
-        returns = evaluate_returns(policy, context.environment, simulators, seeds, streams)
+        weights = _digest(policy)
+        if weights not in played:
+            played[weights] = evaluate_returns(policy, context.environment, simulators, seeds, streams)
+            context.emit(StepsSpent("evaluate", sum(played[weights].lengths)))
         done += 1
-        context.emit(Evaluated(method, step, purpose, returns.values))
+        context.emit(Evaluated(method, step, purpose, played[weights].values))
         context.emit(StageProgress("evaluate", done, total))
-        return returns
+        return played[weights]
 
     def read(method: str, which: str) -> Policy:
         path = context.folder.checkpoints / f"{method}-{which}.safetensors"
@@ -112,3 +158,13 @@ def evaluate_methods(context: RunContext, results: Sequence[MethodResult]) -> li
         ]
     finally:
         simulators.close()
+
+
+def _digest(policy: Policy) -> str:
+    """Equal for policies that act alike: of everything they are made of."""
+    arrays, description = policy.state()
+    found = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(arrays):
+        found.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        found.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return found.hexdigest()

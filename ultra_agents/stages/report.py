@@ -15,7 +15,10 @@ from ultra_agents import runs
 from ultra_agents.config import variant_of
 from ultra_agents.contracts import capabilities
 from ultra_agents.evaluation.report import ReportInputs, write_report
+from ultra_agents.evaluation.video import Video, before_and_after
+from ultra_agents.evaluation.wording import BASELINE, method_label
 from ultra_agents.llm.transcript import Transcript
+from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Array, Explanation, MethodResult, Trajectory, Usage
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext
@@ -76,6 +79,7 @@ def report(
             peak_memory_mb=_peak_memory_mb(),
             warnings=_warnings(folder),
             measures=measures or None,
+            video=_video(context, results),
             tests=[t.result for e in explanations for t in e.trials] if measures else None,
         ),
     )
@@ -99,6 +103,26 @@ def _frames(
                 simulators.restore([0], [snapshots[row.step]])
                 frames[row.episode, row.step] = np.asarray(simulators.render_frame(0))
     return frames
+
+
+def _video(context: RunContext, results: Sequence[MethodResult]) -> Video | None:
+    """The starting policy beside the one refined last by the run's first method that trains; also as a file."""
+    trained = [r.method for r in results if r.env_steps.get("refine")]
+    if not trained:
+        return None
+    advised = [method for method in trained if method != BASELINE]
+    method = (advised or trained)[0]
+    config, streams = context.config, context.streams.child("video")
+    path = context.folder.checkpoints / f"{method}-last.safetensors"
+    after = load_policy(path, config.environment.name, context.environment).policy
+    with context.simulators(2, workers=0) as simulators:
+        video = before_and_after(
+            context.policy, after, context.environment, simulators, streams.integer("reset"), streams,
+            method_label(method, config),
+        )  # fmt: skip
+    if video.data:
+        (context.folder.path / f"before_and_after.{video.kind}").write_bytes(video.data)
+    return video
 
 
 def _stamp(seconds: float) -> str:

@@ -144,8 +144,10 @@ def _uniforms(algorithm: Algorithm, continuous: bool) -> str:
         part = policy.act_with_uniforms(observations[:size], uniforms[:size])
         require(np.array_equal(part, actions[:size]), f"a batch of {size} gives other actions than one of 37")
     low, high = (policy.act_with_uniforms(observations, np.full_like(uniforms, u)) for u in (0.001, 0.999))
-    require(not np.array_equal(low, high), "the uniforms make no difference")
-    return "common random numbers hold"
+    differ = not np.array_equal(low, high)
+    require(differ or not policy.stochastic, "the uniforms make no difference to a stochastic policy")
+    require(policy.stochastic or not differ, "the uniforms change what a policy does that is not stochastic")
+    return "common random numbers hold" if policy.stochastic else "deterministic"
 
 
 def _value(algorithm: Algorithm, continuous: bool) -> str:

@@ -1,17 +1,25 @@
-"""Line charts in braille: eight dots to a character cell."""
+"""Line charts in braille: eight dots to a character cell.
+
+Of the libraries that draw charts on terminals plotext is the best kept. It returns text with its own escape codes and
+has no bands; here a chart has to keep a panel's exact width in cells, the colours of the methods, and an interval
+beside each line. The lines below do that.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from rich.text import Text
 
 from ultra_agents.ui.text import count, score
 
-Points = Sequence[tuple[float, float]]
+Points = Sequence[tuple[float, ...]]
+"""`(x, y)` or `(x, y, half the width of y's interval)`."""
+ROOM = 1.0
+"""How far bands may stretch the y axis to each side, in spans of what the lines and dots need."""
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bit of the dot at row 0-3, column 0-1 of a cell (Unicode block 2800)."""
 
@@ -49,9 +57,30 @@ class Canvas:
     def row(self, index: int) -> Text:
         """Row `index` from the top."""
         text = Text()
-        for bits, colour in zip(self._bits[index], self._colours[index], strict=True):
-            text.append(chr(0x2800 + bits) if bits else " ", style=colour or None)
+        cells = zip(self._bits[index], self._colours[index], strict=True)
+        for colour, same in groupby(cells, key=lambda cell: cell[1]):
+            text.append("".join(chr(0x2800 + bits) if bits else " " for bits, _ in same), style=colour or None)
         return text
+
+
+def _band(point: tuple[float, ...]) -> tuple[float, float, float]:
+    """`(x, low, high)` of a point's interval; NaN where it has none."""
+    half = point[2] if len(point) > 2 else math.nan
+    return point[0], point[1] - half, point[1] + half
+
+
+def _shade(canvas: Canvas, spots: Sequence[tuple[tuple[int, int], tuple[int, int]]], colour: str) -> None:
+    """The edges of the area between the lower and the upper ends, dotted; a bar where there is a single one."""
+    for (low, high), (next_low, next_high) in pairwise(spots):
+        width = max(next_low[0] - low[0], 1)
+        for x in range(low[0] + low[0] % 2, next_low[0] + 1, 2):
+            part = (x - low[0]) / width
+            canvas.dot(x, round(low[1] + (next_low[1] - low[1]) * part), colour)
+            canvas.dot(x, round(high[1] + (next_high[1] - high[1]) * part), colour)
+    if len(spots) == 1:
+        ((x, start), (_, stop)) = spots[0]
+        for y in range(max(start, 0), min(stop, 4 * canvas.height - 1) + 1, 2):
+            canvas.dot(x, y, colour)
 
 
 def chart(series: Mapping[str, Series], width: int, height: int, level: float | None = None) -> list[Text]:
@@ -63,14 +92,18 @@ def chart(series: Mapping[str, Series], width: int, height: int, level: float | 
         height: Rows in all: one for the x axis' numbers, one for its line.
         level: A horizontal dashed line (the starting policy's return).
     """
-    points = [point for line in series.values() for point in line.points if all(map(math.isfinite, point))]
-    ys = [y for _, y in points] + ([level] if level is not None else [])
+    points = [point for line in series.values() for point in line.points if all(map(math.isfinite, point[:2]))]
+    ys = [point[1] for point in points] + ([level] if level is not None else [])
     if not points or width < 14 or height < 4:
         return []
     low, high = min(ys), max(ys)
+    bands = {name: [_band(point) for point in line.points] for name, line in series.items() if not line.dots}
+    ends = [end for band in bands.values() for _, *pair in band for end in pair if math.isfinite(end)]
+    reach = (high - low) * ROOM or math.inf
+    low, high = max(min([low, *ends]), low - reach), min(max([high, *ends]), high + reach)
     pad = (high - low) * 0.06 or max(abs(high) * 0.1, 0.5)
     low, high = low - pad, high + pad
-    right = max(max(x for x, _ in points), 1.0)
+    right = max(max(point[0] for point in points), 1.0)
     rows = height - 2
     numbers = {0: score(high), rows - 1: score(low)} | ({rows // 2: score((low + high) / 2)} if rows >= 5 else {})
     margin = max(map(len, numbers.values()))
@@ -86,13 +119,17 @@ def chart(series: Mapping[str, Series], width: int, height: int, level: float | 
         across = place(0, level)[1]
         for x in range(0, 2 * canvas.width, 4):
             canvas.dot(x, across, "bright_black")
+    for name, band in bands.items():
+        _shade(canvas, [(place(x, start), place(x, stop)) for x, start, stop in band if math.isfinite(start + stop)],
+               f"dim {series[name].colour}")  # fmt: skip
     for line in series.values():
-        spots = [place(x, y) for x, y in line.points if math.isfinite(x) and math.isfinite(y)]
+        spots = [place(*point[:2]) for point in line.points if all(map(math.isfinite, point[:2]))]
         for spot in spots:
             canvas.dot(*spot, line.colour)
         if not line.dots:
             for start, stop in pairwise(spots):
-                canvas.line(*start, *stop, line.colour)
+                for lift in (0, 1) if rows >= 8 else (0,):  # heavier than dots
+                    canvas.line(start[0], start[1] + lift, stop[0], stop[1] + lift, line.colour)
     lines = [
         Text.assemble(
             (numbers.get(i, "").rjust(margin), "bright_black"), (" ┤" if i in numbers else " │", "bright_black")

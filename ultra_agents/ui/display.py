@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from ultra_agents.events import Event
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from ultra_agents.ui.live import Controls
 
 Mode: TypeAlias = Literal["plain", "json", "auto"]
 
@@ -38,29 +41,54 @@ def choose_display(
     console: Console,
     past: Iterable[Event] = (),
     environment: Mapping[str, str] | None = None,
+    controls: Controls | None = None,
 ) -> Display:
     """The display for `mode` on `console`.
 
     `auto` is the live screen on a terminal that can move its cursor, speaks UTF-8 and is large enough, else plain
-    lines. `NO_COLOR` takes the colours, not the screen (Rich sees to that).
+    lines. `NO_COLOR` takes the colours, not the screen (Rich sees to that). In a notebook with `ipywidgets` it is a
+    picture of the screen that changes in place.
 
     Args:
         mode: `plain`, `json` or `auto`.
         console: Where the display writes.
         past: Events of earlier parts of a resumed run, for curves that begin at the beginning.
         environment: Environment variables; the process' by default.
+        controls: What keys may do to the run.
     """
     variables = os.environ if environment is None else environment
     if mode == "json":
         from ultra_agents.ui.json_lines import JsonLines
 
         return JsonLines(console.file)
-    large = console.width >= SMALLEST[0] and console.height >= SMALLEST[1]
-    able = console.is_terminal and variables.get("TERM", "") not in ("dumb", "unknown", "")
-    if mode == "auto" and able and large and console.encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+    if mode == "auto" and console.is_jupyter and find_spec("ipywidgets") is not None:
+        from ultra_agents.ui.notebook import NotebookDisplay
+
+        return NotebookDisplay(console, past=past)
+    large = _large(console)
+    able = _able(console, variables)
+    if mode == "auto" and able and large:
         from ultra_agents.ui.live import LiveDisplay
 
-        return LiveDisplay(console, past=past)
+        return LiveDisplay(console, past=past, controls=controls)
     from ultra_agents.ui.plain import PlainDisplay
 
-    return PlainDisplay(console.file)
+    small = mode == "auto" and able and not large
+    note = f"this terminal is {console.width}x{console.height}, the live screen wants {SMALLEST[0]}x{SMALLEST[1]}"
+    return PlainDisplay(console.file, note=note if small else "")
+
+
+def live_fits(console: Console, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the live screen can be shown on `console`."""
+    return _large(console) and _able(console, os.environ if environment is None else environment)
+
+
+def _large(console: Console) -> bool:
+    return console.width >= SMALLEST[0] and console.height >= SMALLEST[1]
+
+
+def _able(console: Console, variables: Mapping[str, str]) -> bool:
+    """A terminal that can move its cursor and shows the characters used."""
+    moves = variables.get("TERM", "") not in ("dumb", "unknown", "")
+    utf8 = console.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+    return console.is_terminal and not console.is_jupyter and moves and utf8

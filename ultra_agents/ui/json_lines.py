@@ -10,17 +10,24 @@ from ultra_agents.events import Event
 
 
 class JsonLines:
-    """Writes to `stream`; ASCII only, so that any pipe takes it. Numbers that are not finite become null."""
+    """Writes to `stream`; ASCII only, so that any pipe takes it. Numbers that are not finite become null.
+
+    `ultra_agents.events.schema` describes the lines.
+
+    Attributes:
+        more: Added to every line: `time` and `run`, where a log is read.
+    """
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
+        self.more: dict[str, Any] = {}
 
     def start(self) -> None:
         """Nothing to take."""
 
     def handle(self, event: Event) -> None:
         """Write the event."""
-        self.stream.write(json.dumps(_finite(event.to_json())) + "\n")
+        self.stream.write(json.dumps(_finite({**event.to_json(), **self.more})) + "\n")
         self.stream.flush()
 
     def stop(self) -> None:

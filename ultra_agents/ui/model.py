@@ -14,25 +14,56 @@ from typing import Literal, TypeAlias, TypeVar
 
 from ultra_agents.events import (
     AdviceDecided,
+    AgentAsked,
     AgentSpoke,
     Dropped,
     Evaluated,
     Event,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunStarted,
     StageFinished,
     StageProgress,
     StageStarted,
+    StateShown,
+    StepsSpent,
     TrainingProgress,
     Warned,
 )
 
 K = TypeVar("K")
 V = TypeVar("V")
+P = TypeVar("P", bound=tuple[float, ...])
 Status: TypeAlias = Literal["waiting", "running", "done", "kept", "stopped"]
 
-MESSAGES, ADVICE, WARNINGS, KEYS, POINTS, TEXT = 30, 40, 20, 40, 400, 2000
-"""The most that is kept: agent messages, decisions, warnings, keys of a counter, points of a curve, characters."""
+MESSAGES, ADVICE, WARNINGS, KEYS, POINTS, TEXT, ASKED, SHOWN = 200, 200, 20, 40, 400, 2000, 16, 8
+"""The most that is kept: agent messages, decisions, warnings, keys of a counter, points of a curve, characters,
+questions under way, pictures."""
+Point: TypeAlias = tuple[int, float, float]
+"""Steps, mean return, half the width of its 95 % interval (NaN where there is none)."""
+_T = (
+    12.71,
+    4.30,
+    3.18,
+    2.78,
+    2.57,
+    2.45,
+    2.36,
+    2.31,
+    2.26,
+    2.23,
+    2.20,
+    2.18,
+    2.16,
+    2.14,
+    2.13,
+    2.12,
+    2.11,
+    2.10,
+    2.09,
+)
+"""Student's t at 97.5 % for 1, 2, ... degrees of freedom; the normal's 1.96 comes close beyond."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +113,17 @@ class UsageView:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question under way, and when it was asked, on the caller's clock in seconds."""
+
+    agent: str
+    segment: str
+    model: str
+    since: float
 
 
 @dataclass(frozen=True)
@@ -104,9 +146,13 @@ class ViewState:
         decisions: Count of suggestions by decision (`accept`, `revise`, `reject`, ...).
         drops: Count of what was not used by reason.
         scores: `method -> purpose -> Score` with purpose `before`, `last`, `best`, `curve` (its newest point).
-        curves: `method -> ((steps, mean return), ...)` from unmodulated evaluations.
+        curves: `method -> (Point, ...)` from unmodulated evaluations.
         training: `method -> ((steps, mean return), ...)` of training episodes.
         steps: `method -> (steps, total)` of refinement.
+        asked: Questions under way.
+        shown: The states that the newest decisions were about.
+        spent: Environment steps by purpose, without those of refining.
+        paused: Since when a person lets the run wait, None while it goes on.
         status: `starting`, `running`, or what `RunFinished` said.
     """
 
@@ -122,19 +168,27 @@ class ViewState:
     drops: Mapping[str, int] = field(default_factory=dict)
     usage: UsageView = field(default_factory=UsageView)
     scores: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
-    curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     training: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    asked: tuple[Asked, ...] = ()
+    shown: tuple[StateShown, ...] = ()
+    spent: Mapping[str, int] = field(default_factory=dict)
+    paused: float | None = None
     warnings: tuple[str, ...] = ()
     status: str = "starting"
     summary: str = ""
     report: str = ""
 
     def elapsed(self, now: float) -> float:
-        """Seconds since the start, up to the end."""
+        """Seconds since the start, up to the end, without pauses."""
         if self.status == "starting":
             return 0.0
-        return max((now if self.ended is None else self.ended) - self.started, 0.0)
+        return max((self.moment(now) if self.ended is None else self.ended) - self.started, 0.0)
+
+    def moment(self, now: float) -> float:
+        """`now`, or the moment the run was paused: clocks stand still from then on."""
+        return now if self.paused is None else self.paused
 
     def left(self, now: float) -> float | None:
         """Expected seconds to the end of the run: elapsed time over the share done, None while it is too early."""
@@ -164,8 +218,12 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
             stages = tuple(StageView(name, max(share, 0.0)) for name, share in event.stages)
             return replace(
                 state, name=event.name, folder=event.folder, resumed=event.resumed, started=now, ended=None,
-                stages=stages, status="running", summary="", report="",
+                stages=stages, status="running", summary="", report="", asked=(), paused=None,
             )  # fmt: skip
+        case RunPaused():
+            return replace(state, paused=now if state.paused is None else state.paused)
+        case RunContinued():
+            return _continued(state, now)
         case StageStarted():
             return _start(state, event, now)
         case StageProgress():
@@ -179,9 +237,20 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
                 seconds=event.seconds,
                 summary=event.summary[:TEXT],
             )
+        case AgentAsked():
+            asked = Asked(event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT], now)
+            return replace(state, asked=(*state.asked, asked)[-ASKED:])
         case AgentSpoke():
             short = replace(event, text=event.text[:TEXT])
+            state = replace(state, asked=_answered(state.asked, event))
             return replace(state, messages=(*state.messages, short)[-MESSAGES:], usage=_used(state.usage, event))
+        case StateShown():
+            others = tuple(one for one in state.shown if (one.segment, one.step) != (event.segment, event.step))
+            return replace(state, shown=(*others, event)[-SHOWN:])
+        case StepsSpent():
+            return replace(
+                state, spent=_put(state.spent, event.purpose, state.spent.get(event.purpose, 0) + event.steps)
+            )
         case AdviceDecided():
             short_advice = replace(event, reason=event.reason[:TEXT])
             return replace(
@@ -198,11 +267,12 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
         case Warned():
             return replace(state, warnings=(*state.warnings, event.text[:TEXT])[-WARNINGS:])
         case RunFinished():
+            state = _continued(state, now)
             stages = tuple(replace(s, status="stopped") if s.status == "running" else s for s in state.stages)
             began = now if state.status == "starting" else state.started  # it may fail before it started
             return replace(
                 state, status=event.status, started=began, ended=now, summary=event.summary, report=event.report,
-                stages=stages,
+                stages=stages, asked=(),
             )  # fmt: skip
     return state
 
@@ -232,7 +302,26 @@ def _used(usage: UsageView, event: AgentSpoke) -> UsageView:
         usage.prompt_tokens + event.prompt_tokens,
         usage.completion_tokens + event.completion_tokens,
         usage.seconds + event.seconds,
+        usage.cost + event.cost,
     )
+
+
+def _answered(asked: tuple[Asked, ...], event: AgentSpoke) -> tuple[Asked, ...]:
+    """`asked` without the oldest question this may be the answer of."""
+    for index, one in enumerate(asked):
+        if (one.agent, one.segment) == (event.agent, event.segment):
+            return asked[:index] + asked[index + 1 :]
+    return asked
+
+
+def _continued(state: ViewState, now: float) -> ViewState:
+    """The state after a pause: everything that was timed begins later by its length."""
+    if state.paused is None:
+        return state
+    gap = max(now - state.paused, 0.0)
+    stages = tuple(replace(one, started=one.started + gap) for one in state.stages)
+    asked = tuple(replace(one, since=one.since + gap) for one in state.asked)
+    return replace(state, started=state.started + gap, stages=stages, asked=asked, paused=None)
 
 
 def _trained(state: ViewState, event: TrainingProgress) -> ViewState:
@@ -244,7 +333,7 @@ def _trained(state: ViewState, event: TrainingProgress) -> ViewState:
     if not math.isfinite(value):
         return state
     return replace(state, training=_put(state.training, event.method, _with_point(
-        state.training.get(event.method, ()), event.steps, value)))  # fmt: skip
+        state.training.get(event.method, ()), (event.steps, value))))  # fmt: skip
 
 
 def _evaluated(state: ViewState, event: Evaluated) -> ViewState:
@@ -256,15 +345,16 @@ def _evaluated(state: ViewState, event: Evaluated) -> ViewState:
     purposes = {**state.scores.get(event.method, {}), event.purpose: found}
     state = replace(state, scores=_put(state.scores, event.method, purposes))
     if event.purpose == "curve":
-        points = _with_point(state.curves.get(event.method, ()), event.steps, found.mean)
+        wide = error * (_T[len(values) - 2] if len(values) <= len(_T) + 1 else 1.96) if len(values) > 1 else math.nan
+        points = _with_point(state.curves.get(event.method, ()), (event.steps, found.mean, wide))
         state = replace(state, curves=_put(state.curves, event.method, points))
     return state
 
 
-def _with_point(points: tuple[tuple[int, float], ...], steps: int, value: float) -> tuple[tuple[int, float], ...]:
-    """Points up to `steps` and this one (a resumed run repeats some); thinned to every other when too many."""
-    kept = tuple(point for point in points[-8:] if point[0] < steps)
-    points = (*points[:-8], *kept, (steps, value))
+def _with_point(points: tuple[P, ...], point: P) -> tuple[P, ...]:
+    """Points before `point` and itself (a resumed run repeats some); thinned to every other when too many."""
+    kept = tuple(one for one in points[-8:] if one[0] < point[0])
+    points = (*points[:-8], *kept, point)
     return points[::2] + points[-1:] if len(points) > POINTS else points
 
 

@@ -1,7 +1,7 @@
 """One line per event: for logs, pipes and terminals without a cursor. The format is stable: grep finds things.
 
-`[elapsed] word subject ...` with word one of `run stage agent advice drop train eval warning`. Progress is throttled:
-a line per stage when another tenth is done, or a while has passed.
+`[elapsed] word subject ...` with word one of `run stage agent advice drop train eval warning note`. Progress is
+throttled: a line per stage when another tenth is done, or a while has passed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunStarted,
     StageFinished,
     StageProgress,
@@ -39,18 +41,30 @@ class PlainDisplay:
         stream: Where to.
         now: A steady clock in seconds.
         state: What happened before this display took over, on the same clock.
+        note: Said at the start: why it is lines.
+        prefix: Begins every line: whose it is, where several runs are shown.
     """
 
     def __init__(
-        self, stream: IO[str], now: Callable[[], float] = time.monotonic, state: ViewState | None = None
+        self,
+        stream: IO[str],
+        now: Callable[[], float] = time.monotonic,
+        state: ViewState | None = None,
+        note: str = "",
+        prefix: str = "",
     ) -> None:
         self.stream = stream
         self.now = now
+        self.note = note
+        self.prefix = prefix
         self._state = state or ViewState()
         self._last: dict[str, tuple[float, float]] = {}
 
     def start(self) -> None:
-        """Nothing to take."""
+        """Say why it is lines, where that is worth a word."""
+        if self.note:
+            self.stream.write(f"[0:00] note    {self.note}; lines instead\n")
+            self.stream.flush()
 
     def stop(self) -> None:
         """Nothing to give back."""
@@ -61,7 +75,7 @@ class PlainDisplay:
         self._state = reduce(self._state, event, now)
         text = self._line(event, now)
         if text is not None:
-            self.stream.write(f"[{clock(self._state.elapsed(now))}] {text}\n")
+            self.stream.write(f"{self.prefix}[{clock(self._state.elapsed(now))}] {text}\n")
             self.stream.flush()
 
     def _line(self, event: Event, now: float) -> str | None:
@@ -86,6 +100,8 @@ class PlainDisplay:
                 )
             case AdviceDecided():
                 gain = "" if event.gain is None else f" gain {event.gain:+.2f}"
+                if gain and event.low is not None and event.high is not None:
+                    gain += f" [{event.low:+.2f}, {event.high:+.2f}]"
                 return (
                     f"advice  {clean(event.decision)} {clean(event.segment)} step {event.step} {clean(event.action)} "
                     f"x{event.hold}{gain}: {clean(event.reason, 160)}"
@@ -104,6 +120,10 @@ class PlainDisplay:
                 error = "" if math.isnan(found.error) else f" +- {score(found.error)}"
                 value = f"{score(found.mean)}{error} ({found.episodes} episodes)"
                 return f"eval    {clean(method)} {purpose} at {steps:,}: {value}"
+            case RunPaused():
+                return "run     paused"
+            case RunContinued():
+                return "run     continued"
             case Warned(text=text):
                 return f"warning {clean(text)}"
             case RunFinished(status=status, seconds=seconds, summary=summary, report=report):

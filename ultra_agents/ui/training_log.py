@@ -1,4 +1,4 @@
-"""Training metrics on disk: one JSON line per update and method, and TensorBoard events where that is installed.
+"""Training metrics on disk: one JSON line per update and method; TensorBoard events and other trackers beside it.
 
 A line holds `method`, `steps` (environment steps of refinement so far), `time` (seconds since the epoch) and the
 update's metrics by their own names. An evaluation between updates has a line of its own, with
@@ -12,12 +12,13 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 from ultra_agents.events import Evaluated, Event, TrainingProgress
+from ultra_agents.ui.trackers import make_trackers
 
 
 class TrainingLog:
@@ -27,14 +28,25 @@ class TrainingLog:
         metrics: The `.jsonl` file, added to.
         tensorboard: Folder of event files, one sub-folder per method; made with the first event.
         clock: Seconds since the epoch.
+        trackers: Which to feed beside `metrics`; None feeds TensorBoard where that is installed.
+        settings: What the run was asked to do, for trackers that keep it.
     """
 
-    def __init__(self, metrics: Path, tensorboard: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        metrics: Path,
+        tensorboard: Path,
+        clock: Callable[[], float] = time.time,
+        trackers: Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._path, self._tensorboard, self._clock = metrics, tensorboard, clock
+        self._trackers = make_trackers(trackers, metrics.parent, settings or {})
         self._file: IO[str] | None = None
         self._writers: dict[str, Any] = {}
         self._reached: dict[tuple[str, bool], int] = _reached(metrics)
-        self._can_tensorboard = find_spec("tensorboard") is not None
+        wanted = trackers is None or "tensorboard" in trackers
+        self._can_tensorboard = wanted and find_spec("tensorboard") is not None
 
     def handle(self, event: Event) -> None:
         """Write the event, unless an earlier part of the run has.
@@ -57,21 +69,32 @@ class TrainingLog:
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
+        for tracker in self._trackers:
+            tracker.close()
+
+    def troubles(self) -> list[str]:
+        """What trackers failed at since the last call, for a person."""
+        return [text for tracker in self._trackers if (text := tracker.trouble()) is not None]
 
     def _write(self, method: str, steps: int, evaluation: bool, metrics: dict[str, float]) -> None:
         if steps <= self._reached.get((method, evaluation), -1):
             return
         self._reached[method, evaluation] = steps
         told = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        row = {"method": method, "steps": steps, "time": round(self._clock(), 3), **told}
+        now = round(self._clock(), 3)
+        row = {"method": method, "steps": steps, "time": now, **told}
         if self._file is None:
             self._file = self._open()
         self._file.write(json.dumps(row) + "\n")
+        points = {
+            name if "/" in name else f"train/{name}": value for name, value in metrics.items() if math.isfinite(value)
+        }
         if self._can_tensorboard:
             writer = self._writer(method)
-            for name, value in metrics.items():
-                if math.isfinite(value):
-                    writer.add_scalar(name if "/" in name else f"train/{name}", value, steps, walltime=row["time"])
+            for name, value in points.items():
+                writer.add_scalar(name, value, steps, walltime=now)
+        for tracker in self._trackers:
+            tracker.log(method, steps, now, points)
 
     def _open(self) -> IO[str]:
         """The file, line by line on disk, past a line that a crash left unfinished."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,8 +16,9 @@ class Arm:
 
     Attributes:
         earned: `(time + 1,)` discounted rewards up to each time.
-        worth: `(time + 1,)` the same, plus the discounted value of the state there (0 once the episode ended).
-        seen: Digests of the `time + 1` observations.
+        worth: `(time + 1,)` the same, plus the discounted value of the state there (0 once the episode ended; nobody
+            asks for the first, which is 0).
+        seen: Of the base arm, what its `time + 1` observations are told apart by; nobody asks for the first.
         over: The episode has ended.
         met: Time at which the arm met the base arm, if it did.
         state: Simulator state to go on from; empty where there is nothing to go on with.
@@ -35,7 +36,7 @@ class Arm:
     @property
     def time(self) -> int:
         """Steps played."""
-        return len(self.seen) - 1
+        return len(self.earned) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,17 +109,12 @@ class Playing:
         self.plan, self.until = plan, until
         self.length = 0 if plan is None else len(plan)
         self.earned: list[float] = [0.0] if arm is None else arm.earned.tolist()
-        self.worth: list[float] = [] if arm is None else arm.worth.tolist()
-        self.seen: list[bytes] = [] if arm is None else list(arm.seen)
+        self.worth: list[float] = [0.0] if arm is None else arm.worth.tolist()
+        self.seen: list[bytes] = [b""] if arm is None else list(arm.seen)
         self.over, self.met = (False, None) if arm is None else (arm.over, arm.met)
         self.state, self.fault = (b"", "") if arm is None else (arm.state, arm.fault)
-        self.begun = len(self.earned) - 1
+        self.time = self.begun = len(self.earned) - 1
         self.slot: int | None = None
-
-    @property
-    def time(self) -> int:
-        """Steps played."""
-        return len(self.earned) - 1
 
     @property
     def ended(self) -> bool:
@@ -138,18 +134,38 @@ class Playing:
 
 @dataclass
 class Match:
-    """A job being played."""
+    """A job being played.
+
+    Attributes:
+        number: The caller's.
+        job: What was asked.
+        uniforms: Random numbers `(longest horizon or more, dims)`.
+        base: The policy alone.
+        arms: The candidates.
+        stepping: The arms that take the next step.
+        due: Tick at which others may have to step, in any case 0 where one has just ended.
+    """
 
     number: int
     job: Job
     uniforms: FloatArray
     base: Playing
     arms: list[Playing]
+    stepping: list[Playing] = field(default_factory=list)
+    due: int = 0
 
     @property
     def open(self) -> int:
         """Arms that may need a slot, now or later."""
         return sum(not arm.idle for arm in (self.base, *self.arms))
+
+    def line_up(self, clock: int) -> None:
+        """Put down who steps from tick `clock` on, and until when that holds unless one of them ends before."""
+        self.stepping = self.wanting()
+        if self.stepping:
+            now = self.stepping[0].time
+            ahead = [arm.time for arm in (self.base, *self.arms) if arm.time > now]
+            self.due = clock + min(*ahead, *(arm.until for arm in self.stepping), 10**9) - now
 
     def wanting(self) -> list[Playing]:
         """The arms that take the next step: whoever is furthest behind, and the base arm as far as it is needed."""

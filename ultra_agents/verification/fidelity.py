@@ -246,7 +246,7 @@ def _play(
     for job in wave:
         rng = streams.generator("window", job.trajectory.episode, job.start, job.length, job.draw)
         own.append(rng.random((job.length + horizon, dims)).clip(1e-9, 1 - 1e-9))
-        noise.append(_random_actions(environment, rng, job.length))
+        noise.append(random_actions(environment, rng, job.length))
     returns, alive, factor, used = np.zeros(2 * count), np.ones(2 * count, dtype=bool), 1.0, 0
     for time in range(longest):
         draws = np.stack([one[min(time, len(one) - 1)] for one in own])  # pairs that are over still take a number
@@ -271,7 +271,7 @@ def _play(
     return returns[:count] - returns[count:], used
 
 
-def _random_actions(environment: Environment, rng: np.random.Generator, length: int) -> Array:
+def random_actions(environment: Environment, rng: np.random.Generator, length: int) -> Array:
     """`(length, ...)` actions drawn uniformly from the action space."""
     space = environment.action_space
     if isinstance(space, Discrete):

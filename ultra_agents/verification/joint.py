@@ -76,6 +76,7 @@ class JointTester(Generic[T]):
         build: What some rows make of the policy: a fresh modulation, at the strength it will be used with, or another
             policy, which then acts with the very random numbers that the policy alone had.
         seeds: Reset seeds, `config.joint_pairs` at least, never evaluated on.
+        progress: Told the environment steps so far, after every wave of episodes.
     """
 
     def __init__(
@@ -86,9 +87,11 @@ class JointTester(Generic[T]):
         streams: Streams,
         build: Callable[[Sequence[T]], Modulation | Policy],
         seeds: Sequence[int],
+        progress: Callable[[int], object] = lambda steps: None,
     ) -> None:
         if len(seeds) < config.joint_pairs:
             raise ValueError(f"{len(seeds)} seeds for {config.joint_pairs} pairs")
+        self._progress = progress
         self._policy, self._config, self._streams, self._build = policy, config, streams, build
         self._seeds = [int(seed) for seed in seeds[: config.joint_pairs]]
         self._looks = looks(min(config.joint_min_pairs, config.joint_pairs), config.joint_pairs)
@@ -189,6 +192,7 @@ class JointTester(Generic[T]):
         if not isinstance(table, Policy):
             table.begin(self._simulators.num_envs)
         with_table = self._episodes(table, first)[:count]
+        self._progress(self.env_steps)
         return [with_table[index] - self._alone[first + index] for index in range(count)]
 
     def _episodes(self, table: Modulation | Policy | None, first: int) -> list[float]:

@@ -4,29 +4,34 @@ A `Job` is one pair index at one state: the policy alone (the base arm) and, in 
 candidate plans under the same uniforms. A candidate that sees what the base saw at the same time, its plan over, has
 met it: with the same random numbers ahead they stay together, so it ends there. Arms that reach the job's horizon can
 go on in a later job from where they are; a base arm played before is looked up, not played again.
+
+Little may be done here beside stepping and asking the policy, for stepping is fast. Who steps is found out once for as
+many ticks as it holds, random numbers lie ready by seat, and the policy is asked once per tick for everybody.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
-from ultra_agents.errors import EnvironmentFault, PluginError, UltraError
+from ultra_agents.errors import PluginError, UltraError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.rollout.collect import uniforms_per_action
-from ultra_agents.rollout.simulators import blame, build, whose
 from ultra_agents.verification.arms import Job, Match, Outcome, Playing, Terms
+from ultra_agents.verification.blocks import Blocks
 
-ROWS = 16
+ROWS = 32
 """The policy is asked in batches of exactly this many rows: the last bits of a matrix product depend on its shape."""
-BLOCK = 8
-"""Environments stepped together; a block in which nothing plays is not stepped."""
+SHORT = 256
+"""Bytes of an observation up to which it is kept as it is to be compared with; of longer ones a digest is kept."""
+SERIES = 64
+"""Uniforms drawn at once for a pair, in steps, so that a longer look need not draw them again."""
+KEPT = 1024
+"""Pairs whose uniforms are kept at hand."""
 
 
 class Player:
@@ -40,19 +45,20 @@ class Player:
     """
 
     def __init__(self, environment: Environment, policy: Policy, slots: int, terms: Terms) -> None:
-        self._environment, self._policy, self._terms = environment, policy, terms
+        self._policy, self._terms = policy, terms
         self._dims = uniforms_per_action(environment)
         self.slots = max(slots, 2)
-        sizes = [min(BLOCK, self.slots - start) for start in range(0, self.slots, BLOCK)]
-        with blame(environment):
-            self._blocks: list[Any] = [build(environment, size) for size in sizes]
-            for number, block in enumerate(self._blocks):
-                block.reset(seed=terms.streams.integers(block.num_envs, "idle", number))
-        self._free = list(range(self.slots))
+        self._blocks = Blocks(environment, self.slots, terms.streams)
         self._queue: deque[tuple[int, Job]] = deque()
         self._matches: dict[int, Match] = {}
-        self._observations: dict[int, Array] = {}
         self._done: list[tuple[int, Outcome | UltraError]] = []
+        self._series: dict[tuple[int, int, int], FloatArray] = {}
+        self._uniforms = np.zeros((self.slots, SERIES, self._dims))
+        self._factors = [1.0]
+        self._rows: list[tuple[Match, Playing]] = []
+        self._seats = np.zeros(0, np.int64)
+        self._clock = 0
+        self._changed = self._room = True
 
     @property
     def busy(self) -> bool:
@@ -67,27 +73,20 @@ class Player:
         """Forget every job; their numbers. After an error in the plugin nobody knows what the environments hold."""
         numbers = [*self._matches, *(number for number, _ in self._queue)]
         self._queue.clear()
-        self._matches, self._observations = {}, {}
-        self._free = list(range(self.slots))
+        self._matches, self._rows = {}, []
+        self._changed = self._room = True
+        self._blocks.free_all()
         return numbers
 
     def tick(self) -> list[tuple[int, Outcome | UltraError]]:
         """Start what fits, take one step everywhere; jobs that are finished, or could not be played."""
         self._start()
-        wanting = [(match, match.wanting()) for match in self._matches.values()]
-        for match, arms in wanting:  # whatever sits in a block is stepped with it, so arms that wait have to leave
-            for arm in (match.base, *match.arms):
-                if not any(arm is one for one in arms):
-                    self._park(arm)
-        stepping: list[tuple[Match, Playing]] = []
-        for match, arms in wanting:
-            if match.number in self._matches and self._seat(match, arms):
-                stepping += [(match, arm) for arm in arms]
-        if stepping:
-            self._step(stepping)
-        for match in [match for match in self._matches.values() if not match.wanting()]:
-            outcome = self._finish(match)
-            self._done.append((match.number, outcome))
+        if self._changed:
+            self._seat()
+        if self._rows:
+            self._step()
+            self._clock += 1
+            self._review()
         return self.take()
 
     def take(self) -> list[tuple[int, Outcome | UltraError]]:
@@ -97,64 +96,80 @@ class Player:
 
     def close(self) -> None:
         """Close the environments."""
-        for block in self._blocks:
-            block.close()
-        self._blocks = []
+        self._blocks.close()
 
-    # -- one job -----------------------------------------------------------------------------------------------
+    # -- jobs --------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        taken = sum(match.open for match in self._matches.values()) if self._queue else 0
+        if not (self._queue and self._room):
+            return
+        taken = sum(match.open for match in self._matches.values())
         while self._queue:
             number, job = self._queue[0]
             if len(job.plans) >= self.slots:
                 raise ValueError(f"{len(job.plans)} plans in {self.slots} slots")
             last = max(job.until)
             arms = [Playing(*row) for row in zip(job.arms, job.plans, job.until, strict=True)]
-            uniforms = self._terms.uniforms(job.address, self._dims, last)
-            match = Match(number, job, uniforms, Playing(job.base, None, last), arms)
+            match = Match(number, job, self._drawn(job.address, last), Playing(job.base, None, last), arms)
             taken += match.open
             if taken > self.slots:
+                self._room = False
                 break
             self._queue.popleft()
             self._matches[number] = match
+        self._review()
 
-    def _seat(self, match: Match, stepping: list[Playing]) -> bool:
-        """Give the arms that step a slot."""
-        try:
-            for arm in stepping:
-                if arm.slot is None:
-                    self._place(match, arm)
-        except UltraError as error:  # a state that cannot be restored is this job's trouble alone
+    def _drawn(self, address: tuple[int, int, int], until: int) -> FloatArray:
+        """The uniforms of a pair, `(until or more, dims)`."""
+        found = self._series.get(address)
+        if found is None or len(found) < until:
+            if len(self._series) >= KEPT:
+                self._series.clear()
+            length = -(-until // SERIES) * SERIES
+            found = self._series[address] = self._terms.uniforms(address, self._dims, length)
+        return found
+
+    def _review(self) -> None:
+        """Find out who steps next wherever that may have changed; let those who wait or are done leave."""
+        for match in [match for match in self._matches.values() if match.due <= self._clock]:
+            self._changed = self._room = True
+            match.line_up(self._clock)
+            if not match.stepping:
+                self._done.append((match.number, self._finish(match)))
+                continue
             for arm in (match.base, *match.arms):
-                self._leave(arm)
-            del self._matches[match.number]
-            self._done.append((match.number, error))
-            return False
-        return True
+                if arm.slot is not None and arm not in match.stepping:
+                    self._park(arm)  # whatever sits in a block is stepped with it
 
-    def _place(self, match: Match, arm: Playing) -> None:
-        arm.slot = heapq.heappop(self._free)
-        block, place = divmod(arm.slot, BLOCK)
-        with blame(self._environment):
-            restored = self._environment.restore(self._blocks[block], [place], [arm.state or match.job.snapshot])
-        self._observations[arm.slot] = np.array(restored[0])
-        if not arm.seen:
-            arm.seen.append(_digest(restored[0]))
-            arm.worth.append(float(self._rows(self._policy.value, np.asarray(restored))[0]))
+    def _seat(self) -> None:
+        """Give every arm that steps a slot."""
+        waiting = [(match, arm) for match in self._matches.values() for arm in match.stepping if arm.slot is None]
+        seats = [self._blocks.take() for _ in waiting]
+        for seat, (match, arm) in zip(seats, waiting, strict=True):
+            arm.slot, length = seat, len(match.uniforms)
+            if length > self._uniforms.shape[1]:
+                self._uniforms = np.pad(self._uniforms, ((0, 0), (0, length - self._uniforms.shape[1]), (0, 0)))
+            self._uniforms[seat, :length] = match.uniforms
+        faults = self._blocks.restore(seats, [arm.state or match.job.snapshot for match, arm in waiting])
+        for (match, _), fault in zip(waiting, faults, strict=True):
+            if fault is not None and match.number in self._matches:  # this job's trouble alone
+                for one in (match.base, *match.arms):
+                    self._leave(one)
+                del self._matches[match.number]
+                self._done.append((match.number, fault))
+        self._rows = [(match, arm) for match in self._matches.values() for arm in match.stepping]
+        self._seats = np.array([arm.slot for _, arm in self._rows], np.int64)
+        self._changed = False
 
     def _park(self, arm: Playing) -> None:
         """Keep the state of an arm that is not over, and free its slot."""
         if arm.slot is not None and not arm.ended:
-            block, place = divmod(arm.slot, BLOCK)
-            with blame(self._environment):
-                arm.state = self._environment.snapshot(self._blocks[block], [place])[0]
+            arm.state = self._blocks.snapshot(arm.slot)
         self._leave(arm)
 
     def _leave(self, arm: Playing) -> None:
         if arm.slot is not None:
-            self._observations.pop(arm.slot, None)
-            heapq.heappush(self._free, arm.slot)
+            self._blocks.free(arm.slot)
             arm.slot = None
 
     def _finish(self, match: Match) -> Outcome:
@@ -167,67 +182,46 @@ class Player:
 
     # -- one step ----------------------------------------------------------------------------------------------
 
-    def _step(self, stepping: list[tuple[Match, Playing]]) -> None:
-        slots = [_slot(arm) for _, arm in stepping]
-        observations = np.stack([self._observations[slot] for slot in slots])
-        uniforms = np.stack([match.uniforms[arm.time] for match, arm in stepping])
-        actions = self._rows(self._policy.act_with_uniforms, observations, uniforms)
-        for row, (_, arm) in enumerate(stepping):
-            if arm.plan is not None and arm.time < arm.length:
+    def _step(self) -> None:
+        rows, seats, blocks = self._rows, self._seats, self._blocks
+        times = [arm.time for _, arm in rows]
+        uniforms = self._uniforms[seats, times]
+        actions = self._ask(self._policy.act_with_uniforms, blocks.observations[seats], uniforms)
+        for row, (_, arm) in enumerate(rows):
+            if arm.time < arm.length and arm.plan is not None:
                 actions[row] = arm.plan[arm.time]
-        following, rewards, terminated, truncated = self._advance(slots, actions)
-        usable = np.isfinite(following).reshape(len(slots), -1).all(axis=1) & np.isfinite(rewards)
-        values = self._rows(
-            self._policy.value, np.where(_like(usable, following), following, 0).astype(following.dtype)
-        )
-        for row, (_, arm) in enumerate(stepping):
-            if not usable[row]:
+        rewards, terminated, truncated = blocks.step(seats, actions)
+        following = blocks.observations[seats]
+        usable = np.isfinite(following).reshape(len(rows), -1).all(axis=1) & np.isfinite(rewards)
+        if not usable.all():
+            following[~usable] = 0
+        values = self._ask(self._policy.value, following).tolist()
+        marks = _marks(following)
+        while len(self._factors) < max(times) + 2:
+            self._factors.append(self._terms.discount ** len(self._factors))
+        for row, (reward, good) in enumerate(zip(rewards.tolist(), usable.tolist(), strict=True)):
+            match, arm = rows[row]
+            if not good:
                 arm.fault = "a reward or an observation that is not finite"
+                match.due = 0
                 continue
-            factor = self._terms.discount**arm.time
-            arm.earned.append(arm.earned[-1] + factor * float(rewards[row]))
-            rest = 0.0 if terminated[row] else factor * self._terms.discount * float(values[row])
-            arm.worth.append(arm.earned[-1] + rest)
-            arm.seen.append(_digest(following[row]))
-            arm.over = bool(terminated[row] or truncated[row])
-            self._observations[slots[row]] = following[row]
-        for match, arm in stepping:
+            time = times[row]
+            earned = arm.earned[time] + self._factors[time] * reward
+            arm.earned.append(earned)
+            arm.worth.append(earned if terminated[row] else earned + self._factors[time + 1] * values[row])
+            arm.time = time + 1
             if arm is match.base:
+                arm.seen.append(marks[row])
+            if terminated[row] or truncated[row]:
+                arm.over, match.due = True, 0
+        for row, (match, arm) in enumerate(rows):  # every base arm has stepped by now
+            base, time = match.base, arm.time
+            if arm is base or arm.ended or not arm.length <= time <= base.time or (base.over and base.time == time):
                 continue
-            time, base = arm.time, match.base
-            alive = not arm.ended and not (base.over and base.time == time)
-            if alive and arm.length <= time <= base.time and arm.seen[time] == base.seen[time]:
-                arm.met = time
-            if arm.ended:
-                self._leave(arm)
+            if marks[row] == base.seen[time]:
+                arm.met, match.due = time, 0
 
-    def _advance(self, slots: list[int], actions: Array) -> tuple[Array, FloatArray, Array, Array]:
-        """Step the blocks that play; what came of each of `slots`, ended episodes' last observations included."""
-        places: dict[int, list[int]] = {}
-        for row, slot in enumerate(slots):
-            places.setdefault(slot // BLOCK, []).append(row)
-        out: list[Any] = [None] * len(slots)
-        for number, rows in places.items():
-            block = self._blocks[number]
-            batch = np.stack([actions[rows[0]]] * block.num_envs)
-            for row in rows:
-                batch[slots[row] % BLOCK] = actions[row]
-            with blame(self._environment):
-                seen, rewards, terminated, truncated, info = block.step(batch)
-            seen, rewards = np.asarray(seen), np.asarray(rewards, dtype=np.float64)
-            if seen.shape[0] != block.num_envs or rewards.shape != (block.num_envs,):
-                raise EnvironmentFault(
-                    f"{whose(self._environment)} returned a step of the wrong shape", found=(seen.shape, rewards.shape)
-                )
-            for row in rows:
-                place = slots[row] % BLOCK
-                ended = bool(terminated[place]), bool(truncated[place])
-                last = np.asarray(info["final_obs"][place] if any(ended) else seen[place])
-                out[row] = (np.array(last, dtype=seen.dtype), rewards[place], *ended)
-        columns = list(zip(*out, strict=True))
-        return np.stack(columns[0]), np.array(columns[1]), np.array(columns[2]), np.array(columns[3])
-
-    def _rows(self, ask: Callable[..., Array], *rows: Array) -> Array:
+    def _ask(self, ask: Callable[..., Array], *rows: Array) -> Array:
         """`ask(*rows)`, in batches of one shape."""
         count, parts = len(rows[0]), []
         for start in range(0, count, ROWS):
@@ -247,14 +241,9 @@ class Player:
         return np.concatenate(parts)
 
 
-def _digest(observation: Array) -> bytes:
-    return blake2b(np.ascontiguousarray(observation).tobytes(), digest_size=16).digest()
-
-
-def _like(mask: Array, rows: Array) -> Array:
-    return mask.reshape(-1, *[1] * (rows.ndim - 1))
-
-
-def _slot(arm: Playing) -> int:
-    assert arm.slot is not None, "only a seated arm plays"
-    return arm.slot
+def _marks(observations: Array) -> list[bytes]:
+    """What observations are told apart by."""
+    blob = np.ascontiguousarray(observations).tobytes()
+    size = len(blob) // len(observations)
+    pieces = [blob[start : start + size] for start in range(0, len(blob), size)]
+    return pieces if size <= SHORT else [blake2b(piece, digest_size=16).digest() for piece in pieces]

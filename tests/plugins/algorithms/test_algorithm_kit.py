@@ -146,8 +146,8 @@ def unseeded(self, policy, demonstrations, streams):
 
 
 def lazy_update(self):
-    if self._obs is None:
-        self._start()
+    if self.episodes.obs is None:
+        self.episodes.start(self.updates)
     self.rollout()
     return {"return_mean": 0.0, "episodes": 0.0}
 
@@ -232,7 +232,7 @@ BROKEN = {
     "steps miscounted": (
         "train",
         "environment steps were taken",
-        with_trainer(wrap("_count", lambda self, *_: setattr(self, "steps", self.steps + 1))),
+        with_trainer(wrap("update", lambda self, m: (setattr(self, "steps", self.steps + 1), m)[1])),
     ),
     "no return_mean": (
         "train",

@@ -250,7 +250,7 @@ def test_gae_by_hand():
 
 def trainer_rollout():
     trainer = trainer_on(Reach(1), num_steps=3)
-    trainer._start()
+    trainer.episodes.start(0)
     rollout = trainer.rollout()
     dones = np.array([[False], [True], [False]])
     ones = np.ones((3, 1))
@@ -260,7 +260,7 @@ def trainer_rollout():
 def test_truncation_bootstraps_from_the_final_observation_and_termination_from_nothing():
     modulation = Fixed("policy", action=0.0, chance=0.0)
     trainer = trainer_on(Reach(2), num_steps=8, modulation=modulation)
-    trainer._start()
+    trainer.episodes.start(0)
     rollout = trainer.rollout()
     last_obs, ended = modulation.next_observations[4]
     assert ended.all()
@@ -271,7 +271,7 @@ def test_truncation_bootstraps_from_the_final_observation_and_termination_from_n
 
     trainer = trainer_on(corridor(4, length=3), num_steps=8)  # every step from the middle enters an end
     trainer.policy.critic[-1].bias.data += 1
-    trainer._start()
+    trainer.episodes.start(0)
     rollout = trainer.rollout()
     assert rollout.dones.all()
     assert (rollout.next_values == 0).all()
@@ -409,7 +409,7 @@ def test_imitate_raises_the_probability_of_what_was_suggested():
 
 def test_mixture_stores_the_behaviours_log_probability():
     trainer = trainer_on(corridor(8), modulation=Fixed("mixture", action=1, chance=0.5))
-    trainer._start()
+    trainer.episodes.start(0)
     rollout = trainer.rollout()
     pi = np.exp(rollout.logprobs)
     expected = np.log(0.5 * pi + 0.5 * (rollout.actions == 1))

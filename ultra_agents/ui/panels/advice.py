@@ -1,34 +1,42 @@
-"""What became of the latest suggestions, with the gain the simulator measured."""
+"""What became of the latest suggestions, with the gain the simulator measured and its interval."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.console import RenderableType
 from rich.text import Text
 
 from ultra_agents.events import AdviceDecided
 from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.panels.frame import framed
+from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels.frame import Framed, framed, newest
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, decision_sign
 
+GAIN = 6
+INTERVAL = 16
 
-def advice(state: ViewState, now: float, width: int, height: int) -> RenderableType:
+
+def advice(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
     """The panel "Advice"; the newest decision stands last, the counts below."""
-    rows = max(height - 2, 1)
-    shown = state.advice[-rows:]
+    rows, inner = max(height - 2, 1), max(width - 4, 10)
+    shown = state.advice
     wheres = [f"{clean(row.segment.partition(':')[0], 6)}:{row.step}" for row in shown]
-    actions = [f"{clean(row.action, 14)} ×{row.hold}" for row in shown]
-    wide = max(map(len, wheres), default=0), max(map(len, actions), default=0)
+    most = 14 if inner < 60 else 24
+    actions = [f"{clean(row.action, most)} ×{row.hold}" for row in shown]
+    # what is in sight decides the width of the columns, so that one long plan of long ago takes no room
+    seen = slice(max(len(shown) - rows - look.scroll, 0), len(shown) - look.scroll or None)
+    wide = max(map(len, wheres[seen]), default=0), max(map(len, actions[seen]), default=0)
+    spans = any(row.low is not None for row in shown[seen]) and inner >= wide[0] + wide[1] + GAIN + INTERVAL + 8
     lines = [
-        _row(row, where.rjust(wide[0]), action.ljust(wide[1]))
+        _row(row, where.rjust(wide[0]), action.ljust(wide[1]), spans)
         for row, where, action in zip(shown, wheres, actions, strict=True)
     ]
     if not lines:
         lines = [Text("Suggestions appear here once judged and tested.", DIM)]
+    lines, scrolled = newest(lines, rows, look.scroll)
     counts = " · ".join(f"{number} {clean(word, 12)}" for word, number in _counts(state.decisions))
-    return framed("Advice", lines, width, height, counts)
+    return framed("Advice", lines, width, height, counts, focused=look.focused, scrolled=scrolled)
 
 
 def _counts(decisions: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -39,16 +47,41 @@ def _counts(decisions: Mapping[str, int]) -> list[tuple[str, int]]:
     return [(past.get(word, word), number) for word, number in rows]
 
 
-def _row(row: AdviceDecided, where: str, action: str) -> Text:
+def _row(row: AdviceDecided, where: str, action: str, spans: bool) -> Text:
     sign, colour = decision_sign(row.decision)
-    gain = "      " if row.gain is None else f"{row.gain:+6.2f}"
+    gain, told = gain_words(row), interval_words(row)
     return Text.assemble(
         (f"{sign} ", colour),
         (where, DIM),
         (f"  {action}", ""),
-        (f" {gain}", DIM if row.gain is None else GOOD if row.gain > 0 else BAD),
-        (f"  {clean(row.reason)}", DIM),
+        (f" {gain:>{GAIN}}", gain_colour(row)),
+        (f" {told:<{INTERVAL}}" if spans else "", DIM),
+        (f"  {clean(row.reason, 200)}", DIM),
     )
+
+
+def gain_words(row: AdviceDecided) -> str:
+    """The measured gain; empty where nothing was measured."""
+    return "" if row.gain is None else _signed(row.gain)
+
+
+def interval_words(row: AdviceDecided) -> str:
+    """The interval of the measured gain; empty where there is none."""
+    return "" if row.low is None or row.high is None else f"[{_signed(row.low)}, {_signed(row.high)}]"
+
+
+def gain_colour(row: AdviceDecided) -> str:
+    """Green for a gain, red for a loss, quiet where the interval holds both."""
+    if row.gain is None or (row.low is not None and row.high is not None and row.low <= 0 <= row.high):
+        return DIM
+    return GOOD if row.gain > 0 else BAD
+
+
+def _signed(value: float) -> str:
+    """At most six characters."""
+    if abs(value) >= 9.995:
+        return f"{value:+.0f}" if abs(value) >= 99.95 else f"{value:+.1f}"
+    return f"{value:+.2f}"
 
 
 if __name__ == "__main__":

@@ -1,42 +1,84 @@
-"""What has been spent: model calls, tokens, environment steps; and what was not used, by reason."""
+"""What has been spent: model calls, tokens, money, environment steps by purpose; and what was not used, by reason."""
 
 from __future__ import annotations
 
-from rich.console import RenderableType
 from rich.text import Text
 
 from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.panels.frame import framed
+from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels.frame import Framed, framed
 from ultra_agents.ui.text import clean, count, took
-from ultra_agents.ui.theme import DIM, WARM
+from ultra_agents.ui.theme import BAD, DIM, WARM
+
+PURPOSES = ("collect", "test", "joint", "imitate", "refine", "evaluate")
 
 
-def budget(state: ViewState, now: float, width: int, height: int) -> RenderableType:
-    """The panel "Spent"."""
-    usage, rows = state.usage, max(height - 2, 1)
+def budget(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+    """The panel "Spent"; scrolling goes down."""
+    usage, rows, inner = state.usage, max(height - 2, 1), max(width - 4, 10)
+    asked = usage.calls + usage.cached
+    share = f"{usage.cached / asked:.0%} from the cache" if usage.cached else ""
+    paid = f"  {money(usage.cost)} paid" if usage.cost > 0 and rows < 8 else ""
     lines = [
-        _row("calls", f"{usage.calls:,}", f"+ {usage.cached:,} from the cache" if usage.cached else ""),
-        _row("tokens", f"{count(usage.prompt_tokens)} in", f"{count(usage.completion_tokens)} out"),
+        _row("calls", f"{usage.calls:,}", f"+ {usage.cached:,}, {share}" if share else ""),
+        _row("tokens", f"{count(usage.prompt_tokens)} in", f"{count(usage.completion_tokens)} out{paid}"),
     ]
+    if usage.cost > 0 and rows >= 8:
+        lines.append(_row("money", money(usage.cost), f"{money(usage.cost / max(usage.calls, 1))} a call"))
     if rows >= 8 and usage.calls:
         lines.append(_row("waiting", took(usage.seconds), f"{took(usage.seconds / usage.calls)} a call"))
-    spent = sum(steps for steps, _ in state.steps.values())
-    if rows >= 10:
+    spent = spent_by_purpose(state)
+    if spent:
+        lines.append(_row("env steps", count(sum(spent.values())), ""))
+        lines += _purposes(spent, inner, rows)
+    if rows >= 16:
         for method, (steps, total) in state.steps.items():
-            lines.append(_row(clean(method, 10), f"{count(steps)} steps", f"of {count(total)}"))
-    elif state.steps:
-        lines.append(
-            _row("steps", count(spent), f"of {count(sum(total for _, total in state.steps.values()))} so far")
-        )
+            lines.append(_row(f"  {clean(method, 9)}", count(steps), f"of {count(total)}"))
     dropped = sorted(state.drops.items(), key=lambda row: (-row[1], row[0]))
-    room = rows - len(lines)
-    if dropped and room > 1 and rows >= 8:
+    if dropped and rows >= 8:
         lines.append(Text("not used", DIM))
-        room -= 1
-    for reason, number in dropped[: max(room, 0)]:
+    for reason, number in dropped:
         lines.append(Text.assemble((f"{number:>6} ", WARM), (clean(reason), "")))
-    total = sum(state.drops.values())
-    return framed("Spent", lines, width, height, f"{total:,} dropped" if total else "")
+    lines += [Text(f"! {clean(text)}", BAD) for text in reversed(tuple(dict.fromkeys(state.warnings)))]
+    down = min(look.scroll, max(len(lines) - rows, 0))
+    total_drops = sum(state.drops.values())
+    told = f"{total_drops:,} not used" if total_drops else ""
+    return framed("Spent", lines[down:], width, height, told, focused=look.focused, scrolled=down)
+
+
+def spent_by_purpose(state: ViewState) -> dict[str, int]:
+    """Environment steps by purpose, in the order of the flow; those of refining are all methods' together."""
+    refined = sum(steps for steps, _ in state.steps.values())
+    found = {**state.spent, **({"refine": state.spent.get("refine", 0) + refined} if refined else {})}
+    order = [name for name in PURPOSES if name in found] + [name for name in found if name not in PURPOSES]
+    return {name: found[name] for name in order}
+
+
+def money(cost: float) -> str:
+    """Money with as many digits as say something; the currency is that of the configured prices."""
+    return f"{cost:.2f}" if cost >= 1 else f"{cost:.2g}"
+
+
+def _purposes(spent: dict[str, int], inner: int, rows: int) -> list[Text]:
+    """One line each where there is room, else as many to a line as fit."""
+    if rows >= 16:
+        most = max(spent.values()) or 1
+        bars = max(min(inner - 22, 24), 0)
+        return [
+            Text.assemble(
+                (f"  {clean(name, 9):<9}", DIM),
+                (f"{count(steps):>6}", "bold"),
+                (f"  {'━' * max(round(bars * steps / most), 1)}" if bars and steps else "", "cyan"),
+            )
+            for name, steps in spent.items()
+        ]
+    lines = [Text()]
+    for name, steps in spent.items():
+        part = Text.assemble((f"  {clean(name, 9)} ", DIM), (count(steps), ""))
+        if lines[-1].cell_len + part.cell_len > inner and lines[-1].cell_len:
+            lines.append(Text())
+        lines[-1].append_text(part)
+    return lines
 
 
 def _row(name: str, value: str, more: str) -> Text:

@@ -1,36 +1,63 @@
-"""What the agents said last, each in its colour, with the model that spoke."""
+"""What the agents say, each in its colour, with the model that spoke; and who is thinking now.
+
+Answers appear whole, as soon as they are there, and a question as soon as it is asked. They are not shown growing:
+replies are structured (a JSON schema), and asking for them as a stream changes what several providers send and count.
+"""
 
 from __future__ import annotations
 
-from rich.console import RenderableType
+import json
+
 from rich.text import Text
 
 from ultra_agents.events import AgentSpoke
-from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.panels.frame import framed
+from ultra_agents.ui.model import Asked, ViewState
+from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels.frame import Framed, framed, newest
 from ultra_agents.ui.text import clean, count, prose, took, wrap
-from ultra_agents.ui.theme import BAD, DIM, GOOD, agent_colour
+from ultra_agents.ui.theme import BAD, DIM, WARM, agent_colour, decision_sign
 
 
-def conversation(state: ViewState, now: float, width: int, height: int) -> RenderableType:
-    """The panel "Agents"; the newest message stands last."""
+def conversation(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+    """The panel "Agents"; the newest message stands last, questions under way below it."""
     inner, rows = max(width - 4, 10), max(height - 2, 1)
-    deep = 1 if rows < 3 else 2 if rows < 9 else 4
+    deep = 1 if rows < 3 else 2 if rows < 9 else 4 if rows < 26 else 8
+    waiting = [] if look.scroll else [_thinking(one, state.moment(now)) for one in state.asked[-max(rows // 4, 1) :]]
+    room = max(rows - len(waiting), 1)
     blocks: list[list[Text]] = []
     used = 0
     for message in reversed(state.messages):
         block = _message(message, inner, deep)
         if rows >= 16 and blocks:
             block.append(Text())
-        if used + len(block) > rows and blocks:
+        if used + len(block) > room and blocks and not look.scroll:
             break
         blocks.insert(0, block)
         used += len(block)
+        if used >= room + look.scroll:
+            break
     lines = [line for block in blocks for line in block]
+    if look.scroll:
+        lines, scrolled = newest(lines, room, look.scroll)
+    else:
+        scrolled = 0
+    lines += waiting
     if not lines:
         lines = [Text("The agents speak when the episodes are explained.", DIM)]
     answers = state.usage.calls + state.usage.cached
-    return framed("Agents", lines, width, height, f"{answers:,} answers" if answers else "")
+    told = f"{answers:,} answers" if answers else ""
+    return framed("Agents", lines, width, height, told, focused=look.focused, scrolled=scrolled)
+
+
+def _thinking(asked: Asked, now: float) -> Text:
+    colour = agent_colour(asked.agent)
+    return Text.assemble(
+        ("▌", colour),
+        (clean(asked.agent, 16), f"bold {colour}"),
+        (f" {clean(asked.model, 28)}", DIM),
+        (f"  {clean(asked.segment, 20)}", ""),
+        (f"  thinking … {max(now - asked.since, 0):.0f} s", WARM),
+    )
 
 
 def _message(message: AgentSpoke, inner: int, deep: int) -> list[Text]:
@@ -39,16 +66,28 @@ def _message(message: AgentSpoke, inner: int, deep: int) -> list[Text]:
     spent = (
         "from the cache" if message.cached else f"{count(message.completion_tokens)} tokens, {took(message.seconds)}"
     )
+    said = verdict_in(message.text) if fine else ""
     head = Text.assemble(
         ("▌", colour),
         (clean(message.agent, 16), f"bold {colour}"),
         (f" {clean(message.model, 28)}", DIM),
         (f"  {clean(message.segment, 20)}", ""),
-        ("  ✔" if fine else f"  ✘ {clean(message.verdict, 30)}", GOOD if fine else BAD),
+        ("  ✔" if fine else f"  ✘ {clean(message.verdict, 30)}", DIM if fine else BAD),
+        (f"  {said}", f"bold {decision_sign(said)[1]}") if said else ("", ""),
         (f"  {spent}", DIM),
     )
     told = wrap(clean(prose(message.text)), inner - 2, deep)
     return [head, *(Text.assemble(("▌ ", colour), (line, "")) for line in told if line)]
+
+
+def verdict_in(text: str) -> str:
+    """The verdict a reply holds: `accept`, `revise` or `reject`; empty where it judges nothing."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    found = value.get("verdict") if isinstance(value, dict) else None
+    return found if found in ("accept", "revise", "reject") else ""
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from rich.console import RenderableType
 from rich.text import Text
 
 from ultra_agents.ui.model import StageView, ViewState
-from ultra_agents.ui.panels.frame import framed
+from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels.frame import Framed, framed
 from ultra_agents.ui.text import about, clean, clock, took
 from ultra_agents.ui.theme import DIM, SIGNS
 
 
-def flow(state: ViewState, now: float, width: int, height: int) -> RenderableType:
-    """The panel "Flow"."""
+def flow(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+    """The panel "Flow"; scrolling goes down."""
+    now = state.moment(now)
     inner, rows = max(width - 4, 10), max(height - 2, 1)
     names = min(max((len(stage.name) for stage in state.stages), default=0), max(inner * 2 // 5, 8))
     blocks = [_stage(stage, now, inner, names) for stage in state.stages]
@@ -27,11 +28,15 @@ def flow(state: ViewState, now: float, width: int, height: int) -> RenderableTyp
         lines += [block[0], *details]
     if len(lines) > rows:  # keep the current stage in sight, two lines from the bottom at the most
         first = min(max(at - rows + 2, 0), len(lines) - rows)
-        lines = lines[first:]
+        scrolled = min(look.scroll, len(lines) - rows) if look.scroll else 0
+        lines = lines[scrolled or first :]
+    else:
+        scrolled = 0
     if not lines:
         lines = [Text("starting ...", DIM)]
     finished = sum(stage.status in ("done", "kept") for stage in state.stages)
-    return framed("Flow", lines, width, height, f"{finished} of {len(state.stages)} stages" if state.stages else "")
+    told = f"{finished} of {len(state.stages)} stages" if state.stages else ""
+    return framed("Flow", lines, width, height, told, focused=look.focused, scrolled=scrolled)
 
 
 def _stage(stage: StageView, now: float, inner: int, names: int) -> list[Text]:

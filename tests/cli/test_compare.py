@@ -1,0 +1,88 @@
+"""`ultra compare`: from an experiment file to a report, again, and bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "seeds": 1,
+    "methods": ["none", "continue"],
+    "engine": {"workers": 1},
+    "common": {
+        "collect": {"episodes": 1},
+        "refine": {"steps": 512, "num_envs": 2, "workers": 0, "evaluate_every": 256, "curve_episodes": 2},
+        "evaluate": {"episodes": 2},
+    },
+    "tasks": {
+        "corridor": {"environment": {"name": "corridor", "options": {"length": 9}}, "policy": {"train_steps": 256}}
+    },
+}
+
+
+@pytest.fixture
+def tiny(config: Path) -> Callable[..., str]:
+    """Writes a small experiment, with changes."""
+
+    def write(**changes: Any) -> str:
+        config.write_text(yaml.safe_dump({**TINY, **changes}, sort_keys=False))
+        return str(config)
+
+    return write
+
+
+def test_from_file_to_report_and_again(ultra: Any, tiny: Any) -> None:
+    done = ultra("compare", tiny(), "--plain")
+    assert done.code == 0, done.err
+    assert "running   corridor none seed 0" in done.out
+    assert "finished  corridor continue seed 0" in done.out
+    report = json.loads(Path("runs/tiny/report.json").read_text())
+    assert [cell["status"] for cell in report["cells"]] == ["finished", "finished"]
+    assert "| corridor | none | 1 |" in Path("runs/tiny/tables.md").read_text()
+    again = ultra("compare", tiny(), "--plain")
+    assert again.code == 0
+    assert "running" not in again.out
+    assert "ultra compare" in Path("runs/tiny/report.html").read_text()
+
+
+def test_reporting_only_runs_nothing(ultra: Any, tiny: Any) -> None:
+    done = ultra("compare", tiny(), "--plain", "--report")
+    assert done.code == 0, done.err
+    assert not Path("runs/tiny/cells").exists()
+    assert "2 of 2 cells are not in these numbers" in Path("runs/tiny/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"methods": ["rise"]}, "did you mean 'rice'"),
+        ({"common": {"refine": {"algorithm": {"name": "pqo"}}}}, "pqo"),
+        ({"tasks": {"a": {"environment": {"name": "pogn"}, "policy": {"train_steps": 9}}}}, "did you mean 'pong'"),
+    ],
+)
+def test_bad_input_stops_before_anything_is_spent(ultra: Any, tiny: Any, changes: Any, says: str) -> None:
+    done = ultra("compare", tiny(**changes), "--plain")
+    assert done.code == 2
+    assert says in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+    assert not Path("runs/tiny").exists()
+
+
+def test_a_failed_cell_is_an_error_and_the_others_are_reported(ultra: Any, tiny: Any) -> None:
+    script = {"provider": "scripted", "options": {"callable": "ultra_agents.testing.nowhere:good"}}
+    mute = {"name": "mute", "method": "ultra-ra", "settings": {"llms": {"default": script}}}
+    done = ultra("compare", tiny(methods=["continue", mute]), "--plain")
+    assert done.code == 2
+    assert not Path("runs/tiny/cells/corridor-mute-0/report.html").exists()
+
+
+def test_ray_that_is_not_there_is_one_message(ultra: Any, tiny: Any) -> None:
+    done = ultra("compare", tiny(), "--plain", "--engine", "ray", "--address", "127.0.0.1:9")
+    assert done.code == 2
+    assert "no Ray cluster answers at 127.0.0.1:9" in " ".join(done.err.split())

@@ -1,0 +1,283 @@
+"""`ultra inspect` on a real finished run, on copies damaged in every way, and on one that is not finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cli.made_run import SETTINGS, make_run
+from ultra_agents.cli.inspect import read_run
+from ultra_agents.cli.inspect_partial import read_partial
+from ultra_agents.cli.inspect_read import read_explanations, status_of, stretch_of
+from ultra_agents.config import parse_config
+from ultra_agents.errors import Interrupted
+from ultra_agents.events import AdviceDecided, Event
+from ultra_agents.pipeline import run_pipeline
+from ultra_agents.records import Advice, CriticalState, Drop, Explanation, Segment
+from ultra_agents.runs import RunFolder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return make_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def copy(finished: RunFolder, tmp_path: Path) -> Path:
+    path = tmp_path / "runs" / "walk"
+    shutil.copytree(finished.path, path)
+    return path
+
+
+def test_the_table_names_what_the_report_counts(ultra: Any, finished: RunFolder) -> None:
+    report = json.loads(finished.report_json.read_text())
+    done = ultra("inspect", str(finished.path), "--plain")
+    assert done.code == 0, done.err
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("critical ")]
+    assert len(rows) == sum(len(one["critical"]) for one in finished.stage_done("explain")["value"])  # type: ignore[index]
+    assert sum(row[2] == "accepted" for row in rows) == report["advice"]["accepted"] > 0
+    assert sum(row[2] == "refused" for row in rows) > 0
+    assert all(row[4] == "RIGHT×16" for row in rows)
+    assert "finished" in done.out.splitlines()[0]
+    assert max(map(len, done.out.splitlines())) < 160
+
+
+def test_standard_output_that_is_no_terminal_gets_the_same_table(ultra: Any, finished: RunFolder) -> None:
+    plain = ultra("inspect", str(finished.path), "--plain")
+    assert ultra("inspect", str(finished.path)).out == plain.out
+    assert ultra("inspect", "walk", "--runs", str(finished.path.parent)).out == plain.out
+
+
+def test_the_json_agrees_with_the_advice_table(ultra: Any, finished: RunFolder) -> None:
+    value = json.loads(ultra("inspect", str(finished.path), "--json").out)
+    advice = [json.loads(line) for line in finished.advice.read_text().splitlines()]
+    accepted = {(one["episode"], one["step"]): one for one in value["critical"] if one["fate"] == "accepted"}
+    assert set(accepted) == {(row["episode"], row["step"]) for row in advice}
+    for row in advice:
+        last = accepted[row["episode"], row["step"]]["suggestions"][-1]
+        assert last["test"]["gain"] == pytest.approx(row["test"]["gain"])
+        assert last["verdict"] == "accept"
+        assert last["critique"] == "scripted"
+        assert accepted[row["episode"], row["step"]]["taken"] == row["taken_action"]
+
+
+def test_steps_pictures_numbers_and_policies_of_the_run(finished: RunFolder) -> None:
+    book, source = read_run(finished)
+    try:
+        source.read_policies()
+        view = source.step(0, 3)
+        assert view.action in ("LEFT", "RIGHT")
+        assert "I am in cell" in view.words
+        assert [name for name, _ in view.choices] == ["starting", "ultra-ra"]
+        assert {action for _, action in view.choices} <= {"LEFT", "RIGHT"}
+        cells = source.series(0)["cell"]
+        for step in (0, 3, len(book.episode(0)) - 1):
+            frame = source.frame(0, step)
+            assert isinstance(frame, np.ndarray)
+            walker = np.flatnonzero((frame[8, 8::16] == (50, 90, 200)).all(axis=-1))
+            assert walker.tolist() == [int(cells[step])]
+        segment = book.stretches[0].segment.name
+        said = source.conversation(segment)
+        assert {one.agent for one in said} == {"identifier", "advisor", "critic"}
+        assert {one.step for one in said if one.agent == "advisor"} == {c.step for c in book.stretches[0].critical}
+    finally:
+        source.close()
+
+
+def test_nothing_in_the_folder_is_changed(ultra: Any, copy: Path) -> None:
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in copy.rglob("*") if path.is_file()}
+    assert ultra("inspect", str(copy), "--plain").code == 0
+    assert {
+        path: (path.stat().st_mtime_ns, path.stat().st_size) for path in copy.rglob("*") if path.is_file()
+    } == before
+
+
+def spoil(path: Path, how: str) -> None:
+    """Damage a copy of the run."""
+    first = path / "trajectories" / "episode-000000.npz"
+    state = json.loads((path / "state.json").read_text())
+    if how == "no run":
+        (path / "state.json").unlink()
+    elif how == "newer":
+        (path / "state.json").write_text(json.dumps({**state, "format": 99}))
+    elif how == "cut trajectory":
+        first.write_bytes(first.read_bytes()[:200])
+    elif how == "no trajectories":
+        shutil.rmtree(path / "trajectories")
+    elif how == "damaged transcript":
+        (path / "transcript.jsonl").write_text("not json\nneither\n")
+    elif how == "damaged explanations":
+        state["done"]["explain"]["value"] = [{"segment": 3}]
+        (path / "state.json").write_text(json.dumps(state))
+    elif how == "plugin missing":
+        text = (path / "config.yaml").read_text()
+        (path / "config.yaml").write_text(text.replace("name: corridor", "name: corridr"))
+    elif how == "other environment":
+        text = (path / "config.yaml").read_text()
+        (path / "config.yaml").write_text(text.replace("length: 31", "length: 21"))
+    elif how == "nothing explained":
+        state["done"]["explain"]["value"] = []
+        (path / "state.json").write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("no run", "is not a run folder"),
+        ("newer", "was made by a newer ultra-agents"),
+        ("cut trajectory", "episode-000000.npz is damaged"),
+        ("no trajectories", "has no episodes yet"),
+        ("damaged transcript", "transcript.jsonl is damaged"),
+        ("damaged explanations", "cannot be read"),
+        ("plugin missing", "did you mean 'corridor'?"),
+        ("other environment", "is of another version than in"),
+        ("nothing explained", "has no critical states to show"),
+    ],
+)
+def test_bad_folders_are_told_in_one_clear_word(ultra: Any, copy: Path, how: str, said: str) -> None:
+    spoil(copy, how)
+    done = ultra("inspect", str(copy), "--plain")
+    assert done.code == 2
+    assert said in done.err
+    assert "Traceback" not in done.err + done.out
+    assert done.err.startswith("error: ")
+
+
+def test_a_missing_folder_names_the_others(ultra: Any, copy: Path) -> None:
+    done = ultra("inspect", str(copy.parent / "wlak"))
+    assert done.code == 2
+    assert "one of: walk" in done.err
+
+
+def test_damaged_lines_are_passed_over_with_a_note(ultra: Any, copy: Path) -> None:
+    transcript = copy / "transcript.jsonl"
+    whole = transcript.read_text()
+    transcript.write_text(whole + '{"agent": "cri')
+    done = ultra("inspect", str(copy), "--plain")
+    assert done.code == 0
+    assert "note 1 damaged line of the transcript passed over" in done.out
+
+
+def test_other_versions_are_noted(ultra: Any, copy: Path) -> None:
+    versions = json.loads((copy / "versions.json").read_text())
+    (copy / "versions.json").write_text(json.dumps({**versions, "ultra-agents": "0.0.1", "ultra-moon": "3"}))
+    done = ultra("inspect", str(copy), "--plain")
+    assert done.code == 0
+    assert "note made with ultra-agents 0.0.1 (now" in done.out
+    assert "ultra-moon 3 (now gone)" in done.out
+
+
+def test_pictures_of_damaged_states_are_a_word_not_a_crash(finished: RunFolder) -> None:
+    _, source = read_run(finished)
+    trajectory = source._episodes[0]
+    object.__setattr__(trajectory, "snapshots", (b"junk",) * len(trajectory))
+    try:
+        shown = source.frame(0, 0)
+        assert isinstance(shown, str)
+        assert "not a snapshot" in shown
+    finally:
+        source.close()
+
+
+def test_a_closed_pipe_is_no_crash(finished: RunFolder) -> None:
+    command = [sys.executable, "-m", "ultra_agents.cli.main", "inspect", str(finished.path), "--plain"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        said = child.stderr.read()
+    assert child.returncode == 141
+    assert b"Traceback" not in said
+
+
+def test_a_run_stopped_amid_explaining_shows_what_there_is(ultra: Any, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "agents": {**SETTINGS["agents"], "concurrency": 1}}
+    folder = RunFolder.create(tmp_path / "runs", parse_config(settings, "test"))
+    decided: list[Event] = []
+
+    def emit(event: Event) -> None:
+        if isinstance(event, AdviceDecided):
+            decided.append(event)
+
+    with pytest.raises(Interrupted):
+        run_pipeline(folder, folder.config, emit, lambda: len(decided) >= 4)
+    opened = RunFolder.open(folder.path)
+    assert opened.stage_done("explain") is None
+    (partial, more), direct = read_explanations(opened), read_partial(folder.explain)
+    assert more
+    assert partial == direct
+    done = ultra("inspect", str(folder.path), "--plain")
+    assert done.code == 0, done.err
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("critical ")]
+    fates = [row[2] for row in rows]
+    assert len(rows) > len(decided)
+    assert fates.count("open") == len(rows) - len(decided)
+    assert "note the agents are not finished" in done.out
+    assert "stopped;" in done.out.splitlines()[0]
+    assert status_of(opened) == "stopped"
+
+
+def test_a_damaged_checkpoint_of_the_agents_is_told(ultra: Any, copy: Path) -> None:
+    state = json.loads((copy / "state.json").read_text())
+    del state["done"]["explain"]
+    (copy / "state.json").write_text(json.dumps(state))
+    (copy / "explain.sqlite").write_bytes(b"this is no database, whatever its name says" * 100)
+    for beside in copy.glob("explain.sqlite-*"):
+        beside.unlink()
+    done = ultra("inspect", str(copy), "--plain")
+    assert done.code == 2
+    assert "checkpoint of the agents" in done.err
+
+
+def advice(step: int, critique: str = "fine") -> Advice:
+    return Advice(0, step, "RIGHT", 2, 1.0, "LEFT", 0.0, "why", "so", critique, 0.5, "test")
+
+
+@pytest.mark.parametrize(
+    ("rows", "drops", "jointly", "fates"),
+    [
+        ([3], [("test", "no gain in simulation", "")], False, ["accepted", "refused"]),
+        ([7], [("criticise", "malformed reply", "")], False, ["dropped", "accepted"]),
+        (
+            [],
+            [("criticise", "rejected by critic", ""), ("test", "test budget spent", "")],
+            False,
+            ["refused", "dropped"],
+        ),
+        ([], [("identify", "step not shown", ""), ("advise", "malformed reply", "")], False, ["dropped", "open"]),
+        (
+            ["joint 3"],
+            [("test", "no gain in simulation", "")] * 2 + [("test", "no gain together", "step 7: -1")],
+            False,
+            ["accepted", "refused"],
+        ),
+        (["joint 3"], [("test", "no gain together", "step 7: -1")], True, ["accepted", "refused"]),
+        (
+            [7],
+            [("criticise", "reflection: cut", ""), ("test", "no gain in simulation", "")],
+            False,
+            ["refused", "accepted"],
+        ),
+    ],
+)
+def test_fates_follow_from_rows_and_drops(
+    finished: RunFolder, rows: list[Any], drops: list[tuple[str, str, str]], jointly: bool, fates: list[str]
+) -> None:
+    _, source = read_run(finished)
+    said = [
+        advice(row) if isinstance(row, int) else advice(int(row.split()[1]), "Kept by the joint test: +1.")
+        for row in rows
+    ]
+    states = tuple(CriticalState(0, step, "why", 0.5) for step in (3, 7))
+    dropped = tuple(Drop(stage, reason, "0:0-10", detail) for stage, reason, detail in drops)
+    one = Explanation(Segment(0, 0, 10, "x"), states, 2, tuple(said), dropped)
+    stretch = stretch_of(one, source._episodes[0], source.environment, (), jointly)
+    assert [state.fate for state in stretch.critical] == fates
+    source.close()

@@ -1,0 +1,160 @@
+"""Engines: order, stopping, a dead worker; the same numbers whoever runs a cell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ultra_agents.experiments.cells import Outcome, cells_folder, result_of, run_cell
+from ultra_agents.experiments.drive import drive, write_report
+from ultra_agents.experiments.engines import LocalEngine, Queue
+from ultra_agents.experiments.ray_engine import RayEngine
+from ultra_agents.experiments.spec import references
+from ultra_agents.runs import RunFolder
+
+LONG = {"steps": 30_000, "num_envs": 2, "workers": 0, "evaluate_every": 2_048, "curve_episodes": 2}
+
+
+def never(*_: Any) -> bool:
+    return False
+
+
+def scores(cells: Any, root: Path) -> dict[str, tuple[float, ...]]:
+    found = {cell.name: result_of(cell, root) for cell in cells}
+    return {name: one.method.last.values for name, one in found.items() if one is not None}
+
+
+def with_steps(common: dict[str, Any]) -> dict[str, Any]:
+    return {**common, "refine": LONG}
+
+
+def test_a_cell_begins_when_those_it_needs_are_finished(small: Any) -> None:
+    _, cells, _ = small(seeds=1, methods=["continue", "ultra-ra", "ultra-a"])
+    queue = Queue(cells, frozenset())
+    (first,) = queue.ready(8)
+    assert first.method == "continue"
+    assert queue.ready(8) == []
+    queue.ended(Outcome(first.name, "finished", 1.0))
+    (second,) = queue.ready(8)
+    assert second.method == "ultra-ra"
+    queue.ended(Outcome(second.name, "failed", 1.0, "out of luck"))
+    (lost,) = queue.hopeless()
+    assert lost.cell == "corridor-ultra-a-0"
+    assert "corridor-ultra-ra-0" in lost.error
+    assert queue.empty
+
+
+def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:
+    experiment, cells, root = small(methods=["none", "continue", "ultra-ra", "ultra-a"])
+    shown: list[Any] = []
+    results, outcomes = drive(cells, root, LocalEngine(2), lambda: False, shown.append)
+    assert len(results) == 8, outcomes
+    assert not outcomes
+    assert {state.status for state in shown[-1]} == {"finished"}
+    for cell in cells:  # the budget is the same for all, everything charged
+        spent = sum(results[cell.name].method.env_steps.values())
+        assert spent == 0 if cell.method == "none" else abs(spent - 1024) <= 8, (cell.name, spent)
+    copied = (cells_folder(root) / "corridor-ultra-a-0" / "advice.jsonl").read_bytes()
+    assert copied == (cells_folder(root) / "corridor-ultra-ra-0" / "advice.jsonl").read_bytes()
+    text = write_report(experiment, cells, results, outcomes, references(experiment), root, "ultra compare x.yaml")
+    assert text.startswith("corridor: ")
+    page = (root / "report.html").read_text()
+    for cell in cells:
+        assert f'href="cells/{cell.name}/report.html"' in page
+        assert (cells_folder(root) / cell.name / "report.html").is_file()
+    assert "ultra compare x.yaml" in page
+    before = {path: path.stat().st_mtime_ns for path in cells_folder(root).rglob("*") if path.is_file()}
+    again, _ = drive(cells, root, LocalEngine(2), lambda: False, lambda _: None)
+    assert scores(cells, root) == {name: one.method.last.values for name, one in again.items()}
+    assert before == {path: path.stat().st_mtime_ns for path in cells_folder(root).rglob("*") if path.is_file()}
+
+
+def test_a_failed_cell_does_not_stop_the_others(small: Any) -> None:
+    broken = {"default": {"provider": "scripted", "options": {"callable": "ultra_agents.testing.nowhere:good"}}}
+    bad = {"name": "mute", "method": "ultra-ra", "settings": {"llms": broken}}
+    experiment, cells, root = small(seeds=1, methods=["continue", bad, "random"])
+    results, outcomes = drive(cells, root, LocalEngine(1), lambda: False, lambda _: None)
+    assert set(results) == {"corridor-continue-0", "corridor-random-0"}
+    assert outcomes["corridor-mute-0"].status == "failed"
+    assert "nowhere" in outcomes["corridor-mute-0"].error
+    write_report(experiment, cells, results, outcomes, references(experiment), root, "again")
+    assert "corridor-mute-0 (failed" in (root / "report.html").read_text()
+
+
+def test_stopping_keeps_everything_and_going_on_gives_the_same(small: Any) -> None:
+    from .conftest import COMMON
+
+    _, (cell,), root = small(seeds=1, methods=["continue"], common=with_steps(COMMON))
+    trained = cells_folder(root) / cell.name / "checkpoints" / "continue-trainer.safetensors"
+    results, outcomes = drive([cell], root, LocalEngine(1), trained.exists, lambda _: None)
+    assert not results
+    assert outcomes[cell.name].status == "stopped"
+    assert result_of(cell, root) is None, "a half-written cell is no result"
+    drive([cell], root, LocalEngine(1), lambda: False, lambda _: None)
+    _, (whole,), other = small(seeds=1, methods=["continue"], common=with_steps(COMMON), name="whole")
+    assert run_cell(whole, other).status == "finished"
+    assert scores([cell], root) == scores([whole], other)
+
+
+@pytest.fixture(params=["local", "ray"])
+def engine(request: pytest.FixtureRequest) -> Any:
+    return LocalEngine(1) if request.param == "local" else RayEngine(None)
+
+
+def test_a_killed_worker_is_replaced_and_its_cell_goes_on(small: Any, engine: Any) -> None:
+    from .conftest import COMMON
+
+    _, (cell,), root = small(seeds=1, methods=["continue"], common=with_steps(COMMON))
+    folder = cells_folder(root) / cell.name
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not (folder / "checkpoints" / "continue-trainer.safetensors").exists():
+            time.sleep(0.02)
+        killed.append(int((folder / ".lock").read_text()))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    results, outcomes = drive([cell], root, engine, lambda: False, lambda _: None)
+    killer.join(60)
+    assert killed
+    assert not outcomes
+    assert set(results) == {cell.name}
+    begun = sum(row["event"] == "RunStarted" for row in map(_json, (folder / "events.jsonl").read_text().splitlines()))
+    assert begun == 2, "it went on once"
+    _, (whole,), other = small(seeds=1, methods=["continue"], common=with_steps(COMMON), name="whole")
+    assert run_cell(whole, other).status == "finished"
+    assert scores([cell], root) == scores([whole], other)
+
+
+def test_ray_gives_the_same_numbers_as_this_machine(small: Any) -> None:
+    _, cells, root = small(seeds=1)
+    results, outcomes = drive(cells, root, RayEngine(None), lambda: False, lambda _: None)
+    assert not outcomes
+    assert len(results) == 2
+    _, again, other = small(seeds=1, name="here")
+    for cell in again:
+        assert run_cell(cell, other).status == "finished"
+    assert scores(cells, root) == scores(again, other)
+
+
+def test_a_folder_of_another_configuration_is_not_overwritten(small: Any) -> None:
+    _, (cell,), root = small(seeds=1, methods=["continue"])
+    RunFolder.create(cells_folder(root), cell.config)
+    _, (changed,), _ = small(seeds=1, methods=["continue"], common={"refine": {"steps": 2048, "workers": 0}})
+    outcome = run_cell(changed, root)
+    assert outcome.status == "failed"
+    assert "another configuration" in outcome.error
+
+
+def _json(line: str) -> Any:
+    import json
+
+    return json.loads(line)

@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ultra_agents.errors import ConfigError, UltraError
+from ultra_agents.experiments import cells_of, load_experiment
+from ultra_agents.experiments.arms import ARMS, arm
+from ultra_agents.experiments.spec import merged, references
+
+from .conftest import TASK
+
+
+def test_every_task_method_and_seed_is_a_cell(small: Any) -> None:
+    _, cells, _ = small(seeds=[3, 7], tasks={"a": TASK, "b": TASK})
+    assert [cell.name for cell in cells] == [
+        f"{task}-{method}-{seed}" for task in "ab" for seed in (3, 7) for method in ("continue", "ultra-ra")
+    ]
+    assert {cell.config.seed for cell in cells} == {3, 7}
+    assert {cell.config.methods for cell in cells} == {("continue",), ("ultra-ra",)}
+
+
+def test_cells_share_what_would_come_out_the_same(small: Any) -> None:
+    _, cells, _ = small(
+        seeds=1, methods=["continue", "ultra-ra", "ultra-a", "ultra-r", "ultra-ra-untested", "random", "oracle"]
+    )
+    by_method = {cell.method: cell for cell in cells}
+    assert by_method["continue"].waits_for == ()
+    assert {cell.after for cell in cells[1:]} == {"corridor-continue-0"}
+    assert by_method["ultra-ra"].advice_of is None
+    assert by_method["ultra-a"].advice_of == "corridor-ultra-ra-0"
+    for other in ("ultra-r", "ultra-ra-untested", "random", "oracle"):  # imitation, testing or proposer differ
+        assert by_method[other].advice_of is None
+
+
+def test_answers_are_cached_per_task_and_seed_for_all_cells(small: Any) -> None:
+    _, cells, root = small()
+    assert {cell.config.gateway.cache for cell in cells} == {
+        root.absolute() / f"answers-corridor-{seed}.sqlite" for seed in (0, 1)
+    }
+
+
+def test_a_variant_has_settings_of_its_own(small: Any) -> None:
+    often = {"name": "often", "method": "ultra-ra", "settings": {"modulation": {"probability": 0.9}}}
+    _, cells, _ = small(seeds=1, methods=["ultra-ra", often])
+    assert [cell.config.modulation.probability for cell in cells] == [0.3, 0.9]
+
+
+def test_the_papers_methods_believe_everything(small: Any) -> None:
+    _, (cell,), _ = small(seeds=1, methods=["ultra-ra-untested"])
+    assert cell.config.verification.mode == "none"
+    assert cell.config.imitation.mode == "never"
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_method_is_one_a_run_knows(name: str, small: Any) -> None:
+    _, (cell,), _ = small(seeds=1, methods=[name])
+    assert list(cell.config.methods) == arm(name)["methods"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"methods": ["ulta-ra"]}, "there is no method 'ulta-ra'"),
+        ({"methods": ["continue", "continue"]}, "two methods are called 'continue'"),
+        ({"methods": []}, "methods"),
+        ({"seeds": 0}, "seeds of a comparison"),
+        ({"seeds": [1, 1]}, "seeds of a comparison"),
+        ({"seeds": [-1]}, "seeds of a comparison"),
+        ({"tasks": {}}, "tasks"),
+        ({"sedes": 3}, "has no key 'sedes'"),
+        ({"common": {"refine": {"stepz": 5}}}, "no key 'refine.stepz'"),
+        ({"common": {"seed": 4}}, "common sets 'seed'"),
+        ({"tasks": {"corridor": {**TASK, "methods": ["continue"]}}}, "corridor sets 'methods'"),
+        ({"methods": [{"name": "more", "method": "continue", "settings": {"refine": {"steps": 9}}}]}, "other terms"),
+        ({"methods": [{"name": "x", "method": "rice", "settings": {"evaluate": {"episodes": 9}}}]}, "other terms"),
+        ({"tasks": {"corridor": {**TASK, "reference": "high"}}}, "reference is no number"),
+        ({"engine": {"kind": "slurm"}}, "engine.kind"),
+    ],
+)
+def test_what_is_wrong_is_said(changes: dict[str, Any], says: str, write: Callable[..., Path], tmp_path: Path) -> None:
+    def read() -> None:
+        experiment = load_experiment(write(**changes))
+        cells_of(experiment, tmp_path)
+        references(experiment)
+
+    with pytest.raises(UltraError) as caught:
+        read()
+    assert says in f"{caught.value.problem} {caught.value.found}"
+    assert caught.value.exit_code == 2
+
+
+def test_everything_an_environment_lacks_is_listed_at_once(write: Callable[..., Path], tmp_path: Path) -> None:
+    lacking = {"environment": {"name": "gymnasium:CartPole-v1"}, "policy": {"train_steps": 256}}
+    experiment = load_experiment(write(methods=["continue", "oracle", "rice"], tasks={"cart": lacking, "ok": TASK}))
+    with pytest.raises(ConfigError, match="asks environments for what they do not offer") as caught:
+        cells_of(experiment, tmp_path)
+    assert "oracle on cart: an expert" in str(caught.value.found)
+    assert "on ok" not in str(caught.value.found)
+
+
+def test_the_configuration_of_a_run_is_told_from_an_experiment(tmp_path: Path) -> None:
+    path = tmp_path / "pong.yaml"
+    path.write_text("environment: {name: pong}\npolicy: {shipped: suboptimal}\n")
+    with pytest.raises(ConfigError, match="configuration of one run"):
+        load_experiment(path)
+
+
+def test_another_plugin_does_not_inherit_options() -> None:
+    one, two = {"environment": {"name": "a", "options": {"x": 1}}}, {"environment": {"name": "b"}}
+    assert merged(one, two) == two
+    assert merged(one, {"environment": {"options": {"y": 2}}})["environment"]["options"] == {"x": 1, "y": 2}
+
+
+def test_a_reference_comes_from_the_file_or_from_the_environment(small: Any) -> None:
+    experiment, _, _ = small(tasks={"given": {**TASK, "reference": 3}, "known": TASK})
+    found = references(experiment)
+    assert found["given"] == 3.0
+    assert found["known"] is not None
+    assert 0 < found["known"] < 1

@@ -1,0 +1,139 @@
+"""What a comparison reports, from results made up so that every figure is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from ultra_agents.evaluation.statistics import performance_profile, t_interval
+from ultra_agents.experiments import tables
+from ultra_agents.experiments.cells import Outcome, Result
+from ultra_agents.experiments.page import headline, render
+from ultra_agents.experiments.summary import summarise
+from ultra_agents.records import CurvePoint, MethodResult, Returns
+
+LAST = {"continue": [1.0, 2.0, 3.0], "ultra-ra": [4.0, 5.5, 6.0]}
+
+
+def returns(value: float) -> Returns:
+    return Returns((value - 1, value + 1), (2, 2), (7, 8))
+
+
+def made(cell: Any, worth: dict[str, Any] | None = None) -> Result:
+    last = LAST[cell.method][cell.seed]
+    curve = tuple(CurvePoint(steps, last * steps / 100) for steps in (0, 50, 100))
+    steps = {"test": 24, "refine": 1000} if worth else {"refine": 1024}
+    return Result(
+        cell, MethodResult(cell.method, returns(0.0), returns(last), returns(last + 1), 50, steps, curve), worth
+    )
+
+
+@pytest.fixture
+def worth() -> dict[str, Any]:
+    cost = {"tokens": 100, "calls": 2, "cached": 0, "money": 0.0, "env_steps": 24, "seconds": 1.0}
+    return {
+        "proposed": 5,
+        "tested": 4,
+        "held": 1,
+        "accepted": 1,
+        "gain": {"value": 0.5},
+        "cost": cost,
+        "fidelity": None,
+    }
+
+
+@pytest.fixture
+def summary(small: Any, worth: dict[str, Any]) -> dict[str, Any]:
+    experiment, cells, _ = small(seeds=3)
+    results = {cell.name: made(cell, worth if cell.method == "ultra-ra" else None) for cell in cells}
+    return summarise(experiment, cells, results, {}, {"corridor": 10.0})
+
+
+def test_differences_are_paired_by_seed_with_students_interval(summary: dict[str, Any]) -> None:
+    row = summary["tasks"]["corridor"]["methods"]["ultra-ra"]
+    assert row["difference_by_seed"] == {"0": 3.0, "1": 3.5, "2": 3.0}
+    expected = stats.ttest_1samp([3.0, 3.5, 3.0], 0).confidence_interval(0.95)
+    assert (row["difference"]["low"], row["difference"]["high"]) == pytest.approx(tuple(expected))
+    assert row["difference"]["value"] == pytest.approx(3.1667, abs=1e-4)
+    assert row["improvement"]["value"] == 1.0
+    assert row["last"]["value"] == pytest.approx(5.1667, abs=1e-4)
+    assert row["best"]["value"] == pytest.approx(6.1667, abs=1e-4)
+    assert row["env_steps"] == {"refine": 1000.0, "test": 24.0}
+    assert summary["tasks"]["corridor"]["methods"]["continue"]["difference"] is None
+
+
+def test_curves_begin_after_what_was_spent_before(summary: dict[str, Any]) -> None:
+    points = summary["tasks"]["corridor"]["methods"]["ultra-ra"]["curve"]
+    assert [point["steps"] for point in points] == [24.0, 74.0, 124.0]
+    assert points[-1]["value"] == pytest.approx(5.1667, abs=1e-4)
+
+
+def test_scores_are_normalised_between_start_and_reference(summary: dict[str, Any]) -> None:
+    found = summary["overall"]["methods"]
+    assert found["continue"]["mean"]["value"] == pytest.approx(0.2)
+    assert found["ultra-ra"]["mean"]["value"] == pytest.approx(0.51667, abs=1e-4)
+    assert found["ultra-ra"]["improvement"]["value"] == 1.0
+    assert found["ultra-ra"]["profile"][0] == 1.0
+    assert found["ultra-ra"]["profile"][-1] == 0.0
+
+
+def test_precision_and_price_add_up_over_seeds(summary: dict[str, Any]) -> None:
+    worth = summary["tasks"]["corridor"]["methods"]["ultra-ra"]["advice"]
+    assert (worth["tested"], worth["held"], worth["accepted"]) == (12, 3, 3)
+    assert worth["precision"]["value"] == 0.25
+    assert worth["per_accepted"]["tokens"] == 100
+    assert worth["per_accepted"]["env_steps"] == 24
+
+
+def test_one_seed_has_no_interval_and_says_why(small: Any) -> None:
+    experiment, cells, _ = small(seeds=1)
+    summary = summarise(experiment, cells, {cell.name: made(cell) for cell in cells}, {}, {"corridor": None})
+    row = summary["tasks"]["corridor"]["methods"]["ultra-ra"]
+    assert row["difference"]["low"] is None
+    assert summary["overall"]["methods"] == {}
+    page = render(summary, "ultra compare x.yaml")
+    assert "No intervals: a single seed has no spread" in page
+    assert "no method differs" in headline(summary)
+
+
+def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) -> None:
+    experiment, cells, _ = small(seeds=3)
+    done = {cell.name: made(cell) for cell in cells if cell.seed != 1}
+    lost = {"corridor-continue-1": Outcome("corridor-continue-1", "failed", 1.0, "the <disk> is full")}
+    summary = summarise(experiment, cells, done, lost, {"corridor": 10.0})
+    assert summary["tasks"]["corridor"]["methods"]["continue"]["seeds"] == [0, 2]
+    assert summary["tasks"]["corridor"]["methods"]["ultra-ra"]["difference_by_seed"].keys() == {"0", "2"}
+    assert "continue" not in summary["overall"]["methods"], "an aggregate needs every seed"
+    page = render(summary, "again")
+    assert "2 of 6 cells are not in these numbers" in page
+    assert "corridor-continue-1 (failed: the &lt;disk&gt; is full)" in page
+    assert "corridor-ultra-ra-1 (missing)" in page
+
+
+def test_the_page_claims_what_the_intervals_carry(summary: dict[str, Any]) -> None:
+    assert headline(summary) == "corridor: better than continue: ultra-ra."
+    page = render(summary, "ultra compare x.yaml")
+    assert page.count("<svg") >= 3
+    assert "http" not in page.replace("http-equiv", "")
+    assert 'href="cells/corridor-ultra-ra-2/report.html"' in page
+
+
+def test_tables_in_markdown_and_latex(summary: dict[str, Any]) -> None:
+    table = tables.performance(summary)
+    text = tables.markdown(table)
+    assert text.splitlines()[0].startswith("| task | method | seeds | before | after (last) |")
+    assert "| corridor | ultra-ra | 3 | 0.0 | 5.2 (2.6 to 7.8) | 6.2 (3.6 to 8.8) | +3.2 [2.4, 3.9] | 100% |" in text
+    tex = tables.latex(table)
+    assert tex.startswith("\\begin{tabular}{llrrrrrr}\n\\toprule")
+    assert "100\\% \\\\" in tex
+    assert tables.ablation(summary) is None
+    assert tables.advice(summary) is not None
+
+
+def test_students_interval_and_profile_against_known_values() -> None:
+    found = t_interval([1.0, 2.0, 3.0, 4.0, 5.0])  # Student's t: 3 +- 2.776 * 1.5811 / sqrt(5)
+    assert (found.low, found.high) == pytest.approx((1.0368, 4.9632), abs=1e-4)
+    assert t_interval([2.0]).low is None
+    assert performance_profile([[0.0, 1.0], [2.0, 3.0]], [-1.0, 0.5, 1.0, 3.0]).tolist() == [1.0, 0.75, 0.5, 0.0]

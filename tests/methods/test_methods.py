@@ -1,0 +1,127 @@
+"""The interface: names, what is missing, and what the plain methods do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from tests.methods.chain import Chain, settings
+from ultra_agents.config import variant_of
+from ultra_agents.config_methods import METHOD_NAMES, MaskConfig
+from ultra_agents.errors import ConfigError
+from ultra_agents.methods import METHODS, Advised, Setting, check_methods, method_named
+from ultra_agents.registry import create_algorithm
+
+MakeSetting = Callable[..., Setting]
+
+
+class Forgetful(Chain):
+    """A chain that cannot restore states, with actions nobody can draw at random."""
+
+    absent = frozenset({"snapshot"})  # type: ignore[assignment]
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)  # type: ignore[assignment]
+
+
+def test_configurations_know_the_methods_there_are() -> None:
+    assert tuple(METHODS) == METHOD_NAMES
+    assert all(METHODS[name].name == name for name in METHODS)
+    assert [name for name in METHODS if variant_of(name)] == ["ultra-a", "ultra-r", "ultra-ra"]
+
+
+def test_unknown_methods_are_refused_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="no method 'ryce'") as caught:
+        method_named("ryce")
+    assert caught.value.hint == "did you mean 'rice'?"
+    with pytest.raises(ConfigError, match="'statemaskr'") as caught:
+        settings(methods=["continue", "statemaskr"])
+    assert caught.value.hint == "did you mean 'statemask-r'?"
+    with pytest.raises(ConfigError, match="twice"):
+        settings(methods=["rice", "rice"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rice": {"probabilty": 0.5}}, ["rice.probabilty", "did you mean 'probability'?"]),
+        ({"rice": {"mask": {"alfa": 0.5}}}, ["rice.mask.alfa", "did you mean 'alpha'?"]),
+        ({"rice": {"probability": 1.5}}, ["rice.probability", "less than or equal to 1"]),
+        ({"jsrl": {"schedule": "cosine"}}, ["jsrl.schedule"]),
+        ({"statemask": {"episodes": 1}}, ["statemask.episodes"]),
+    ],
+)
+def test_options_are_strict(change: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(**change)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_everything_that_is_missing_is_listed_at_once(setting: MakeSetting) -> None:
+    config = settings(methods=["continue", "rice", "statemask-r"], rice={"mask": {"steps": 9000}})
+    with pytest.raises(ConfigError) as caught:
+        check_methods(config, Forgetful(Forgetful.Options()), setting().algorithm)
+    found = str(caught.value.found)
+    assert found.count("has no snapshot (episodes start at critical states)") == 2
+    assert found.count("no random action can be drawn") == 2
+    assert "rice: training the mask takes 9,000 steps of a budget of 6,000" in found
+    assert "continue:" not in found
+
+
+def test_an_algorithm_without_modulation_is_told_from_one_with(setting: MakeSetting) -> None:
+    given = setting(config=settings(methods=["ultra-ra", "rice", "jsrl", "statemask-r", "none"]))
+
+    class Deaf(type(given.algorithm)):  # type: ignore[misc]
+        learns = frozenset[Any]()
+
+    check_methods(given.config, given.environment, given.algorithm)
+    with pytest.raises(ConfigError) as caught:
+        check_methods(given.config, given.environment, Deaf(given.algorithm.options))
+    parts = str(caught.value.found).split("; ")
+    assert [part.split(":")[0] for part in parts] == ["ultra-ra", "rice", "jsrl"]
+    assert "takes no modulation" in parts[1]
+
+
+def test_a_mask_needs_an_algorithm_that_chooses_between_two(setting: MakeSetting) -> None:
+    class Pixels(Chain):
+        observation_space = gymnasium.spaces.MultiBinary(4)  # type: ignore[assignment]
+
+    given = setting(config=settings(methods=["rice"]))
+    with pytest.raises(ConfigError, match="need what is not there") as caught:
+        check_methods(given.config, Pixels(Pixels.Options()), given.algorithm)
+    assert "mask.algorithm 'ppo' makes no mask network" in str(caught.value.found)
+
+
+def test_the_mask_takes_as_much_of_the_budget_as_in_the_paper_unless_told() -> None:
+    assert MaskConfig().steps_of(1_300_000) == 300_000
+    assert MaskConfig(steps=500).steps_of(1_300_000) == 500
+
+
+def test_plain_methods(setting: MakeSetting) -> None:
+    given = setting()
+    none, plain = METHODS["none"].prepare(given), METHODS["continue"].prepare(given)
+    assert (none.trains, plain.trains) == (False, True)
+    for made in (none, plain):
+        assert made.start is given.start
+        assert (made.modulation, made.restarts, dict(made.spent)) == (None, None, {})
+
+
+def test_ultra_charges_what_explaining_cost_and_imitates_only_actions(setting: MakeSetting) -> None:
+    copy = create_algorithm("ppo", {}).create_policy(
+        setting().environment.observation_space, gymnasium.spaces.Discrete(2), 5
+    )
+    engines: list[Any] = []
+
+    def engine(variant: str) -> Any:
+        engines.append(variant)
+        return f"engine {variant}"
+
+    given = setting(advised=Advised(engine, {"collect": 10, "test": 20}, (copy, 30)))
+    made = {variant: METHODS[f"ultra-{variant}"].prepare(given) for variant in ("a", "r", "ra")}
+    assert [one.modulation for one in made.values()] == ["engine a", "engine r", "engine ra"]
+    assert made["r"].spent == {"collect": 10, "test": 20}
+    assert made["a"].spent == made["ra"].spent == {"collect": 10, "test": 20, "imitate": 30}
+    assert made["ra"].start is copy
+    assert made["r"].start is given.start

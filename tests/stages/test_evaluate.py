@@ -1,0 +1,49 @@
+"""Stage 11: every policy on the same seeds, the same policy once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ultra_agents.config import parse_config
+from ultra_agents.events import Evaluated, Event, StepsSpent
+from ultra_agents.pipeline import run_pipeline
+from ultra_agents.runs import RunFolder
+
+
+def run(root: Path, methods: list[str]) -> tuple[list[Event], dict[str, Any]]:
+    row = {
+        "environment": {"name": "corridor", "options": {"length": 11}},
+        "policy": {"train_steps": 256},
+        "methods": methods,
+        "collect": {"episodes": 1},
+        "refine": {"steps": 512, "num_envs": 2, "workers": 0, "evaluate_every": 256, "curve_episodes": 2},
+        "evaluate": {"episodes": 3},
+    }
+    folder = RunFolder.create(root, parse_config(row, "a test"))
+    told: list[Event] = []
+    run_pipeline(folder, folder.config, told.append, lambda: False)
+    done = folder.stage_done("evaluate")
+    assert done is not None
+    return told, {one["method"]: one for one in done["value"]}
+
+
+def test_a_policy_that_is_start_last_and_best_is_played_once(tmp_path: Path) -> None:
+    told, results = run(tmp_path, ["none"])
+    finals = [event for event in told if isinstance(event, Evaluated) and event.purpose in ("before", "last", "best")]
+    assert [event.purpose for event in finals] == ["before", "last", "best"]
+    assert len({event.returns for event in finals}) == 1
+    played = [event for event in told if isinstance(event, StepsSpent) and event.purpose == "evaluate"]
+    assert len(played) == 1
+    assert results["none"]["last"] == results["none"]["before"]
+
+
+@pytest.mark.parametrize("methods", [["continue"], ["none", "continue"]])
+def test_different_policies_are_played_each(tmp_path: Path, methods: list[str]) -> None:
+    told, results = run(tmp_path, methods)
+    played = [event for event in told if isinstance(event, StepsSpent) and event.purpose == "evaluate"]
+    best_is_last = results["continue"]["best"] == results["continue"]["last"]
+    assert len(played) == (2 if best_is_last else 3)
+    assert results["continue"]["last"]["seeds"] == results["continue"]["before"]["seeds"]

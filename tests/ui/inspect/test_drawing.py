@@ -1,0 +1,163 @@
+"""Pictures, sparklines, intervals, the timeline, the table: fixed input, fixed output."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from rich.color import ColorType
+
+from tests.ui.inspect.sample_book import BAD, GOOD, SampleSource, book
+from ultra_agents.ui.inspect.marks import arrow, interval, spark
+from ultra_agents.ui.inspect.picture import _PALETTE, Depth, fit, picture
+from ultra_agents.ui.inspect.plain import lines, to_json
+from ultra_agents.ui.inspect.screenshot import screenshot
+from ultra_agents.ui.inspect.search import search
+from ultra_agents.ui.inspect.timeline import draw
+
+BROWN, WHITE, GREEN, ORANGE = (144, 72, 17), (236, 236, 236), (92, 186, 92), (213, 130, 74)
+
+
+def court() -> np.ndarray:
+    """A frame like Pong's: walls, two paddles, a ball of 2 x 4 pixels."""
+    frame = np.full((210, 160, 3), BROWN, np.uint8)
+    frame[24:34] = frame[194:] = WHITE
+    frame[100:116, 140:144], frame[80:96, 16:20] = GREEN, ORANGE
+    frame[150:154, 77:79] = WHITE
+    return frame
+
+
+@pytest.mark.parametrize("columns", [10, 17, 33, 60])
+def test_a_ball_thinner_than_a_cell_stays(columns: int) -> None:
+    pixels = fit(court(), columns, 1000)
+    field = pixels[int(len(pixels) * 0.3) : int(len(pixels) * 0.88)]
+    for colour in (WHITE, GREEN, ORANGE):
+        assert (field == colour).all(axis=-1).any(), colour
+    assert pixels.shape[1] == columns
+    assert abs(pixels.shape[0] / columns - 210 / 160) < 0.15
+
+
+def test_a_thin_line_on_a_shaded_ground_stays() -> None:
+    ramp = np.linspace(100, 120, 300 * 300).reshape(300, 300, 1)
+    frame = np.clip(ramp + np.array([0, 5, 9]), 0, 255).astype(np.uint8)
+    frame[:, 150] = 250
+    small = fit(frame, 30, 30)
+    assert small[:, 15].mean() > small[:, 5].mean() + 40
+
+
+def test_small_frames_grow_by_whole_pixels() -> None:
+    frame = np.zeros((2, 2, 3), np.uint8)
+    frame[0, 1] = 255
+    big = fit(frame, 8, 8)
+    assert big.shape == (8, 8, 3)
+    assert (big[:4, 4:] == 255).all()
+    assert (big[4:] == 0).all()
+
+
+@pytest.mark.parametrize("depth", ["truecolor", "256", "standard", "none"])
+def test_pictures_keep_to_the_room_and_the_colours_of_the_terminal(depth: Depth) -> None:
+    text = picture(court(), 30, 20, depth)
+    drawn = text.split("\n")
+    assert len(drawn) <= 20
+    assert all(line.cell_len <= 30 for line in drawn)
+    kinds = {span.style.color.type for span in text.spans if not isinstance(span.style, str) and span.style.color}
+    assert (
+        kinds
+        == {
+            "truecolor": {ColorType.TRUECOLOR},
+            "256": {ColorType.TRUECOLOR},  # the console maps these
+            "standard": {ColorType.STANDARD},
+            "none": set(),
+        }[depth]
+    )
+
+
+def test_without_colours_the_ball_is_a_mark_on_empty_ground() -> None:
+    frame = np.full((8, 8, 3), BROWN, np.uint8)
+    frame[2, 3] = WHITE
+    assert picture(frame, 8, 4, "none").plain.split("\n") == [" " * 8, "   ▀    ", " " * 8, " " * 8]
+
+
+def test_sixteen_colours_tell_everything_from_the_ground() -> None:
+    frame = np.full((4, 8, 3), (10, 10, 10), np.uint8)
+    frame[0, 0], frame[0, 1] = (70, 70, 70), WHITE
+    text = picture(frame, 8, 2, "standard")
+    colours = [span.style.color.number for span in text.spans if not isinstance(span.style, str) and span.style.color]
+    assert len(set(colours[:3])) == 3
+    assert len(_PALETTE) == 16
+
+
+def test_sparklines() -> None:
+    assert spark([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
+    assert spark([0, 0, 7, 7], 2) == "▁█"
+    assert spark([3, 3, 3], 3) == "▃▃▃"
+    assert spark([1, float("nan"), 2], 3) == "▁ █"
+    assert spark([], 4) == "    "
+    assert len(spark(np.arange(7), 50)) == 50
+
+
+def test_intervals_show_zero_and_the_gain() -> None:
+
+    good, bad = interval(GOOD, 24).plain, interval(BAD, 24).plain
+    assert good.index("│") < good.index("├") < good.index("●") < good.index("┤")
+    assert bad.index("├") < bad.index("●") < bad.index("┼") < bad.index("┤")
+    assert len(good) == 24
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"), [("UP", "↑"), ("PUSH LEFT", "←"), ("move_right", "→"), ("STAY", ""), ("UP-LEFT", "")]
+)
+def test_arrows(name: str, sign: str) -> None:
+    assert arrow(name) == sign
+
+
+def test_the_timeline_at_a_fixed_width() -> None:
+    run = book()
+    assert draw(run, 0, 0, 20, 4, run.critical, 49).plain.split("\n") == [
+        "value   ▁▁▁▁▁▁▂▂▂▂▃▃▃▃▃▃▄▄▄▄▅▅▅▅▆▆▆▆▆▆▇▇▇▇██████",
+        "events  ─────────◆─────◇───+─────◇─────────────-",
+        "step    0        ▲ 4                          19",
+    ]
+
+
+def test_the_table_is_stable() -> None:
+    assert list(lines(book())) == [
+        "run sample: pong, proposer llm, finished; 2 episodes, 3 stretches, 4 critical states: "
+        "2 accepted, 1 refused, 1 dropped",
+        "method ultra-ra before=-6.40 after=3.25",
+        "episode 0 steps=20 return=0.00 terminated",
+        "episode 1 steps=20 return=0.00 truncated",
+        "stretch 0:0-10 critical=2 point won",
+        "stretch 0:10-20 critical=1 point lost",
+        "stretch 1:0-20 critical=1 rally",
+        "#        episode:step  fate      taken  suggested    gain     low    high  pairs  stopped   critic  why",
+        "critical 0:4           accepted  DOWN   UP×3       +0.500  +0.250  +0.750      6  good      accept  -",
+        "critical 0:7           refused   DOWN   UP×3       -0.300  -0.600  +0.100      3  hopeless  accept  "
+        "no gain in simulation",
+        "critical 0:12          dropped   DOWN   -               -       -       -      -  -         -       "
+        "malformed reply",
+        "critical 1:5           accepted  DOWN   DOWN×2     +0.500  +0.250  +0.750      6  good      accept  -",
+    ]
+
+
+def test_the_json_holds_every_suggestion() -> None:
+    value = json.loads(to_json(book()))
+    assert [one["fate"] for one in value["critical"]] == ["accepted", "refused", "dropped", "accepted"]
+    first = value["critical"][0]["suggestions"]
+    assert [one["plan"] for one in first] == ["STAY for 1 step", "UP for 3 steps"]
+    assert first[1]["test"]["gain"] == 0.5
+    assert value["episodes"][1] == {"episode": 1, "steps": 20, "return": 0.0, "ending": "truncated"}
+
+
+def test_a_search_shows_where_it_found_what() -> None:
+    hits = search(book(), SampleSource(), "serve 7")
+    assert [(hit.episode, hit.step) for hit in hits] == [(0, 7)]
+    assert "the serve at 7" in hits[0].line.plain
+    assert search(book(), SampleSource(), "  ") == []
+
+
+def test_a_screenshot_is_an_svg_of_the_first_accepted_state() -> None:
+    svg = screenshot(book(), SampleSource(), 100, 30)
+    assert svg.startswith("<svg")
+    assert "critical,&#160;accepted" in svg

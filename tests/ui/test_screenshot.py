@@ -1,0 +1,38 @@
+"""Screenshots come from a run's log, the same every time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ultra_agents.events import RunFinished
+from ultra_agents.ui import sample, screenshot
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder with the sample run's log, whose last line was never finished."""
+    rows = [{**event.to_json(), "time": 1e9 + at} for at, event in sample.events()]
+    rows.append({**RunFinished("finished", 92.0, "it helped", "report.html").to_json(), "time": 1e9 + 99})
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"event": "Wa')
+    return tmp_path
+
+
+def test_every_moment_gets_its_picture(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    screenshot.main([str(run), "--out", str(run / "images"), "--size", "120x40"])
+    names = ["live-explain", "live-refine", "live-finished", "live-keys"]
+    assert capsys.readouterr().out.splitlines() == [str(run / f"images/{name}.svg") for name in names]
+    texts = {name: (run / f"images/{name}.svg").read_text(encoding="utf-8") for name in names}
+    assert all(text.startswith("<svg") for text in texts.values())
+    assert "explain" in texts["live-explain"]
+    assert "finished" in texts["live-finished"]
+    assert "finished" not in texts["live-refine"]
+    screenshot.main([str(run), "--out", str(run / "again"), "--size", "120x40"])
+    assert {name: (run / f"again/{name}.svg").read_text(encoding="utf-8") for name in names} == texts
+
+
+def test_a_folder_without_events_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="there are no events"):
+        screenshot.main([str(tmp_path)])

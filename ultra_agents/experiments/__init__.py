@@ -1,0 +1,5 @@
+"""Comparisons: tasks x methods x seeds, one run folder a cell, on one machine or a Ray cluster (METHOD section 5)."""
+
+from ultra_agents.experiments.spec import Cell, Experiment, cells_of, load_experiment
+
+__all__ = ["Cell", "Experiment", "cells_of", "load_experiment"]

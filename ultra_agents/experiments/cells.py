@@ -1,0 +1,136 @@
+"""One cell: an ordinary run folder, taken up where it stands, with what other cells have made already."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ultra_agents.errors import BudgetReached, Interrupted, UltraError
+from ultra_agents.events import Event
+from ultra_agents.experiments.sharing import share_advice, share_episodes, take_up
+from ultra_agents.experiments.spec import Cell
+from ultra_agents.pipeline import run_pipeline
+from ultra_agents.records import MethodResult
+from ultra_agents.runs import RunFolder
+from ultra_agents.ui.training_log import TrainingLog
+
+STOP_FILE = ".stop"
+"""While this file is in the comparison's folder every cell stops cleanly, wherever it runs."""
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended.
+
+    Attributes:
+        cell: Its name.
+        status: `finished`, `stopped` (resumable), or `failed`.
+        seconds: Wall time of this attempt.
+        error: What went wrong, in one line.
+    """
+
+    cell: str
+    status: str
+    seconds: float
+    error: str = ""
+
+
+def cells_folder(root: Path) -> Path:
+    """Where a comparison keeps its run folders."""
+    return root / "cells"
+
+
+def run_cell(cell: Cell, root: Path) -> Outcome:
+    """Run a cell to its end, or go on with it; never raises for what goes wrong inside.
+
+    Args:
+        cell: What to run; the cells it waits for are finished.
+        root: Folder of the comparison.
+    """
+    began = time.monotonic()
+    try:
+        _run(cell, root)
+    except Interrupted:
+        return Outcome(cell.name, "stopped", time.monotonic() - began)
+    except BudgetReached as error:
+        return Outcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}: {error.found}")
+    except UltraError as error:
+        found = f": {error.found}" if error.found else ""
+        return Outcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}{found}")
+    except Exception as error:
+        crash = cells_folder(root) / cell.name / "crash.txt"
+        crash.write_text(traceback.format_exc(), encoding="utf-8")
+        return Outcome(cell.name, "failed", time.monotonic() - began, f"{type(error).__name__}: {error} ({crash})")
+    return Outcome(cell.name, "finished", time.monotonic() - began)
+
+
+def _run(cell: Cell, root: Path) -> None:
+    folder = take_up(cells_folder(root), cell.config, "give the experiment another name")
+    training = TrainingLog(folder.metrics, folder.tensorboard, trackers=cell.config.trackers)
+
+    def emit(event: Event) -> None:
+        folder.append_event({**event.to_json(), "time": round(time.time(), 3)})
+        training.handle(event)
+
+    try:
+        with folder.lock():
+            if folder.stage_done("report") is not None:
+                return
+            if cell.after is not None:
+                share_episodes(RunFolder.open(cells_folder(root) / cell.after), folder)
+            if cell.advice_of is not None:
+                share_advice(RunFolder.open(cells_folder(root) / cell.advice_of), folder)
+            run_pipeline(folder, folder.config, emit, _Stop(root / STOP_FILE))
+    finally:
+        folder.close()
+        training.close()
+
+
+class _Stop:
+    """Whether the stop file is there; looks at the disk twice a second at most."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._next, self._found = file, 0.0, False
+
+    def __call__(self) -> bool:
+        if not self._found and time.monotonic() >= self._next:
+            self._found, self._next = self._file.exists(), time.monotonic() + _LOOK_S
+        return self._found
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished cell found.
+
+    Attributes:
+        cell: The cell.
+        method: Returns before and after, costs and learning curve.
+        measures: What its advice is worth; None where no advice was asked for.
+    """
+
+    cell: Cell
+    method: MethodResult
+    measures: dict[str, Any] | None
+
+
+def result_of(cell: Cell, root: Path) -> Result | None:
+    """What a cell found; None unless it is finished, with this configuration.
+
+    Raises:
+        RunError: Its folder is damaged, or of another configuration.
+    """
+    if not (cells_folder(root) / cell.name).exists():
+        return None
+    folder = take_up(cells_folder(root), cell.config, "give the experiment another name")
+    evaluated = folder.stage_done("evaluate")
+    if evaluated is None or folder.stage_done("report") is None:
+        return None
+    (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
+    measured = folder.stage_done("measure")
+    return Result(cell, method, None if measured is None else measured["value"])

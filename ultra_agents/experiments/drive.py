@@ -1,0 +1,136 @@
+"""Run what is missing of a comparison, watch it, and write down what came out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ultra_agents.errors import RunError
+from ultra_agents.experiments import tables
+from ultra_agents.experiments.cells import STOP_FILE, Outcome, Result, cells_folder, result_of
+from ultra_agents.experiments.engines import Engine
+from ultra_agents.experiments.page import headline, render
+from ultra_agents.experiments.spec import Cell, Experiment
+from ultra_agents.experiments.summary import summarise
+from ultra_agents.run_files import plain, write_whole
+from ultra_agents.ui.experiment import CellState
+
+_TAIL = 4096
+
+
+def drive(
+    cells: Sequence[Cell],
+    root: Path,
+    engine: Engine | None,
+    stop: Callable[[], bool],
+    show: Callable[[Sequence[CellState]], None],
+) -> tuple[dict[str, Result], dict[str, Outcome]]:
+    """Run every cell that is not finished.
+
+    Args:
+        cells: All cells of the comparison.
+        root: Its folder.
+        engine: Where they run; None runs nothing.
+        stop: True as soon as the user wants to stop; cells at work stop cleanly.
+        show: Told the state of all cells, a few times a second.
+
+    Returns:
+        Results of the finished cells, and how the others ended, both by name.
+
+    Raises:
+        RunError: A cell's folder is of another configuration, or damaged.
+    """
+    by_name = {cell.name: cell for cell in cells}
+    results = {name: found for name, cell in by_name.items() if (found := result_of(cell, root)) is not None}
+    outcomes: dict[str, Outcome] = {}
+    stop_file = root / STOP_FILE
+    if engine is None:
+        return results, outcomes
+    root.mkdir(parents=True, exist_ok=True)
+    stop_file.unlink(missing_ok=True)
+
+    def states(running: frozenset[str]) -> list[CellState]:
+        return [_state(cell, root, running, results, outcomes) for cell in cells]
+
+    def tick(running: frozenset[str]) -> bool:
+        wanted = stop()
+        if wanted and not stop_file.exists():
+            stop_file.touch()
+        show(states(running))
+        return wanted
+
+    try:
+        missing = [cell for cell in cells if cell.name not in results]
+        for outcome in engine.run(missing, root, frozenset(results), tick):
+            found = result_of(by_name[outcome.cell], root) if outcome.status == "finished" else None
+            if found is not None:
+                results[outcome.cell] = found
+            else:
+                outcomes[outcome.cell] = outcome
+        show(states(frozenset()))
+    finally:
+        stop_file.unlink(missing_ok=True)
+    return results, outcomes
+
+
+def write_report(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    results: Mapping[str, Result],
+    outcomes: Mapping[str, Outcome],
+    references: Mapping[str, float | None],
+    root: Path,
+    command: str,
+) -> str:
+    """Write `report.json`, `report.html`, `tables.md` and `tables.tex`; the sentence that answers the question.
+
+    Raises:
+        RunError: They cannot be written.
+    """
+    summary = summarise(experiment, cells, results, outcomes, references)
+    made = [tables.performance(summary), tables.overall(summary), tables.ablation(summary), tables.advice(summary)]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        write_whole(root / "report.json", json.dumps(plain(summary), indent=1, ensure_ascii=False) + "\n")
+        write_whole(root / "report.html", render(summary, command))
+        write_whole(root / "tables.md", "\n".join(tables.markdown(table) for table in made if table is not None))
+        write_whole(root / "tables.tex", "\n".join(tables.latex(table) for table in made if table is not None))
+    except OSError as error:
+        raise RunError(f"the report of {root} cannot be written", found=str(error)) from error
+    return headline(summary)
+
+
+def _state(
+    cell: Cell, root: Path, running: frozenset[str], results: Mapping[str, Result], outcomes: Mapping[str, Outcome]
+) -> CellState:
+    if cell.name in results:
+        last = results[cell.name].method.last.values
+        return CellState(cell.task, cell.method, cell.seed, "finished", f"{sum(last) / len(last):.4g}")
+    if cell.name in outcomes:
+        return CellState(cell.task, cell.method, cell.seed, outcomes[cell.name].status, outcomes[cell.name].error)
+    if cell.name in running:
+        return CellState(cell.task, cell.method, cell.seed, "running", _at_work(cells_folder(root) / cell.name))
+    return CellState(cell.task, cell.method, cell.seed, "waiting")
+
+
+def _at_work(folder: Path) -> str:
+    """The stage a cell is in, and how far training is, from the end of its event log."""
+    try:
+        with (folder / "events.jsonl").open("rb") as file:
+            file.seek(max(file.seek(0, 2) - _TAIL, 0))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row.get("event") == "TrainingProgress" and row.get("total"):
+            return f"{row['steps'] / row['total']:.0%}"
+        if row.get("event") == "StageStarted":
+            return str(row.get("stage", ""))
+        if row.get("event") == "StageProgress":
+            return f"{row.get('stage')} {row.get('done')}/{row.get('total')}"
+    return ""

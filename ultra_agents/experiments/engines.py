@@ -1,0 +1,142 @@
+"""Where cells run: processes of this machine. `ray_engine` does the same on a cluster, with the same numbers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Protocol
+
+from ultra_agents.experiments.cells import Outcome, run_cell
+from ultra_agents.experiments.spec import Cell
+
+POLL_S = 0.25
+
+
+class Engine(Protocol):
+    """Runs cells, each at most a few times, and gives their outcomes as they come."""
+
+    def run(
+        self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
+    ) -> Iterator[Outcome]:
+        """Run `cells` whose predecessors are in `done` or among them.
+
+        Args:
+            cells: What to run.
+            root: Folder of the comparison.
+            done: Names of cells that are finished already.
+            tick: Called a few times a second with the names of the cells at work; true begins no further cell.
+
+        Yields:
+            One outcome per cell that was begun; a cell whose predecessor failed fails unbegun.
+        """
+        ...
+
+
+class Queue:
+    """Which cells may begin, as others end."""
+
+    def __init__(self, cells: Sequence[Cell], done: frozenset[str]) -> None:
+        self._waiting = list(cells)
+        self._done = set(done)
+        self._lost: set[str] = set()
+
+    def ready(self, room: int | None = None) -> list[Cell]:
+        """Cells to begin now, at most `room` of them, in order."""
+        chosen = [cell for cell in self._waiting if all(name in self._done for name in cell.waits_for)]
+        chosen = chosen if room is None else chosen[: max(room, 0)]
+        self._waiting = [cell for cell in self._waiting if cell not in chosen]
+        return chosen
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take note of an outcome."""
+        (self._done if outcome.status == "finished" else self._lost).add(outcome.cell)
+
+    def hopeless(self) -> list[Outcome]:
+        """Cells that cannot begin any more, because one they wait for did not finish; taken out of the queue."""
+        found: list[Outcome] = []
+        while lost := [cell for cell in self._waiting if self._lost.intersection(cell.waits_for)]:
+            for cell in lost:
+                self._waiting.remove(cell)
+                self._lost.add(cell.name)
+                whose = ", ".join(sorted(self._lost.intersection(cell.waits_for)))
+                found.append(Outcome(cell.name, "failed", 0.0, f"not begun: it needs {whose}, which did not finish"))
+        return found
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
+
+class LocalEngine:
+    """Worker processes of this machine, one thread of arithmetic each.
+
+    Args:
+        workers: Cells side by side.
+        attempts: Times a cell is begun before its worker's death (killed, out of memory) counts as its failure.
+        work: What is done with a cell, for tests.
+    """
+
+    def __init__(self, workers: int, attempts: int = 3, work: Callable[[Cell, Path], Outcome] = run_cell) -> None:
+        self.workers, self.attempts, self._work = workers, attempts, work
+
+    def run(
+        self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
+    ) -> Iterator[Outcome]:
+        """See `Engine.run`."""
+        queue, tries = Queue(cells, done), dict.fromkeys((cell.name for cell in cells), 0)
+        running: dict[Future[Outcome], Cell] = {}
+        again: list[Cell] = []
+        pool = self._pool()
+        try:
+            while True:
+                stop = tick(frozenset(cell.name for cell in running.values()))
+                if not stop:
+                    room = self.workers - len(running)
+                    begin, again = again[:room], again[room:]
+                    for cell in [*begin, *queue.ready(room - len(begin))]:
+                        tries[cell.name] += 1
+                        running[pool.submit(self._work, cell, root)] = cell
+                if not running:
+                    return
+                ended, _ = wait(running, POLL_S, FIRST_COMPLETED)
+                broken = False
+                for future in ended:
+                    cell = running.pop(future)
+                    try:
+                        outcome = future.result()
+                    except BrokenProcessPool:
+                        broken = True
+                        if tries[cell.name] < self.attempts:
+                            again.append(cell)
+                            continue
+                        outcome = Outcome(cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times")
+                    queue.ended(outcome)
+                    yield outcome
+                    yield from queue.hopeless()
+                if broken:  # the pool is lost with one worker: what the others did is in their folders
+                    again += [cell for cell in running.values() if tries[cell.name] < self.attempts]
+                    for cell in running.values():
+                        if tries[cell.name] >= self.attempts:
+                            outcome = Outcome(cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times")
+                            queue.ended(outcome)
+                            yield outcome
+                    running.clear()
+                    pool.shutdown(wait=True, cancel_futures=True)
+                    pool = self._pool()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _pool(self) -> ProcessPoolExecutor:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited: small networks lose by more threads
+        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=_deaf_to_interrupts)
+
+
+def _deaf_to_interrupts() -> None:
+    """Ctrl-C is the driver's: it asks for a clean stop through the stop file."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

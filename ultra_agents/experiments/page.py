@@ -1,0 +1,86 @@
+"""A comparison as one self-contained page; every number leads to the run folders it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from ultra_agents.experiments import tables
+from ultra_agents.experiments.charts import costs, curves, forest, profiles
+from ultra_agents.experiments.summary import BASELINE
+
+
+def render(summary: Mapping[str, Any], command: str) -> str:
+    """The page for what `summarise` made.
+
+    Args:
+        summary: Content of `report.json`.
+        command: The line that makes all of it again.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    methods = {name: index for index, name in enumerate(summary["methods"])}
+    engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = files("ultra_agents.experiments").joinpath("comparison.html.j2").read_text(encoding="utf-8")
+    lost = [cell for cell in summary["cells"] if cell["status"] != "finished"]
+    return engine.from_string(source).render(
+        summary=summary,
+        command=command,
+        baseline=BASELINE,
+        headline=headline(summary),
+        sections=[
+            {
+                "task": task,
+                "found": found,
+                "table": _linked(summary, task),
+                "curves": Markup(curves(task, found, methods)),
+                "forest": Markup(forest(task, found, methods, BASELINE)),
+                "costs": Markup(costs(task, found, methods)),
+            }
+            for task, found in summary["tasks"].items()
+        ],
+        overall=tables.overall(summary),
+        profiles=Markup(profiles(summary["overall"], methods)),
+        ablation=tables.ablation(summary),
+        advice=tables.advice(summary),
+        lost=lost,
+    )
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """What may be claimed: by task, the methods whose paired difference from `continue` has an interval without 0."""
+    said = []
+    for task, found in summary["tasks"].items():
+        rows = {name: row["difference"] for name, row in found["methods"].items() if row["difference"] is not None}
+        clear = {
+            name: row for name, row in rows.items() if row["low"] is not None and not row["low"] <= 0 <= row["high"]
+        }
+        if not rows:
+            said.append(f"{task}: nothing finished beside {BASELINE}")
+        elif not clear:
+            said.append(f"{task}: no method differs from {BASELINE} by more than its interval")
+        else:
+            better = [name for name, row in clear.items() if row["value"] > 0]
+            worse = [name for name in clear if name not in better]
+            parts = [f"better than {BASELINE}: {', '.join(better)}"] if better else []
+            parts += [f"worse: {', '.join(worse)}"] if worse else []
+            said.append(f"{task}: {'; '.join(parts)}")
+    return ". ".join(said) + "."
+
+
+def _linked(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
+    """The rows of the performance table, each with the run of every seed."""
+    found = summary["tasks"][task]["methods"]
+    head, rows = tables.performance({"tasks": {task: summary["tasks"][task]}})
+    return [
+        {
+            "cells": dict(zip(head, row, strict=True)),
+            "runs": [
+                {"seed": seed, "path": f"cells/{name}/report.html", "value": found[row[1]]["by_seed"][str(seed)]}
+                for seed, name in zip(found[row[1]]["seeds"], found[row[1]]["cells"], strict=True)
+            ],
+        }
+        for row in rows
+    ]

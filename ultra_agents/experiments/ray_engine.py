@@ -1,0 +1,147 @@
+"""Cells on a Ray cluster (extra `ray`): the same function as on one machine, so the same numbers for the same seeds.
+
+The comparison's folder must be on storage that every node sees at the same path; each cell looks for a token there
+before it begins. A cell whose worker or node dies is begun again by Ray, elsewhere, and goes on from its last
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ultra_agents.errors import ConfigError, RunError
+from ultra_agents.experiments.cells import Outcome, run_cell
+from ultra_agents.experiments.engines import POLL_S, Queue
+from ultra_agents.experiments.spec import Cell
+
+
+class RayEngine:
+    """Runs cells as Ray tasks; see `engines.Engine`.
+
+    Args:
+        address: Of a running cluster (`auto`, `ray://head:10001`, `head:6379`); None starts one on this machine.
+        cpus: Cores a cell takes, whole or in part.
+        attempts: Times a cell is begun before its worker's death counts as its failure.
+        work: What is done with a cell, for tests.
+    """
+
+    def __init__(
+        self,
+        address: str | None,
+        cpus: float = 1.0,
+        attempts: int = 3,
+        work: Callable[[Cell, Path], Outcome] = run_cell,
+    ) -> None:
+        self.address, self.cpus, self.attempts, self._work = address, cpus, attempts, work
+
+    def run(
+        self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
+    ) -> Iterator[Outcome]:
+        """See `Engine.run`."""
+        root = root.absolute()
+        token = root / f".shared-{secrets.token_hex(6)}"
+        token.touch()
+        try:
+            with _connected(self.address) as ray:
+                begin = ray.remote(num_cpus=self.cpus, max_retries=self.attempts - 1)(_on_a_node)
+                yield from self._played(ray, begin, Queue(cells, done), root, token, tick)
+        finally:
+            token.unlink(missing_ok=True)
+
+    def _played(
+        self, ray: Any, begin: Any, queue: Queue, root: Path, token: Path, tick: Callable[[frozenset[str]], bool]
+    ) -> Iterator[Outcome]:
+        running: dict[Any, Cell] = {}
+        while True:
+            stop = tick(frozenset(cell.name for cell in running.values()))
+            if not stop:
+                for cell in queue.ready():
+                    running[begin.remote(self._work, cell, root, token)] = cell
+            if not running:
+                return
+            ended, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S)
+            for reference in ended:
+                cell = running.pop(reference)
+                try:
+                    outcome: Outcome = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, RunError):
+                        raise error.cause from None
+                    outcome = Outcome(cell.name, "failed", 0.0, f"{type(error.cause).__name__}: {error.cause}")
+                except ray.exceptions.RayError as error:
+                    why = " ".join(str(error).split())[:200]
+                    outcome = Outcome(cell.name, "failed", 0.0, f"its worker died {self.attempts} times: {why}")
+                queue.ended(outcome)
+                yield outcome
+                yield from queue.hopeless()
+
+
+def _on_a_node(work: Callable[[Cell, Path], Outcome], cell: Cell, root: Path, token: Path) -> Outcome:
+    """Run a cell where Ray put it."""
+    if not token.exists():
+        import socket
+
+        raise RunError(
+            f"the node {socket.gethostname()} does not see {root}",
+            expected="a folder on storage that all nodes of the cluster share, at the same path",
+            hint="give another with --runs DIR",
+        )
+    return work(cell, root)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """Ray, connected; a cluster that was started here ends here.
+
+    Raises:
+        ConfigError: Ray is not installed, or no cluster answers at the address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            "engine ray needs a package that is not installed", found="no module named ray",
+            hint="pip install 'ultra-agents[ray]', or --engine local",
+        ) from error  # fmt: skip
+    ours = not ray.is_initialized()
+    if ours:
+        _answers(address)
+        local: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
+                     **({} if address else local))  # fmt: skip
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"no Ray cluster answers at {address}", found=" ".join(str(error).split())[:300],
+                hint="start one: ray start --head, or leave the address out to use this machine",
+            ) from error  # fmt: skip
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _answers(address: str | None) -> None:
+    """Find out at once whether anybody listens at `host:port`; Ray itself takes a minute and more to give up.
+
+    Raises:
+        ConfigError: Nobody does.
+    """
+    import socket
+
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise ConfigError(
+            f"no Ray cluster answers at {address}", found=str(error),
+            hint="start one: ray start --head, or leave the address out to use this machine",
+        ) from error  # fmt: skip

@@ -1,0 +1,86 @@
+"""Runs that take over what another run has made already, because it would come out the same."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from ultra_agents.config import Config
+from ultra_agents.errors import RunError
+from ultra_agents.runs import RunFolder, with_absolute_paths
+
+ADVICE_STAGES = ("explain", "tabulate", "measure", "imitate")
+_ADVICE_FILES = ("advice.jsonl", "joint.json", "measures.json", "prescreen.json", "probe.json", "transcript.jsonl")
+
+
+def take_up(root: Path, config: Config, again: str) -> RunFolder:
+    """The run folder of `config` below `root`: made, or taken up again if it is of the same configuration.
+
+    Args:
+        root: Where run folders are.
+        config: What shall be run.
+        again: How to name another folder, for the error message.
+
+    Raises:
+        RunError: There is a run of that name with another configuration.
+    """
+    path = root / config.name
+    if not path.exists():
+        return RunFolder.create(root, config)
+    folder = RunFolder.open(path)
+    if folder.config.hash() != with_absolute_paths(config).hash():
+        raise RunError(
+            f"the run {path} exists already, with another configuration",
+            expected="the same configuration, to go on with it",
+            hint=f"see what it found: {path}, or start another: {again}",
+        )
+    return folder
+
+
+def share_episodes(source: RunFolder, target: RunFolder) -> None:
+    """Give `target` the starting policy and the episodes of `source`, which come out the same for the same seed.
+
+    Raises:
+        RunError: They cannot be copied.
+    """
+    collected = source.stage_done("collect")
+    if collected is None or target.stage_done("collect") is not None:
+        return
+    try:
+        shutil.copytree(source.trajectories, target.trajectories, dirs_exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot copy the episodes of {source.path}", found=str(error)) from error
+    _copy((source.checkpoint("start"),), target.checkpoints)
+    target.mark_done("collect", collected)
+
+
+def share_advice(source: RunFolder, target: RunFolder) -> None:
+    """Give `target` the advice of `source`, explained, tested and imitated, with what all that has cost.
+
+    Only for runs that differ in nothing that advice depends on.
+
+    Raises:
+        RunError: It cannot be copied.
+    """
+    if source.stage_done("measure") is None or target.stage_done("explain") is not None:
+        return
+    _copy((source.path / name for name in _ADVICE_FILES), target.path)
+    _copy((source.checkpoint("imitated"),), target.checkpoints)
+    for stage in ADVICE_STAGES:
+        done = source.stage_done(stage)
+        if done is not None:
+            target.mark_done(stage, done)
+
+
+def _copy(files: Iterable[Path], folder: Path) -> None:
+    """Copy those that are there; each appears whole or not at all."""
+    for file in files:
+        if not file.exists():
+            continue
+        draft = folder / f".{file.name}.draft"
+        try:
+            shutil.copy2(file, draft)
+            draft.replace(folder / file.name)
+        except OSError as error:
+            raise RunError(f"cannot copy {file}", found=str(error)) from error

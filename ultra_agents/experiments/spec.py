@@ -1,0 +1,248 @@
+"""`experiment.yaml`: what is compared on which tasks with how many seeds, and the runs that follow from it.
+
+```yaml
+name: quick
+seeds: 5                                # 0 to 4; or a list
+methods: [none, continue, ultra-ra, rice]
+common: {refine: {num_envs: 16}}        # settings of every run, as in `ultra run`'s configuration
+tasks:
+  pong: {environment: {name: pong}, policy: {shipped: suboptimal}, refine: {steps: 80000}, reference: 20.7}
+```
+
+A method may also be a variant with settings of its own: `{name: rice-often, method: rice, settings: {rice: {...}}}`.
+What would make a comparison unfair is refused: budgets, seeds, policies, episodes and evaluation are the task's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ultra_agents.config import Config, follows_actions, parse_config, variant_of
+from ultra_agents.config_models import Section
+from ultra_agents.contracts import capabilities
+from ultra_agents.errors import ConfigError
+from ultra_agents.experiments.arms import Settings, arm, missing
+from ultra_agents.registry import create_environment, options_error
+
+FAIR = ("name", "seed", "environment", "policy", "collect", "evaluate", "methods", "proposer")
+"""Settings a method may not change: they are the same for all methods of a task, or its definition."""
+BASELINES = ("rice", "statemask", "jsrl")
+"""Sections of methods that use no advice."""
+NAME = r"^[A-Za-z0-9._-]+$"
+
+
+class EngineConfig(Section):
+    """Where cells are run."""
+
+    kind: Literal["local", "ray"] = Field("local", description="processes of this machine, or a Ray cluster")
+    workers: int = Field(2, gt=0, description="cells side by side (local)")
+    address: str | None = Field(None, description="of a running Ray cluster; null starts one on this machine")
+    cpus: float = Field(1.0, gt=0, description="cores a cell takes (ray)")
+    attempts: int = Field(3, gt=0, description="times a cell is begun before its worker's death counts as its failure")
+
+
+class MethodVariant(Section):
+    """A method under another name, with settings of its own."""
+
+    name: str = Field(pattern=NAME)
+    method: str = Field(description="one of the known methods")
+    settings: Settings = Field(default_factory=dict, description="as in `ultra run`'s configuration")
+
+
+class Experiment(Section):
+    """The whole comparison."""
+
+    name: str = Field(pattern=NAME, description="folder of the comparison")
+    seeds: tuple[int, ...] = Field(description="training seeds; a number n means 0 to n - 1")
+    methods: tuple[MethodVariant, ...] = Field(min_length=1, description="what is compared")
+    tasks: dict[str, Settings] = Field(min_length=1, description="settings of a run by task, and `reference`")
+    common: Settings = Field(default_factory=dict, description="settings of every run")
+    engine: EngineConfig = EngineConfig()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _counted(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return tuple(range(value))
+        return value
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple({"name": one, "method": one} if isinstance(one, str) else one for one in value)
+        return value
+
+    @model_validator(mode="after")
+    def _fair(self) -> Experiment:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ConfigError(
+                "seeds of a comparison are different whole numbers from 0", found=repr(list(self.seeds)),
+                expected="for example seeds: 5, or seeds: [0, 1, 2]",
+            )  # fmt: skip
+        names = [one.name for one in self.methods]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"two methods are called {twice[0]!r}", found=", ".join(names))
+        for one in self.methods:
+            arm(one.method)
+            unfair = [key for key in FAIR if key in one.settings]
+            unfair += ["refine.steps"] if "steps" in (one.settings.get("refine") or {}) else []
+            if unfair:
+                raise ConfigError(
+                    f"the method {one.name!r} would be compared on other terms than the rest",
+                    found=f"settings of its own for {', '.join(unfair)}",
+                    expected="budget, policy, episodes and evaluation set by the task, for all methods alike",
+                )
+        for key in ("name", "seed", "methods", "proposer"):
+            for where, settings in (("common", self.common), *self.tasks.items()):
+                if key in settings:
+                    raise ConfigError(f"{where} sets {key!r}", expected=f"{key} follows from the cell: leave it out")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a comparison.
+
+    Attributes:
+        task: Name of the task.
+        method: Name of the method as the experiment calls it.
+        seed: Training seed.
+        config: The run's configuration; its name is the cell's folder.
+        after: The cell whose starting policy and episodes are taken over; None begins.
+        advice_of: The cell whose explained and tested advice is taken over, being the same; None makes its own.
+    """
+
+    task: str
+    method: str
+    seed: int
+    config: Config
+    after: str | None = None
+    advice_of: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.config.name
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """Cells that must be finished first."""
+        return tuple(dict.fromkeys(name for name in (self.after, self.advice_of) if name is not None))
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read an experiment file; relative paths of its settings are taken from the file's folder.
+
+    Raises:
+        ConfigError: Missing, unreadable, unknown keys or methods, terms that differ between methods.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the experiment {path}", found=str(error), expected="a YAML file",
+            hint="examples/experiments/quick.yaml is a complete one",
+        ) from error  # fmt: skip
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML", found=" ".join(str(error).split())) from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds no mapping of settings", found=type(data).__name__)
+    if "tasks" not in data and "environment" in data:
+        raise ConfigError(
+            f"{path} is the configuration of one run", expected="an experiment: name, seeds, methods, tasks",
+            hint=f"ultra run {path}, or see examples/experiments/quick.yaml",
+        )  # fmt: skip
+    try:
+        return Experiment(**data)
+    except ValidationError as error:
+        raise options_error(str(path), error, Experiment) from error
+    except TypeError as error:
+        raise ConfigError(f"{path} has a key that is not a word", found=str(error)) from error
+
+
+def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> list[Cell]:
+    """Every run of a comparison, those that others wait for first.
+
+    Args:
+        experiment: What is compared.
+        root: Folder of the comparison; answers of language models are kept there, for all cells.
+        base: Folder that relative paths in the settings start from.
+
+    Raises:
+        ConfigError: Settings no run can have, or an environment that lacks what a method needs: all of it is listed.
+    """
+    made: list[Cell] = []
+    lacking: dict[str, None] = {}
+    for task, settings in experiment.tasks.items():
+        common = merged(experiment.common, {key: value for key, value in settings.items() if key != "reference"})
+        for seed in experiment.seeds:
+            leaders: dict[str, str] = {}
+            first: str | None = None
+            for method in experiment.methods:
+                name = f"{task}-{method.name}-{seed}"
+                row = merged(common, method.settings, arm(method.method), {"name": name, "seed": seed})
+                config = parse_config(row, f"task {task}, method {method.name}", base)
+                if config.gateway.cache is None:
+                    cache = (root / f"answers-{task}-{seed}.sqlite").absolute()
+                    config = config.model_copy(update={"gateway": config.gateway.model_copy(update={"cache": cache})})
+                lacking |= dict.fromkeys(_lacks(config, task, method.name) if seed == experiment.seeds[0] else ())
+                leader = leaders.setdefault(_advice_key(config), name) if variant_of(config.methods[0]) else None
+                made.append(Cell(task, method.name, seed, config, first, None if leader == name else leader))
+                first = first or name
+    if lacking:
+        raise ConfigError(
+            "this comparison asks environments for what they do not offer", found="; ".join(lacking),
+            hint="leave those methods out for those tasks: ultra plugins check NAME says what an environment offers",
+        )  # fmt: skip
+    return made
+
+
+def references(experiment: Experiment) -> dict[str, float | None]:
+    """The return that counts as 1 by task: `reference`, else the environment's own best; None where neither is known.
+
+    Raises:
+        ConfigError: Not a number.
+    """
+    found: dict[str, float | None] = {}
+    for task, settings in experiment.tasks.items():
+        value = settings.get("reference")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ConfigError(f"tasks.{task}.reference is no number", found=repr(value))
+        if value is None:
+            config = merged(experiment.common, settings).get("environment") or {}
+            environment = create_environment(config.get("name", ""), config.get("options") or {})
+            if "reference_returns" in capabilities(environment):
+                value = environment.reference_returns.reference
+        found[task] = None if value is None else float(value)
+    return found
+
+
+def merged(*rows: Mapping[str, Any]) -> Settings:
+    """Nested mappings put together; later ones win, and a named plugin replaces another one whole."""
+    made: Settings = {}
+    for row in rows:
+        for key, value in row.items():
+            nested = isinstance(value, dict) and isinstance(made.get(key), dict)
+            replaced = nested and "name" in value and value["name"] != made[key].get("name", value["name"])
+            made[key] = merged(made[key], value) if nested and not replaced else value
+    return made
+
+
+def _lacks(config: Config, task: str, method: str) -> Sequence[str]:
+    environment = create_environment(config.environment.name, config.environment.options)
+    return [f"{method} on {task}: {what}" for what in missing(config, environment)]
+
+
+def _advice_key(config: Config) -> str:
+    """Equal for runs whose advice comes out the same: it does not depend on what is done with it afterwards."""
+    rows = config.model_dump(mode="json", exclude={"name", "methods", "evaluate", "refine", *BASELINES})
+    return json.dumps([rows, config.refine.steps, follows_actions(config.methods[0])], sort_keys=True)

@@ -1,0 +1,219 @@
+"""What a comparison found, as JSON types: `report.json`, from which the page and the tables are made.
+
+Protocol of METHOD section 5: unmodulated returns on evaluation seeds that no training has seen, the last and the best
+checkpoint apart, every environment step charged, differences paired by training seed with `continue`. Normalised
+scores put each seed's starting policy at 0 and the task's reference at 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ultra_agents.evaluation.statistics import (
+    Interval,
+    iqm,
+    performance_profile,
+    probability_of_improvement,
+    proportion_interval,
+    stratified_interval,
+    t_interval,
+)
+from ultra_agents.experiments.cells import Outcome, Result
+from ultra_agents.experiments.spec import Cell, Experiment
+
+BASELINE = "continue"
+CONFIDENCE = 0.95
+NO_SPREAD = "a single seed has no spread to make an interval of"
+Row = dict[str, Any]
+
+
+def summarise(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    results: Mapping[str, Result],
+    outcomes: Mapping[str, Outcome],
+    references: Mapping[str, float | None],
+) -> Row:
+    """Everything the report shows.
+
+    Args:
+        experiment: What was compared.
+        cells: All of its cells.
+        results: Those of finished cells, by the cell's name.
+        outcomes: How cells ended that did not finish, by name.
+        references: The return that counts as 1, by task.
+    """
+    methods = [one.name for one in experiment.methods]
+    found = {(r.cell.task, r.cell.method, r.cell.seed): r for r in results.values()}
+    tasks = {
+        task: {
+            "budget": _budget(cells, task),
+            "reference": references[task],
+            "before": _asdict(t_interval([_mean(r.method.before.values) for r in _of(results, task)]))
+            if _of(results, task)
+            else None,
+            "methods": {
+                method: _method(experiment, found, task, method)
+                for method in methods
+                if any((task, method, seed) in found for seed in experiment.seeds)
+            },
+        }
+        for task in experiment.tasks
+    }
+    return {
+        "schema": 1,
+        "name": experiment.name,
+        "seeds": list(experiment.seeds),
+        "methods": methods,
+        "confidence": CONFIDENCE,
+        "why_no_interval": "a single seed has no spread to make an interval of"
+        if len(experiment.seeds) == 1
+        else None,
+        "tasks": tasks,
+        "overall": _overall(experiment, found, references),
+        "cells": [_cell(cell, results.get(cell.name), outcomes.get(cell.name)) for cell in cells],
+    }
+
+
+def _of(results: Mapping[str, Result], task: str) -> list[Result]:
+    """One result per seed of a task: the starting policy's score is the same for all methods."""
+    by_seed = {result.cell.seed: result for result in results.values() if result.cell.task == task}
+    return list(by_seed.values())
+
+
+def _budget(cells: Sequence[Cell], task: str) -> int:
+    return next(cell.config.refine.steps for cell in cells if cell.task == task)
+
+
+def _method(experiment: Experiment, found: Mapping[tuple[str, str, int], Result], task: str, method: str) -> Row:
+    here = {seed: found[task, method, seed] for seed in experiment.seeds if (task, method, seed) in found}
+    last = {seed: _mean(one.method.last.values) for seed, one in here.items()}
+    best = {seed: _mean(one.method.best.values) for seed, one in here.items()}
+    base = {
+        seed: _mean(found[task, BASELINE, seed].method.last.values) for seed in here if (task, BASELINE, seed) in found
+    }
+    apart = {seed: last[seed] - base[seed] for seed in base} if method != BASELINE else {}
+    purposes = sorted({purpose for one in here.values() for purpose in one.method.env_steps})
+    return {
+        "seeds": list(here),
+        "last": _asdict(t_interval(list(last.values()), CONFIDENCE)),
+        "best": _asdict(t_interval(list(best.values()), CONFIDENCE)),
+        "by_seed": {str(seed): value for seed, value in last.items()},
+        "difference": _asdict(t_interval(list(apart.values()), CONFIDENCE)) if apart else None,
+        "difference_by_seed": {str(seed): value for seed, value in apart.items()},
+        "improvement": _asdict(
+            probability_of_improvement(list(last.values()), list(base.values()), CONFIDENCE)
+        ) if apart else None,
+        "env_steps": {
+            purpose: _mean([one.method.env_steps.get(purpose, 0) for one in here.values()]) for purpose in purposes
+        },
+        "seconds": _mean([one.method.seconds for one in here.values()]),
+        "curve": _curve(list(here.values())),
+        "advice": _advice([one.measures for one in here.values() if one.measures is not None]),
+        "cells": [one.cell.name for one in here.values()],
+    }  # fmt: skip
+
+
+def _curve(results: Sequence[Result]) -> list[Row]:
+    """Mean and interval over seeds at the places all seeds have, steps charged before refining included."""
+    rows = [
+        [(point.steps + sum(v for k, v in one.method.env_steps.items() if k != "refine"), point.value)
+         for point in one.method.curve]
+        for one in results
+    ]  # fmt: skip
+    points = []
+    for place in range(min((len(row) for row in rows), default=0)):
+        values = [row[place][1] for row in rows]
+        spread = t_interval(values, CONFIDENCE)
+        points.append({"steps": _mean([row[place][0] for row in rows]), **_asdict(spread)})
+    return points
+
+
+def _advice(measures: Sequence[Mapping[str, Any]]) -> Row | None:
+    if not measures:
+        return None
+    tested, held = sum(one["tested"] for one in measures), sum(one["held"] for one in measures)
+    accepted = sum(one["accepted"] for one in measures)
+    cost = {key: sum(one["cost"][key] for one in measures) for key in measures[0]["cost"]}
+    share = proportion_interval(held, tested, CONFIDENCE)
+    fidelity = [one["fidelity"] for one in measures if one.get("fidelity")]
+    gains = [one["gain"]["value"] for one in measures if one.get("gain")]
+    return {
+        "proposed": sum(one["proposed"] for one in measures),
+        "tested": tested,
+        "held": held,
+        "accepted": accepted,
+        "precision": None if share is None else _asdict(share),
+        "gain": _asdict(t_interval(gains, CONFIDENCE)) if gains else None,
+        "cost": cost,
+        "per_accepted": {key: value / accepted for key, value in cost.items()} if accepted else None,
+        "fidelity": fidelity or None,
+    }
+
+
+def _overall(
+    experiment: Experiment, found: Mapping[tuple[str, str, int], Result], references: Mapping[str, float | None]
+) -> Row:
+    """Aggregates over the tasks that have a reference, of normalised scores; methods with every cell finished only."""
+    tasks = [task for task in experiment.tasks if references[task] is not None]
+    scores: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
+    for method in (one.name for one in experiment.methods):
+        table = [[_normalised(found.get((task, method, seed)), references[task]) for task in tasks]
+                 for seed in experiment.seeds]  # fmt: skip
+        if tasks and all(value is not None for row in table for value in row):
+            scores[method] = np.array(table, dtype=np.float64)
+    if not scores:
+        return {"tasks": tasks, "methods": {}, "levels": []}
+    top = max(1.0, *(float(table.max()) for table in scores.values()))
+    low = min(0.0, *(float(table.min()) for table in scores.values()))
+    levels = np.linspace(low - 0.02, top, 41)
+    rows = {
+        method: {
+            "iqm": _asdict(stratified_interval(table, iqm, CONFIDENCE)),
+            "mean": _asdict(stratified_interval(table, lambda values: float(np.mean(values)), CONFIDENCE)),
+            "improvement": None
+            if method == BASELINE or BASELINE not in scores
+            else _improvement(table, scores[BASELINE]),
+            "profile": performance_profile(table, levels).tolist(),
+        }
+        for method, table in scores.items()
+    }
+    return {"tasks": tasks, "methods": rows, "levels": levels.tolist()}
+
+
+def _improvement(table: Any, base: Any) -> Row:
+    """Mean over tasks of the probability that a run of the method beats one of `continue` (Agarwal et al., eq. 3)."""
+    each = [probability_of_improvement(table[:, task], base[:, task], CONFIDENCE) for task in range(table.shape[1])]
+    if len(each) == 1:
+        return _asdict(each[0])
+    value = _mean([one.value for one in each])
+    return _asdict(Interval(value, None, None, CONFIDENCE))
+
+
+def _normalised(result: Result | None, reference: float | None) -> float | None:
+    if result is None or reference is None:
+        return None
+    before = _mean(result.method.before.values)
+    return None if reference == before else (_mean(result.method.last.values) - before) / (reference - before)
+
+
+def _cell(cell: Cell, result: Result | None, outcome: Outcome | None) -> Row:
+    row: Row = {"name": cell.name, "task": cell.task, "method": cell.method, "seed": cell.seed}
+    if result is not None:
+        return {**row, "status": "finished", "last": _mean(result.method.last.values),
+                "best": _mean(result.method.best.values), "before": _mean(result.method.before.values)}  # fmt: skip
+    if outcome is not None:
+        return {**row, "status": outcome.status, "error": outcome.error}
+    return {**row, "status": "missing", "error": ""}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _asdict(interval: Interval) -> Row:
+    return asdict(interval)

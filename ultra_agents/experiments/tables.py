@@ -1,0 +1,137 @@
+"""The tables of a comparison as text: Markdown for a README, LaTeX for a paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ultra_agents.evaluation.wording import digits_for, interval, number
+from ultra_agents.experiments.arms import ABLATION
+from ultra_agents.experiments.summary import BASELINE
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+_TEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
+
+
+def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -> Table:
+    """Final performance by task and method, with the paired difference from `continue`."""
+    rows = []
+    for task, found in summary["tasks"].items():
+        here = {name: row for name, row in found["methods"].items() if only is None or name in only}
+        digits = digits_for([row["last"] for row in here.values()])
+        for name, row in here.items():
+            difference = row["difference"]
+            rows.append(
+                [
+                    task,
+                    name,
+                    str(len(row["seeds"])),
+                    _start(found, digits),
+                    with_interval(row["last"], digits),
+                    with_interval(row["best"], digits),
+                    "" if difference is None else interval(difference, digits),
+                    "" if row["improvement"] is None else f"{row['improvement']['value']:.0%}",
+                ]
+            )
+    return (
+        ("task", "method", "seeds", "before", "after (last)", "after (best)", f"minus {BASELINE}", "P(better)"),
+        rows,
+    )
+
+
+def ablation(summary: Mapping[str, Any]) -> Table | None:
+    """ULTRA's parts apart, tested and untested; None unless two of them were compared."""
+    there = {name for found in summary["tasks"].values() for name in found["methods"]}
+    parts = [name for name in ABLATION if name in there]
+    return performance(summary, [*parts, BASELINE]) if len(parts) > 1 else None
+
+
+def overall(summary: Mapping[str, Any]) -> Table | None:
+    """Normalised scores over all tasks that have a reference; None without any."""
+    rows = [
+        [
+            name,
+            with_interval(row["iqm"], 2),
+            with_interval(row["mean"], 2),
+            "" if row["improvement"] is None else with_interval(row["improvement"], 2),
+        ]
+        for name, row in summary["overall"]["methods"].items()
+    ]
+    return (("method", "IQM", "mean", f"P(better than {BASELINE})"), rows) if rows else None
+
+
+def advice(summary: Mapping[str, Any]) -> Table | None:
+    """What the advice was worth, and what it cost; None where nobody asked for any."""
+    rows = []
+    for task, found in summary["tasks"].items():
+        for name, row in found["methods"].items():
+            worth = row["advice"]
+            if worth is None:
+                continue
+            per = worth["per_accepted"]
+            rows.append(
+                [
+                    task,
+                    name,
+                    str(worth["tested"]),
+                    "" if worth["precision"] is None else _percent(worth["precision"]),
+                    "" if worth["gain"] is None else interval(worth["gain"], 3),
+                    str(worth["accepted"]),
+                    "" if per is None else f"{per['env_steps']:,.0f}",
+                    "" if per is None else f"{per['tokens']:,.0f}",
+                    _fidelity(worth["fidelity"]),
+                ]
+            )
+    head = (
+        "task",
+        "method",
+        "tested",
+        "precision",
+        "gain of one",
+        "accepted",
+        "steps each",
+        "tokens each",
+        "fidelity",
+    )
+    return (head, rows) if rows else None
+
+
+def markdown(table: Table) -> str:
+    """A table in Markdown."""
+    head, rows = table
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A table for LaTeX's `booktabs`."""
+    head, rows = table
+    lines = [r"\begin{tabular}{" + "l" * 2 + "r" * (len(head) - 2) + "}", r"\toprule"]
+    lines += [" & ".join(map(_tex, head)) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(_tex, row)) + r" \\" for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def with_interval(row: Mapping[str, Any], digits: int) -> str:
+    """`-6.3 (-8.3 to -4.4)`, or the value alone where there is no interval."""
+    text = number(row["value"], digits)
+    return text if row["low"] is None else f"{text} ({number(row['low'], digits)} to {number(row['high'], digits)})"
+
+
+def _start(found: Mapping[str, Any], digits: int) -> str:
+    return "" if found["before"] is None else number(found["before"]["value"], digits)
+
+
+def _percent(row: Mapping[str, Any]) -> str:
+    return f"{row['value']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
+
+
+def _fidelity(measured: Sequence[Mapping[str, Any]] | None) -> str:
+    """Identified minus random windows, mean over seeds and shares K (METHOD section 3)."""
+    values = [float(row["difference"]) for one in measured or () for row in one["scores"]]
+    return f"{sum(values) / len(values):+.2f}" if values else ""
+
+
+def _tex(text: str) -> str:
+    return re.sub(r"[&%_#${}]", lambda found: _TEX[found.group()], text)

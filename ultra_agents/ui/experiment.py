@@ -1,0 +1,107 @@
+"""The live table of a comparison: a row per task and method, a column per seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ultra_agents.ui.text import clean
+from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
+
+LOOK = {"waiting": DIM, "running": "cyan", "finished": GOOD, "stopped": WARM, "failed": BAD}
+
+
+@dataclass(frozen=True)
+class CellState:
+    """What a person sees of a cell.
+
+    Attributes:
+        task: Name of the task.
+        method: Name of the method.
+        seed: Training seed.
+        status: `waiting`, `running`, `finished`, `stopped` or `failed`.
+        note: Where it is, what it scored, or what went wrong.
+    """
+
+    task: str
+    method: str
+    seed: int
+    status: str
+    note: str = ""
+
+
+class Table:
+    """Shows the cells of a comparison while they run.
+
+    Args:
+        console: Where.
+        places: Task, method and seed of every cell, in order.
+        plain: One line per change instead of a table that is redrawn.
+    """
+
+    def __init__(self, console: Console, places: Sequence[tuple[str, str, int]], plain: bool) -> None:
+        self._console, self._places = console, list(places)
+        self._live = (
+            None if plain or not console.is_terminal or console.is_dumb_terminal
+            else Live(console=console, refresh_per_second=2, transient=False)
+        )  # fmt: skip
+        self._known: dict[tuple[str, str, int], str] = {}
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, cells: Sequence[CellState]) -> None:
+        """Show the state of all cells; in plain lines, of those whose status changed."""
+        if self._live is not None:
+            self._live.update(grid(cells))
+            return
+        for cell in cells:
+            place = (cell.task, cell.method, cell.seed)
+            if self._known.get(place, "waiting") != cell.status:
+                self._known[place] = cell.status
+                note = cell.note if cell.status in ("finished", "failed") else ""
+                line = f"{cell.status:9} {cell.task} {cell.method} seed {cell.seed} {clean(note)}"
+                self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
+
+
+def grid(cells: Sequence[CellState]) -> RichTable:
+    """The table as it is now."""
+    seeds = list(dict.fromkeys(cell.seed for cell in cells))
+    done = sum(cell.status == "finished" for cell in cells)
+    lost = sum(cell.status == "failed" for cell in cells)
+    caption = f"{done} of {len(cells)} cells finished" + (f", {lost} failed" if lost else "")
+    table = RichTable(box=None, pad_edge=False, caption=caption, caption_justify="left", header_style=DIM)
+    table.add_column("task")
+    table.add_column("method")
+    for seed in seeds:
+        table.add_column(f"seed {seed}", justify="right", no_wrap=True)
+    rows: dict[tuple[str, str], dict[int, CellState]] = {}
+    for cell in cells:
+        rows.setdefault((cell.task, cell.method), {})[cell.seed] = cell
+    before = ""
+    for (task, method), row in rows.items():
+        table.add_row(
+            task if task != before else "", method, *(_cell(row[seed]) if seed in row else "" for seed in seeds)
+        )
+        before = task
+    return table
+
+
+def _cell(cell: CellState) -> Text:
+    words = {"waiting": "·", "failed": "failed", "stopped": "stopped"}.get(cell.status, clean(cell.note, 16) or "...")
+    return Text(words, LOOK.get(cell.status, ""))

@@ -1,0 +1,404 @@
+"""The browser: a list, a picture, what is known of the step, a timeline; keys and mouse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.timer import Timer
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from ultra_agents.ui.inspect.around import around
+from ultra_agents.ui.inspect.book import FATES, Book, Critical, Fate, Source, Stretch
+from ultra_agents.ui.inspect.details import details
+from ultra_agents.ui.inspect.footer import footer, header
+from ultra_agents.ui.inspect.marks import SIGNS
+from ultra_agents.ui.inspect.picture import Depth
+from ultra_agents.ui.inspect.scene import scene
+from ultra_agents.ui.inspect.screens import ConversationScreen, HelpScreen, SearchScreen
+from ultra_agents.ui.inspect.timeline import Timeline
+from ultra_agents.ui.text import clean
+from ultra_agents.ui.theme import DIM
+
+WIDE, TINY, ROOMY = 110, (60, 16), (150, 44)
+"""Columns from which the list stays; columns and rows below which nothing fits; from which there is room for more."""
+PLAY_S = 0.12
+"""Seconds between two steps while playing."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the list and where it leads."""
+
+    kind: Literal["episode", "stretch", "critical"]
+    episode: int
+    step: int
+
+
+class InspectApp(App[None]):
+    """Browses a book.
+
+    Args:
+        book: The run.
+        source: Answers about single steps.
+        depth: Colours of pictures, where it is not the terminal that decides.
+    """
+
+    CSS = """
+    Screen { layers: base over; background: ansi_default; color: ansi_default; }
+    #head, #foot { height: 1; }
+    #body { height: 1fr; }
+    #list { text-wrap: nowrap; text-overflow: ellipsis; width: 36; height: 1fr;
+            border: round ansi_bright_black; padding: 0; scrollbar-size-vertical: 1;
+            background: ansi_default; }
+    #list > .option-list--option-highlighted { background: ansi_blue; color: ansi_bright_white; text-style: bold; }
+    #scene { width: 2fr; height: 1fr; border: round ansi_bright_black; content-align: center top; }
+    #right { width: 3fr; height: 1fr; }
+    #more { display: none; height: 1fr; border: round ansi_bright_black; padding: 0 1; }
+    .roomy #more { display: block; }
+    #scroll { width: 1fr; height: 1fr; border: round ansi_bright_black; padding: 0 1; scrollbar-size-vertical: 1; }
+    #details { height: auto; }
+    #tiny { display: none; height: 1fr; }
+    .mono #list > .option-list--option-highlighted { text-style: reverse; }
+    .narrow #list { display: none; }
+    .narrow.listing #list { display: block; width: 1fr; }
+    .narrow.listing #scene { display: none; }
+    .wide.unlisted #list { display: none; }
+    .tiny #tiny { display: block; }
+    .tiny #body, .tiny #time, .tiny #head, .tiny #foot { display: none; }
+    """
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right", "move(1)"),
+        Binding("left", "move(-1)"),
+        Binding("shift+right,L", "move(10)"),
+        Binding("shift+left,H", "move(-10)"),
+        Binding("home", "edge(-1)"),
+        Binding("end", "edge(1)"),
+        Binding("n", "critical(1)"),
+        Binding("p,N", "critical(-1)"),
+        Binding("a", "accepted(1)"),
+        Binding("A", "accepted(-1)"),
+        Binding("down", "row(1)"),
+        Binding("up", "row(-1)"),
+        Binding("right_square_bracket", "stretch(1)"),
+        Binding("left_square_bracket", "stretch(-1)"),
+        Binding("f", "filter"),
+        Binding("t", "conversation"),
+        Binding("slash", "search"),
+        Binding("space", "play"),
+        Binding("z", "zoom"),
+        Binding("l", "list"),
+        Binding("pagedown,j", "scroll(1)"),
+        Binding("pageup,k", "scroll(-1)"),
+        Binding("question_mark,f1", "help"),
+        Binding("q,escape", "leave"),
+    ]
+
+    def __init__(self, book: Book, source: Source, depth: Depth | None = None) -> None:
+        super().__init__(ansi_color=True)
+        self.theme = "ansi-dark"
+        self._depth = depth
+        self.book, self.source = book, source
+        first = book.critical[0] if book.critical else None
+        self.episode = first.episode if first else book.episodes[0].index
+        self.step = first.step if first else 0
+        self.only: Fate | None = None
+        self.whole = False
+        self.reading = True
+        self.rows: list[Row] = []
+        self._playing: Timer | None = None
+
+    # -- building ----------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """Header, list, picture, details, timeline, footer."""
+        yield Static(id="tiny")
+        yield Static(id="head")
+        with Horizontal(id="body"):
+            yield OptionList(id="list", markup=False)
+            yield Static(id="scene")
+            with Vertical(id="right"):
+                with VerticalScroll(id="scroll", can_focus=False):
+                    yield Static(id="details")
+                yield Static(id="more")
+        yield Timeline(self.book, id="time")
+        yield Static(id="foot")
+
+    def on_mount(self) -> None:
+        """Fill the list, and read the policies beside."""
+        chosen = self.query_one("#list", OptionList)
+        chosen.can_focus = False
+        chosen.border_title = "Episodes"
+        self.query_one("#scene", Static).border_title = "Scene"
+        self.screen_stack[0].set_class(self.depth == "none", "mono")
+        self.fill()
+        self.run_worker(self._read_policies, thread=True, exit_on_error=False)
+
+    def _read_policies(self) -> None:
+        try:
+            self.source.read_policies()
+        finally:
+            self.call_from_thread(self._policies_are_read)
+
+    def _policies_are_read(self) -> None:
+        self.reading = False
+        self.show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Lay out for the new size."""
+        columns, rows = event.size
+        for name, on in (
+            ("tiny", columns < TINY[0] or rows < TINY[1]),
+            ("wide", columns >= WIDE),
+            ("narrow", columns < WIDE),
+            ("roomy", columns >= ROOMY[0] and rows >= ROOMY[1]),
+        ):
+            self.screen_stack[0].set_class(on, name)
+        self.query_one("#tiny", Static).update(
+            Text(f"{columns} x {rows} is too small: {TINY[0]} x {TINY[1]} is needed. q quits.", "yellow")
+        )
+        self.call_after_refresh(self.show)
+
+    @property
+    def depth(self) -> Depth:
+        """How many colours the terminal has."""
+        if self._depth is not None:
+            return self._depth
+        if self.no_color or self.console.color_system is None:
+            return "none"
+        system = self.console.color_system
+        return "standard" if system in ("standard", "windows") else "256" if system == "256" else "truecolor"
+
+    # -- showing -----------------------------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> tuple[Critical, ...]:
+        """Critical states that pass the filter."""
+        return tuple(one for one in self.book.critical if self.only in (None, one.fate))
+
+    def fill(self) -> None:
+        """Write the list anew."""
+        self.rows, options = [], []
+        for episode in self.book.episodes:
+            stretches = [one for one in self.book.stretches if one.segment.episode == episode.index]
+            inside = [(one, self._passing(one)) for one in stretches]
+            if self.only is not None and not any(found for _, found in inside):
+                continue
+            self.rows.append(Row("episode", episode.index, 0))
+            head = Text.assemble((f"Episode {episode.index}", "bold"), (f"  {episode.total:+.2f}", ""))
+            head.append(f" in {len(episode)} steps", DIM)
+            options.append(Option(head))
+            for stretch, found in inside:
+                if self.only is not None and not found:
+                    continue
+                self.rows.append(Row("stretch", episode.index, stretch.segment.start))
+                line = Text.assemble((f" {stretch.segment.start}–{stretch.segment.stop - 1}", "cyan"))
+                line.append(f" {clean(stretch.segment.kind, 20)}", DIM)
+                options.append(Option(line))
+                for one in found:
+                    self.rows.append(Row("critical", one.episode, one.step))
+                    options.append(Option(self._line(one)))
+        chosen = self.query_one("#list", OptionList)
+        chosen.clear_options()
+        chosen.add_options(options)
+        self.show()
+
+    def _passing(self, stretch: Stretch) -> list[Critical]:
+        return [one for one in stretch.critical if self.only in (None, one.fate)]
+
+    @staticmethod
+    def _line(one: Critical) -> Text:
+        sign, colour = SIGNS[one.fate]
+        text = Text.assemble(("  ", ""), (sign, colour), f" {one.step:<5} ")
+        text.append(f"{one.last.short if one.last else '-'}"[:11].ljust(12))
+        if one.test is not None:
+            text.append(f"{one.test.gain:+.2f}", "bold" if one.test.gain > 0 else "")
+        return text
+
+    def show(self) -> None:
+        """Draw the step in sight."""
+        if not self.is_running or self.screen_stack[0].has_class("tiny"):
+            return
+        view = self.source.step(self.episode, self.step)
+        critical = self.book.critical_at(self.episode, self.step)
+        width = self.size.width
+        self.query_one("#head", Static).update(header(self.book, width))
+        self.query_one("#foot", Static).update(footer(self.only, self._playing is not None, width))
+        box = self.query_one("#scene", Static)
+        room = box.content_size
+        if room.width > 0 and room.height > 0:
+            box.update(scene(self.source, view, critical, room.width, room.height, self.depth))
+        panel = self.query_one("#details", Static)
+        panel.update(details(self.book, view, max(self.query_one("#scroll").content_size.width - 1, 20), self.reading))
+        more = self.query_one("#more", Static)
+        if more.display:
+            more.border_title, told = around(self.book, self.source, view, *more.content_size)
+            more.update(told)
+        start, stop = self.bounds()
+        self.query_one("#time", Timeline).look(self.episode, start, stop, self.step, self.shown)
+        self._highlight()
+
+    def tell(self, words: str) -> None:
+        """Say something in the last line, until the next key."""
+        self.query_one("#foot", Static).update(Text(f" {words}", "yellow", no_wrap=True, overflow="ellipsis"))
+
+    def _highlight(self) -> None:
+        """Mark the row that is nearest to the step: the critical state there, its stretch, or the episode."""
+        stretch = self.book.stretch_at(self.episode, self.step)
+        wanted = [Row("critical", self.episode, self.step)]
+        wanted += [Row("stretch", self.episode, stretch.segment.start)] if stretch else []
+        wanted += [Row("episode", self.episode, 0)]
+        index = next((self.rows.index(row) for row in wanted if row in self.rows), None)
+        self.query_one("#list", OptionList).highlighted = index
+
+    def bounds(self) -> tuple[int, int]:
+        """First step of the timeline and one past its last."""
+        stretch = self.book.stretch_at(self.episode, self.step)
+        if stretch is None or self.whole:
+            return 0, len(self.book.episode(self.episode))
+        return stretch.segment.start, stretch.segment.stop
+
+    def go(self, episode: int, step: int) -> None:
+        """Look at a step; one outside the episode is brought inside."""
+        moved = (episode, step) != (self.episode, self.step)
+        self.episode = episode
+        self.step = min(max(step, 0), len(self.book.episode(episode)) - 1)
+        self.show()
+        if moved:
+            self.query_one("#scroll", VerticalScroll).scroll_home(animate=False)
+
+    # -- keys --------------------------------------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        """Go `by` steps on."""
+        self.go(self.episode, self.step + by)
+
+    def action_edge(self, side: int) -> None:
+        """Go to the first or the last step of the timeline."""
+        start, stop = self.bounds()
+        self.go(self.episode, start if side < 0 else stop - 1)
+
+    def action_critical(self, by: int) -> None:
+        """Go to the next or the previous critical state that passes the filter."""
+        self._jump(self.shown, by, "no critical state passes the filter" if self.only else "no critical states")
+
+    def action_accepted(self, by: int) -> None:
+        """Go to the next or the previous accepted one."""
+        self._jump(tuple(one for one in self.book.critical if one.fate == "accepted"), by, "nothing was accepted")
+
+    def _jump(self, states: tuple[Critical, ...], by: int, otherwise: str) -> None:
+        places = [(one.episode, one.step) for one in states]
+        if not places:
+            self.tell(otherwise)
+            return
+        here = (self.episode, self.step)
+        ahead = [place for place in places if (place > here if by > 0 else place < here)]
+        self.go(*((ahead or places)[0 if by > 0 else -1]))  # round the corner at the ends
+
+    def action_row(self, by: int) -> None:
+        """Go to the next row of the list."""
+        if not self.rows:
+            return
+        index = self.query_one("#list", OptionList).highlighted
+        index = 0 if index is None else min(max(index + by, 0), len(self.rows) - 1)
+        row = self.rows[index]
+        self.go(row.episode, row.step)
+        self.query_one("#list", OptionList).highlighted = index
+
+    def action_stretch(self, by: int) -> None:
+        """Go to the next or the previous stretch; where there are none, the next episode."""
+        places = [(one.segment.episode, one.segment.start) for one in self.book.stretches]
+        places = places or [(one.index, 0) for one in self.book.episodes]
+        current = self.book.stretch_at(self.episode, self.step)
+        here = (self.episode, current.segment.start if current else self.step)
+        ahead = [place for place in places if (place > here if by > 0 else place < here)]
+        self.go(*((ahead or places)[0 if by > 0 else -1]))
+
+    def action_filter(self) -> None:
+        """All, then those of one fate only, one after the other."""
+        order = [None, *(fate for fate in FATES if fate != "open" or self.book.counts["open"])]
+        self.only = order[(order.index(self.only) + 1) % len(order)]
+        self.fill()
+
+    def action_zoom(self) -> None:
+        """Timeline of the stretch, or of the whole episode."""
+        self.whole = not self.whole
+        self.show()
+
+    def action_list(self) -> None:
+        """Show or hide the list."""
+        base = self.screen_stack[0]
+        base.toggle_class("listing" if base.has_class("narrow") else "unlisted")
+        self.call_after_refresh(self.show)
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll what is known of the step."""
+        scroll = self.query_one("#scroll", VerticalScroll)
+        scroll.scroll_relative(y=by * max(scroll.size.height - 2, 1), animate=False)
+
+    def action_play(self) -> None:
+        """Step on by itself, or stop."""
+        if self._playing is not None:
+            self._playing.stop()
+            self._playing = None
+        else:
+            self._playing = self.set_interval(PLAY_S, self._play)
+        self.show()
+
+    def _play(self) -> None:
+        if self.step + 1 >= self.bounds()[1]:
+            self.action_play()
+            return
+        self.go(self.episode, self.step + 1)
+
+    def action_conversation(self) -> None:
+        """What the agents said about this stretch."""
+        stretch = self.book.stretch_at(self.episode, self.step)
+        if stretch is None:
+            self.tell("this step is in no stretch the agents were shown")
+            return
+        exchanges = self.source.conversation(stretch.segment.name)
+        if not exchanges:
+            self.tell(f"no model was asked about this stretch (proposer {self.book.proposer})")
+            return
+        self.push_screen(ConversationScreen(stretch.segment.name, exchanges, self.step))
+
+    def action_search(self) -> None:
+        """Look for words."""
+
+        def chosen(place: tuple[int, int] | None) -> None:
+            if place is not None:
+                self.go(*place)
+
+        self.push_screen(SearchScreen(self.book, self.source), chosen)
+
+    def action_help(self) -> None:
+        """List the keys."""
+        self.push_screen(HelpScreen())
+
+    def action_leave(self) -> None:
+        """Quit; Escape first closes the list on a narrow screen."""
+        base = self.screen_stack[0]
+        if base.has_class("narrow") and base.has_class("listing"):
+            self.action_list()
+        else:
+            self.exit()
+
+    # -- mouse -------------------------------------------------------------------------------------------------
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A row of the list was clicked."""
+        if event.option_list.id == "list":
+            row = self.rows[event.option_index]
+            self.go(row.episode, row.step)
+
+    def on_timeline_picked(self, event: Timeline.Picked) -> None:
+        """A step of the timeline was clicked."""
+        self.go(self.episode, event.step)

@@ -1,0 +1,59 @@
+"""The first and the last line of the browser."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from ultra_agents.ui.inspect.book import Book, Fate
+from ultra_agents.ui.inspect.marks import SIGNS
+from ultra_agents.ui.text import clean, score
+from ultra_agents.ui.theme import DIM, METHODS, WARM
+
+KEYS = (
+    ("←→", "step"), ("n p", "critical"), ("a", "accepted"), ("l", "list"), ("t", "agents"), ("?", "help"),
+    ("q", "quit"), ("/", "search"), ("f", "filter"), ("[ ]", "stretch"), ("space", "play"), ("z", "zoom"),
+    ("↑↓", "row"), ("pgdn", "scroll"),
+)  # fmt: skip
+"""The ones named on the screen, as far as there is room."""
+
+
+def header(book: Book, width: int) -> Text:
+    """Run, environment, what was found, what the methods made of it; then notes, as far as there is room."""
+    text = Text.assemble((" ultra inspect ", "reverse bold"), (f" {clean(book.name, 30)}", "bold"), no_wrap=True)
+    parts: list[Text] = [Text(f"{clean(book.environment, 24)}, {book.status}", DIM)]
+    counts = Text()
+    for fate, number in book.counts.items():
+        if number or fate in ("accepted", "refused"):
+            sign, colour = SIGNS[fate]
+            counts.append(f"{sign} {number} {fate} ", colour)
+    parts.append(counts)
+    parts += [Text(f"! {clean(note)}", WARM) for note in book.notes]
+    for arm in book.arms:
+        parts.append(
+            Text.assemble((f"{arm.method} ", METHODS.get(arm.method, "")), f"{score(arm.before)} → {score(arm.after)}")
+        )
+    for part in parts:
+        room = width - text.cell_len - 2
+        if part.cell_len > room:
+            if room < 16 or not part.plain.startswith("!"):
+                break
+            part.truncate(room, overflow="ellipsis")
+        text.append("  ")
+        text.append_text(part)
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def footer(only: Fate | None, playing: bool, width: int) -> Text:
+    """The keys, the filter, whether it plays."""
+    text = Text(no_wrap=True)
+    if only is not None:
+        text.append(f" only {only} ", "reverse")
+    if playing:
+        text.append(" playing ", "reverse")
+    for key, word in KEYS:
+        part = Text.assemble((f" {key}", "bold cyan"), (f" {word}", DIM), " ")
+        if text.cell_len + part.cell_len > width:
+            break
+        text.append_text(part)
+    return text

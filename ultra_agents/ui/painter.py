@@ -1,0 +1,106 @@
+"""Puts regions on a terminal, sending only the lines that are not there yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from rich.color import ColorSystem
+from rich.console import Console, RenderableType
+from rich.segment import Segment
+
+from ultra_agents.ui.panels import Look
+from ultra_agents.ui.screen import Region, lines_of
+
+Part: TypeAlias = tuple[Region, tuple[Any, ...], Callable[[], RenderableType]]
+"""A place, what its look depends on, and how to make it."""
+_SYSTEMS = {
+    "standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR,
+}  # fmt: skip
+
+
+class Painter:
+    """The second screen of a terminal.
+
+    Args:
+        console: The terminal.
+
+    Attributes:
+        cost: Processor seconds of a drawing, smoothed.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.cost = 0.0
+        self._file = console.file  # now: standard output is something else while a screen is up
+        self._open = False
+        self._size = (0, 0)
+        self._known: dict[Region, tuple[Any, ...]] = {}
+        self._lines: dict[tuple[int, int], str] = {}
+        self._system = None if console.color_system is None else _SYSTEMS.get(console.color_system)
+
+    def open(self) -> None:
+        """Take the second screen."""
+        if not self._open:
+            self._open = True
+            self.forget()
+            self._write("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")
+
+    def close(self) -> None:
+        """Give the first screen back."""
+        if self._open:
+            self._open = False
+            self._write("\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l")
+
+    def forget(self) -> None:
+        """Draw everything anew next time."""
+        self._size = (0, 0)
+
+    def paint(self, parts: Sequence[Part], width: int, height: int) -> None:
+        """Bring the screen, of `width` columns and `height` rows, to `parts`."""
+        began = time.thread_time()
+        sent: list[str] = []
+        if (width, height) != self._size:
+            self._known, self._lines, self._size = {}, {}, (width, height)
+            sent.append("\x1b[0m\x1b[2J")
+        known: dict[Region, tuple[Any, ...]] = {}
+        lines: dict[tuple[int, int], str] = {}
+        for region, key, make in parts:
+            known[region] = key
+            if region in self._known and _same(self._known[region], key):
+                for row in range(region.height):
+                    lines[region.y + row, region.x] = self._lines[region.y + row, region.x]
+                continue
+            made = lines_of(self.console, self.console.options, region, make())
+            for row, line in enumerate(made):
+                lines[region.y + row, region.x] = self._ansi(line)
+        moved = known.keys() != self._known.keys()  # another layout: whatever stood there has to be drawn over
+        for place, row_text in sorted(lines.items()):
+            if self._lines.get(place) != row_text or moved:
+                sent.append(f"\x1b[{place[0] + 1};{place[1] + 1}H{row_text}")
+        self._known, self._lines = known, lines
+        if sent:
+            self._write("".join(sent))
+        spent = time.thread_time() - began
+        self.cost += 0.3 * (min(spent, 2 * self.cost or 0.01) - self.cost)  # the first one loads modules
+
+    def _ansi(self, line: Sequence[Segment]) -> str:
+        parts = []
+        segments = Segment.remove_color(line) if self.console.no_color else line
+        for text, style, control in segments:
+            if control:
+                continue
+            parts.append(style.render(text, color_system=self._system) if style else text)
+        return "".join(parts)
+
+    def _write(self, text: str) -> None:
+        self._file.write(text)
+        self._file.flush()
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Equal without comparing at length: the same objects, or equal small values."""
+    if len(one) != len(other):
+        return False
+    return all(a is b or (isinstance(a, int | float | Look) and a == b) for a, b in zip(one, other, strict=True))

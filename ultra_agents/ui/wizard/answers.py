@@ -1,0 +1,156 @@
+"""What the wizard asks, what it is answered, and whom it asks for facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+PolicyKind: TypeAlias = Literal["shipped", "file", "train"]
+Labelled: TypeAlias = tuple[tuple[str, str], ...]
+"""Rows of a label and what is said."""
+CONTROLS = ("random", "value", "oracle")
+"""Proposers that ask no model."""
+
+
+@dataclass(frozen=True)
+class EnvironmentFact:
+    """One environment.
+
+    Attributes:
+        brief: Goal, actions, reward, ... as told to the agents.
+        policies: Starting policies that ship with it.
+        expert: It has an oracle.
+        problem: Why it cannot be used; empty where it can.
+    """
+
+    name: str
+    brief: Labelled = ()
+    policies: tuple[str, ...] = ()
+    expert: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ProviderFact:
+    """One provider of models; `fields` are the options it asks for beyond its defaults."""
+
+    name: str
+    about: str
+    ready: bool
+    problem: str = ""
+    hint: str = ""
+    needs: tuple[str, ...] = ()
+    model: str = ""
+    base_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `ultra llm check` found; `tokens_per_s` of replies, prompts included."""
+
+    ok: bool
+    rows: Labelled
+    problem: str = ""
+    hint: str = ""
+    tokens_per_s: float | None = None
+    latency_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Environment steps per second while learning, and the mean length of episodes, where any ended."""
+
+    steps_per_s: float
+    episode_steps: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that is asked, with what Enter alone answers.
+
+    Attributes:
+        environment: Registered name, or `gymnasium:<id>`.
+        policy: Name of a shipped one, or a file.
+        proposer: A provider of models, or one of `CONTROLS`.
+        options: Further options of the provider, `key=value` separated by blanks.
+        methods: What is compared.
+        episodes: Episodes collected and explained.
+        steps: Environment steps per method.
+        evaluations: Final evaluation episodes per policy.
+        calls: Cap on model calls; None for none.
+        tokens: Cap on tokens; None for none.
+        file: Where the configuration goes.
+    """
+
+    environment: str = "pong"
+    policy_kind: PolicyKind = "shipped"
+    policy: str = "suboptimal"
+    train_steps: int = 20_000
+    proposer: str = "local"
+    model: str = ""
+    base_url: str = ""
+    options: str = ""
+    methods: tuple[str, ...] = ("ultra-ra", "continue")
+    episodes: int = 3
+    steps: int = 120_000
+    evaluations: int = 16
+    calls: int | None = None
+    tokens: int | None = None
+    name: str = "pong"
+    file: Path = Path("pong.yaml")
+
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether a language model proposes."""
+        return self.proposer not in CONTROLS
+
+
+class Facts(Protocol):
+    """Whom the wizard asks; `check` and `speed` take long and are called from a thread."""
+
+    def environments(self) -> tuple[str, ...]:
+        """Names of the registered environments."""
+        ...
+
+    def environment(self, name: str) -> EnvironmentFact:
+        """What there is to know of one."""
+        ...
+
+    def providers(self) -> tuple[ProviderFact, ...]:
+        """Every provider of models."""
+        ...
+
+    def methods(self) -> tuple[tuple[str, str], ...]:
+        """Methods that can be compared, and what each does."""
+        ...
+
+    def check(self, answers: Answers, stop: Callable[[], bool], progress: Callable[[str], None]) -> Checked:
+        """Talk to the model."""
+        ...
+
+    def speed(self, answers: Answers) -> Speed:
+        """Step the environment, learning, for a second or two."""
+        ...
+
+    def cost(self, answers: Answers, speed: Speed | None, checked: Checked | None) -> Labelled:
+        """What the run will cost."""
+        ...
+
+    def text(self, answers: Answers) -> str:
+        """The configuration file, commented and validated; raises `UltraError`."""
+        ...
+
+    def write(self, answers: Answers, text: str, overwrite: bool) -> bool:
+        """Write the file; false where there is one already and it may not be overwritten; raises `UltraError`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the wizard ended: the file written, and whether to run it."""
+
+    file: Path
+    run: bool

@@ -1,0 +1,406 @@
+"""The wizard: six pages, Enter goes on, Escape goes back, nothing is written before the last one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events, on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import ContentSwitcher, Input, OptionList, Static
+
+from ultra_agents.errors import UltraError
+from ultra_agents.ui.text import clean
+from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
+from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, Outcome, Speed
+from ultra_agents.ui.wizard.pages import (
+    BudgetPage,
+    EnvironmentPage,
+    MethodPage,
+    Page,
+    PolicyPage,
+    ProposerPage,
+    WritePage,
+    side_of_environment,
+)
+from ultra_agents.ui.wizard.parts import ConfirmScreen, quietly, rows_of, so_far, yaml_of
+
+PAGES: tuple[type[Page], ...] = (EnvironmentPage, PolicyPage, ProposerPage, MethodPage, BudgetPage, WritePage)
+TINY = (60, 16)
+WIDE = 100
+
+
+class WizardApp(App[Outcome]):
+    """Asks; its result is the file written, None when nothing was.
+
+    Args:
+        facts: Whom it asks.
+        answers: What Enter alone answers.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { background: ansi_default; color: ansi_default; }
+    #head, #keys, #problem { height: 1; }
+    #problem { color: ansi_red; padding: 0 1; }
+    #body { height: 1fr; }
+    #pages { width: 1fr; height: 1fr; border: round ansi_bright_black; padding: 0 1; }
+    #pages > * { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
+    #side { width: 1fr; height: 1fr; border: round ansi_bright_black; padding: 0 1; scrollbar-size-vertical: 1; }
+    #said { height: auto; }
+    .narrow #body { layout: vertical; }
+    .narrow #pages, .narrow #side { width: 1fr; }
+    OptionList { border: none; height: auto; max-height: 100%; background: ansi_default; padding: 0;
+                                scrollbar-size-vertical: 1; margin-bottom: 1; }
+    OptionList > .option-list--option-highlighted { text-style: bold; background: ansi_default; color: ansi_default; }
+    OptionList:focus > .option-list--option-highlighted { background: ansi_blue; color: ansi_bright_white; }
+    .mono OptionList:focus > .option-list--option-highlighted { text-style: reverse; }
+    .field { height: 2; margin-bottom: 1; }
+    .short .field { margin-bottom: 0; }
+    .short.narrow OptionList { max-height: 7; margin-bottom: 0; }
+    .field Static { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    .field Input { height: 1; border: none; border-left: outer ansi_bright_black; background: ansi_default;
+                   color: ansi_default; padding: 0 0 0 1; margin-left: 1; }
+    .field Input:focus { border-left: outer ansi_cyan; }
+    #tiny { display: none; }
+    .tiny #tiny { display: block; }
+    .tiny #head, .tiny #body, .tiny #keys, .tiny #problem { display: none; }
+    """
+
+    def __init__(self, facts: Facts, answers: Answers | None = None) -> None:
+        super().__init__(ansi_color=True)
+        self.theme = "ansi-dark"
+        self.facts = facts
+        self.answers = answers or Answers()
+
+    def get_default_screen(self) -> Screen[object]:
+        """The one screen."""
+        return WizardScreen(self.facts, self.answers)
+
+
+class Onward(Message):
+    """Bubbles up from the focused widget behind the keys typed before it."""
+
+
+class WizardScreen(Screen[object]):
+    """The pages with what belongs to each beside it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "next", priority=True),
+        Binding("escape", "back", priority=True),
+        Binding("f5", "check", priority=True),
+        Binding("space", "mark"),
+        Binding("pagedown", "scroll(1)", priority=True),
+        Binding("pageup", "scroll(-1)", priority=True),
+        Binding("ctrl+q,ctrl+c", "quit", priority=True),
+    ]
+
+    def __init__(self, facts: Facts, answers: Answers) -> None:
+        super().__init__()
+        self.facts, self.answers = facts, answers
+        self.at = 0
+        self.checked: Checked | None = None
+        self.checking = ""
+        self.measured: Speed | None = None
+        self._asked: tuple[str, ...] = ()
+        self._timed: tuple[str, ...] = ()
+        self._closing = False
+
+    def compose(self) -> ComposeResult:
+        """Where one is, the page, what belongs to it, a complaint, the keys."""
+        yield Static(id="tiny")
+        yield Static(id="head")
+        with Horizontal(id="body"):
+            with ContentSwitcher(id="pages", initial="page0"):
+                for index, kind in enumerate(PAGES):
+                    yield kind(self.facts, f"page{index}")
+            with VerticalScroll(id="side", can_focus=False):
+                yield Static(id="said")
+        yield Static(id="problem")
+        yield Static(id="keys")
+
+    def on_mount(self) -> None:
+        """The first page."""
+        self.set_class(self.app.no_color or self.app.console.color_system is None, "mono")
+        self.go(0)
+
+    def on_unmount(self) -> None:
+        """Let the model's check end."""
+        self._closing = True
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Side by side, or one above the other."""
+        columns, rows = event.size
+        self.set_class(columns < TINY[0] or rows < TINY[1], "tiny")
+        self.set_class(columns < WIDE, "narrow")
+        self.set_class(rows < 34, "short")
+        self.query_one("#tiny", Static).update(
+            Text(f"{columns} x {rows} is too small: {TINY[0]} x {TINY[1]} is needed. Ctrl-Q quits.", WARM)
+        )
+        if self.is_mounted:
+            self.call_after_refresh(self.draw)
+
+    @property
+    def page(self) -> Page:
+        """The page in sight."""
+        return self.query_one(f"#page{self.at}", Page)
+
+    # -- going -------------------------------------------------------------------------------------------------
+
+    def go(self, index: int) -> None:
+        """Show a page."""
+        self.at = index
+        self.query_one("#pages", ContentSwitcher).current = f"page{index}"
+        self.complain("")
+        try:
+            self.page.enter(self.answers)
+        except UltraError as error:
+            self.complain(clean(error.problem))
+        self.page.first().focus()
+        if PAGES[index] in (BudgetPage, WritePage):
+            self.measure()
+        self.draw()
+
+    def action_next(self) -> None:
+        """Go on, once the keys typed before have been taken: this one overtakes them."""
+        (self.focused or self).post_message(Onward())
+
+    @on(Onward)
+    def _entered(self) -> None:
+        """Enter has come up the way other keys come, which the application takes: so is this."""
+        self.app.call_later(self.next)
+
+    def next(self) -> None:
+        """Take the page's answer and go on; on the last page, write."""
+        try:
+            answer = self.page.leave(self.answers)
+        except UltraError as error:
+            answer = f"{error.problem}" + (f": {error.found}" if error.found else "")
+        if isinstance(answer, str):
+            self.complain(answer)
+            return
+        self.answers = answer
+        if PAGES[self.at] is ProposerPage:
+            self.check()
+        if isinstance(self.page, WritePage):
+            self.write(self.page.runs, overwrite=False)
+        else:
+            self.go(self.at + 1)
+
+    def action_mark(self) -> None:
+        """Mark a method."""
+        if isinstance(self.page, MethodPage):
+            self.page.toggle()
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll what is told beside the page."""
+        side = self.query_one("#side")
+        side.scroll_relative(y=by * max(side.size.height - 2, 1), animate=False)
+
+    def action_back(self) -> None:
+        """The page before; from the first one, out."""
+        if self.at:
+            self.go(self.at - 1)
+        else:
+            self.app.exit(None)
+
+    def action_quit(self) -> None:
+        """Leave without writing."""
+        self.app.exit(None)
+
+    def complain(self, words: str) -> None:
+        """Say what is wrong with an answer."""
+        self.query_one("#problem", Static).update(Text(clean(words), BAD, no_wrap=True, overflow="ellipsis"))
+
+    # -- asking in the background -----------------------------------------------------------------------------
+
+    def action_check(self) -> None:
+        """Talk to the model named on this page now."""
+        if isinstance(self.page, ProposerPage):
+            answer = self.page.leave(self.answers)
+            if isinstance(answer, str):
+                self.complain(answer)
+                return
+            self.answers = answer
+            self._asked = ()
+            self.check()
+            self.draw()
+
+    def check(self) -> None:
+        """Talk to the model, unless that was done."""
+        answers = self.answers
+        asked = (answers.proposer, answers.model, answers.base_url, answers.options)
+        if not answers.asks_a_model or asked == self._asked:
+            return
+        self._asked, self.checked, self.checking = asked, None, "asking ..."
+        app = self.app
+
+        def ended() -> bool:
+            return self._closing or self._asked != asked
+
+        def say(text: str) -> None:
+            app.call_from_thread(self._progress, asked, text)
+
+        def work() -> None:
+            found = self.facts.check(answers, ended, say)
+            if not ended():
+                app.call_from_thread(self._answered, asked, found)
+
+        self.run_worker(quietly(work), thread=True, group="check", exit_on_error=False)
+
+    def _progress(self, asked: tuple[str, ...], text: str) -> None:
+        if asked == self._asked:
+            self.checking = text
+            self.draw()
+
+    def _answered(self, asked: tuple[str, ...], found: Checked) -> None:
+        if asked == self._asked:
+            self.checked, self.checking = found, ""
+            self.draw()
+
+    def measure(self) -> None:
+        """Step the environment for a second, unless that was done."""
+        answers = self.answers
+        timed = (answers.environment,)
+        if timed == self._timed:
+            return
+        self._timed, self.measured = timed, None
+        app = self.app
+
+        def work() -> None:
+            found = self.facts.speed(answers)
+            if not self._closing:
+                app.call_from_thread(self._measured, timed, found)
+
+        self.run_worker(quietly(work), thread=True, group="speed", exit_on_error=False)
+
+    def _measured(self, timed: tuple[str, ...], found: Speed) -> None:
+        if timed == self._timed:
+            self.measured = found
+            self.draw()
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def write(self, run: bool, overwrite: bool) -> None:
+        """Write the file, after asking where there is one already, and end."""
+        try:
+            written = self.facts.write(self.answers, self.facts.text(self.answers), overwrite)
+        except UltraError as error:
+            self.complain(f"{error.problem}" + (f": {error.found}" if error.found else ""))
+            return
+        if written:
+            self.app.exit(Outcome(self.answers.file, run))
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.write(run, overwrite=True)
+
+        self.app.push_screen(ConfirmScreen(f"{self.answers.file} exists. Overwrite it?"), answered)
+
+    # -- showing -----------------------------------------------------------------------------------------------
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Another row: other fields, other words beside it."""
+        page = self.page
+        if isinstance(page, EnvironmentPage | PolicyPage | ProposerPage):
+            page.narrow()
+        self.draw()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A click chooses a row and goes on; of methods, it marks."""
+        if isinstance(self.page, MethodPage):
+            self.page.toggle()
+        else:
+            self.action_next()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Numbers change the cost."""
+        if isinstance(self.page, BudgetPage | WritePage):
+            answer = self.page.leave(self.answers)
+            self.complain(answer if isinstance(answer, str) else "")
+            self.draw(self.answers if isinstance(answer, str) else answer)
+
+    def draw(self, answers: Answers | None = None) -> None:
+        """Header, side, keys."""
+        head = Text.assemble((" ultra ", "reverse bold"), " ", no_wrap=True)
+        for index, kind in enumerate(PAGES):
+            style = "bold cyan" if index == self.at else GOOD if index < self.at else DIM
+            head.append(f" {'✔' if index < self.at else index + 1} {kind.heading} ", style)
+        self.query_one("#head", Static).update(head)
+        last = PAGES[self.at] is WritePage
+        keys = [("Enter", "do it" if last else "go on"), ("Esc", "back" if self.at else "leave"), ("↑↓ Tab", "choose")]
+        keys += [("Space", "mark")] if PAGES[self.at] is MethodPage else []
+        keys += [("F5", "check the model now")] if PAGES[self.at] is ProposerPage else []
+        line = Text(no_wrap=True)
+        for key, word in [*keys, ("PgDn", "scroll"), ("Ctrl-Q", "quit")]:
+            line.append(f" {key}", "bold cyan")
+            line.append(f" {word} ", DIM)
+        self.query_one("#keys", Static).update(line)
+        self.query_one("#said", Static).update(self.side(answers or self.answers))
+
+    def side(self, answers: Answers) -> Text:
+        """What belongs to the page."""
+        page, box = self.page, self.query_one("#side")
+        if isinstance(page, EnvironmentPage):
+            box.border_title = page.chosen
+            return side_of_environment(self.facts.environment(page.chosen))
+        if isinstance(page, ProposerPage):
+            box.border_title = "Model"
+            return self._provider(page)
+        if isinstance(page, WritePage):
+            box.border_title = str(answers.file)
+            return Text.assemble(self._cost(answers), "\n\n", yaml_of(self._text(answers)))
+        box.border_title = "What it costs" if isinstance(page, BudgetPage) else "So far"
+        return self._cost(answers) if isinstance(page, BudgetPage) else rows_of(so_far(answers))
+
+    def _text(self, answers: Answers) -> str:
+        try:
+            return self.facts.text(answers)
+        except UltraError as error:
+            return f"# {error}".replace("\n", "\n# ")
+
+    def _provider(self, page: ProposerPage) -> Text:
+        one = page.chosen
+        if one is None:
+            return Text("No model is asked: a control that shows what advice of another origin is worth.")
+        text = Text(f"{clean(one.about)}\n")
+        if not one.ready and one.problem:
+            text.append(f"\n{clean(one.problem)}\n", WARM)
+            if one.hint:
+                text.append(f"do: {clean(one.hint)}\n", DIM)
+        text.append("\nEnter goes on; the model is asked a few questions meanwhile (ultra llm check).\n", DIM)
+        if self._asked[:1] == (one.name,):
+            text.append("\n")
+            text.append_text(self._check())
+        return text
+
+    def _check(self) -> Text:
+        if self.checked is None:
+            return Text(f"checking the model: {self.checking}\n", DIM) if self.checking else Text()
+        text = Text("the model works\n" if self.checked.ok else "the model cannot be used\n", end="")
+        text.stylize(f"bold {GOOD if self.checked.ok else BAD}")
+        if self.checked.problem:
+            text.append(f"{clean(self.checked.problem)}\n", BAD)
+        if self.checked.hint:
+            text.append(f"do: {clean(self.checked.hint)}\n", DIM)
+        text.append_text(rows_of(self.checked.rows))
+        return text
+
+    def _cost(self, answers: Answers) -> Text:
+        try:
+            text = rows_of(self.facts.cost(answers, self.measured, self.checked))
+        except UltraError as error:
+            text = Text(clean(error.problem), BAD)
+        if self.measured is None:
+            text.append("\nstepping the environment to see how fast it is ...\n", DIM)
+        elif self.measured.problem:
+            text.append(f"\n{clean(self.measured.problem)}\n", WARM)
+        if answers.asks_a_model:
+            text.append("\n")
+            text.append_text(self._check())
+        return text

@@ -1,0 +1,121 @@
+"""Environments of this process, stepped in blocks, with what they show kept in one array.
+
+A block is stepped as a whole, so the seats that play are packed into the lowest blocks, and one in which nobody plays
+is not stepped. What an idle seat of a block does meanwhile is of no interest.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ultra_agents.contracts import Environment
+from ultra_agents.contracts.vector import before_reset
+from ultra_agents.errors import EnvironmentFault, UltraError
+from ultra_agents.records import Array, FloatArray
+from ultra_agents.rollout.simulators import blame, build, whose
+from ultra_agents.seeding import Streams
+
+BLOCK = 16
+"""Environments stepped together."""
+
+
+class Blocks:
+    """`seats` environments that can be restored.
+
+    Args:
+        environment: Builds them.
+        seats: How many.
+        streams: Source of the seeds of their first episodes, which nobody looks at.
+
+    Attributes:
+        observations: `(seats, ...)`, what each environment shows; before the reset where its episode has just ended.
+    """
+
+    def __init__(self, environment: Environment, seats: int, streams: Streams) -> None:
+        self._environment = environment
+        self._blocks: list[Any] = []
+        self._edges = [(start, min(start + BLOCK, seats)) for start in range(0, seats, BLOCK)]
+        shown = []
+        with blame(environment):
+            for number, (start, stop) in enumerate(self._edges):
+                self._blocks.append(build(environment, stop - start))
+                seeds = streams.integers(stop - start, "idle", number)
+                shown.append(np.asarray(self._blocks[-1].reset(seed=seeds)[0]))
+        self.observations: Array = np.concatenate(shown)
+        self._actions: Array | None = None
+        self.free_all()
+
+    def free_all(self) -> None:
+        """Every seat is free."""
+        self._free = list(range(len(self.observations)))
+
+    def take(self) -> int:
+        """The lowest free seat, no longer free."""
+        return heapq.heappop(self._free)
+
+    def free(self, seat: int) -> None:
+        """Give a seat back."""
+        heapq.heappush(self._free, seat)
+
+    def restore(self, seats: Sequence[int], states: Sequence[bytes]) -> list[UltraError | None]:
+        """Put states into environments, several of a block at once; for each why it could not be done, or None."""
+        faults: list[UltraError | None] = [None] * len(seats)
+        groups: dict[int, list[int]] = {}
+        for row, seat in enumerate(seats):
+            groups.setdefault(seat // BLOCK, []).append(row)
+        for number, rows in groups.items():
+            try:
+                self._restore(number, [seats[row] for row in rows], [states[row] for row in rows])
+            except UltraError:  # whose it is shows one by one
+                for row in rows:
+                    try:
+                        self._restore(number, [seats[row]], [states[row]])
+                    except UltraError as error:
+                        faults[row] = error
+        return faults
+
+    def _restore(self, number: int, seats: list[int], states: list[bytes]) -> None:
+        places = [seat - self._edges[number][0] for seat in seats]
+        with blame(self._environment):
+            self.observations[seats] = self._environment.restore(self._blocks[number], places, states)
+
+    def snapshot(self, seat: int) -> bytes:
+        """The state of one environment."""
+        number = seat // BLOCK
+        with blame(self._environment):
+            return self._environment.snapshot(self._blocks[number], [seat - self._edges[number][0]])[0]
+
+    def step(self, seats: Array, actions: Array) -> tuple[FloatArray, list[bool], list[bool]]:
+        """One step of the blocks in which `seats` `(n,)` are.
+
+        Returns:
+            Rewards `(n,)`, and of each seat whether its episode terminated or was truncated. `observations` is new.
+        """
+        if self._actions is None:
+            self._actions = np.stack([actions[0]] * len(self.observations))
+        self._actions[seats] = actions
+        count = len(self.observations)
+        rewards, terminated, truncated = np.zeros(count), np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        for number in np.unique(seats // BLOCK).tolist():
+            start, stop = self._edges[number]
+            with blame(self._environment):
+                seen, earned, ended, cut, info = self._blocks[number].step(self._actions[start:stop])
+                seen, over = np.asarray(seen), np.asarray(ended) | np.asarray(cut)
+            if seen.shape != self.observations[start:stop].shape or np.shape(earned) != (stop - start,):
+                raise EnvironmentFault(
+                    f"{whose(self._environment)} returned a step of the wrong shape",
+                    found=(seen.shape, np.shape(earned)),
+                )
+            self.observations[start:stop] = before_reset(seen, over, info)
+            rewards[start:stop], terminated[start:stop], truncated[start:stop] = earned, ended, cut
+        return rewards[seats], terminated[seats].tolist(), truncated[seats].tolist()
+
+    def close(self) -> None:
+        """Close the environments."""
+        for block in self._blocks:
+            block.close()
+        self._blocks = []
