@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from ultra_agents.config_engine import RunEngineConfig
 from ultra_agents.config_methods import JsrlConfig, MethodNames, RiceConfig, StateMaskConfig
 from ultra_agents.config_models import (
     AgentConfig,
@@ -151,6 +152,9 @@ class ImitationConfig(Section):
         description="start refining from a copy that does as advised: if it is better or, undecided after all pairs, "
         "earned more; only if it is surely better; always; never",
     )
+    table: Literal["retire", "keep"] = Field(
+        "retire", description="where refining starts from the copy: the table no longer acts, or it acts all the same"
+    )
 
 
 class ModulationConfig(Section):
@@ -216,6 +220,7 @@ class Config(Section):
     statemask: StateMaskConfig = StateMaskConfig()
     jsrl: JsrlConfig = JsrlConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    engine: RunEngineConfig = RunEngineConfig()
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | None = Field(
         None, description="where training metrics go beside metrics.jsonl; null: TensorBoard where it is installed"
     )
@@ -234,8 +239,8 @@ class Config(Section):
         return self
 
     def hash(self) -> str:
-        """Twelve hex digits that change with anything that can change the numbers (name and trackers cannot)."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"name", "trackers"}), sort_keys=True)
+        """Twelve hex digits that change with what can change the numbers: not with name, engine or trackers."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"name", "engine", "trackers"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:

@@ -228,3 +228,21 @@ def test_digits_follow_the_uncertainty() -> None:
     assert digits_for([{"low": None, "high": None}]) == 2
     assert interval({"mean": 1.44, "low": -0.2, "high": 3.0}, 1) == "+1.4 [-0.2, 3.0]"
     assert interval({"mean": 1.0, "low": None, "high": None}, 1) == "+1.0 [no interval]"
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (
+            {"entries": 1, "hit_rate": 0.1},
+            "has 1 entry; 10.0 % of the states visited in refinement matched one.",
+        ),
+        ({"entries": 1, "hit_rate": None}, "1 entry; it did not act in refinement, which started from the copy"),
+        ({"entries": 0, "hit_rate": None}, "The table has 0 entries."),
+    ],
+)
+def test_the_page_says_whether_the_table_acted(
+    make_inputs: Make, tmp_path: Path, table: dict[str, float | None], words: str
+) -> None:
+    write_report(tmp_path, make_inputs(table=table))
+    assert words in " ".join((tmp_path / "report.html").read_text(encoding="utf-8").split())

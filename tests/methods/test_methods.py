@@ -108,20 +108,45 @@ def test_plain_methods(setting: MakeSetting) -> None:
         assert (made.modulation, made.restarts, dict(made.spent)) == (None, None, {})
 
 
-def test_ultra_charges_what_explaining_cost_and_imitates_only_actions(setting: MakeSetting) -> None:
-    copy = create_algorithm("ppo", {}).create_policy(
-        setting().environment.observation_space, gymnasium.spaces.Discrete(2), 5
-    )
-    engines: list[Any] = []
+def advised(setting: MakeSetting, used: bool, **changes: Any) -> tuple[Setting, list[str]]:
+    """A setting whose advice was imitated, to good use or not, and the variants of the engines built since."""
+    built: list[str] = []
 
     def engine(variant: str) -> Any:
-        engines.append(variant)
+        built.append(variant)
         return f"engine {variant}"
 
-    given = setting(advised=Advised(engine, {"collect": 10, "test": 20}, (copy, 30)))
+    space = setting().environment.observation_space
+    copy = create_algorithm("ppo", {}).create_policy(space, gymnasium.spaces.Discrete(2), 5) if used else None
+    return setting(advised=Advised(engine, {"collect": 10, "test": 20}, copy, 30), **changes), built
+
+
+def test_ultra_charges_what_explaining_cost_and_only_methods_that_act_imitate(setting: MakeSetting) -> None:
+    given, _ = advised(setting, used=False)
     made = {variant: METHODS[f"ultra-{variant}"].prepare(given) for variant in ("a", "r", "ra")}
-    assert [one.modulation for one in made.values()] == ["engine a", "engine r", "engine ra"]
+    assert [str(one.modulation) for one in made.values()] == ["engine a", "engine r", "engine ra"]
     assert made["r"].spent == {"collect": 10, "test": 20}
-    assert made["a"].spent == made["ra"].spent == {"collect": 10, "test": 20, "imitate": 30}
-    assert made["ra"].start is copy
-    assert made["r"].start is given.start
+    assert made["a"].spent == made["ra"].spent == {"collect": 10, "test": 20, "imitate": 30}, (
+        "a failed copy is paid for"
+    )
+    assert {one.start for one in made.values()} == {given.start}
+
+
+def test_a_copy_that_learnt_the_table_is_refined_without_it(setting: MakeSetting) -> None:
+    given, built = advised(setting, used=True)
+    assert given.advised is not None
+    for variant in ("a", "ra"):
+        made = METHODS[f"ultra-{variant}"].prepare(given)
+        assert made.start is given.advised.copy
+        assert made.modulation is None
+    rewarded = METHODS["ultra-r"].prepare(given)
+    assert rewarded.start is given.start, "it never acts on suggestions, so it starts from no copy"
+    assert built == ["r"]
+
+
+def test_the_table_can_be_kept_beside_the_copy(setting: MakeSetting) -> None:
+    given, _ = advised(setting, used=True, config=settings(imitation={"table": "keep"}))
+    assert given.advised is not None
+    made = METHODS["ultra-ra"].prepare(given)
+    assert made.start is given.advised.copy
+    assert str(made.modulation) == "engine ra"

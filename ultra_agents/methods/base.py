@@ -31,14 +31,16 @@ class Advised:
     Attributes:
         engine: Builds the engine that acts on the table, for actions, rewards or both.
         spent: Environment steps of collecting and testing.
-        imitated: The policy that learnt from accepted plans (the starting one, where that did not help), and the
-            environment steps this took; None where advice is not imitated.
+        copy: A copy of the starting policy that learnt from accepted plans; None where that was not done or did not
+            help.
+        copying: Environment steps this took.
         critical: Simulator states training episodes may start at; none unless `modulation.restart_probability`.
     """
 
     engine: Callable[[Variant], Modulation]
     spent: Mapping[str, int]
-    imitated: tuple[Policy, int] | None = None
+    copy: Policy | None = None
+    copying: int = 0
     critical: Sequence[bytes] = ()
 
 

@@ -3,17 +3,19 @@
 What these add to training is the modulation engine (`ultra_agents.modulation`) over the run's advice table; everything
 before that happens in stages 1 to 8 and is charged here.
 
-Differs from the paper, each an option of the configuration: advice is tested before it is believed
-(`verification.mode: none` believes it); accepted plans are imitated first (`imitation.mode: never` leaves that out; it
-is only for methods that act on suggested actions); the table is followed with a chance that falls to 0, and the update
-knows which policy really acted (`modulation.*`). With both switched off and `modulation.probability: 1`,
+Differs from the paper, each an option of the configuration. Advice is tested before it is believed
+(`verification.mode: none` believes it). Accepted plans are imitated first, by methods that act on suggested actions,
+and a copy that proved better is refined without the table, whose rows it has learnt already: on Pong the table beside
+the copy cost half of what the copy had won (`imitation.table: keep` keeps it in force, `imitation.mode: never` leaves
+imitating out). The table is followed with a chance that falls to 0, and the update knows which policy really acted
+(`modulation.*`). With testing and imitation switched off and `modulation.probability: 1`,
 `modulation.schedule: constant`, `modulation.learn: policy` it is the paper read literally.
 """
 
 from __future__ import annotations
 
 from ultra_agents.config import Config, follows_actions
-from ultra_agents.contracts import Algorithm, Environment, capabilities
+from ultra_agents.contracts import Algorithm, Environment, Modulation, capabilities
 from ultra_agents.methods.base import Method, Prepared, Setting
 from ultra_agents.methods.starts import critical_starts
 from ultra_agents.records import Variant
@@ -50,12 +52,16 @@ class Ultra(Method):
         """The engine over the table; for variants that act, the policy that imitated the advice."""
         advised = setting.advised
         assert advised is not None, "stages 1 to 7 come first"
-        spent, start = dict(advised.spent), setting.start
-        if advised.imitated is not None and follows_actions(self.name):
-            start, spent["imitate"] = advised.imitated
-        restarts, note = None, "advice in force"
+        spent, start, restarts = dict(advised.spent), setting.start, None
+        engine: Modulation | None = None
+        if follows_actions(self.name):
+            start = advised.copy or start
+            spent |= {"imitate": advised.copying} if advised.copying else {}
+        note = "from the copy that learnt the advice"
+        if start is setting.start or setting.config.imitation.table == "keep":
+            engine, note = advised.engine(self.variant), "advice in force"
         if advised.critical:
             chance, states = setting.config.modulation.restart_probability, advised.critical
             restarts = critical_starts(lambda: states, chance, setting.streams.child("restarts"))
             note += f", {chance:.0%} of the episodes from one of {len(states)} critical states"
-        return Prepared(start, advised.engine(self.variant), restarts, spent=spent, note=note)
+        return Prepared(start, engine, restarts, spent=spent, note=note)

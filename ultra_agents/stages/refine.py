@@ -91,13 +91,14 @@ def _setting(
     """What this run gives a method."""
     advised: Advised | None = None
     if variant_of(method) is not None:
-        learnt = None if imitation is None else (imitated_policy(context, imitation), imitation.env_steps)
+        copied = imitation is not None and imitation.used
         advised = Advised(
             engine=lambda variant: modulation_engine(
                 context, trajectories, advice, variant, context.streams.generator("modulation")
             ),
             spent={"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)},
-            imitated=learnt,
+            copy=imitated_policy(context, imitation) if copied else None,
+            copying=0 if imitation is None else imitation.env_steps,
             critical=critical_snapshots(trajectories, explanations, advice)
             if context.config.modulation.restart_probability
             else (),

@@ -68,7 +68,7 @@ def report(
                 "entries": len(table),
                 "radius": table.radius,
                 "hit_rate": next(
-                    (r.metrics.get("modulation/hit_rate_mean", 0.0) for r in results if variant_of(r.method)), 0.0
+                    (r.metrics.get("modulation/hit_rate_mean") for r in results if variant_of(r.method)), None
                 ),
             },
             command=f"ultra run {folder.config_path}",
