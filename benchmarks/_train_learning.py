@@ -139,8 +139,8 @@ def first_updates(console: Console, seeds: int, updates: int = 10, episodes: int
     starts = [Streams(99).integer("start", number) for number in range(episodes)]
     table = Table("update", title=f"Hopper, refined; {seeds} seeds, {episodes} episodes each: change of score, s.e.")
     columns: list[list[str]] = []
-    for warmup in (2, 0):
-        table.add_column(f"{warmup} warm-up updates")
+    for warmup in (2, None):
+        table.add_column(f"{'the default' if warmup is None else warmup} warm-up updates")
         changes = []
         for seed in range(seeds):
             with make_simulators(environment, 16) as sims, make_simulators(environment, 16) as scoring:

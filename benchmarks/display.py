@@ -6,6 +6,11 @@ Prints, for each, the wall and processor seconds of the whole process, and of th
 display's thread), on taking note of events (the run's own threads, so the only cost that can hold a run up), and on
 the pictures of states (a thread of its own; both modes make them, since they are part of the event log). Without
 `--config` a short run of the corridor; every figure is of one run each, so compare shares, not single seconds.
+
+    python benchmarks/display.py --compare [--config examples/experiments/quick.yaml] [--size 200x60]
+
+the same for the screen of a comparison: seconds of the driver and all its workers together, and of these those spent
+on drawing and on reading the cells' logs. Without `--config` four short cells of the corridor.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import fcntl
 import json
 import os
 import pty
+import resource
 import struct
 import sys
 import tempfile
@@ -40,19 +46,33 @@ CORRIDOR: dict[str, Any] = {
 }
 
 
+COMPARISON: dict[str, Any] = {
+    "name": "four", "seeds": 2, "methods": ["continue", "ultra-ra"], "engine": {"workers": 2},
+    "common": {key: value for key, value in CORRIDOR.items() if key not in ("name", "environment", "policy")},
+    "tasks": {"corridor": {"environment": {"name": "corridor"}, "policy": {"train_steps": 1000}}},
+}  # fmt: skip
+
+
 def main() -> None:
     """Run both and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--config", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     parser.add_argument("--size", default="200x60", help="columns x rows of the terminal")
+    parser.add_argument("--compare", action="store_true", help="the screen of a comparison")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.child is not None and args.compare:
+        compared(args.child, args.config)
+        return
     if args.child is not None:
         child(args.child, args.config, args.settings, args.plain)
         return
     columns, rows = map(int, args.size.split("x"))
+    if args.compare:
+        comparison(args.config, columns, rows)
+        return
     print(
         "| display | wall, s | CPU, s | drawing, s | its share | events, s | pictures, s | log, kB | of it pictures |"
     )
@@ -73,6 +93,48 @@ def main() -> None:
             seconds = f"{found['wall']:.1f} | {found['cpu']:.1f} | {found['drawing']:.2f} | {share:.2%}"
             more = f"{found['events']:.3f} | {found['pictures']:.2f} | {found['log'] / 1e3:.0f}"
             print(f"| {name} | {seconds} | {more} | {found['shown'] / 1e3:.0f} |", flush=True)
+
+
+def comparison(config: Path | None, columns: int, rows: int) -> None:
+    """Run a comparison on a terminal of that size and print what its screen cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        if config is None:
+            config = place / "four.yaml"
+            config.write_text(yaml.safe_dump(COMPARISON), encoding="utf-8")
+        argv = [sys.executable, __file__, "--compare", f"--child={place}", f"--config={config.resolve()}"]
+        found = in_terminal(argv, columns, rows, place)
+    share = (found["drawing"] + found["reading"]) / found["cpu"]
+    print("| screen | wall, s | CPU of all processes, s | drawing, s | reading logs, s | their share |")
+    print("|---|---|---|---|---|---|")
+    seconds = f"{found['wall']:.1f} | {found['cpu']:.1f} | {found['drawing']:.2f} | {found['reading']:.2f}"
+    print(f"| compare, {columns}x{rows} | {seconds} | {share:.2%} |")
+
+
+def compared(place: Path, config: Path) -> None:
+    """Run the comparison below `place`, and write down what showing it cost."""
+    from ultra_agents.cli import compare_display
+    from ultra_agents.cli.compare import compare
+    from ultra_agents.ui.compare.display import CompareDisplay
+
+    shown: list[CompareDisplay] = []
+
+    class Measured(CompareDisplay):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            shown.append(self)
+
+    setattr(compare_display, "CompareDisplay", Measured)  # noqa: B010 - what is measured takes its place
+    began = time.perf_counter()
+    compare(config, place / "runs", None, None, None, False, False)
+    uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    found = {
+        "wall": time.perf_counter() - began,
+        "cpu": sum(use.ru_utime + use.ru_stime for use in uses),
+        "drawing": shown[0].drawn,
+        "reading": shown[0].read,
+    }
+    (place / "measured.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def in_terminal(argv: list[str], columns: int, rows: int, place: Path) -> dict[str, float]:

@@ -44,6 +44,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 TASKS = ("pong", "hopper", "half-cheetah", "pong-pixels")
 ROWS: dict[str, tuple[str, int, int]] = {
     "stepping only": ("bound", 0, 1),
+    "stepping only, 1 worker": ("bound", 1, 1),
     "stepping only, 2 workers": ("bound", 2, 1),
     "ours": ("ours", 0, 1),
     "ours, 1 worker": ("ours", 1, 1),

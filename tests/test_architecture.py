@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BASE = {
     "records", "advice_records", "errors", "contracts", "events", "seeding", "registry", "config",
-    "config_models", "config_methods", "version", "runs", "run_files", "policies",
+    "config_models", "config_methods", "config_engine", "cluster", "version", "runs", "run_files", "policies",
 }  # fmt: skip
 MIDDLE = {"rollout", "narration", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {

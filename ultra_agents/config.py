@@ -99,19 +99,20 @@ class AgentsConfig(Section):
 class VerificationConfig(Section):
     """Stage 6, and the critic's own reflection.
 
-    The defaults are those of `benchmarks/verification.py`. On Pong the value function is right about what follows 12
-    steps after a plan and later, most suggestions gain nothing, and longer horizons only add noise. `both` since on
-    MountainCar no row passes alone, and all of a good table together.
+    The defaults are those of `benchmarks/verification.py`. On Pong the value function is right about what follows 16
+    steps after a state, or the end of a longer plan; most suggestions gain nothing, longer horizons only add noise,
+    and two looks miss less than three. `both` since on MountainCar no row passes alone, and all of a good table
+    together.
     """
 
     mode: Literal["none", "reflect", "simulate", "both"] = Field(
         "both", description="none/reflect are the paper's; simulate tests in the simulator"
     )
-    max_pairs: int = Field(12, gt=1, description="paired rollouts per suggestion, at most")
-    min_pairs: int = Field(3, gt=1, description="pairs at the first look at the full horizon; then doubled")
+    max_pairs: int = Field(8, gt=1, description="paired rollouts per suggestion, at most")
+    min_pairs: int = Field(4, gt=1, description="pairs at the first look at the full horizon; then doubled")
     horizon: int = Field(32, gt=0, description="environment steps after the plan, value function at the cut")
     screen_pairs: int = Field(2, ge=0, description="pairs of the first, short look; 0: none")
-    screen_horizon: int = Field(12, ge=0, description="environment steps after the plan, in the first look")
+    screen_horizon: int = Field(16, ge=0, description="environment steps of the first look; at least the plan's")
     confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, that an accepted gain is positive: all looks")
     min_gain: float = Field(0.1, ge=0, description="gain not worth finding, in spreads of the episode's returns-to-go")
     noise: float = Field(0.2, ge=0, description="noise of a pair taken for granted, in the same spreads")
@@ -180,7 +181,9 @@ class RefineConfig(Section):
     algorithm: PluginConfig = PluginConfig(name="ppo")
     steps: int = Field(100_000, gt=0, description="environment steps per method, testing included")
     num_envs: int = Field(16, gt=0, description="parallel environments")
-    workers: int = Field(1, ge=0, description="processes that step them; 0 steps them in this one")
+    workers: int = Field(
+        1, ge=0, description="processes that step them; 0: this one steps them all, 1: that one and this one half each"
+    )
     evaluate_every: int = Field(25_000, gt=0, description="environment steps between two points of the curve")
     curve_episodes: int = Field(8, gt=0, description="episodes per point of the curve")
 

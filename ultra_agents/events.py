@@ -80,6 +80,19 @@ class AgentAsked(Event):
 
 
 @dataclass(frozen=True)
+class ReplyGrowing(Event):
+    """An answer is being written; `text` is the end of what there is of it.
+
+    It passes: only a live screen is told, no log and no `--json` ever holds one, so it is not in `KINDS`.
+    """
+
+    agent: str
+    segment: str
+    model: str
+    text: str
+
+
+@dataclass(frozen=True)
 class AgentSpoke(Event):
     """One answer of one agent about one segment; `cost` in the currency of the configured prices."""
 
@@ -204,6 +217,8 @@ class RunFinished(Event):
 
 Emit: TypeAlias = Callable[[Event], None]
 """Where events go: called from any thread, never raises into the caller."""
+Grow: TypeAlias = Callable[[ReplyGrowing], None]
+"""Where answers go while they are written: as `Emit`."""
 
 
 def ignore(event: Event) -> None:
@@ -217,7 +232,7 @@ KINDS: dict[str, type[Event]] = {
         AgentSpoke, AdviceDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned,
     )
 }  # fmt: skip
-"""Every event by its name in JSON."""
+"""Every event that is written, by its name in JSON."""
 
 
 def from_json(row: Mapping[str, Any]) -> Event | None:

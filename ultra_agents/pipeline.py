@@ -31,7 +31,7 @@ from pydantic import TypeAdapter
 
 from ultra_agents import stages
 from ultra_agents.config import Config, follows_actions, variant_of
-from ultra_agents.events import Emit, RunFinished, RunStarted, StageFinished, StageStarted
+from ultra_agents.events import Emit, Grow, RunFinished, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, Explanation, MethodResult
 from ultra_agents.runs import RunFolder
 
@@ -41,7 +41,12 @@ Until: TypeAlias = Literal["measure"]
 
 
 def run_pipeline(
-    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], until: Until | None = None
+    folder: RunFolder,
+    config: Config,
+    emit: Emit,
+    stop: Callable[[], bool],
+    until: Until | None = None,
+    grow: Grow | None = None,
 ) -> None:
     """Run every stage of `config` that `folder` does not hold yet, and write the report.
 
@@ -52,6 +57,7 @@ def run_pipeline(
         stop: Asked between pieces of work; true stops cleanly.
         until: `measure` ends once the advice is explained, tested, tabulated and measured, before anything is
             refined; the folder can be taken up again from there.
+        grow: Told of the agents' replies while they are written; None where nobody looks.
 
     Raises:
         UltraError: What is wrong and what to do; `Interrupted` and `BudgetReached` leave a resumable folder.
@@ -66,7 +72,7 @@ def run_pipeline(
         plan += [("evaluate", 0.1), ("report", 0.02)]
     emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan)))
 
-    with stages.open_context(folder, config, run.emit, stop) as context:
+    with stages.open_context(folder, config, run.emit, stop, grow) as context:
         run.stage("policy", "Read the starting policy", lambda: stages.starting_policy(context), type(None))
         trajectories = run.stage(
             "collect", f"Play {config.collect.episodes} episodes", lambda: stages.collect_episodes(context), None

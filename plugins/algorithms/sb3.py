@@ -19,10 +19,11 @@ Where overridden steps go (`_sb3_models`):
 Differs from SB3, whose word is the last otherwise:
   - `normalize_observations` is on for `ppo` and `a2c`. The statistics are in the policy and frozen when one is
     refined; so is the scale of rewards (`normalize_reward`), which a policy takes along as `reward_scale`.
-  - Refining (not `fresh`): for `value_warmup_steps` only the critic moves, the actor getting no gradient (all but
-    `dqn`, where Q-values are the policy); `learning_starts` waits without acting at random; `dqn` explores from the
-    start as little as in the end unless `exploration_initial_eps` is given; `sac` goes on with the entropy
-    coefficient that the policy came with, if `ent_coef` is `auto`.
+  - Refining (not `fresh`): for `value_warmup_steps`, at most a quarter of the budget and never a lone rollout, only
+    the critic moves, the actor getting no gradient (all but `dqn`, where Q-values are the policy); `learning_starts`
+    waits without acting at random; `dqn` explores from the start as little as in the end unless
+    `exploration_initial_eps` is given; `sac` goes on with the entropy coefficient that the policy came with, if
+    `ent_coef` is `auto`.
   - On-policy rollouts are shortened evenly, and the last of an off-policy training is cut, so that the budget comes
     out within one vector step of `total_steps`. A replay buffer is never larger than the budget.
   - `td3` explores with `noise_std` 0.1 (SB3: none unless a noise object is given).

@@ -139,8 +139,16 @@ class Runner(MujocoEnvironment):
 
     def features(self, observations: Array) -> FloatArray:
         """Every observation over its usual spread, within +-10."""
-        centred = np.nan_to_num(np.asarray(observations, np.float64), posinf=1e9, neginf=-1e9) - np.array(self.centres)
-        return np.asarray(np.clip(centred / np.array(self.scales), -10, 10), np.float32)
+        centres, scales = self._usual
+        values = np.asarray(observations, np.float64)
+        if not math.isfinite(float(values.sum())):
+            values = np.nan_to_num(values, posinf=1e9, neginf=-1e9)
+        scaled = (values - centres) / scales
+        return np.minimum(np.maximum(scaled, -10.0), 10.0).astype(np.float32)
+
+    @cached_property
+    def _usual(self) -> tuple[FloatArray, FloatArray]:
+        return np.array(self.centres), np.array(self.scales)
 
     @property
     def reference_returns(self) -> ReferenceReturns:

@@ -69,7 +69,7 @@ def teacher(
         raise PolicyError(
             f"the network {request.path} does not take this environment's observations",
             found=" ".join(f"{type(error).__name__}: {error}".split())[:200],
-            expected=f"a batch of observations {request.observation_space}"[:200],
+            expected=f"a batch of observations of shape {request.observation_space.shape}",
             hint="give --environment the one it was trained in, its wrappers included",
         ) from error
     return act

@@ -124,6 +124,23 @@ def numbered(name: str, rows: Sequence[Layer]) -> dict[str, Array]:
     return named
 
 
+def in_reward_units(arrays: dict[str, Array], scale: float) -> dict[str, Array]:
+    """A native policy whose values are of rewards `scale` times those it was trained on; it acts as before.
+
+    Values are linear in the critics' last layers; SAC's entropy bonus grows with the rewards it is weighed against.
+    """
+    if scale == 1.0:
+        return arrays
+    scaled = dict(arrays)
+    for critic in {name.rpartition(".")[0].rpartition(".")[0] for name in arrays if name.startswith("critic")}:
+        last = max(int(name.split(".")[-2]) for name in arrays if name.startswith(f"{critic}."))
+        for part in ("weight", "bias"):
+            scaled[f"{critic}.{last}.{part}"] = as_f32(arrays[f"{critic}.{last}.{part}"] * scale)
+    if "log_alpha" in arrays:
+        scaled["log_alpha"] = np.asarray(arrays["log_alpha"] + np.log(scale), dtype=np.float32)
+    return scaled
+
+
 def _normalizer(space: Box, statistics: Statistics | None) -> dict[str, Array]:
     """The native normaliser, clip((obs - mean) / sqrt(var + 1e-8), -clip, clip), saying what `statistics` say."""
     size = int(np.prod(space.shape))

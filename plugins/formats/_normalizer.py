@@ -100,10 +100,7 @@ def read_statistics(path: Path, request: Request) -> Statistics | None:
         )
     if path.suffix.lower() == ".npz":
         return _from_npz(path, request)
-    tree = read_pickle(path.read_bytes(), _allowed, path, "the normaliser")
-    state = tree.state if isinstance(tree, Call) and isinstance(tree.function, Name) else None
-    if not isinstance(state, dict) or tree.function.name != "VecNormalize":
-        raise _unreadable(path, f"{tree!r}"[:80])
+    state = _vec_normalize(path)
     if state.get("norm_obs") is False:
         return None
     try:
@@ -120,6 +117,40 @@ def read_statistics(path: Path, request: Request) -> Statistics | None:
         raise _unreadable(path, f"{type(error).__name__}: {error}"[:200]) from error
     _check(found, request)
     return found
+
+
+def reward_scale(request: Request) -> float:
+    """What the rewards a Stable-Baselines3 policy learnt from were divided by: its values are in this unit.
+
+    1 where there is no `VecNormalize`, or it leaves rewards alone. Raises `PolicyError`.
+    """
+    path = (request.normalizer or next(_beside(request.path), None)) if request.normalize else None
+    if path is None or path.suffix.lower() == ".npz":
+        return 1.0
+    state = _vec_normalize(path)
+    if state.get("norm_reward") is not True:
+        return 1.0
+    try:
+        variance, epsilon = (float(as_array(row)) for row in (state["ret_rms"].state["var"], state["epsilon"]))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(path, f"{type(error).__name__}: {error}"[:200]) from error
+    if not 0.0 < variance + epsilon < np.inf:
+        raise PolicyError(
+            f"the normaliser {path} holds statistics of rewards that cannot be",
+            found=f"variance {variance}",
+            expected="a finite variance above 0",
+            hint="the file is damaged: use the one saved with an earlier checkpoint",
+        )
+    return float(np.sqrt(variance + epsilon))
+
+
+def _vec_normalize(path: Path) -> dict[Any, Any]:
+    """What a pickled `VecNormalize` holds, read without running it; raises `PolicyError`."""
+    tree = read_pickle(path.read_bytes(), _allowed, path, "the normaliser")
+    state = tree.state if isinstance(tree, Call) and isinstance(tree.function, Name) else None
+    if not isinstance(state, dict) or tree.function.name != "VecNormalize":
+        raise _unreadable(path, f"{tree!r}"[:80])
+    return state
 
 
 def _from_npz(path: Path, request: Request) -> Statistics:

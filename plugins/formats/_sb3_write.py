@@ -52,14 +52,14 @@ def write_zip(outgoing: Outgoing) -> list[Path]:
     if kind == "SAC":
         told = np.log(outgoing.weights.description.get("ent_coef") or 1.0)
         model.log_ent_coef.data.fill_(float(outgoing.weights.arrays.get("log_alpha", told)))
-    statistics = _statistics(outgoing)
+    statistics, scale = _statistics(outgoing), float(outgoing.weights.description.get("reward_scale", 1.0))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         model.save(path)
         written = [path]
-        if statistics is not None:
+        if statistics is not None or scale != 1.0:
             beside = path.with_name(f"{path.stem}_vecnormalize.pkl")
-            _save_statistics(statistics, outgoing, beside)
+            _save_statistics(statistics, scale, outgoing, beside)
             written.append(beside)
     except OSError as error:
         raise PolicyError(f"{path} cannot be written", found=str(error), hint="check the folder's rights") from error
@@ -154,15 +154,22 @@ def _statistics(outgoing: Outgoing) -> dict[str, Any] | None:
     return None
 
 
-def _save_statistics(statistics: dict[str, Any], outgoing: Outgoing, path: Path) -> None:
+def _save_statistics(statistics: dict[str, Any] | None, scale: float, outgoing: Outgoing, path: Path) -> None:
+    """Write a `VecNormalize` of observations, and of rewards where `scale` is not 1."""
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+    usual = {"clip": NATIVE_CLIP, "epsilon": NATIVE_EPSILON}
     wrapped = VecNormalize(
         DummyVecEnv([_stand_in(outgoing)]),
-        norm_reward=False,
-        clip_obs=statistics["clip"],
-        epsilon=statistics["epsilon"],
+        norm_obs=statistics is not None,
+        norm_reward=scale != 1.0,
+        clip_obs=(statistics or usual)["clip"],
+        epsilon=(statistics or usual)["epsilon"],
     )
-    rms: Any = wrapped.obs_rms
-    rms.mean, rms.var, rms.count = statistics["mean"], statistics["var"], statistics["count"]
+    if statistics is not None:
+        rms: Any = wrapped.obs_rms
+        rms.mean, rms.var, rms.count = statistics["mean"], statistics["var"], statistics["count"]
+    if scale != 1.0:
+        wrapped.ret_rms.var = np.asarray(max(scale**2 - wrapped.epsilon, 0.0))
+        wrapped.ret_rms.count = float((statistics or {"count": 1.0})["count"])
     wrapped.save(str(path))

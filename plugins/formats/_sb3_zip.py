@@ -19,6 +19,7 @@ from ultra_agents.contracts.formats import Request
 from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
+from ._sb3_settings import settings
 from ._torch_files import Members, read_tensors
 
 _ACTIVATIONS = {
@@ -58,6 +59,7 @@ class Zip:
         steps: Environment steps it was trained for.
         versions: Of the libraries it was saved with.
         normalized: Why its observations must have been normalised, or None where nothing says so.
+        settings: What it was trained with, under SB3's names.
     """
 
     kind: str
@@ -68,6 +70,7 @@ class Zip:
     steps: int
     versions: dict[str, str]
     normalized: str | None
+    settings: dict[str, Any]
 
 
 def read_zip(request: Request) -> Zip:
@@ -107,6 +110,7 @@ def read_zip(request: Request) -> Zip:
         steps=int(data["num_timesteps"]) if isinstance(data.get("num_timesteps"), int) else 0,
         versions=versions,
         normalized=_normalized(data, kind, images),
+        settings=settings(data, kind),
     )
 
 

@@ -94,13 +94,17 @@ class Members:
 
 
 def is_torch_zip(path: Path) -> bool:
-    """Whether `path` is a zip as `torch.save` makes it, and no TorchScript archive."""
+    """Whether `path` is a zip as `torch.save` makes it, and no TorchScript archive.
+
+    A Stable-Baselines3 zip that is cut short may end with the whole torch file within it, which then seems to be all.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             names = {name.partition("/")[2] for name in file.namelist()}
+            begins = min((info.header_offset for info in file.infolist()), default=0)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
-    return "data.pkl" in names and "constants.pkl" not in names
+    return begins == 0 and "data.pkl" in names and "constants.pkl" not in names
 
 
 def read_tensors(path: Path, data: bytes | None = None, whose: str = "the weights") -> dict[str, Array]:

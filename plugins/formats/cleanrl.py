@@ -22,7 +22,7 @@ from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Requ
 from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
-from ._native import chained, cnn_ppo, layers, mlp_ppo
+from ._native import NATIVE_CLIP, NO_CLIP, chained, cnn_ppo, layers, mlp_ppo
 from ._normalizer import Statistics, named_normalizer
 from ._torch_files import is_torch_zip, read_tensors
 
@@ -48,7 +48,7 @@ class CleanRL(PolicyFormat):
             raise PolicyError(
                 f"the policy {request.path} does not fit this environment, or has layers that are not known",
                 found=", ".join(f"{name} {tuple(array.shape)}" for name, array in list(tensors.items())[:6])[:300],
-                expected=f"{LAYOUTS}; {request.observation_space} and {request.action_space}"[:300],
+                expected=f"{LAYOUTS}; observations of shape {request.observation_space.shape}, {request.action_space}",
                 hint="give --environment the one it was trained in; or export it to ONNX, whose actions are imitated",
             )
         notes = [f"a {made.algorithm} policy of {len(tensors)} tensors"]
@@ -121,9 +121,9 @@ def _write(path: Path, arrays: dict[str, Array]) -> list[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({name: torch.from_numpy(np.array(array)) for name, array in found.items()}, path)
-        if arrays["normalizer.mean"].size:
+        clip = float(arrays.get("normalizer.clip", np.asarray([NATIVE_CLIP]))[0])
+        if arrays["normalizer.mean"].size and clip < NO_CLIP:  # else observations are taken as they are
             beside = path.with_name(f"{path.stem}_normalizer.npz")
-            clip = float(arrays.get("normalizer.clip", np.asarray([10.0]))[0])
             mean, var, count = (arrays[f"normalizer.{name}"] for name in ("mean", "var", "count"))
             np.savez(beside, mean=mean, var=var, count=count[0], epsilon=1e-8, clip=clip)
             written.append(beside)

@@ -4,12 +4,17 @@ Weights, architecture and spaces are plain data in the zip (`_sb3_zip`), the nor
 pickle without running it (`_normalizer`). A PPO or A2C policy that the native `ppo` can hold exactly becomes one, a
 SAC policy likewise `sac`; any other goes on as `sb3-ppo`, `sb3-a2c`, `sb3-sac`, `sb3-td3` or `sb3-dqn`.
 
-What stays behind: the optimiser's moments, the replay buffer, and the statistics of rewards.
+Where `VecNormalize` divided the rewards, values are in units of that scale. The native algorithms learn from whole
+rewards, so their critics are multiplied by it, SAC's temperature with them; `sb3-*` keep it as `reward_scale`. What
+the policy was trained with (`_sb3_settings`) comes along as options to go on with, for the user to take or leave.
+
+What stays behind: the optimiser's moments and the replay buffer.
 """
 
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,9 +27,10 @@ from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Requ
 from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
-from ._native import cnn_ppo, layers, mlp_ppo
+from ._native import cnn_ppo, in_reward_units, layers, mlp_ppo
 from ._native_sac import mlp_sac
-from ._normalizer import Statistics, find_normalizer
+from ._normalizer import Statistics, find_normalizer, reward_scale
+from ._sb3_settings import as_native, as_sb3
 from ._sb3_zip import Zip, check_spaces, read_json, read_zip
 
 DEFAULT_ACTIVATION = {"ppo": "tanh", "a2c": "tanh", "sac": "relu", "td3": "relu", "dqn": "relu"}
@@ -54,14 +60,22 @@ class SB3(PolicyFormat):
             raise
         statistics = find_normalizer(request, found.normalized)
         spaces = request.observation_space, request.action_space
-        native = _native(found, spaces, statistics)
+        native, scale = _native(found, spaces, statistics), reward_scale(request)
         notes = [f"{found.kind.upper()} of {found.steps:,} steps, saved by {_versions(found)}"]
         if statistics is None:
             notes.append("observations are taken as they are: no normaliser")
         else:
             notes.append(f"normaliser of {statistics.count:,.0f} observations from {statistics.source}")
-        told = {"tool": "stable-baselines3", "algorithm": found.kind, "steps": found.steps, "versions": found.versions}
-        fits = [*([native] if native is not None else []), _as_sb3(found, statistics)]
+        if scale != 1.0:
+            notes.append(f"rewards were divided by {scale:,.3g}: taken along, so values are those of whole rewards")
+        told = {
+            "tool": "stable-baselines3", "algorithm": found.kind, "steps": found.steps, "versions": found.versions,
+            "trained_with": found.settings,
+        }  # fmt: skip
+        fits = [_as_sb3(found, statistics, scale)]
+        if native is not None:
+            options = as_native(found.settings, found.kind)
+            fits.insert(0, replace(native, arrays=in_reward_units(native.arrays, scale), options=options))
         return Foreign(tuple(fits), told=told, notes=tuple(notes))
 
     def write(self, outgoing: Outgoing) -> list[Path]:
@@ -108,7 +122,7 @@ def _shared_trunk(tensors: dict[str, Array]) -> bool:
     return True
 
 
-def _as_sb3(found: Zip, statistics: Statistics | None) -> Weights:
+def _as_sb3(found: Zip, statistics: Statistics | None, scale: float) -> Weights:
     arrays = dict(found.tensors)
     description: dict[str, Any] = {
         "library": "stable-baselines3",
@@ -119,6 +133,8 @@ def _as_sb3(found: Zip, statistics: Statistics | None) -> Weights:
     }
     if found.kind == "sac":
         description["ent_coef"] = float(np.exp(found.log_alpha))
+    if scale != 1.0:
+        description["reward_scale"] = scale
     if statistics is not None:
         arrays |= {
             "normalizer/mean": statistics.mean,
@@ -126,7 +142,7 @@ def _as_sb3(found: Zip, statistics: Statistics | None) -> Weights:
             "normalizer/count": np.asarray([statistics.count]),
         }
         description |= {"clip_obs": statistics.clip, "epsilon": statistics.epsilon}
-    return Weights(f"sb3-{found.kind}", arrays, description)
+    return Weights(f"sb3-{found.kind}", arrays, description, as_sb3(found.settings))
 
 
 def _by_sb3(request: Request) -> Foreign:

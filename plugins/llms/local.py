@@ -154,6 +154,7 @@ class Local(LLM):
 
     Options: ClassVar[type[LLMOptions]] = LocalOptions
     structured: ClassVar[Structured] = "json_schema"
+    streams: ClassVar[bool] = True
     options: LocalOptions
 
     def __init__(self, options: LocalOptions) -> None:
@@ -185,6 +186,7 @@ class Local(LLM):
             seed=self.options.seed,
             timeout=self.options.timeout_s,
             max_retries=0,
+            stream_usage=True,
             extra_body={"repeat_penalty": self.options.repeat_penalty},
         )
 

@@ -57,6 +57,7 @@ class OpenAI(LLM):
 
     Options: ClassVar[type[LLMOptions]] = OpenAIOptions
     structured: ClassVar[Structured] = "json_schema"
+    streams: ClassVar[bool] = True
     options: OpenAIOptions
 
     def __init__(self, options: OpenAIOptions) -> None:
@@ -76,6 +77,7 @@ class OpenAI(LLM):
             seed=self.options.seed,
             timeout=self.options.timeout_s,
             max_retries=0,
+            stream_usage=True,
             use_responses_api=False,
             default_query=self.options.query or None,
             extra_body=self.options.extra_body or None,

@@ -58,11 +58,11 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., None]], None]:
-    """Puts a function in the place of `run_pipeline`."""
+    """Puts a function of its first four arguments in the place of `run_pipeline`."""
 
     def put(function: Callable[..., None]) -> None:
         module = types.ModuleType("ultra_agents.pipeline")
-        module.run_pipeline = function  # type: ignore[attr-defined]
+        module.run_pipeline = lambda *given: function(*given[:4])  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "ultra_agents.pipeline", module)
 
     return put

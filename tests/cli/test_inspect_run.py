@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.cli.made_run import SETTINGS, make_run
-from ultra_agents.cli.inspect import read_run
+from ultra_agents.cli.inspect_follow import RunFollow
 from ultra_agents.cli.inspect_partial import read_partial
 from ultra_agents.cli.inspect_read import read_explanations, status_of, stretch_of
 from ultra_agents.config import parse_config
@@ -69,7 +69,7 @@ def test_the_json_agrees_with_the_advice_table(ultra: Any, finished: RunFolder) 
 
 
 def test_steps_pictures_numbers_and_policies_of_the_run(finished: RunFolder) -> None:
-    book, source = read_run(finished)
+    book, source = RunFollow(finished.path).read()
     try:
         source.read_policies()
         view = source.step(0, 3)
@@ -175,7 +175,7 @@ def test_other_versions_are_noted(ultra: Any, copy: Path) -> None:
 
 
 def test_pictures_of_damaged_states_are_a_word_not_a_crash(finished: RunFolder) -> None:
-    _, source = read_run(finished)
+    _, source = RunFollow(finished.path).read()
     trajectory = source._episodes[0]
     object.__setattr__(trajectory, "snapshots", (b"junk",) * len(trajectory))
     try:
@@ -270,7 +270,7 @@ def advice(step: int, critique: str = "fine") -> Advice:
 def test_fates_follow_from_rows_and_drops(
     finished: RunFolder, rows: list[Any], drops: list[tuple[str, str, str]], jointly: bool, fates: list[str]
 ) -> None:
-    _, source = read_run(finished)
+    _, source = RunFollow(finished.path).read()
     said = [
         advice(row) if isinstance(row, int) else advice(int(row.split()[1]), "Kept by the joint test: +1.")
         for row in rows
@@ -281,3 +281,27 @@ def test_fates_follow_from_rows_and_drops(
     stretch = stretch_of(one, source._episodes[0], source.environment, (), jointly)
     assert [state.fate for state in stretch.critical] == fates
     source.close()
+
+
+def test_a_run_that_goes_on_is_read_again_and_only_then(copy: Path) -> None:
+    state = json.loads((copy / "state.json").read_text())
+    earlier = {name: value for name, value in state["done"].items() if name in ("policy", "collect")}
+    (copy / "state.json").write_text(json.dumps({**state, "done": earlier}))
+    hidden = [one.rename(one.with_name(f".{one.name}")) for one in copy.glob("explain*.sqlite*")]
+    follow = RunFollow(copy)
+    first, source = follow.read()
+    source.read_policies()
+    assert (first.critical, first.status) == ((), "stopped")
+    assert not follow.changed()
+
+    (copy / "state.json").write_text(json.dumps(state))
+    for one in hidden:
+        one.rename(one.with_name(one.name.removeprefix(".")))
+    assert follow.changed()
+    second, again = follow.read()
+    assert second.critical
+    assert second.status == "finished"
+    assert not follow.changed()
+    assert second.episodes[0].rewards is first.episodes[0].rewards, "episodes that did not change are not read again"
+    assert again.step(0, 3).choices == source.step(0, 3).choices, "policies stay in sight"
+    again.close()

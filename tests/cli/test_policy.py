@@ -14,9 +14,11 @@ import onnx
 import pytest
 import stable_baselines3 as sb3
 import torch
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from ultra_agents.config import parse_config
 from ultra_agents.policies import read_policy_file
 
 CART = ("-e", "gymnasium:CartPole-v1")
@@ -159,6 +161,9 @@ def test_bad_files_are_one_message_each(ultra: Any, source: Path) -> None:
     good = (source / "bare" / "cart.zip").read_bytes()
     Path("bare.cleanrl_model").write_bytes(bomb)
     Path("cut.zip").write_bytes(good[:5000])
+    with zipfile.ZipFile(source / "bare" / "cart.zip") as file:  # cut behind the torch file within
+        weights = file.getinfo("policy.pth")
+        Path("later.zip").write_bytes(good[: weights.header_offset + weights.file_size + 200])
     Path("empty.zip").write_bytes(b"")
     torch.save({"actor.0.weight": torch.full((2, 4), torch.nan)}, "nan.cleanrl_model")
     torch.save({"a": Bomb()}, "bomb.cleanrl_model")
@@ -171,6 +176,7 @@ def test_bad_files_are_one_message_each(ultra: Any, source: Path) -> None:
         ("nowhere.zip",): "there is no policy file",
         ("bare.cleanrl_model",): "a bare pickle, which could run code",
         ("cut.zip",): "no format that is known",
+        ("later.zip",): "cut short before a zip within it",
         ("empty.zip",): "no format that is known",
         ("cut.zip", "--format", "sb3"): "cannot be unpacked",
         ("nan.cleanrl_model",): "not finite",
@@ -214,3 +220,21 @@ def test_what_is_not_written_says_what_is(ultra: Any, source: Path) -> None:
     done = ultra("policy", "export", str(source / "bare" / "cart.zip"))
     assert done.code == 2
     assert "ultra policy import" in done.err
+
+
+def test_what_to_write_into_a_configuration_is_told_in_yaml(ultra: Any, tmp_path: Path) -> None:
+    sb3.PPO("MlpPolicy", gymnasium.make("CartPole-v1"), gamma=0.9, max_grad_norm=1e-5, device="cpu").save("new.zip")
+    done = ultra("policy", "import", "new.zip", *CART, "--episodes", "1")
+    assert done.code == 0, done.err
+    lines = [line.strip() for line in done.out.splitlines() if line.startswith("  ") and ": {" in line]
+    told = [yaml.safe_load(line) for line in lines]
+    assert told[:3] == [
+        {"environment": {"name": "gymnasium:CartPole-v1"}}, {"policy": {"path": "new.safetensors"}},
+        {"refine": {"algorithm": {"name": "ppo"}}},
+    ]  # fmt: skip
+    options = told[3]["refine"]["algorithm"]["options"]
+    assert (options["gamma"], options["max_grad_norm"]) == (0.9, 1e-5)
+    parse_config(
+        {"policy": told[1]["policy"], "environment": told[0]["environment"], "refine": told[3]["refine"]}, "it"
+    )
+    assert read_policy_file(Path("new.safetensors"))[0]["provenance"]["trained_with"]["gamma"] == 0.9

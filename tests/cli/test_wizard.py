@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from ultra_agents import contracts
 from ultra_agents.cli import wizard as command
 from ultra_agents.cli.running import preflight
 from ultra_agents.cli.terminals import missing, size_of
 from ultra_agents.cli.wizard_facts import RegistryFacts, calls_of
 from ultra_agents.cli.wizard_yaml import settings_of, text_of
 from ultra_agents.config import load_config, parse_config
+from ultra_agents.config_methods import METHOD_NAMES
 from ultra_agents.errors import ConfigError
 from ultra_agents.ui.wizard.answers import Answers, Checked, Speed
 
@@ -105,6 +107,26 @@ def test_the_speed_is_measured_by_learning() -> None:
     assert found.problem == ""
     assert found.steps_per_s > 10
     assert "unknown" in RegistryFacts().speed(Answers(environment="no-such")).problem
+
+
+def test_every_method_is_offered_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = RegistryFacts().methods(Answers())
+    assert {one.name for one in facts} == set(METHOD_NAMES)
+    assert not any(one.problem for one in facts), "Pong has all that any method needs"
+    whole = contracts.capabilities
+    monkeypatch.setattr(contracts, "capabilities", lambda plugin: frozenset(whole(plugin)) - {"snapshot"})
+    without = RegistryFacts().methods(Answers())
+    assert {one.name for one in without if one.problem} >= {"rice", "statemask-r"}
+    assert all("snapshot" in one.problem for one in without if one.name in ("rice", "statemask-r"))
+    assert next(one for one in without if one.name == "continue").problem == ""
+
+
+def test_methods_that_ask_nobody_cost_no_calls_and_the_untrained_one_no_steps() -> None:
+    answers = Answers(steps=10_000, methods=("continue", "none", "rice"))
+    rows = dict(RegistryFacts().cost(answers, Speed(100.0), None))
+    assert rows["environment steps"].startswith("20k ")
+    assert "model calls" not in rows
+    parse_config(settings_of(answers), "test")
 
 
 def test_the_cost_adds_up() -> None:

@@ -16,7 +16,7 @@ from ultra_agents.experiments.drive import drive, write_report
 from ultra_agents.experiments.engines import LocalEngine, Queue
 from ultra_agents.experiments.ray_engine import RayEngine
 from ultra_agents.experiments.spec import references
-from ultra_agents.runs import RunFolder
+from ultra_agents.runs import RunFolder, read_lines
 
 LONG = {"steps": 30_000, "num_envs": 2, "workers": 0, "evaluate_every": 2_048, "curve_episodes": 2}
 
@@ -62,6 +62,13 @@ def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:
         assert spent == 0 if cell.method == "none" else abs(spent - 1024) <= 8, (cell.name, spent)
     copied = (cells_folder(root) / "corridor-ultra-a-0" / "advice.jsonl").read_bytes()
     assert copied == (cells_folder(root) / "corridor-ultra-ra-0" / "advice.jsonl").read_bytes()
+    first = read_lines(cells_folder(root) / "corridor-none-0" / "events.jsonl")
+    later = read_lines(cells_folder(root) / "corridor-continue-0" / "events.jsonl")
+    (before,) = (one["steps"] for one in first if one["event"] == "StepsSpent" and one["purpose"] == "evaluate")
+    played = [one["steps"] for one in later if one["event"] == "StepsSpent" and one["purpose"] == "evaluate"]
+    last, best = results["corridor-continue-0"].method.last, results["corridor-continue-0"].method.best
+    assert before == sum(results["corridor-continue-0"].method.before.lengths)
+    assert played == [sum(one.lengths) for one in dict.fromkeys((last, best))], "the starting policy is scored once"
     text = write_report(experiment, cells, results, outcomes, references(experiment), root, "ultra compare x.yaml")
     assert text.startswith("corridor: ")
     page = (root / "report.html").read_text()
@@ -69,10 +76,10 @@ def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:
         assert f'href="cells/{cell.name}/report.html"' in page
         assert (cells_folder(root) / cell.name / "report.html").is_file()
     assert "ultra compare x.yaml" in page
-    before = {path: path.stat().st_mtime_ns for path in cells_folder(root).rglob("*") if path.is_file()}
+    times = {path: path.stat().st_mtime_ns for path in cells_folder(root).rglob("*") if path.is_file()}
     again, _ = drive(cells, root, LocalEngine(2), lambda: False, lambda _: None)
     assert scores(cells, root) == {name: one.method.last.values for name, one in again.items()}
-    assert before == {path: path.stat().st_mtime_ns for path in cells_folder(root).rglob("*") if path.is_file()}
+    assert times == {path: path.stat().st_mtime_ns for path in cells_folder(root).rglob("*") if path.is_file()}
 
 
 def test_a_failed_cell_does_not_stop_the_others(small: Any) -> None:

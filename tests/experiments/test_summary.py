@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -11,7 +12,7 @@ from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
 from ultra_agents.experiments.cells import Outcome, Result
 from ultra_agents.experiments.page import headline, render
-from ultra_agents.experiments.summary import summarise
+from ultra_agents.experiments.summary import _improvement, summarise
 from ultra_agents.records import CurvePoint, MethodResult, Returns
 
 LAST = {"continue": [1.0, 2.0, 3.0], "ultra-ra": [4.0, 5.5, 6.0]}
@@ -123,10 +124,13 @@ def test_the_page_claims_what_the_intervals_carry(summary: dict[str, Any]) -> No
 def test_tables_in_markdown_and_latex(summary: dict[str, Any]) -> None:
     table = tables.performance(summary)
     text = tables.markdown(table)
-    assert text.splitlines()[0].startswith("| task | method | seeds | before | after (last) |")
-    assert "| corridor | ultra-ra | 3 | 0.0 | 5.2 (2.6 to 7.8) | 6.2 (3.6 to 8.8) | +3.2 [2.4, 3.9] | 100% |" in text
+    assert text.splitlines()[0].startswith("| task | method | seeds | before | after (last) | IQM (last) |")
+    row = (
+        "| corridor | ultra-ra | 3 | 0.0 | 5.2 (2.6 to 7.8) | 5.2 (4.0 to 6.0) | 6.2 (3.6 to 8.8) | +3.2 [2.4, 3.9] |"
+    )
+    assert f"{row} 100% |" in text
     tex = tables.latex(table)
-    assert tex.startswith("\\begin{tabular}{llrrrrrr}\n\\toprule")
+    assert tex.startswith("\\begin{tabular}{llrrrrrrr}\n\\toprule")
     assert "100\\% \\\\" in tex
     assert tables.ablation(summary) is None
     assert tables.advice(summary) is not None
@@ -137,3 +141,29 @@ def test_students_interval_and_profile_against_known_values() -> None:
     assert (found.low, found.high) == pytest.approx((1.0368, 4.9632), abs=1e-4)
     assert t_interval([2.0]).low is None
     assert performance_profile([[0.0, 1.0], [2.0, 3.0]], [-1.0, 0.5, 1.0, 3.0]).tolist() == [1.0, 0.75, 0.5, 0.0]
+
+
+def test_probability_of_improvement_over_tasks_has_an_interval_by_stratified_bootstrap() -> None:
+    better = np.array([[1.0, 0.0], [2.0, 3.0], [3.0, 5.0]])
+    base = np.array([[0.0, 1.0], [0.5, 2.0], [0.2, 4.0]])
+    found = _improvement(better, base)
+    assert found["value"] == pytest.approx((1.0 + 5 / 9) / 2)
+    assert found["low"] < found["value"] < found["high"] <= 1.0
+    alone = _improvement(better[:1], base[:1])
+    assert (alone["value"], alone["low"], alone["high"]) == (0.5, None, None)
+
+
+def test_every_row_of_every_table_leads_to_its_runs(summary: dict[str, Any]) -> None:
+    page = render(summary, "ultra compare x.yaml")
+    for table, rows in (("All tasks together", 2), ("What the advice was worth", 1)):
+        part = page.split(f"<h2>{table}</h2>")[1].split("</table>")[0]
+        assert part.count("<tr>") == rows + 1
+        assert part.count('<td class="runs"><a href="cells/corridor-') == rows
+    assert page.count('href="cells/corridor-ultra-ra-2/report.html"') == 3
+
+
+def test_missing_controls_are_named(small: Any, summary: dict[str, Any]) -> None:
+    assert summary["controls_missing"] == ["none", "random"]
+    assert "no claim about a method is complete without: none, random." in render(summary, "x")
+    experiment, cells, _ = small(seeds=1, methods=["none", "continue", "random"])
+    assert summarise(experiment, cells, {}, {}, {"corridor": None})["controls_missing"] == []

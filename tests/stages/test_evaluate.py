@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from ultra_agents.config import parse_config
 from ultra_agents.events import Evaluated, Event, StepsSpent
 from ultra_agents.pipeline import run_pipeline
+from ultra_agents.run_files import PLAYED
 from ultra_agents.runs import RunFolder
 
 
-def run(root: Path, methods: list[str]) -> tuple[list[Event], dict[str, Any]]:
+def run(root: Path, methods: list[str], played: str | None = None) -> tuple[list[Event], dict[str, Any]]:
     row = {
         "environment": {"name": "corridor", "options": {"length": 11}},
         "policy": {"train_steps": 256},
@@ -23,6 +25,8 @@ def run(root: Path, methods: list[str]) -> tuple[list[Event], dict[str, Any]]:
         "evaluate": {"episodes": 3},
     }
     folder = RunFolder.create(root, parse_config(row, "a test"))
+    if played is not None:
+        folder.write_text(PLAYED, played)
     told: list[Event] = []
     run_pipeline(folder, folder.config, told.append, lambda: False)
     done = folder.stage_done("evaluate")
@@ -38,6 +42,30 @@ def test_a_policy_that_is_start_last_and_best_is_played_once(tmp_path: Path) -> 
     played = [event for event in told if isinstance(event, StepsSpent) and event.purpose == "evaluate"]
     assert len(played) == 1
     assert results["none"]["last"] == results["none"]["before"]
+
+
+def plays(told: list[Event]) -> int:
+    return sum(isinstance(event, StepsSpent) and event.purpose == "evaluate" for event in told)
+
+
+def test_what_was_played_is_kept_and_not_played_again(tmp_path: Path) -> None:
+    told, results = run(tmp_path / "one", ["none"])
+    kept = (tmp_path / "one" / "run" / PLAYED).read_text()
+    again, same = run(tmp_path / "two", ["none"], kept)
+    assert (plays(told), plays(again)) == (1, 0)
+    assert same == results
+    (fingerprint,) = json.loads(kept)
+    other = json.dumps({fingerprint: {"values": [9.0], "seeds": [1], "lengths": [1]}})
+    anew, same = run(tmp_path / "three", ["none"], other)
+    assert plays(anew) == 1, "episodes of other seeds say nothing about these"
+    assert same == results
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", '{"x": {"values": "many"}}'])
+def test_a_damaged_note_of_what_was_played_costs_nothing_but_time(tmp_path: Path, damage: str) -> None:
+    told, results = run(tmp_path, ["none"], damage)
+    assert plays(told) == 1
+    assert len(results["none"]["before"]["values"]) == 3
 
 
 @pytest.mark.parametrize("methods", [["continue"], ["none", "continue"]])

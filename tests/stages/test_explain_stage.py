@@ -173,7 +173,8 @@ BAD = {"provider": "scripted", "options": {"callable": "ultra_agents.testing.cor
 
 
 def rule(decide: str) -> dict[str, Any]:
-    return {**SETTINGS["verification"], "decide": decide, "joint_min_rows": 2}
+    undecided = {"screen_pairs": 0, "confidence": 0.99}
+    return {**SETTINGS["verification"], **undecided, "decide": decide, "joint_min_rows": 2}
 
 
 def test_what_is_undecided_alone_is_tested_together(tmp_path: Path, together: list[list[Any]]) -> None:
@@ -208,9 +209,11 @@ def test_without_a_simulator_nothing_is_tested_together(tmp_path: Path, together
 
 
 def test_a_joint_test_nobody_can_pay_for_changes_nothing(tmp_path: Path) -> None:
+    alone, _ = explain(start(tmp_path / "single", verification=rule("single")))
     poor = {**rule("both"), "joint_max_steps": 10}
-    measures, events = explain(start(tmp_path, verification=poor))
-    assert measures["joint"] is None
+    measures, events = explain(start(tmp_path / "both", verification=poor))
+    assert (measures["joint"]["pairs"], measures["joint"]["env_steps"]) == (0, 0)
+    assert (measures["tested"], measures["accepted"]) == (alone["tested"], alone["accepted"])
     assert not any(getattr(event, "reason", "") == "no gain together" for event in events)
 
 

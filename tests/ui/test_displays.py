@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -283,11 +284,40 @@ def test_a_notebook_gets_a_screen_where_it_can_change_in_place(monkeypatch: pyte
     monkeypatch.setattr("ultra_agents.ui.display.find_spec", lambda name: object())
     display = choose_display("auto", console, environment={"TERM": "xterm"})
     assert type(display) is NotebookDisplay
+
+
+def test_a_notebook_shows_a_picture_that_changes_in_place_and_the_end() -> None:
+    pictures: list[list[str]] = []
+
+    def show(svg: str) -> Callable[[str], None]:
+        pictures.append([svg])
+        return pictures[-1].append
+
+    display = NotebookDisplay(Console(force_jupyter=True, file=io.StringIO(), _environ={}), show=show)
+    display.start()
     for _, event in sample.events():
         display.handle(event)
-    shown = io.StringIO()
-    Console(file=shown, width=110, height=40, _environ={}).print(display._screen(), height=40)
-    assert "demo-pong" in shown.getvalue()
+    display.stop()
+    (first, *_, last) = pictures[0]
+    assert len(pictures) == 1
+    assert "starting" in first
+    assert "demo-pong" in last
+    assert last.startswith("<svg")
+
+
+def test_a_notebook_that_cannot_be_drawn_on_is_reported_to_the_caller() -> None:
+    def show(svg: str) -> Callable[[str], None]:
+        def broken(svg: str) -> None:
+            raise ValueError("the kernel is gone")
+
+        return broken
+
+    display = NotebookDisplay(Console(force_jupyter=True, file=io.StringIO(), _environ={}), show=show)
+    display.start()
+    display.handle(Warned("careful"))
+    display.stop()
+    with pytest.raises(ValueError, match="the kernel is gone"):
+        display.handle(Warned("again"))
 
 
 def test_the_log_of_earlier_parts_gives_its_events_back() -> None:

@@ -36,3 +36,36 @@ def test_every_moment_gets_its_picture(run: Path, capsys: pytest.CaptureFixture[
 def test_a_folder_without_events_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="there are no events"):
         screenshot.main([str(tmp_path)])
+
+
+def test_a_comparison_gets_its_picture_at_a_moment_an_agent_spoke(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = []
+    for index, method in enumerate(("continue", "ultra-ra")):
+        name = f"pong-{method}-0"
+        cells.append({"name": name, "task": "pong", "method": method, "seed": 0})
+        (tmp_path / "cells" / name).mkdir(parents=True)
+        rows = [{**event.to_json(), "time": 1e9 + 100 * index + at} for at, event in sample.events()]
+        if method == "continue":
+            rows = [row for row in rows if row["event"] != "AgentSpoke"]
+            rows.append({**RunFinished("finished", 9.0, "").to_json(), "time": 1e9 + 99})
+        (tmp_path / "cells" / name / "events.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "report.json").write_text(json.dumps({"name": "both", "cells": cells}))
+    for out in ("images", "again"):
+        screenshot.main([str(tmp_path), "--out", str(tmp_path / out), "--size", "120x40"])
+    path = tmp_path / "images/live-compare.svg"
+    assert str(path) in capsys.readouterr().out
+    text = path.read_text(encoding="utf-8").replace("&#160;", " ")
+    assert text == (tmp_path / "again/live-compare.svg").read_text(encoding="utf-8").replace("&#160;", " ")
+    assert "1 of 2 finished, 1 at work" in text
+    assert "identifier" in text
+
+
+def test_a_folder_that_is_no_comparison_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    with pytest.raises(SystemExit, match="no report of a comparison"):
+        screenshot.main([str(tmp_path)])
+    (tmp_path / "report.json").write_text(json.dumps({"name": "x", "cells": []}))
+    with pytest.raises(SystemExit, match="logged nothing"):
+        screenshot.main([str(tmp_path)])

@@ -7,7 +7,7 @@ import pytest
 
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray, Trajectory
-from ultra_agents.verification import max_tests, refusal
+from ultra_agents.verification import counterfactual, max_tests, refusal
 from ultra_agents.verification.counterfactual import CounterfactualTester
 
 from .conftest import LEFT, RIGHT, Walker, corridor, play, suggest
@@ -34,7 +34,7 @@ def test_suggesting_what_the_policy_does_is_hopeless_and_cheap(testers: Make) ->
     found = testers(policy)(play(policy), suggest(0, (RIGHT, 1)))
     assert found is not None
     assert (found.gain, found.stopped, found.passed, found.pairs) == (0.0, "hopeless", False, 2)
-    assert found.env_steps == 2 * found.pairs, "arms that met are not played on"
+    assert found.env_steps == 1 + found.pairs, "arms that met are not played on, and a plan is played once"
 
 
 def test_first_look_sends_few_on(testers: Make) -> None:
@@ -47,6 +47,44 @@ def test_first_look_sends_few_on(testers: Make) -> None:
     unscreened = testers(policy, **{**options, "screen_pairs": 0})(play(policy), suggest(0, (RIGHT, 1)))
     assert unscreened is not None
     assert unscreened.pairs > 2
+
+
+def test_first_look_is_cut_with_the_plan_or_later(testers: Make) -> None:
+    policy, world = Walker(left=0.0), corridor(length=101)
+    trajectory = play(policy, world)
+
+    def looked(screen_horizon: int) -> Any:
+        tester = testers(policy, world, horizon=60, screen_horizon=screen_horizon, screen_pairs=2)
+        return tester(trajectory, suggest(0, (LEFT, 3), (RIGHT, 1)))
+
+    short, long = looked(2), looked(9)
+    assert (short.stopped, short.pairs) == ("hopeless", 2)
+    assert short.env_steps == 4 + 2 * 4, "the plan once, the policy alone as long in each pair"
+    assert (long.stopped, long.env_steps) == ("hopeless", 4 + 2 * (9 - 4) + 2 * 9)
+
+
+def test_a_pair_that_loses_does_not_refute_what_another_won(testers: Make) -> None:
+    policy, world = Walker(left=0.5), corridor()
+    trajectory = play(policy, world)
+    one = [testers(policy, world, screen_pairs=1, seed=seed)(trajectory, suggest(0, (RIGHT, 2))) for seed in range(12)]
+    two = [testers(policy, world, screen_pairs=2, seed=seed)(trajectory, suggest(0, (RIGHT, 2))) for seed in range(12)]
+    refuted = [[result.pairs <= 2 for result in some] for some in (one, two)]
+    assert all(first or not both for first, both in zip(*refuted, strict=True)), "the same first pair"
+    assert sum(refuted[1]) < sum(refuted[0])
+
+
+def test_playing_a_plan_once_for_all_pairs_changes_the_price_only(
+    testers: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, world = Walker(left=0.55), corridor(slip=0.2)
+    trajectory = play(policy, world)
+    asked = everything(trajectory)
+    once = testers(policy, world)
+    expected = [once(trajectory, one) for one in asked]
+    monkeypatch.setattr(counterfactual._Racer, "begun", lambda racer, pair: racer.arms.get(pair))
+    every = testers(policy, world)
+    assert [measured(every(trajectory, one)) for one in asked] == [measured(one) for one in expected]
+    assert once.env_steps < every.env_steps
 
 
 def test_a_plan_is_played_move_by_move(testers: Make) -> None:
@@ -146,7 +184,7 @@ def test_caps_hold_whatever_is_asked(testers: Make) -> None:
     poor = testers(policy, tests=100, max_steps=1000, **options)
     assert poor(trajectory, suggest(0, (RIGHT, 8))) is None, "ten steps do not pay for a first look"
     assert poor.env_steps == 0
-    assert testers(policy, max_test_steps=10, **options)(trajectory, suggest(0, (RIGHT, 4))) is None
+    assert testers(policy, max_test_steps=9, **options)(trajectory, suggest(0, (RIGHT, 4))) is None
     assert max_tests(segments=5, max_critical=3, max_revisions=1) == 30
 
 

@@ -19,6 +19,7 @@ from ultra_agents.records import Explanation, Narration, Trajectory
 
 if TYPE_CHECKING:
     from ultra_agents.agents.graph import Minds
+    from ultra_agents.agents.ray_segments import RaySegments
 
 __all__ = ["Explainer", "Tester"]
 
@@ -40,6 +41,7 @@ class Explainer:
         source: Written into each row of advice.
         models: What tells one choice of models from another (provider, options, by role): another model is not
             answered from an old explanation.
+        cluster: Explains segments elsewhere.
 
     Raises:
         ConfigError: An agent has fallbacks but no first model.
@@ -57,6 +59,7 @@ class Explainer:
         emit: Emit,
         source: str,
         models: Mapping[str, Any] | None = None,
+        cluster: RaySegments | None = None,
     ) -> None:
         for role in ("identifier", "advisor", "critic"):
             agent: AgentConfig = getattr(agents, role)
@@ -100,6 +103,7 @@ class Explainer:
             fingerprint=fingerprint,
             limit=node_limit(agents),
             emit=emit,
+            cluster=cluster,
         )
 
     def explain(self, trajectory: Trajectory, narration: Narration) -> Explanation:

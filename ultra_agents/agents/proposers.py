@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from langgraph.runtime import Runtime
 
     from ultra_agents.agents.graph import Minds
+    from ultra_agents.agents.ray_segments import RaySegments
     from ultra_agents.agents.state import State
 
 __all__ = ["Control", "ControlProposer"]
@@ -48,6 +49,7 @@ class ControlProposer:
         streams: Source of the choices: equal seeds and segments give equal proposals.
         emit: Where events go; called from several threads.
         checkpoint: SQLite file with the progress of each segment, so that no test is run twice; None keeps none.
+        cluster: Explains segments elsewhere; not for `oracle`.
 
     Raises:
         PluginError: `oracle` in an environment that knows no expert.
@@ -65,6 +67,7 @@ class ControlProposer:
         checkpoint: Path | None = None,
         verification: VerificationConfig | None = None,
         follow: Follow | None = None,
+        cluster: RaySegments | None = None,
     ) -> None:
         once = agents.model_copy(update={"max_revisions": 0})
         rule = (verification or VerificationConfig()).model_copy(
@@ -109,6 +112,7 @@ class ControlProposer:
             fingerprint=fingerprint,
             limit=node_limit(once),
             emit=emit,
+            cluster=cluster,
         )
 
     def explain_all(

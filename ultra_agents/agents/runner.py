@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     from ultra_agents.agents.graph import Graph, Minds
+    from ultra_agents.agents.ray_segments import RaySegments
 
 Item: TypeAlias = tuple[Trajectory, Narration]
 Stop: TypeAlias = Callable[[], bool]
@@ -55,6 +56,7 @@ class SegmentRunner:
         fingerprint: What one segment's conversation depends on; where it changed, the segment starts anew.
         limit: More nodes than any segment passes.
         emit: Hears of every finished segment, as progress of the stage `explain`.
+        cluster: Runs segments elsewhere; None runs them in this process.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class SegmentRunner:
         fingerprint: Callable[[Narration], str],
         limit: int,
         emit: Emit,
+        cluster: RaySegments | None = None,
     ) -> None:
+        self._cluster = cluster
         self._checkpoint = checkpoint
         self._minds = minds
         self._context = context
@@ -138,6 +142,11 @@ class SegmentRunner:
                 begin = None
             elif known.config["configurable"].get("checkpoint_id"):
                 saver.delete_thread(name)
+        if self._cluster is not None and begin is not None:
+            ended = self._cluster.invoke(self._minds, self._limit, begin, context)
+            if saver is not None:
+                graph.update_state(config, ended, as_node="finish")
+            return explanation_from_json(ended["explanation"] or {})
         state = graph.invoke(begin, config, context=context, durability="sync" if saver is not None else None)
         return explanation_from_json(state["explanation"])
 

@@ -11,9 +11,9 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from ultra_agents.cli.failure import write_crash
-from ultra_agents.events import Emit, Event, RunContinued, RunFinished, RunPaused, Warned, ignore
+from ultra_agents.events import Emit, Event, Grow, ReplyGrowing, RunContinued, RunFinished, RunPaused, Warned, ignore
 from ultra_agents.runs import RunFolder
-from ultra_agents.ui.display import Display
+from ultra_agents.ui.display import Display, GrowingDisplay
 from ultra_agents.ui.model import ViewState, reduce
 from ultra_agents.ui.plain import PlainDisplay
 from ultra_agents.ui.training_log import TrainingLog
@@ -71,6 +71,17 @@ class Broadcast:
             for trouble in self._training.troubles():
                 self.notice(trouble)
             self._guard(lambda display: display.handle(event))
+
+    @property
+    def growing(self) -> Grow | None:
+        """Where replies go while they are written: to the display alone; None for one that does not show them."""
+        return self._grow if isinstance(self._display, GrowingDisplay) else None
+
+    def _grow(self, event: ReplyGrowing) -> None:
+        with self._lock:
+            display = self._display
+            if isinstance(display, GrowingDisplay):
+                self._guard(lambda _: display.grow(event))
 
     def notice(self, text: str) -> None:
         """Tell the person at the keyboard something that is no part of the run's record."""
@@ -143,6 +154,11 @@ class StopSignal:
     def paused(self) -> bool:
         """Whoever asks is made to wait."""
         return not self._running.is_set()
+
+    @property
+    def asked(self) -> bool:
+        """A wish to stop was heard; asking so never waits."""
+        return self._event.is_set()
 
     def toggle_pause(self) -> None:
         """Let the run wait between two pieces of work, or go on."""

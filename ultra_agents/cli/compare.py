@@ -21,7 +21,7 @@ def compare(
     engine: Annotated[str | None, typer.Option(help="local or ray, instead of the file's.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Cells side by side, instead of the file's.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live table.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live screen.")] = False,
     report_only: Annotated[bool, typer.Option("--report", help="Run nothing: report what is finished.")] = False,
 ) -> None:
     """Compare methods on tasks with seeds, at equal total budgets, and write one report.
@@ -29,12 +29,12 @@ def compare(
     Stopped or failed cells are taken up again by the same command; finished ones are read back.
     """
     from ultra_agents.cli.broadcast import StopSignal
+    from ultra_agents.cli.compare_display import Shown
     from ultra_agents.cli.console import out
     from ultra_agents.cli.running import preflight
     from ultra_agents.errors import Interrupted, UltraError
     from ultra_agents.experiments.drive import drive, write_report
     from ultra_agents.experiments.spec import cells_of, load_experiment, references
-    from ultra_agents.ui.experiment import Table
 
     asked = load_experiment(experiment)
     changes = {"kind": engine, "workers": workers, "address": address}
@@ -47,15 +47,14 @@ def compare(
             preflight(cell.config)
     command = f"ultra compare {shlex.quote(str(experiment))}"
     console = out()
-    with StopSignal(lambda text: console.print(text)) as stop:
-        table = Table(console, [(cell.task, cell.method, cell.seed) for cell in cells], plain)
-        with table:
-            results, outcomes = drive(cells, root, None if report_only else _engine(asked), stop, table.update)
+    with StopSignal() as stop, Shown(console, asked.name, root, cells, stop, plain or report_only) as shown:
+        where = None if report_only else _engine(asked, root / "output.txt" if shown.screen else None)
+        results, outcomes = drive(cells, root, where, lambda: stop.asked, shown.update, lambda: stop.paused)
     summary = write_report(asked, cells, results, outcomes, goals, root, command)
     console.print(f"{summary}\n{root / 'report.html'}", soft_wrap=True, highlight=False)
     stopped = [one for one in outcomes.values() if one.status == "stopped"]
     failed = [one for one in outcomes.values() if one.status == "failed"]
-    if stop() or stopped:
+    if stop.asked or stopped:
         raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=command)
     if failed:
         raise UltraError(
@@ -65,7 +64,8 @@ def compare(
         )
 
 
-def _engine(experiment: Experiment) -> Engine:
+def _engine(experiment: Experiment, output: Path | None) -> Engine:
+    """Where cells run; what local ones print goes to the file `output`, if given."""
     from ultra_agents.experiments.engines import LocalEngine
 
     wanted = experiment.engine
@@ -73,4 +73,4 @@ def _engine(experiment: Experiment) -> Engine:
         from ultra_agents.experiments.ray_engine import RayEngine
 
         return RayEngine(wanted.address, wanted.cpus, wanted.attempts)
-    return LocalEngine(wanted.workers, wanted.attempts)
+    return LocalEngine(wanted.workers, wanted.attempts, output=output)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ultra_agents.cli.inspect_source import RunSource
-    from ultra_agents.runs import RunFolder
     from ultra_agents.ui.inspect.book import Book
 
 
@@ -25,13 +23,15 @@ def inspect(
 
     For finished and for running runs; nothing is changed. [bold]?[/bold] lists the keys.
     """
+    from ultra_agents.cli.inspect_follow import RunFollow
     from ultra_agents.cli.running import display_mode, find_folder
     from ultra_agents.cli.terminals import browsable
     from ultra_agents.runs import RunFolder
 
     mode = display_mode(plain, json)
     folder = RunFolder.open(find_folder(run, runs))
-    book, source = read_run(folder)
+    follow = RunFollow(folder.path)
+    book, source = follow.read()
     try:
         if svg is not None:
             from ultra_agents.cli.terminals import size_of
@@ -48,34 +48,11 @@ def inspect(
         else:
             from ultra_agents.ui.inspect.app import InspectApp
 
-            InspectApp(book, source).run()
+            app = InspectApp(book, source, follow=follow)
+            app.run()
+            app.source.close()
     finally:
         source.close()
-
-
-def read_run(folder: RunFolder) -> tuple[Book, RunSource]:
-    """Everything `ultra inspect` shows of a run.
-
-    Raises:
-        UltraError: No episodes yet, something damaged, or an environment that is not the run's.
-    """
-    from ultra_agents.cli.inspect_read import read_book
-    from ultra_agents.cli.inspect_source import RunSource, check_fit
-    from ultra_agents.errors import RunError
-    from ultra_agents.registry import create_environment
-    from ultra_agents.rollout.store import load_trajectories
-
-    environment = create_environment(folder.config.environment.name, folder.config.environment.options)
-    if not any(folder.trajectories.glob("episode-*.npz")):
-        raise RunError(
-            f"{folder.path} has no episodes yet",
-            found=f"finished stages: {', '.join(folder.done) or 'none'}",
-            hint=f"go on with it: ultra resume {folder.path}",
-        )
-    trajectories = load_trajectories(folder.trajectories)
-    check_fit(folder, environment, trajectories)
-    book, conversation = read_book(folder, environment, trajectories)
-    return book, RunSource(folder, environment, trajectories, conversation)
 
 
 def _print_plain(book: Book) -> None:

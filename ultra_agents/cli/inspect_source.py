@@ -35,6 +35,7 @@ class RunSource:
         environment: Its environment.
         trajectories: Its episodes.
         conversation: Exchanges by stretch.
+        before: An earlier reading of the run: its policies are shown until they are read again.
     """
 
     def __init__(
@@ -43,13 +44,14 @@ class RunSource:
         environment: Environment,
         trajectories: Sequence[Trajectory],
         conversation: Mapping[str, tuple[Exchange, ...]],
+        before: RunSource | None = None,
     ) -> None:
         self.folder = folder
         self.environment = environment
         self._episodes = {one.episode: one for one in trajectories}
         self._conversation = conversation
         self._simulators: Simulators | None = None
-        self._policies: dict[str, Policy] = {}
+        self._policies: dict[str, Policy] = dict(before._policies) if before is not None else {}
         self._cached = lru_cache(maxsize=256)(self._frame)
 
     def step(self, episode: int, step: int) -> StepView:

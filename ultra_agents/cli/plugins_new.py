@@ -22,6 +22,7 @@ class NewKind(enum.StrEnum):
     environment = "environment"
     algorithm = "algorithm"
     llm = "llm"
+    policy_format = "format"
 
 
 def plugins_new(

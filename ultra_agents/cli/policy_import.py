@@ -119,25 +119,41 @@ def policy_import(
             distilled["teacher"] = {"mean": teacher.mean, "stderr": stderr(teacher)} if teacher is not None else None
         row = {
             "policy": str(target), "format": taken.format, "algorithm": taken.algorithm, "score": found.record(),
-            "env_steps": spent, "distilled": distilled,
+            "env_steps": spent, "distilled": distilled, "options": taken.options,
         }  # fmt: skip
         print(dumps(row, indent=1))
         return
     print_score(console, found)
     if taken.distilled is not None and teacher is not None:
         lesson = f"{taken.distilled.agreement:.1%} of its actions after {taken.distilled.steps:,} steps of imitating"
-        console.print(f"  a student: {lesson}; the file's own score {in_words(teacher)}", highlight=False)
+        console.print(f"  the file's own     {in_words(teacher)}", highlight=False)
+        console.print(f"a student of the file: {lesson}", highlight=False, soft_wrap=True)
     how = "imitated by" if taken.distilled is not None else "acts exactly as in the file, as"
     console.print(
-        f"wrote [bold]{escape(str(target))}[/bold]: {how} {taken.algorithm}; {spent:,} environment steps",
+        f"wrote [bold]{escape(str(target))}[/bold] ({spent:,} environment steps): {how} {taken.algorithm}",
         highlight=False,
+        soft_wrap=True,
     )
-    console.print(
-        f"go on: ultra run CONFIG --set policy.path={target} --set refine.algorithm.name={taken.algorithm}",
-        highlight=False,
-        markup=False,
-        style="bright_black",
-    )
+    _go_on(console, target, {"name": environment} | ({"options": options} if options else {}), taken)
+
+
+def _go_on(console: Any, target: Path, environment: dict[str, Any], taken: Imported) -> None:
+    """What to write into a configuration, in lines to copy."""
+    from math import inf
+
+    import yaml
+
+    def line(name: str, value: dict[str, Any]) -> None:
+        told = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=inf).strip()
+        console.print(f"  {name}: {told}", highlight=False, markup=False, soft_wrap=True, style="bright_black")
+
+    console.print("go on with it, in a configuration:", style="bright_black")
+    line("environment", environment)
+    line("policy", {"path": str(target)})
+    line("refine", {"algorithm": {"name": taken.algorithm}})
+    if taken.options:
+        console.print("or with the settings it was trained with:", style="bright_black")
+        line("refine", {"algorithm": {"name": taken.algorithm, "options": taken.options}})
 
 
 def print_score(console: Any, found: Score) -> None:

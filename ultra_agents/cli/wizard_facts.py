@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ultra_agents.cli.wizard_yaml import options_of, settings_of, text_of
 from ultra_agents.errors import ConfigError, UltraError
 from ultra_agents.ui.text import about, count
-from ultra_agents.ui.wizard.answers import Answers, Checked, EnvironmentFact, Labelled, ProviderFact, Speed
+from ultra_agents.ui.wizard.answers import Answers, Checked, EnvironmentFact, Labelled, MethodFact, ProviderFact, Speed
 
 if TYPE_CHECKING:
     from ultra_agents.config import Config
@@ -27,7 +27,12 @@ METHODS = (
     ("ultra-a", "advice is followed at times"),
     ("ultra-r", "advice is rewarded only"),
     ("continue", "the control: more training, no advice"),
+    ("none", "the starting policy as it is, evaluated only"),
+    ("statemask-r", "StateMask: episodes begin where a mask network sees a critical state"),
+    ("rice", "RICE: such beginnings at times, and a bonus for what is new"),
+    ("jsrl", "JSRL: the starting policy begins episodes, a learner ends them"),
 )
+"""What each does; those of ULTRA with their control first."""
 
 
 class RegistryFacts:
@@ -45,9 +50,19 @@ class RegistryFacts:
         order = {"pong": -1, "gymnasium": 1, "corridor": 2}
         return tuple(sorted(names, key=lambda name: (order.get(name, 0), name)))
 
-    def methods(self) -> tuple[tuple[str, str], ...]:
-        """The variants of ULTRA and their control."""
-        return METHODS
+    def methods(self, answers: Answers) -> tuple[MethodFact, ...]:
+        """Every method a configuration may name, and which of them this environment cannot have."""
+        from ultra_agents.config import parse_config
+        from ultra_agents.methods import method_named
+        from ultra_agents.registry import create_algorithm, create_environment
+
+        config = parse_config(settings_of(replace(answers, methods=("continue",))), "the configuration")
+        environment = create_environment(config.environment.name, config.environment.options)
+        algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
+        return tuple(
+            MethodFact(name, about, "; ".join(method_named(name).missing(config, environment, algorithm)))
+            for name, about in METHODS
+        )
 
     def _environment(self, name: str) -> EnvironmentFact:
         from ultra_agents.contracts import capabilities
@@ -161,7 +176,8 @@ class RegistryFacts:
         from ultra_agents.config import parse_config
 
         config = parse_config(settings_of(answers), "the configuration")
-        steps = answers.steps * len(answers.methods) + (answers.train_steps if answers.policy_kind == "train" else 0)
+        learning = sum(method != "none" for method in answers.methods)
+        steps = answers.steps * learning + (answers.train_steps if answers.policy_kind == "train" else 0)
         rows = [("environment steps", f"{count(steps)} to learn, {_games(config)} episodes of evaluation")]
         if any(method.startswith("ultra") for method in answers.methods):
             tests = config.verification.max_steps + config.verification.joint_max_steps
@@ -170,7 +186,7 @@ class RegistryFacts:
         if speed is not None and speed.steps_per_s > 0:
             seconds = steps / speed.steps_per_s
             rows.append(("learning", f"about {about(seconds)} at {count(speed.steps_per_s)} steps/s (measured)"))
-        if answers.asks_a_model:
+        if answers.calls_a_model:
             low, high = calls_of(config)
             each = config.narration.token_budget + PROMPT_TOKENS, REPLY_TOKENS
             rows.append(("model calls", f"about {low}, at most {high}" + _cap(answers.calls)))

@@ -26,11 +26,14 @@ class Weights:
         algorithm: Registered name of the algorithm that rebuilds it.
         arrays: For `Algorithm.load_policy`.
         description: For `Algorithm.load_policy`.
+        options: What the tool trained it with, as options of `algorithm`; told to the person who imports, who may go
+            on alike, and never applied unasked.
     """
 
     algorithm: str
     arrays: dict[str, Array]
     description: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Weights({self.algorithm}, arrays={len(self.arrays)})"

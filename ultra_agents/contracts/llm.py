@@ -143,6 +143,11 @@ class LLM(ABC):
     """How this provider takes a reply's schema, unless the options say otherwise."""
     recorded: ClassVar[bool] = False
     """Replies come from a recording: they cost nothing and count as cached."""
+    streams: ClassVar[bool] = False
+    """Streamed (`chat.stream`), a reply is the same, and so are its `finish_reason` and its `usage_metadata`.
+
+    Then a live screen shows it while it is written.
+    """
 
     def __init__(self, options: Any) -> None:
         self.options = options

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Imported:
         recorded: The score an own file states; None elsewhere.
         distilled: How the policy was taught; None where it acts exactly like the file.
         act: What the teacher did, for its own score; None where nothing was distilled.
+        options: Of `algorithm`: what the tool trained the policy with, as far as it differs from the defaults.
     """
 
     policy: Policy
@@ -49,6 +51,7 @@ class Imported:
     recorded: dict[str, Any] | None = None
     distilled: Distilled | None = None
     act: Callable[[Array], Array] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def import_policy(
         teaching.say(note)
     made = None if teaching.wanted else _rebuilt(foreign, algorithm, request)
     if made is not None:
-        return Imported(made[0], made[1], name, foreign.told)
+        weights = made[1]
+        return Imported(made[0], weights.algorithm, name, foreign.told, options=_unusual(weights))
     act, teacher = _teacher(foreign, request)
     student = algorithm or NATIVE
 
@@ -135,14 +139,21 @@ def recognise(path: Path) -> str:
         reader: PolicyFormat = create_format(f"{row.distribution}:{row.name}")
         if reader.recognises(path):
             return f"{row.distribution}:{row.name}" if sum(one.name == row.name for one in rows) > 1 else row.name
-    bare = head[:1] == b"\x80" and head[1:2] <= b"\x05"
+    found, hint = (
+        f"{path.stat().st_size:,} bytes starting with {head!r}",
+        "is the file whole? --format NAME reads it as one",
+    )
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        found, hint = "a bare pickle, which could run code", "save it again with torch 1.6 or newer"
+    elif head.startswith(b"PK"):
+        cut = not zipfile.is_zipfile(path)
+        found = "a zip that is cut short" if cut else "a zip with other contents, or cut short before a zip within it"
+        hint = "copy or save it again"
     raise PolicyError(
         f"{path} is in no format that is known here",
-        found="a bare pickle, which could run code"
-        if bare
-        else f"{path.stat().st_size:,} bytes starting with {head!r}",
+        found=found,
         expected=f"one of: {OURS}, {', '.join(row.name for row in rows)}",
-        hint="save it again with torch 1.6 or newer" if bare else "is the file whole? --format NAME reads it as one",
+        hint=hint,
     )
 
 
@@ -191,13 +202,13 @@ def _own(
     )  # fmt: skip
 
 
-def _rebuilt(foreign: Foreign, algorithm: str | None, request: Request) -> tuple[Policy, str] | None:
-    """The first fitting policy and its algorithm; None where the user's algorithm cannot hold the weights."""
+def _rebuilt(foreign: Foreign, algorithm: str | None, request: Request) -> tuple[Policy, Weights] | None:
+    """The first fitting policy and what it is made of; None where the user's algorithm cannot hold the weights."""
     fits = [one for one in foreign.fits if algorithm in (None, one.algorithm)]
     failure: UltraError | None = None
     for weights in fits:
         try:
-            return _load(weights, request), weights.algorithm
+            return _load(weights, request), weights
         except UltraError as error:
             failure = failure or error
     if failure is not None and not foreign.act:
@@ -221,7 +232,21 @@ def _teacher(foreign: Foreign, request: Request) -> tuple[Callable[[Array], Arra
             found="no weights that fit an installed algorithm",
         )
     policy = made[0]
-    return lambda observations: policy.act(observations, deterministic=True), made[1]
+    return lambda observations: policy.act(observations, deterministic=True), made[1].algorithm
+
+
+def _unusual(weights: Weights) -> dict[str, Any]:
+    """The options a policy was trained with that its algorithm takes, and would not have by itself."""
+    usual = find("algorithm", weights.algorithm).load().Options().model_dump()
+    kept = {}
+    for name, value in weights.options.items():
+        try:
+            taken = create_algorithm(weights.algorithm, {name: value}).options.model_dump()[name]
+        except UltraError:
+            continue  # out of the option's range: another version's meaning, or a hand-made file
+        if taken != usual[name]:
+            kept[name] = value
+    return kept
 
 
 def _load(weights: Weights, request: Request) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ultra_agents.errors import BudgetReached, Interrupted, UltraError
-from ultra_agents.events import Event
+from ultra_agents.events import Emit, Event, RunContinued, RunPaused, ignore
 from ultra_agents.experiments.sharing import share_advice, share_episodes, take_up
 from ultra_agents.experiments.spec import Cell
 from ultra_agents.pipeline import run_pipeline
@@ -21,7 +22,10 @@ from ultra_agents.ui.training_log import TrainingLog
 
 STOP_FILE = ".stop"
 """While this file is in the comparison's folder every cell stops cleanly, wherever it runs."""
-_LOOK_S = 0.5
+PAUSE_FILE = ".pause"
+"""While this file is there, and is touched every now and then, cells wait at their next safe point."""
+_LOOK_S, _STALE_S = 0.5, 60.0
+"""How often cells look for these files, and after how long an untouched pause is nobody's any more."""
 
 
 @dataclass(frozen=True)
@@ -86,22 +90,60 @@ def _run(cell: Cell, root: Path) -> None:
                 share_episodes(RunFolder.open(cells_folder(root) / cell.after), folder)
             if cell.advice_of is not None:
                 share_advice(RunFolder.open(cells_folder(root) / cell.advice_of), folder)
-            run_pipeline(folder, folder.config, emit, _Stop(root / STOP_FILE))
+            run_pipeline(folder, folder.config, emit, Signs(root, emit))
     finally:
         folder.close()
         training.close()
 
 
-class _Stop:
-    """Whether the stop file is there; looks at the disk twice a second at most."""
+class Signs:
+    """Whether the stop file is there; waits while the pause file is. Looks at the disk twice a second at most.
 
-    def __init__(self, file: Path) -> None:
-        self._file, self._next, self._found = file, 0.0, False
+    Args:
+        root: Folder of the comparison.
+        emit: Told when a wait begins and ends.
+        look: Seconds between two looks.
+        stale: Seconds after which a pause file that nobody touches is that of a driver which is gone.
+    """
+
+    def __init__(self, root: Path, emit: Emit = ignore, look: float = _LOOK_S, stale: float = _STALE_S) -> None:
+        self._stop, self._pause, self._emit = root / STOP_FILE, root / PAUSE_FILE, emit
+        self._look, self._stale, self._next, self._found = look, stale, 0.0, False
+        self._left = 0  # the time of the pause file that nobody touches any more
+        self._waiting = threading.Lock()
 
     def __call__(self) -> bool:
+        """Whether to stop."""
         if not self._found and time.monotonic() >= self._next:
-            self._found, self._next = self._file.exists(), time.monotonic() + _LOOK_S
+            self._next = time.monotonic() + self._look
+            self._found = self._stop.exists()
+            if not self._found and self._touched() is not None:
+                with self._waiting:  # whoever else asks waits here
+                    self._wait()
         return self._found
+
+    def _touched(self) -> int | None:
+        """When the pause file was touched last; None where there is none that counts."""
+        try:
+            when = self._pause.stat().st_mtime_ns
+        except OSError:
+            return None
+        return None if when == self._left else when
+
+    def _wait(self) -> None:
+        touched, since, told = self._touched(), time.monotonic(), False
+        while touched is not None and not self._found:
+            if not told:
+                self._emit(RunPaused())
+                told = True
+            time.sleep(min(self._look, 0.1))
+            self._found, now = self._stop.exists(), self._touched()
+            if now != touched:
+                touched, since = now, time.monotonic()
+            elif time.monotonic() - since > self._stale:
+                self._left, touched = touched, None
+        if told:
+            self._emit(RunContinued())
 
 
 @dataclass(frozen=True)

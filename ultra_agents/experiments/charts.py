@@ -51,8 +51,9 @@ def profiles(overall: Mapping[str, Any], colours: Mapping[str, int]) -> str:
         return ""
     figure, axes = new_figure(WIDTH, 340)
     for name, row in overall["methods"].items():
+        dashes = "-" if colours[name] < len(SERIES) else "--"  # colours repeat
         axes.step(overall["levels"], row["profile"], where="post", color=_look(colours[name])[0], linewidth=1.9,
-                  label=name)  # fmt: skip
+                  linestyle=dashes, label=name)  # fmt: skip
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("normalised score: 0 the starting policy, 1 the reference")
     axes.set_ylabel("share of runs above it")

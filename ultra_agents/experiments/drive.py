@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ultra_agents.errors import RunError
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.cells import STOP_FILE, Outcome, Result, cells_folder, result_of
-from ultra_agents.experiments.engines import Engine
+from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, Outcome, Result, cells_folder, result_of
+from ultra_agents.experiments.engines import POLL_S, Engine
 from ultra_agents.experiments.page import headline, render
 from ultra_agents.experiments.spec import Cell, Experiment
 from ultra_agents.experiments.summary import summarise
@@ -25,6 +26,7 @@ def drive(
     engine: Engine | None,
     stop: Callable[[], bool],
     show: Callable[[Sequence[CellState]], None],
+    paused: Callable[[], bool] = lambda: False,
 ) -> tuple[dict[str, Result], dict[str, Outcome]]:
     """Run every cell that is not finished.
 
@@ -34,6 +36,7 @@ def drive(
         engine: Where they run; None runs nothing.
         stop: True as soon as the user wants to stop; cells at work stop cleanly.
         show: Told the state of all cells, a few times a second.
+        paused: True while the user lets the cells wait; those at work hold at their next safe point.
 
     Returns:
         Results of the finished cells, and how the others ended, both by name.
@@ -44,21 +47,29 @@ def drive(
     by_name = {cell.name: cell for cell in cells}
     results = {name: found for name, cell in by_name.items() if (found := result_of(cell, root)) is not None}
     outcomes: dict[str, Outcome] = {}
-    stop_file = root / STOP_FILE
+    stop_file, pause_file = root / STOP_FILE, root / PAUSE_FILE
     if engine is None:
         return results, outcomes
     root.mkdir(parents=True, exist_ok=True)
     stop_file.unlink(missing_ok=True)
+    pause_file.unlink(missing_ok=True)
 
     def states(running: frozenset[str]) -> list[CellState]:
         return [_state(cell, root, running, results, outcomes) for cell in cells]
 
     def tick(running: frozenset[str]) -> bool:
-        wanted = stop()
-        if wanted and not stop_file.exists():
-            stop_file.touch()
-        show(states(running))
-        return wanted
+        while True:
+            wanted, held = stop(), paused()
+            if wanted and not stop_file.exists():
+                stop_file.touch()
+            if held and not wanted:
+                pause_file.touch()  # every time: it tells the cells that somebody is still there
+            else:
+                pause_file.unlink(missing_ok=True)
+            show(states(running))
+            if wanted or running or not held:
+                return wanted or held
+            time.sleep(POLL_S)  # an engine that has nothing at work and may begin nothing is done
 
     try:
         missing = [cell for cell in cells if cell.name not in results]
@@ -71,6 +82,7 @@ def drive(
         show(states(frozenset()))
     finally:
         stop_file.unlink(missing_ok=True)
+        pause_file.unlink(missing_ok=True)
     return results, outcomes
 
 

@@ -80,10 +80,17 @@ class LocalEngine:
         workers: Cells side by side.
         attempts: Times a cell is begun before its worker's death (killed, out of memory) counts as its failure.
         work: What is done with a cell, for tests.
+        output: File that gets what the workers print, so that it does not spoil a screen; None leaves it as it is.
     """
 
-    def __init__(self, workers: int, attempts: int = 3, work: Callable[[Cell, Path], Outcome] = run_cell) -> None:
-        self.workers, self.attempts, self._work = workers, attempts, work
+    def __init__(
+        self,
+        workers: int,
+        attempts: int = 3,
+        work: Callable[[Cell, Path], Outcome] = run_cell,
+        output: Path | None = None,
+    ) -> None:
+        self.workers, self.attempts, self._work, self._output = workers, attempts, work, output
 
     def run(
         self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
@@ -134,9 +141,13 @@ class LocalEngine:
 
     def _pool(self) -> ProcessPoolExecutor:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited: small networks lose by more threads
-        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), initializer=_deaf_to_interrupts)
+        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _begun, (self._output,))
 
 
-def _deaf_to_interrupts() -> None:
-    """Ctrl-C is the driver's: it asks for a clean stop through the stop file."""
+def _begun(output: Path | None) -> None:
+    """In a worker: Ctrl-C is the driver's, which asks for a clean stop through the stop file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if output is not None:
+        with output.open("ab") as file:
+            for stream in (1, 2):
+                os.dup2(file.fileno(), stream)

@@ -41,10 +41,10 @@ def render(summary: Mapping[str, Any], command: str) -> str:
             }
             for task, found in summary["tasks"].items()
         ],
-        overall=tables.overall(summary),
+        overall=_with_runs(summary, tables.overall(summary)),
         profiles=Markup(profiles(summary["overall"], methods)),
-        ablation=tables.ablation(summary),
-        advice=tables.advice(summary),
+        ablation=_with_runs(summary, tables.ablation(summary)),
+        advice=_with_runs(summary, tables.advice(summary)),
         lost=lost,
     )
 
@@ -84,3 +84,22 @@ def _linked(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _with_runs(summary: Mapping[str, Any], table: tables.Table | None) -> dict[str, Any] | None:
+    """A table of one row by method, or by task and method, with the runs that each row comes from."""
+    if table is None:
+        return None
+    head, rows = table
+    by_task = head[0] == "task"
+    made = []
+    for row in rows:
+        tasks, method = ([row[0]], row[1]) if by_task else (summary["overall"]["tasks"], row[0])
+        found = {task: summary["tasks"][task]["methods"][method] for task in tasks}
+        runs = [
+            {"name": name, "seed": seed, "path": f"cells/{name}/report.html"}
+            for one in found.values()
+            for seed, name in zip(one["seeds"], one["cells"], strict=True)
+        ]
+        made.append({"cells": row, "runs": runs})
+    return {"head": head, "rows": made}

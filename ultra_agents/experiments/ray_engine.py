@@ -7,14 +7,13 @@ checkpoint.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ultra_agents.errors import ConfigError, RunError
+from ultra_agents.cluster import connected
+from ultra_agents.errors import RunError
 from ultra_agents.experiments.cells import Outcome, run_cell
 from ultra_agents.experiments.engines import POLL_S, Queue
 from ultra_agents.experiments.spec import Cell
@@ -47,7 +46,7 @@ class RayEngine:
         token = root / f".shared-{secrets.token_hex(6)}"
         token.touch()
         try:
-            with _connected(self.address) as ray:
+            with connected(self.address) as ray:
                 begin = ray.remote(num_cpus=self.cpus, max_retries=self.attempts - 1)(_on_a_node)
                 yield from self._played(ray, begin, Queue(cells, done), root, token, tick)
         finally:
@@ -92,56 +91,3 @@ def _on_a_node(work: Callable[[Cell, Path], Outcome], cell: Cell, root: Path, to
             hint="give another with --runs DIR",
         )
     return work(cell, root)
-
-
-@contextmanager
-def _connected(address: str | None) -> Iterator[Any]:
-    """Ray, connected; a cluster that was started here ends here.
-
-    Raises:
-        ConfigError: Ray is not installed, or no cluster answers at the address.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigError(
-            "engine ray needs a package that is not installed", found="no module named ray",
-            hint="pip install 'ultra-agents[ray]', or --engine local",
-        ) from error  # fmt: skip
-    ours = not ray.is_initialized()
-    if ours:
-        _answers(address)
-        local: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        try:
-            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR,
-                     **({} if address else local))  # fmt: skip
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"no Ray cluster answers at {address}", found=" ".join(str(error).split())[:300],
-                hint="start one: ray start --head, or leave the address out to use this machine",
-            ) from error  # fmt: skip
-    try:
-        yield ray
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-def _answers(address: str | None) -> None:
-    """Find out at once whether anybody listens at `host:port`; Ray itself takes a minute and more to give up.
-
-    Raises:
-        ConfigError: Nobody does.
-    """
-    import socket
-
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise ConfigError(
-            f"no Ray cluster answers at {address}", found=str(error),
-            hint="start one: ray start --head, or leave the address out to use this machine",
-        ) from error  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ultra_agents.config import Config
 from ultra_agents.errors import RunError
+from ultra_agents.run_files import PLAYED
 from ultra_agents.runs import RunFolder, with_absolute_paths
 
 ADVICE_STAGES = ("explain", "tabulate", "measure", "imitate")
@@ -39,7 +40,7 @@ def take_up(root: Path, config: Config, again: str) -> RunFolder:
 
 
 def share_episodes(source: RunFolder, target: RunFolder) -> None:
-    """Give `target` the starting policy and the episodes of `source`, which come out the same for the same seed.
+    """Give `target` the starting policy of `source`, its episodes and its score: the same for the same seed.
 
     Raises:
         RunError: They cannot be copied.
@@ -52,6 +53,7 @@ def share_episodes(source: RunFolder, target: RunFolder) -> None:
     except OSError as error:
         raise RunError(f"cannot copy the episodes of {source.path}", found=str(error)) from error
     _copy((source.checkpoint("start"),), target.checkpoints)
+    _copy((source.path / PLAYED,), target.path)
     target.mark_done("collect", collected)
 
 

@@ -19,12 +19,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ultra_agents.config import Config, follows_actions, parse_config, variant_of
+from ultra_agents.config_engine import ClusterConfig
 from ultra_agents.config_models import Section
 from ultra_agents.contracts import capabilities
 from ultra_agents.errors import ConfigError
@@ -38,14 +39,10 @@ BASELINES = ("rice", "statemask", "jsrl")
 NAME = r"^[A-Za-z0-9._-]+$"
 
 
-class EngineConfig(Section):
+class EngineConfig(ClusterConfig):
     """Where cells are run."""
 
-    kind: Literal["local", "ray"] = Field("local", description="processes of this machine, or a Ray cluster")
     workers: int = Field(2, gt=0, description="cells side by side (local)")
-    address: str | None = Field(None, description="of a running Ray cluster; null starts one on this machine")
-    cpus: float = Field(1.0, gt=0, description="cores a cell takes (ray)")
-    attempts: int = Field(3, gt=0, description="times a cell is begun before its worker's death counts as its failure")
 
 
 class MethodVariant(Section):
@@ -100,6 +97,14 @@ class Experiment(Section):
                     f"the method {one.name!r} would be compared on other terms than the rest",
                     found=f"settings of its own for {', '.join(unfair)}",
                     expected="budget, policy, episodes and evaluation set by the task, for all methods alike",
+                )
+        variants = ((one.name, one.settings) for one in self.methods)
+        for where, settings in (("common", self.common), *self.tasks.items(), *variants):
+            if "engine" in settings:
+                raise ConfigError(
+                    f"{where} sets 'engine', the engine of single runs",
+                    expected="engine beside name and seeds: cells are what is spread, each explains its own episodes",
+                    hint="a cell that waits for workers of its own would hold the very cores they need",
                 )
         for key in ("name", "seed", "methods", "proposer"):
             for where, settings in (("common", self.common), *self.tasks.items()):

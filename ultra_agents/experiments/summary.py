@@ -27,6 +27,9 @@ from ultra_agents.experiments.spec import Cell, Experiment
 
 BASELINE = "continue"
 CONFIDENCE = 0.95
+CONTROLS = ("none", BASELINE, "random")
+"""What METHOD section 5 wants beside every method; a comparison without them says so."""
+RESAMPLES = 2000
 NO_SPREAD = "a single seed has no spread to make an interval of"
 Row = dict[str, Any]
 
@@ -70,9 +73,8 @@ def summarise(
         "seeds": list(experiment.seeds),
         "methods": methods,
         "confidence": CONFIDENCE,
-        "why_no_interval": "a single seed has no spread to make an interval of"
-        if len(experiment.seeds) == 1
-        else None,
+        "why_no_interval": NO_SPREAD if len(experiment.seeds) == 1 else None,
+        "controls_missing": [name for name in CONTROLS if all(one.method != name for one in experiment.methods)],
         "tasks": tasks,
         "overall": _overall(experiment, found, references),
         "cells": [_cell(cell, results.get(cell.name), outcomes.get(cell.name)) for cell in cells],
@@ -101,6 +103,7 @@ def _method(experiment: Experiment, found: Mapping[tuple[str, str, int], Result]
     return {
         "seeds": list(here),
         "last": _asdict(t_interval(list(last.values()), CONFIDENCE)),
+        "iqm": _asdict(stratified_interval(np.array(list(last.values()))[:, None], iqm, CONFIDENCE)),
         "best": _asdict(t_interval(list(best.values()), CONFIDENCE)),
         "by_seed": {str(seed): value for seed, value in last.items()},
         "difference": _asdict(t_interval(list(apart.values()), CONFIDENCE)) if apart else None,
@@ -186,12 +189,25 @@ def _overall(
 
 
 def _improvement(table: Any, base: Any) -> Row:
-    """Mean over tasks of the probability that a run of the method beats one of `continue` (Agarwal et al., eq. 3)."""
-    each = [probability_of_improvement(table[:, task], base[:, task], CONFIDENCE) for task in range(table.shape[1])]
-    if len(each) == 1:
-        return _asdict(each[0])
-    value = _mean([one.value for one in each])
-    return _asdict(Interval(value, None, None, CONFIDENCE))
+    """Mean over tasks of the probability that a run of the method beats one of `continue` (Agarwal et al., eq. 3).
+
+    The interval resamples the seeds of both, within each task: a stratified bootstrap.
+    """
+    if table.shape[0] == 1:
+        return _asdict(Interval(_wins(table, base), None, None, CONFIDENCE))
+    rng, (runs, tasks) = np.random.default_rng(0), table.shape
+    columns, found = np.arange(tasks), []
+    for _ in range(RESAMPLES):
+        rows, others = rng.integers(runs, size=(2, runs, tasks))
+        found.append(_wins(table[rows, columns], base[others, columns]))
+    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return _asdict(Interval(_wins(table, base), float(low), float(high), CONFIDENCE))
+
+
+def _wins(table: Any, base: Any) -> float:
+    """Share of pairs `(seed, other seed)` in which the first is higher, ties counted half, mean over tasks."""
+    apart = table[:, None, :] - base[None, :, :]
+    return float(((apart > 0) + 0.5 * (apart == 0)).mean())
 
 
 def _normalised(result: Result | None, reference: float | None) -> float | None:

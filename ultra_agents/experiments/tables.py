@@ -29,13 +29,24 @@ def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -
                     str(len(row["seeds"])),
                     _start(found, digits),
                     with_interval(row["last"], digits),
+                    with_interval(row["iqm"], digits),
                     with_interval(row["best"], digits),
                     "" if difference is None else interval(difference, digits),
                     "" if row["improvement"] is None else f"{row['improvement']['value']:.0%}",
                 ]
             )
     return (
-        ("task", "method", "seeds", "before", "after (last)", "after (best)", f"minus {BASELINE}", "P(better)"),
+        (
+            "task",
+            "method",
+            "seeds",
+            "before",
+            "after (last)",
+            "IQM (last)",
+            "after (best)",
+            f"minus {BASELINE}",
+            "P(better)",
+        ),
         rows,
     )
 

@@ -10,8 +10,8 @@ a run whose answers are all there needs no server, no key and no weights.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,14 +20,16 @@ from typing import Any, Generic
 from ultra_agents.config import GatewayConfig, LLMConfig
 from ultra_agents.contracts.llm import Unreachable, question_key
 from ultra_agents.errors import ConfigError, did_you_mean
-from ultra_agents.events import AgentAsked, AgentSpoke, Emit, Warned, ignore
+from ultra_agents.events import AgentAsked, AgentSpoke, Emit, Grow, ReplyGrowing, Warned, ignore
 from ultra_agents.llm import tracing
 from ultra_agents.llm.breaker import Breaker
 from ultra_agents.llm.budget import Budget, cost_of, usage_of
 from ultra_agents.llm.cache import AnswerCache, RawReply, cache_key
 from ultra_agents.llm.failures import gone, no_price, not_recorded, refuses, status
+from ultra_agents.llm.growing import Tell
+from ultra_agents.llm.limits import OneAtATime
 from ultra_agents.llm.model import Model
-from ultra_agents.llm.retry import CallFailed, Failure, ask_again, check_stop
+from ultra_agents.llm.retry import CallFailed, Failure, ask_again
 from ultra_agents.llm.structured import Reply, ReplyDropped, parse_reply, repair_messages, reply_schema
 from ultra_agents.llm.transcript import Transcript
 from ultra_agents.records import Usage
@@ -74,6 +76,7 @@ class Gateway:
         stop: Polled while models are asked, beside the `stop` of a question; true ends the asking.
         chains: Models that will stand in for each other (`AgentConfig.chains`): each must have one that can be
             reached when the first answer is needed. Default: a chain is looked at when it is first asked.
+        grow: Told of replies while they are written, where a provider streams; None where nobody looks.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Gateway:
         emit: Emit = ignore,
         stop: Stop | None = None,
         chains: Iterable[Sequence[str]] = (),
+        grow: Grow | None = None,
     ) -> None:
         if not llms:
             raise ConfigError("no language model is configured", expected="at least one entry under llms")
@@ -100,9 +104,9 @@ class Gateway:
         self._budget = Budget(config.budget, self._transcript.usage())
         self._emit = emit
         self._stop = stop
+        self._grow = grow
         self._unseen = [list(dict.fromkeys(map(self._model, chain or (None,)))) for chain in chains]
-        self._asking: dict[str, tuple[threading.Lock, int]] = {}
-        self._lock = threading.Lock()
+        self._alone = OneAtATime()
         self._looking = threading.Lock()
         self._left = ExitStack()
 
@@ -220,7 +224,7 @@ class Gateway:
     ) -> tuple[Model, str, RawReply, bool]:
         """A raw reply from the cache or from the first model of the chain that gives one; whose, its key, cached."""
         keys = [cache_key(model.request(messages, asking.schema, attempt)) for model in chain]
-        with self._alone(keys[0], asking.stop):
+        with self._alone.turn(keys[0], asking.stop):  # the others find the answer in the cache
             for model, key in zip(chain, keys, strict=True):
                 if (found := self._cache.get(key)) is not None:
                     return model, key, found, True
@@ -308,7 +312,7 @@ class Gateway:
                 held.enter_context(model.limits.turn(prompt + completion, asking.stop))
                 if not model.llm.recorded:
                     held.enter_context(self._budget.hold(asking.agent, prompt + completion, money))
-                reply = model.call(messages, asking.schema, asking.title, asking.stop)
+                reply = model.call(messages, asking.schema, asking.title, asking.stop, self._tell(asking, model))
                 if not model.llm.recorded:
                     self._budget.add(asking.agent, usage_of(model.prices, reply))
             model.breaker.succeeded()
@@ -331,6 +335,12 @@ class Gateway:
             return ask_again(once, self.config.retries, self.config.retry_wait_s, asking.stop, failed, give_up)
         finally:
             model.breaker.settle()
+
+    def _tell(self, asking: _Asking, model: Model) -> Tell | None:
+        """What a reply of `model` is given to while it is written; None where nobody looks."""
+        if (grow := self._grow) is None:
+            return None
+        return lambda text: grow(ReplyGrowing(asking.agent, asking.segment, model.name, text))
 
     def _note(
         self,
@@ -378,22 +388,3 @@ class Gateway:
                 0.0 if cached or not charged else usage_of(model.prices, raw).cost,
             )
         )
-
-    @contextmanager
-    def _alone(self, key: str, stop: Stop | None) -> Iterator[None]:
-        """Let one thread at a time ask one question: the others find its answer in the cache."""
-        with self._lock:
-            lock, waiting = self._asking.get(key, (threading.Lock(), 0))
-            self._asking[key] = (lock, waiting + 1)
-        try:
-            while not lock.acquire(timeout=0.1):
-                check_stop(stop)
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            with self._lock:
-                lock, waiting = self._asking.pop(key)
-                if waiting > 1:
-                    self._asking[key] = (lock, waiting - 1)

@@ -1,4 +1,4 @@
-"""How fast and how many at once: a provider's rate limits, kept on our side."""
+"""How fast and how many at once: a provider's rate limits, kept on our side; and one thread a question."""
 
 from __future__ import annotations
 
@@ -66,3 +66,34 @@ class Limits:
                 return max(self._begun[0][0] + WINDOW_S - now, 1e-3)
             self._begun.append((now, tokens))
             return 0.0
+
+
+class OneAtATime:
+    """Lets one thread at a time do the same thing; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, tuple[threading.Lock, int]] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self, key: str, stop: Callable[[], bool] | None = None) -> Iterator[None]:
+        """Wait until nobody else has a turn with this `key`, and hold it.
+
+        Raises:
+            ultra_agents.errors.Interrupted: `stop` said so.
+        """
+        with self._lock:
+            lock, waiting = self._under_way.get(key, (threading.Lock(), 0))
+            self._under_way[key] = (lock, waiting + 1)
+        try:
+            while not lock.acquire(timeout=0.1):
+                check_stop(stop)
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            with self._lock:
+                lock, waiting = self._under_way.pop(key)
+                if waiting > 1:
+                    self._under_way[key] = (lock, waiting - 1)

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from ultra_agents.config import LLMConfig
@@ -16,9 +16,10 @@ from ultra_agents.errors import Interrupted
 from ultra_agents.llm.breaker import Breaker
 from ultra_agents.llm.budget import Prices, estimate_tokens
 from ultra_agents.llm.cache import RawReply
+from ultra_agents.llm.growing import Tell, follow
 from ultra_agents.llm.limits import Limits
 from ultra_agents.llm.prices import table_prices
-from ultra_agents.llm.retry import CallFailed, Failure, check_stop, classify, is_ours
+from ultra_agents.llm.retry import CallFailed, Failure, check_stop, classify, is_ours, stream_at_fault
 from ultra_agents.registry import create_llm
 
 Messages = Sequence[tuple[str, str]]
@@ -30,6 +31,8 @@ _NEXT: dict[Structured, Structured] = {
     "tools": "text",
 }
 _BLOT = "[secret]"
+_TAIL = 600
+"""Characters of a growing reply that are told, from its end."""
 
 
 class Model:
@@ -43,6 +46,7 @@ class Model:
     Attributes:
         breaker: The provider's; the gateway lets entries of one server share it.
         way: How the schema is sent, simpler once the server has refused it.
+        streams: Replies can be shown growing; false once a stream of this server was not what it should be.
     """
 
     def __init__(self, name: str, config: LLMConfig, callbacks: Sequence[Any] = ()) -> None:
@@ -52,6 +56,7 @@ class Model:
         self.limits = Limits(config.concurrency, config.requests_per_minute, config.tokens_per_minute)
         self.breaker = Breaker(failures=5, rest_s=60.0)
         self.way: Structured = self.llm.options.structured or self.llm.structured
+        self.streams = self.llm.streams
         self._callbacks = list(callbacks)
         self._chat: Any = None
         self._checked = False
@@ -101,9 +106,24 @@ class Model:
         return prompt, int(self.llm.options.max_tokens)
 
     def call(
-        self, messages: Messages, schema: dict[str, Any], title: str, stop: Callable[[], bool] | None
+        self,
+        messages: Messages,
+        schema: dict[str, Any],
+        title: str,
+        stop: Callable[[], bool] | None,
+        tell: Tell | None = None,
     ) -> RawReply:
         """Ask once. A server that refuses the schema's form is asked in a simpler one from then on.
+
+        One whose stream fails is asked for whole replies from then on, at once if it would not be asked again; what
+        a stream that broke off has cost is not known, and not counted.
+
+        Args:
+            messages: `(role, text)`.
+            schema: Of the reply.
+            title: Of the schema.
+            stop: Polled; true ends the asking.
+            tell: Given the end of the reply while it is written, where the provider streams.
 
         Raises:
             CallFailed: Sorted by what can be done about it.
@@ -111,9 +131,15 @@ class Model:
         """
         while True:
             way = self.way
+            told = tell if self.streams and way != "tools" else None
             try:
-                return self.call_once(messages, schema, title, way, stop)
+                return self.call_once(messages, schema, title, way, stop, told)
             except CallFailed as error:
+                if told is not None and stream_at_fault(error.failure):
+                    self.streams = False
+                    if error.failure.kind != "passing" or error.failure.status is None:
+                        told("")  # what there was of it is no part of the next one
+                        continue
                 simpler = _NEXT.get(way)
                 if error.failure.kind != "schema refused" or simpler is None:
                     raise
@@ -122,7 +148,13 @@ class Model:
                         self.way = simpler
 
     def call_once(
-        self, messages: Messages, schema: dict[str, Any], title: str, way: Structured, stop: Callable[[], bool] | None
+        self,
+        messages: Messages,
+        schema: dict[str, Any],
+        title: str,
+        way: Structured,
+        stop: Callable[[], bool] | None,
+        tell: Tell | None = None,
     ) -> RawReply:
         """Ask once, the schema sent in one `way`; raises as `call` does."""
         chat = self.open()
@@ -130,19 +162,33 @@ class Model:
             messages = [*messages[:-1], _with_schema(messages[-1], schema)]
         # what a model, a callback or a tracer sees holds no key either
         said = [[role, self.blot(text)] for role, text in messages]
+        traced: Any = {"callbacks": self._callbacks} if self._callbacks else None
+        left = threading.Event()
         begun = time.perf_counter()
         try:
             runnable = bound(chat, schema, way, title)
             context = contextvars.copy_context()  # the thread below still belongs to what is being traced
-            ask = partial(runnable.invoke, said, {"callbacks": self._callbacks} if self._callbacks else None)
+
+            def ask() -> Any:
+                if tell is None:
+                    return runnable.invoke(said, traced)
+                pieces = runnable.stream(said, traced)
+                return follow(pieces, lambda text: tell(self._end_of(text)), self.llm.options.timeout_s, left.is_set)
+
             answer = _interruptible(lambda: context.run(ask), stop)
         except NotImplementedError as error:  # langchain's answer for a model without tools
             raise CallFailed(Failure("schema refused", self.blot(str(error)) or f"no {way}")) from None
+        except CallFailed:
+            raise
         except Exception as error:
             if is_ours(error):
                 raise
             raise CallFailed(self._blotted(classify(error))) from None  # the cause may show a key
+        finally:
+            left.set()
         seconds = time.perf_counter() - begun
+        if tell is not None and not answer.usage_metadata:
+            self.streams = False  # this once the tokens are estimated
         return _raw(answer, messages, seconds, self.blot)
 
     def open(self) -> Any:
@@ -159,8 +205,17 @@ class Model:
                 text = text.replace(value, _BLOT)
         return text
 
+    def _end_of(self, text: str) -> str:
+        """The end of a growing reply, without any key, and without the beginning of one that may follow."""
+        text = self.blot(text)
+        for secret in self.llm.secrets:
+            value = secret.get_secret_value()
+            begun = next((size for size in range(len(value) - 1, 0, -1) if text.endswith(value[:size])), 0)
+            text = text[: len(text) - begun]
+        return text[-_TAIL:]
+
     def _blotted(self, failure: Failure) -> Failure:
-        return Failure(failure.kind, self.blot(failure.text), failure.status, failure.retry_after, failure.charged)
+        return replace(failure, text=self.blot(failure.text))
 
     def close(self) -> None:
         """Close the provider."""

@@ -18,6 +18,7 @@ Kind: TypeAlias = Literal["passing", "permanent", "prompt too long", "schema ref
 LONGEST_WAIT_S = 120.0
 """A server that asks for more patience than this is taken as down."""
 _PERMANENT = frozenset({400, 401, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422})
+_WHATEVER_IS_ASKED = frozenset({401, 402, 403, 404, 408, 409, 429, 502, 503, 504, 529})
 _TOO_LONG = ("context length", "context size", "context_length_exceeded", "exceed_context_size", "maximum context",
              "too many tokens", "prompt is too long")  # fmt: skip
 _SCHEMA = ("response_format", "json_schema", "grammar", "json schema", "guided", "'format'")
@@ -33,6 +34,8 @@ class Failure:
         status: HTTP status where there was one.
         retry_after: Seconds the server asked to wait.
         charged: The model may have worked (a timeout), so the call counts.
+        late: No answer in time.
+        broken: The connection was there and broke off.
     """
 
     kind: Kind
@@ -40,6 +43,8 @@ class Failure:
     status: int | None = None
     retry_after: float | None = None
     charged: bool = False
+    late: bool = False
+    broken: bool = False
 
 
 class CallFailed(Exception):
@@ -67,11 +72,35 @@ def classify(error: BaseException) -> Failure:
     if status is not None:
         return Failure("passing", text, status, _retry_after(response))
     if names & {"APITimeoutError", "TimeoutException", "TimeoutError"}:
-        return Failure("passing", f"no answer in time ({type(error).__name__})", charged=True)
+        return Failure("passing", f"no answer in time ({type(error).__name__})", charged=True, late=True)
     if names & {"APIConnectionError", "ConnectionError", "TransportError"}:
         cause = error.__cause__
-        return Failure("passing", f"{text} ({cause})"[:400] if cause else text)
+        return Failure("passing", f"{text} ({cause})"[:400] if cause else text, broken=_broke_off(error))
     return Failure("passing", f"not an answer of a model server ({type(error).__name__}: {text})", charged=True)
+
+
+def _broke_off(error: BaseException | None) -> bool:
+    """Whether `error`, or what it came from, says that a connection was there."""
+    while error is not None:
+        if type(error).__name__ in ("RemoteProtocolError", "ReadError"):
+            return True
+        error = error.__cause__
+    return False
+
+
+def stream_at_fault(failure: Failure) -> bool:
+    """Whether a question that failed as a stream may well be answered otherwise.
+
+    Not where a key, money, patience, a shorter prompt or a simpler schema is wanting, or where nobody was reached in
+    time.
+    """
+    if failure.kind == "prompt too long" or failure.late:
+        return False
+    if failure.kind == "schema refused":
+        return "stream" in failure.text.lower()
+    if failure.status is None:
+        return failure.charged or failure.broken
+    return failure.status not in _WHATEVER_IS_ASKED
 
 
 def _retry_after(response: Any) -> float | None:

@@ -87,38 +87,40 @@ class ModulationEngine:
 
     def act(self, observations: Array, actions: Array, envs: slice = ALL) -> Modulated:
         """Observations `(n, ...)` and the policy's actions `(n, ...)` of `envs` -> what is executed."""
-        num = len(actions)
-        rows = self._table.lookup(self._features(observations), self._radius)
+        num, table = len(actions), self._table
+        rows = table.lookup(self._features(observations), self._radius)
         self._follow_visited_states(rows)
         left, held = self._left[envs], self._held[envs]
         holding = left > 0
-        fresh = self._fresh[envs] = np.where(holding, -1, rows)
-        active = np.where(holding, held, rows)
+        any_held = bool(holding.any())
+        fresh = np.where(holding, -1, rows) if any_held else rows
+        self._fresh[envs] = fresh
+        active = np.where(holding, held, rows) if any_held else rows
         matched = active >= 0
-        hits = int(np.count_nonzero(matched))
+        where = np.flatnonzero(matched)
         self._states += num
-        self._hits += hits
-        probability = np.zeros(num)
+        self._hits += len(where)
+        probability, weight = np.zeros(num), np.zeros(num)
+        if not len(where):
+            return Modulated(actions, matched, matched.copy(), probability, actions, weight)
         if self._overrides:
             probability[fresh >= 0] = self._strength
             probability[holding] = 1.0
-        if not hits:
-            return Modulated(actions, matched, matched.copy(), probability, actions, np.zeros(num))
         followed = self._rng.random(num) < probability
-        suggested = np.array(actions)
-        place = np.where(holding, self._table.holds[held] - left, 0) if len(self._table) else rows
-        suggested[matched] = self._table.plans[active[matched], place[matched]]
-        executed = np.array(actions)
-        executed[followed] = self._spread(suggested[followed])
+        which = active[where]
+        suggested, executed = np.array(actions), np.array(actions)
+        place = np.where(holding, table.holds[held] - left, 0)[where] if any_held else 0
+        suggested[where] = table.plans[which, place]
+        weight[where] = table.weights[which]
+        if followed.any():
+            executed[followed] = self._spread(suggested[followed])
+            self._overridden += int(np.count_nonzero(followed))
         if self._config.hold:
             begun = np.flatnonzero(followed & ~holding)
             held[begun] = rows[begun]
             # Not lowered on the starting step itself: only the holds that ran before it are.
-            left[begun] = self._table.holds[rows[begun]] - 1
+            left[begun] = table.holds[rows[begun]] - 1
         left[holding] -= 1
-        self._overridden += int(np.count_nonzero(followed))
-        weight = np.zeros(num)
-        weight[matched] = self._table.weights[active[matched]]
         return Modulated(executed, matched, followed, probability, suggested, weight)
 
     def behaviour_log_prob(self, policy_log_prob: FloatArray, modulated: Modulated) -> FloatArray:
@@ -144,7 +146,8 @@ class ModulationEngine:
         (Fig. 1 read literally); `potential`: r + gamma Phi(s') - Phi(s), Phi(s) = beta * the suggestion's reward at a
         covered state (Ng et al. 1999), which leaves the optimal policy alone.
         """
-        self._left[envs][ended] = 0
+        if ended.any():
+            self._left[envs][ended] = 0
         if not self._rewards:
             return rewards
         covering = self._fresh[envs]
@@ -157,17 +160,21 @@ class ModulationEngine:
             return np.asarray(rewards + bonus)
         if not fresh.any():
             return rewards
-        bonus, judged = np.zeros(len(rewards)), np.zeros(len(rewards), dtype=bool)
-        rows = covering[fresh]
-        executed = modulated.actions[fresh]
-        as_taken = self._same(executed, self._table.taken_actions[rows])
-        as_suggested = self._same(executed, self._table.actions[rows])
-        bonus[fresh] = self._config.beta * np.where(
-            as_suggested, self._table.rewards[rows], np.where(as_taken, self._table.taken_rewards[rows], 0.0)
+        where = np.flatnonzero(fresh)
+        rows, executed, table = covering[where], modulated.actions[where], self._table
+        as_taken = self._same(executed, table.taken_actions[rows])
+        as_suggested = self._same(executed, table.actions[rows])
+        earned = self._config.beta * np.where(
+            as_suggested, table.rewards[rows], np.where(as_taken, table.taken_rewards[rows], 0.0)
         )
-        judged[fresh] = as_suggested | as_taken
-        self._bonus += float(bonus.sum())
-        return np.where(judged, bonus, rewards) if self._config.reward == "replace" else np.asarray(rewards + bonus)
+        self._bonus += float(earned.sum())
+        out = np.array(rewards, dtype=np.float64)
+        if self._config.reward == "replace":
+            judged = as_suggested | as_taken
+            out[where[judged]] = earned[judged]
+        else:
+            out[where] += earned
+        return out
 
     def metrics(self) -> dict[str, float]:
         """Since the last call: `hit_rate`, `override_rate` (shares of states), `bonus_mean`; `strength`, `radius`."""

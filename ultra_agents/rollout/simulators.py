@@ -30,7 +30,8 @@ def make_simulators(environment: Environment, num_envs: int, workers: int = 0) -
         environment: The plugin.
         num_envs: Parallel environments, at least 1.
         workers: Processes to spread them over; 0 steps them in this process. More than `num_envs` are not started.
-            An environment with `vector: async` gets at least one per CPU core.
+            With one, it steps half of them and this process the other half. An environment with `vector: async` gets
+            at least one per CPU core.
 
     Raises:
         EnvironmentFault: The plugin fails to build them, or builds something else than it announces.

@@ -1,7 +1,8 @@
 """Simulators spread over processes: one message to and one from each chunk of environments per step.
 
 No chunk reaches over the middle, so that one half can be stepped while the actions for the other are chosen. An even
-number of workers takes one chunk each; an odd number takes one of each half.
+number of workers takes one chunk each; an odd number takes one of each half. A single worker takes the first half and
+this process steps the second itself: two processes that both step keep two cores busy, one that only waits does not.
 
 Workers are spawned, not forked, so that they share no threads or locks with this process. They ignore Ctrl-C and end
 when their pipe closes, whatever way this process goes.
@@ -27,6 +28,7 @@ import numpy as np
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.records import Array
+from ultra_agents.rollout.links import Board, Line, cores, shared_counters
 from ultra_agents.rollout.simulators import (
     Simulators,
     StepResult,
@@ -39,25 +41,38 @@ from ultra_agents.rollout.simulators import (
 )
 
 _LAST_WORDS_S = 5.0
+HERE = -1
+"""Stands for this process among the workers."""
 
 
 class WorkerSimulators(Simulators):
-    """Contiguous chunks of the environments in worker processes."""
+    """Contiguous chunks of the environments in worker processes, and of a single worker's half of them in this one."""
 
     def __init__(self, environment: Environment, num_envs: int, workers: int) -> None:
         super().__init__(environment, num_envs)
         self._chunks, self._worker, self._part = _layout(num_envs, workers)
         self._owner = [(part, index - chunk.start) for part, chunk in enumerate(self._chunks) for index in chunk]
-        self._pipes: list[Connection] = []
+        self._local = [self._worker[:part].count(worker) for part, worker in enumerate(self._worker)]
+        self._lines: list[Line] = []
         self._processes: list[BaseProcess] = []
         self._asked: list[deque[int]] = [deque() for _ in range(max(self._worker) + 1)]
         self._early: dict[int, deque[tuple[bool, Any]]] = {part: deque() for part in range(len(self._chunks))}
+        self._boards = [Board(environment, len(chunk)) for chunk in self._chunks]
+        self._here: dict[int, Any] = {}
+        self._owed: dict[int, deque[tuple[Any, ...]]] = {}
         try:
+            look = cores() > len(self._asked)
             for worker in range(len(self._asked)):
+                boards = [board for board, who in zip(self._boards, self._worker, strict=True) if who == worker]
                 sizes = [len(chunk) for chunk, who in zip(self._chunks, self._worker, strict=True) if who == worker]
-                pipe, process = started(_serve, environment, sizes)
-                self._pipes.append(pipe)
+                counters = shared_counters()
+                pipe, process = started(_serve, environment, sizes, boards, counters, look)
+                self._lines.append(Line(pipe, counters, 0, look))
                 self._processes.append(process)
+            for part, chunk in enumerate(self._chunks):
+                if self._worker[part] == HERE:
+                    with blame(environment):
+                        self._here[part], self._owed[part] = build(environment, len(chunk)), deque()
             for worker in range(len(self._asked)):
                 self._asked[worker].append(self._worker.index(worker))
                 self._receive(self._worker.index(worker))
@@ -71,14 +86,18 @@ class WorkerSimulators(Simulators):
         if len(batch) != self.num_envs:
             raise ValueError(f"{len(batch)} actions for {self.num_envs} environments")
         for part, chunk in enumerate(self._chunks):
-            self._send(part, "step", batch[chunk.start : chunk.stop])
+            self._send(part, "step", batch[chunk.start : chunk.stop], False)
 
     def send_half(self, half: int, actions: Any) -> None:
         """Let one of `halves` step; `receive_half` must follow before it is sent anything else."""
         batch, start = np.asarray(actions), self.halves[half].start
         for part in self._part[half]:
             chunk = self._chunks[part]
-            self._send(part, "step", batch[chunk.start - start : chunk.stop - start], True)
+            actions = batch[chunk.start - start : chunk.stop - start]
+            if self._worker[part] != HERE and self._boards[part].put_actions(actions):
+                self._send(part)
+            else:
+                self._send(part, "step", actions, True)
 
     def receive_half(self, half: int) -> StepResult:
         """What came of the last `send_half`; information is `final_obs` only."""
@@ -89,15 +108,17 @@ class WorkerSimulators(Simulators):
 
     def close_extras(self, **kwargs: Any) -> None:
         """End every worker and wait for it."""
-        for pipe in self._pipes:
-            pipe.close()
+        for line in self._lines:
+            line.close()
         for process in self._processes:
             process.join(_LAST_WORDS_S)
             if process.is_alive():
                 process.kill()
                 process.join()
             process.close()
-        self._pipes, self._processes = [], []
+        self._lines, self._processes = [], []
+        while self._here:
+            self._here.popitem()[1].close()
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
@@ -156,9 +177,12 @@ class WorkerSimulators(Simulators):
     def _settle(self) -> None:
         """Hear whatever is still owed, after an error between `send_half` and `receive_half`."""
         for part in range(len(self._chunks)):
-            while not self.closed and (self._early[part] or part in self._asked[self._worker[part]]):
+            while not self.closed and (self._early[part] or self._owed.get(part) or self._is_asked(part)):
                 with contextlib.suppress(UltraError):
                     self._receive(part)
+
+    def _is_asked(self, part: int) -> bool:
+        return self._worker[part] != HERE and part in self._asked[self._worker[part]]
 
     def _by_worker(self, indices: list[int]) -> dict[int, list[int]]:
         """Worker -> positions in `indices` that are its own."""
@@ -167,13 +191,20 @@ class WorkerSimulators(Simulators):
             places.setdefault(self._owner[index][0], []).append(position)
         return places
 
-    def _send(self, part: int, name: str, *arguments: Any) -> None:
+    def _send(self, part: int, *question: Any) -> None:
+        """Ask a chunk something; nothing means a step by the actions on its board."""
         if self.closed:
             raise EnvironmentFault(f"the simulators of {whose(self.environment)} are closed")
         worker = self._worker[part]
-        local = self._worker[:part].count(worker)
+        if worker == HERE:
+            self._owed[part].append(question)
+            return
+        line, local = self._lines[worker], self._local[part]
         try:
-            self._pipes[worker].send((name, local, *arguments))
+            if question:
+                line.send((question[0], local, *question[1:]))
+            else:
+                line.notify(local)
         except OSError as error:
             raise self._dead(worker) from error
         self._asked[worker].append(part)
@@ -181,34 +212,39 @@ class WorkerSimulators(Simulators):
     def _receive(self, part: int) -> Any:
         """The answer to the oldest question to a chunk; those to other chunks that come first are kept for them."""
         worker, kept = self._worker[part], self._early[part]
-        while not kept:
-            try:
-                answer = self._pipes[worker].recv()
-            except (EOFError, OSError) as error:
-                raise self._dead(worker) from error
-            except KeyboardInterrupt:
-                self.close()  # what the workers still send would be taken for the answer to the next question
-                raise
-            self._early[self._asked[worker].popleft()].append(answer)
+        try:
+            if worker == HERE:
+                name, *arguments = self._owed[part].popleft()
+                kept.append(_answer(self.environment, self._here[part], name, arguments))
+            while not kept:
+                answer = self._lines[worker].receive()
+                whom = self._asked[worker].popleft()
+                self._early[whom].append((True, self._boards[whom].result()) if isinstance(answer, int) else answer)
+        except (EOFError, OSError) as error:
+            raise self._dead(worker) from error
+        except KeyboardInterrupt:
+            self.close()  # what the workers still send would be taken for the answer to the next question
+            raise
         ok, reply = kept.popleft()
         if ok:
             return reply
         reported, where = reply
-        raise reported from RuntimeError(f"in a worker process:\n{where}")
+        raise reported from RuntimeError(f"{'in this' if worker == HERE else 'in a worker'} process:\n{where}")
 
     def _receive_all(self, parts: Any) -> list[Any]:
         """One reply of each; when several fail the first error is raised after all have been heard."""
-        replies, first = [], None
-        for part in parts:
+        replies: dict[int, Any] = {}
+        errors: dict[int, UltraError] = {}
+        for part in sorted(parts, key=lambda part: self._worker[part] != HERE):  # the others work meanwhile
             try:
-                replies.append(self._receive(part))
+                replies[part] = self._receive(part)
             except UltraError as error:
-                first = first or error
+                errors[part] = error
                 if self.closed:
                     break
-        if first is not None:
-            raise first
-        return replies
+        if errors:
+            raise errors[min(errors)]
+        return [replies[part] for part in parts]
 
     def _dead(self, worker: int) -> EnvironmentFault:
         """A worker is gone: end the others too, they are out of step."""
@@ -288,6 +324,9 @@ def _interrupts_held_back() -> Iterator[None]:
 def _layout(num_envs: int, workers: int) -> tuple[list[range], list[int], list[list[int]]]:
     """Chunks of environments, the worker of each, and the chunks of each half."""
     workers = min(workers, num_envs)
+    if workers == 1 and num_envs > 1:
+        first, second = halves(num_envs)
+        return [range(first.start, first.stop), range(second.start, second.stop)], [0, HERE], [[0], [1]]
     per_half = workers // 2 if workers % 2 == 0 else workers
     found: list[range] = []
     owners: list[int] = []
@@ -302,42 +341,58 @@ def _layout(num_envs: int, workers: int) -> tuple[list[range], list[int], list[l
     return found, owners, parts
 
 
-def _serve(pipe: Connection, environment: Environment, sizes: list[int]) -> None:
+def _serve(
+    pipe: Connection, environment: Environment, sizes: list[int], boards: list[Board], counters: Any, look: bool
+) -> None:
     """A worker's life: build, answer `(ok, result)` to each message, end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line = Line(pipe, counters, 1, look)
     try:
         try:
             chunks_here: list[Any] = [build(environment, size) for size in sizes]
         except Exception as error:
-            pipe.send((False, _report(environment, error)))
+            line.send((False, _report(environment, error)))
             return
-        pipe.send((True, None))
-        calls: dict[str, Callable[..., Any]] = {
-            "step": _step,
-            "reset": lambda envs, seeds, options: envs.reset(seed=seeds, options=options),
-            "snapshot": environment.snapshot,
-            "restore": environment.restore,
-            "render": environment.render,
-        }
+        line.send((True, None))
         while True:
-            name, local, *arguments = pipe.recv()
+            asked = line.receive()
+            if isinstance(asked, int):
+                name, local, arguments = "step", asked, [boards[asked].actions(), True]
+            else:
+                name, local, *arguments = asked
+            ok, reply = _answer(environment, chunks_here[local], name, arguments)
+            if ok and isinstance(asked, int) and not reply[4] and boards[local].put_result(reply):
+                line.notify(local)
+                continue
             try:
-                reply = (True, calls[name](chunks_here[local], *arguments))
-            except Exception as error:
-                reply = (False, _report(environment, error))
-            try:
-                pipe.send(reply)
+                line.send((ok, reply))
             except (TypeError, AttributeError, PicklingError) as error:
-                pipe.send((False, _report(environment, error)))
+                line.send((False, _report(environment, error)))
     except (EOFError, OSError):
         pass
 
 
-def _step(envs: Any, actions: Array, brief: bool = False) -> StepResult:
+def _answer(environment: Environment, envs: Any, name: str, arguments: list[Any]) -> tuple[bool, Any]:
+    """What some environments say to one question: `(True, answer)`, or `(False, error and where it was raised)`."""
+    calls: dict[str, Callable[..., Any]] = {
+        "step": _step, "reset": _reset, "snapshot": environment.snapshot, "restore": environment.restore,
+        "render": environment.render,
+    }  # fmt: skip
+    try:
+        return True, calls[name](envs, *arguments)
+    except Exception as error:
+        return False, _report(environment, error)
+
+
+def _step(envs: Any, actions: Array, brief: bool) -> StepResult:
     observations, rewards, terminated, truncated, infos = envs.step(actions)
     if brief:
         infos = {"final_obs": infos["final_obs"]} if "final_obs" in infos else {}
     return observations, rewards, terminated, truncated, infos
+
+
+def _reset(envs: Any, seeds: list[int | None] | None, options: dict[str, Any] | None) -> Any:
+    return envs.reset(seed=seeds, options=options)
 
 
 def _report(environment: Environment, error: Exception) -> tuple[UltraError, str]:

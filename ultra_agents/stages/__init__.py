@@ -11,12 +11,13 @@ import numpy as np
 
 from ultra_agents.records import Explanation, MethodResult, Trajectory
 from ultra_agents.stages.context import RunContext, open_context
+from ultra_agents.stages.evaluate import evaluate_methods
 from ultra_agents.stages.explain import explain_episodes, tabulate
 from ultra_agents.stages.imitate import Imitation, imitate_advice
 from ultra_agents.stages.joint import joint_of, joint_steps
 from ultra_agents.stages.measure import measure
 from ultra_agents.stages.prepare import collect_episodes, starting_policy
-from ultra_agents.stages.refine import evaluate_methods, refine_method
+from ultra_agents.stages.refine import refine_method
 from ultra_agents.stages.report import report
 
 __all__ = [

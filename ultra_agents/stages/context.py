@@ -10,7 +10,7 @@ from pathlib import Path
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, Interrupted
-from ultra_agents.events import Emit
+from ultra_agents.events import Emit, Grow
 from ultra_agents.methods import check_methods
 from ultra_agents.policies import save_policy
 from ultra_agents.registry import create_algorithm, create_environment
@@ -25,7 +25,7 @@ class RunContext:
 
     Attributes:
         start: The starting policy, once stage 0 read or trained it.
-        gateway: The models' gateway; entered only by the stage that asks.
+        grow: Told of the agents' replies while they are written; None where nobody looks.
     """
 
     folder: RunFolder
@@ -36,6 +36,7 @@ class RunContext:
     algorithm: Algorithm
     streams: Streams
     start: Policy | None = None
+    grow: Grow | None = None
 
     @property
     def policy(self) -> Policy:
@@ -68,7 +69,9 @@ class RunContext:
 
 
 @contextmanager
-def open_context(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool]) -> Iterator[RunContext]:
+def open_context(
+    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], grow: Grow | None = None
+) -> Iterator[RunContext]:
     """Build the plugins of a run and check, before anything is spent, that they fit together."""
     environment = create_environment(config.environment.name, config.environment.options)
     algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
@@ -85,4 +88,4 @@ def open_context(folder: RunFolder, config: Config, emit: Emit, stop: Callable[[
             expected=f"at most {longest}",
             hint="lower agents.expert_steps, or raise verification.max_test_steps",
         )
-    yield RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed))
+    yield RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed), grow=grow)

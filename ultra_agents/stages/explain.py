@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ultra_agents.advice import measured_rewards
 from ultra_agents.advice.table import advice_to_lines
 from ultra_agents.agents.controls import Follow, Followed
 from ultra_agents.agents.explain import Explainer
 from ultra_agents.agents.proposers import ControlProposer
-from ultra_agents.config import VerificationConfig
+from ultra_agents.config import Config, VerificationConfig
 from ultra_agents.events import Warned
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.narration import choose_segments, narrate
@@ -25,6 +26,9 @@ from ultra_agents.stages.prescreen import evidence_of, prescreened, prescreens
 from ultra_agents.stages.restoring import restores
 from ultra_agents.stages.table import source_of
 from ultra_agents.verification import CounterfactualTester, max_tests, snapshot_of
+
+if TYPE_CHECKING:
+    from ultra_agents.agents.ray_segments import RaySegments
 
 
 def narrations(context: RunContext, trajectories: Sequence[Trajectory]) -> list[tuple[Trajectory, Narration]]:
@@ -59,6 +63,7 @@ def explain_episodes(context: RunContext, trajectories: Sequence[Trajectory]) ->
             max_tests=max_tests(len(items), context.config.agents.max_critical, context.config.agents.max_revisions),
             workers=verification.workers,
             slots=verification.slots,
+            engine=context.config.engine,
         ) as tester:
             made = _explained(context, items, verification, tester)
     made = charged(made, evidence_of(context))
@@ -84,7 +89,7 @@ def _proposed(
 ) -> list[Explanation]:
     config, environment = context.config, context.environment
     if config.proposer != "llm":
-        with _following(context, verification) as follow:
+        with _following(context, verification) as follow, _elsewhere(config) as cluster:
             control = ControlProposer(
                 kind=config.proposer,
                 environment=environment,
@@ -95,11 +100,17 @@ def _proposed(
                 checkpoint=context.folder.explain,
                 verification=verification,
                 follow=follow,
+                cluster=cluster,
             )
             return control.explain_all(items, config.agents.concurrency, context.stop)
     roles = config.agents.identifier, config.agents.advisor, config.agents.critic
     chains = [chain for role in roles for chain in role.chains]
-    with Gateway(config.llms, config.gateway, context.folder.path, context.emit, context.stop, chains) as gateway:
+    with (
+        Gateway(
+            config.llms, config.gateway, context.folder.path, context.emit, context.stop, chains, context.grow
+        ) as gateway,
+        _elsewhere(config) as cluster,
+    ):
         explainer = Explainer(
             environment=environment,
             gateway=gateway,
@@ -112,8 +123,21 @@ def _proposed(
             models={
                 name: llm.model_dump(mode="json", include={"provider", "options"}) for name, llm in config.llms.items()
             },
+            cluster=cluster,
         )
         return explainer.explain_all(items, config.agents.concurrency, context.stop)
+
+
+@contextmanager
+def _elsewhere(config: Config) -> Iterator[RaySegments | None]:
+    """The cluster that explains the segments; None where they are explained in this process."""
+    if config.engine.kind != "ray" or config.proposer == "oracle":
+        yield None
+        return
+    from ultra_agents.agents.ray_segments import ray_segments
+
+    with ray_segments(config.engine) as segments:
+        yield segments
 
 
 @contextmanager

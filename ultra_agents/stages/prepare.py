@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ultra_agents.contracts import Policy, capabilities
-from ultra_agents.errors import ConfigError, did_you_mean
+from ultra_agents.errors import ConfigError, UltraError, did_you_mean
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.policies import load_policy, save_policy
 from ultra_agents.records import Trajectory
@@ -36,12 +36,29 @@ def starting_policy(context: RunContext) -> None:
             _train_start(context, trained)
     loaded = load_policy(path, name, environment)
     wanted = context.config.refine.algorithm.name
-    if loaded.algorithm != wanted and not isinstance(loaded.policy, type(_blank_policy(context))):
+    if loaded.algorithm != wanted and not _trains(context, loaded.policy):
+        hint = f"--set refine.algorithm.name={loaded.algorithm}"
+        if "imported_by" in (loaded.metadata.get("provenance") or {}) and context.algorithm.can_imitate:
+            hint += f"; or import the original again with --algorithm {wanted}, which then imitates it"
         raise ConfigError(
             f"the algorithm {wanted!r} does not train policies of {loaded.algorithm!r}, which {path.name} is",
-            hint=f"--set refine.algorithm.name={loaded.algorithm}",
+            found=f"refine.algorithm.name = {wanted}",
+            expected=f"refine.algorithm.name = {loaded.algorithm}",
+            hint=hint,
         )
     context.start = loaded.policy
+
+
+def _trains(context: RunContext, policy: Policy) -> bool:
+    """Whether the configured algorithm knows such a policy as one of its own."""
+    if not isinstance(policy, type(_blank_policy(context))):
+        return False
+    spaces = context.environment.observation_space, context.environment.action_space
+    try:  # several algorithms may share a class of policies, and not train each other's
+        context.algorithm.load_policy(*policy.state(), *spaces)
+    except UltraError:
+        return False
+    return True
 
 
 def _blank_policy(context: RunContext) -> Policy:

@@ -1,20 +1,16 @@
-"""Stages 9-11: train on under the engine, and score what came out."""
+"""Stages 9 and 10: train on under the engine."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ultra_agents.config import variant_of
 from ultra_agents.contracts import Policy
 from ultra_agents.evaluation.returns import evaluate_returns
-from ultra_agents.events import Evaluated, StageProgress, StepsSpent
+from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.methods import Advised, Setting, method_named
-from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Explanation, MethodResult, Returns, Trajectory
 from ultra_agents.refinement.refine import refine
 from ultra_agents.rollout.restarts import critical_snapshots
@@ -116,56 +112,3 @@ def _setting(
         on_progress=lambda done, total, what: context.emit(StageProgress(f"refine {method}", done, total, what)),
         check_stop=context.check_stop,
     )
-
-
-def evaluate_methods(context: RunContext, results: Sequence[MethodResult]) -> list[MethodResult]:
-    """Stage 11: the starting, last and best policies on the same seeds, which no training has seen.
-
-    A policy that is several of these is played once.
-    """
-    config = context.config
-    streams = context.streams.child("evaluate")
-    seeds = streams.integers(config.evaluate.episodes, "reset")
-    simulators = context.simulators(min(len(seeds), config.refine.num_envs))
-    done, total = 0, 1 + 2 * len(results)
-    played: dict[str, Returns] = {}
-
-    def play(policy: Policy, method: str, purpose: str, step: int) -> Returns:
-        nonlocal done
-        context.check_stop()
-        weights = _digest(policy)
-        if weights not in played:
-            played[weights] = evaluate_returns(policy, context.environment, simulators, seeds, streams)
-            context.emit(StepsSpent("evaluate", sum(played[weights].lengths)))
-        done += 1
-        context.emit(Evaluated(method, step, purpose, played[weights].values))
-        context.emit(StageProgress("evaluate", done, total))
-        return played[weights]
-
-    def read(method: str, which: str) -> Policy:
-        path = context.folder.checkpoints / f"{method}-{which}.safetensors"
-        return load_policy(path, config.environment.name, context.environment).policy
-
-    try:
-        before = play(context.policy, "none", "before", 0)
-        return [
-            replace(
-                result,
-                before=before,
-                last=play(read(result.method, "last"), result.method, "last", sum(result.env_steps.values())),
-                best=play(read(result.method, "best"), result.method, "best", result.best_step),
-            )
-            for result in results
-        ]
-    finally:
-        simulators.close()
-
-
-def _digest(policy: Policy) -> str:
-    """Equal for policies that act alike: of everything they are made of."""
-    arrays, description = policy.state()
-    found = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
-    for name in sorted(arrays):
-        found.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        found.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return found.hexdigest()

@@ -13,24 +13,35 @@ from gymnasium.spaces import Box, Discrete
 
 from ultra_agents.contracts import PolicyFormat, Request
 from ultra_agents.errors import PolicyError
-from ultra_agents.testing._report import Report, Skip, require, run_check
+from ultra_agents.testing._format_sample import Sample, check_cut, check_reads, check_spaces, check_write
+from ultra_agents.testing._report import Report, require, run_check
 
+__all__ = ["Sample", "check_format"]
 _SPACES = Box(-1.0, 1.0, (3,), np.float32), Discrete(2)
 _DO = "see ultra_agents/contracts/formats.py"
 
 
-def check_format(plugin: PolicyFormat) -> Report:
-    """Show a format files that are none: it must say so in one sentence, whatever they hold.
+def check_format(plugin: PolicyFormat, sample: Sample | None = None) -> Report:
+    """Check a plugin against the contract.
 
-    What a format makes of its own files only its tests can know: compare actions with those of the tool itself.
+    Files that are none must be refused in one sentence, whatever they hold. The rest needs a file of the format and
+    what the tool itself says of it, which only its author has.
+
+    Args:
+        plugin: What is checked.
+        sample: A file with what the policy in it does; without one `reads`, `cut` and `spaces` are skipped.
     """
-    with tempfile.TemporaryDirectory(prefix="ultra-format-") as folder:
-        rubbish = _rubbish(Path(folder), plugin.suffixes[0] if plugin.suffixes else ".bin")
+    with tempfile.TemporaryDirectory(prefix="ultra-format-") as name:
+        folder = Path(name)
+        rubbish = _rubbish(folder, plugin.suffixes[0] if plugin.suffixes else ".bin")
         checks: tuple[tuple[str, Callable[[], str]], ...] = (
             ("suffixes", lambda: _suffixes(plugin)),
             ("recognises", lambda: _recognises(plugin, rubbish)),
             ("refuses", lambda: _refuses(plugin, rubbish)),
-            ("write", lambda: _write(plugin)),
+            ("reads", lambda: check_reads(plugin, sample)),
+            ("cut", lambda: check_cut(plugin, sample, folder)),
+            ("spaces", lambda: check_spaces(plugin, sample)),
+            ("write", lambda: check_write(plugin, sample, folder)),
         )
         rows = tuple(run_check(name, check, _DO) for name, check in checks)
     return Report(type(plugin).__name__, rows)
@@ -74,9 +85,3 @@ def _refuses(plugin: PolicyFormat, rubbish: list[Path]) -> str:
             continue
         require(False, f"read({path.name}) takes a file that holds nothing")
     return f"PolicyError for {len(rubbish)} files that hold nothing"
-
-
-def _write(plugin: PolicyFormat) -> str:
-    if not plugin.can_write:
-        raise Skip("policies of this format are not written", "override write to let policies go out again")
-    return "offered"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-from ultra_agents.events import Event
+from ultra_agents.events import Event, ReplyGrowing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +36,15 @@ class Display(Protocol):
         ...
 
 
+@runtime_checkable
+class GrowingDisplay(Display, Protocol):
+    """A display that shows replies while they are written."""
+
+    def grow(self, event: ReplyGrowing) -> None:
+        """Take note of what there is of a reply."""
+        ...
+
+
 def choose_display(
     mode: Mode,
     console: Console,
@@ -46,7 +55,7 @@ def choose_display(
     """The display for `mode` on `console`.
 
     `auto` is the live screen on a terminal that can move its cursor, speaks UTF-8 and is large enough, else plain
-    lines. `NO_COLOR` takes the colours, not the screen (Rich sees to that). In a notebook with `ipywidgets` it is a
+    lines. `NO_COLOR` takes the colours, not the screen (Rich sees to that). In a notebook it is a
     picture of the screen that changes in place.
 
     Args:
@@ -61,7 +70,7 @@ def choose_display(
         from ultra_agents.ui.json_lines import JsonLines
 
         return JsonLines(console.file)
-    if mode == "auto" and console.is_jupyter and find_spec("ipywidgets") is not None:
+    if mode == "auto" and console.is_jupyter and find_spec("IPython") is not None:
         from ultra_agents.ui.notebook import NotebookDisplay
 
         return NotebookDisplay(console, past=past)

@@ -7,7 +7,7 @@ is bounded whatever the run sends.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Literal, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    ReplyGrowing,
     RunContinued,
     RunFinished,
     RunPaused,
@@ -43,26 +44,9 @@ questions under way, pictures."""
 Point: TypeAlias = tuple[int, float, float]
 """Steps, mean return, half the width of its 95 % interval (NaN where there is none)."""
 _T = (
-    12.71,
-    4.30,
-    3.18,
-    2.78,
-    2.57,
-    2.45,
-    2.36,
-    2.31,
-    2.26,
-    2.23,
-    2.20,
-    2.18,
-    2.16,
-    2.14,
-    2.13,
-    2.12,
-    2.11,
-    2.10,
-    2.09,
-)
+    12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23,
+    2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09,
+)  # fmt: skip
 """Student's t at 97.5 % for 1, 2, ... degrees of freedom; the normal's 1.96 comes close beyond."""
 
 
@@ -118,12 +102,13 @@ class UsageView:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question under way, and when it was asked, on the caller's clock in seconds."""
+    """A question under way, when it was asked, on the caller's clock in seconds, and the end of what is written."""
 
     agent: str
     segment: str
     model: str
     since: float
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,11 +178,16 @@ class ViewState:
     def left(self, now: float) -> float | None:
         """Expected seconds to the end of the run: elapsed time over the share done, None while it is too early."""
         worth = [stage for stage in self.stages if stage.status != "kept"]
-        whole = sum(stage.share for stage in worth)
-        done = sum(stage.share * stage.fraction for stage in worth)
+        whole, done = _worth(worth)
         if self.ended is not None or whole <= 0 or done / whole < 0.03 or self.elapsed(now) < 2:
             return None
         return self.elapsed(now) * (whole - done) / done
+
+    @property
+    def fraction(self) -> float:
+        """How much of the run is finished by its stages' shares, in [0, 1]."""
+        whole, done = _worth(self.stages)
+        return done / whole if whole > 0 else 0.0
 
     @property
     def current(self) -> StageView | None:
@@ -209,6 +199,12 @@ class ViewState:
     def before(self) -> Score | None:
         """The starting policy's returns, whichever method they were reported under."""
         return next((purposes["before"] for purposes in self.scores.values() if "before" in purposes), None)
+
+
+def _worth(stages: Iterable[StageView]) -> tuple[float, float]:
+    """Shares of the expected time: of all stages, and of what is finished of them."""
+    rows = [(stage.share, stage.share * stage.fraction) for stage in stages]
+    return sum(share for share, _ in rows), sum(done for _, done in rows)
 
 
 def reduce(state: ViewState, event: Event, now: float) -> ViewState:
@@ -240,6 +236,8 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
         case AgentAsked():
             asked = Asked(event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT], now)
             return replace(state, asked=(*state.asked, asked)[-ASKED:])
+        case ReplyGrowing():
+            return _grown(state, event, now)
         case AgentSpoke():
             short = replace(event, text=event.text[:TEXT])
             state = replace(state, asked=_answered(state.asked, event))
@@ -308,10 +306,28 @@ def _used(usage: UsageView, event: AgentSpoke) -> UsageView:
 
 def _answered(asked: tuple[Asked, ...], event: AgentSpoke) -> tuple[Asked, ...]:
     """`asked` without the oldest question this may be the answer of."""
-    for index, one in enumerate(asked):
-        if (one.agent, one.segment) == (event.agent, event.segment):
-            return asked[:index] + asked[index + 1 :]
-    return asked
+    index = _asked_by(asked, event)
+    return asked if index is None else asked[:index] + asked[index + 1 :]
+
+
+def _asked_by(asked: tuple[Asked, ...], event: AgentSpoke | ReplyGrowing) -> int | None:
+    """The oldest question this may be an answer of: its place in `asked`."""
+    wanted = event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT]
+    return next((i for i, one in enumerate(asked) if (one.agent, one.segment, one.model) == wanted), None)
+
+
+def _grown(state: ViewState, event: ReplyGrowing, now: float) -> ViewState:
+    """The state with what there is of a reply; one that is asked for again after a failure has no question here."""
+    if state.ended is not None:
+        return state
+    asked, index = state.asked, _asked_by(state.asked, event)
+    if index is None:
+        if len(asked) >= ASKED:
+            return state
+        index = len(asked)
+        asked += (Asked(event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT], now),)
+    grown = replace(asked[index], text=event.text[-TEXT:])
+    return replace(state, asked=(*asked[:index], grown, *asked[index + 1 :]))
 
 
 def _continued(state: ViewState, now: float) -> ViewState:
@@ -345,10 +361,15 @@ def _evaluated(state: ViewState, event: Evaluated) -> ViewState:
     purposes = {**state.scores.get(event.method, {}), event.purpose: found}
     state = replace(state, scores=_put(state.scores, event.method, purposes))
     if event.purpose == "curve":
-        wide = error * (_T[len(values) - 2] if len(values) <= len(_T) + 1 else 1.96) if len(values) > 1 else math.nan
+        wide = half_width(error, len(values))
         points = _with_point(state.curves.get(event.method, ()), (event.steps, found.mean, wide))
         state = replace(state, curves=_put(state.curves, event.method, points))
     return state
+
+
+def half_width(error: float, many: int) -> float:
+    """Half the width of the 95 % interval of a mean of `many` values with standard error `error`; NaN for one."""
+    return error * (_T[many - 2] if many <= len(_T) + 1 else 1.96) if many > 1 else math.nan
 
 
 def _with_point(points: tuple[P, ...], point: P) -> tuple[P, ...]:

@@ -1,19 +1,27 @@
-"""The screen in a notebook's cell: Rich's `Live` puts it into an output widget that changes in place."""
+"""The screen in a notebook's cell: a picture that changes in place, and stays in the notebook as it was at the end.
+
+The picture is Rich's SVG. Its HTML would leave the widths of characters to the browser, whose fonts have the dots of
+the charts in another width than letters.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any, TypeAlias
 
-from rich.console import Console, RenderableType
-from rich.live import Live
+from rich.console import Console
 
 from ultra_agents.events import Event
 from ultra_agents.ui.model import ViewState, reduce
-from ultra_agents.ui.screen import Screen
 
-WIDTH, HEIGHT, REFRESH_HZ = 110, 40, 1.0
+WIDTH, HEIGHT, REFRESH_S = 120, 40, 2.0
 """Cells have no height of their own, and a kernel has other things to do."""
+Update: TypeAlias = Callable[[str], None]
+Show: TypeAlias = Callable[[str], Update]
+"""Puts a picture below the cell; what it gives back puts another one in its place."""
 
 
 class NotebookDisplay:
@@ -23,31 +31,76 @@ class NotebookDisplay:
         console: The notebook's console.
         past: Events of earlier parts of a resumed run.
         now: A steady clock in seconds.
+        show: Where pictures go; below the cell by default.
     """
 
     def __init__(
-        self, console: Console, past: Iterable[Event] = (), now: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        past: Iterable[Event] = (),
+        now: Callable[[], float] = time.monotonic,
+        show: Show | None = None,
     ) -> None:
-        self.now = now
+        self.console, self.now = console, now
         self.state = ViewState()
         for event in past:
             self.state = reduce(self.state, event, now())
-        console.width, console.height = WIDTH, HEIGHT
-        self._live = Live(
-            get_renderable=self._screen, console=console, refresh_per_second=REFRESH_HZ, vertical_overflow="crop"
-        )
+        self._show = show or below_the_cell
+        self._update: Update | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
 
     def start(self) -> None:
-        """Make the output and begin to draw."""
-        self._live.start()
+        """Show the first picture and begin to draw."""
+        self._update = self._show(self.picture())
+        self._thread = threading.Thread(target=self._loop, name="display", daemon=True)
+        self._thread.start()
 
     def handle(self, event: Event) -> None:
-        """Update the state; drawing happens elsewhere."""
+        """Update the state; drawing happens elsewhere.
+
+        Raises:
+            Exception: What drawing raised since the last call, so that the caller can change to another display.
+        """
+        if self._failure is not None:
+            raise self._failure
         self.state = reduce(self.state, event, self.now())
 
     def stop(self) -> None:
         """Draw for the last time."""
-        self._live.stop()
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(10.0)
 
-    def _screen(self) -> RenderableType:
-        return Screen(self.state, self.now())
+    def picture(self) -> str:
+        """The screen as it is now."""
+        from ultra_agents.ui.screenshot import picture
+
+        return picture(self.state, self.now(), WIDTH, HEIGHT, "ultra")
+
+    def _loop(self) -> None:
+        shown: ViewState | None = None
+        try:
+            while not self._ended.wait(REFRESH_S):
+                shown = self._draw(shown)
+            self._draw(shown)
+        except Exception as failure:
+            self._failure = failure
+
+    def _draw(self, shown: ViewState | None) -> ViewState:
+        state = self.state
+        if state is not shown and self._update is not None:
+            self._update(self.picture())
+        return state
+
+
+def below_the_cell(svg: str) -> Update:
+    """Show a picture below the cell that runs."""
+    shown: Any = import_module("IPython.display")
+    handle = shown.display(shown.SVG(svg), display_id=True)
+
+    def update(other: str) -> None:
+        handle.update(shown.SVG(other))
+
+    return update

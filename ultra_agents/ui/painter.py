@@ -103,4 +103,4 @@ def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     """Equal without comparing at length: the same objects, or equal small values."""
     if len(one) != len(other):
         return False
-    return all(a is b or (isinstance(a, int | float | Look) and a == b) for a, b in zip(one, other, strict=True))
+    return all(a is b or (isinstance(a, int | float | str | Look) and a == b) for a, b in zip(one, other, strict=True))

@@ -6,7 +6,7 @@ live display draws again only what changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,20 +67,21 @@ def regions(width: int, height: int, state: ViewState, view: View = View()) -> l
     found = [Region("header", 0, 0, width, 1)]
     if view.tabs:
         found.append(Region("tabs", 0, 1, width, 1))
-    body = height - top - bottom
-    if body > 0:
+    room = height - top - bottom
+    if room > 0:
         if view.help:
-            found.append(Region("help", 0, top, width, body))
+            found.append(Region("help", 0, top, width, room))
         elif view.zoom and view.focus in PANELS:
-            found.append(Region(view.focus, 0, top, width, body))
+            found.append(Region(view.focus, 0, top, width, room))
         else:
-            found += _body(width, body, top, state)
+            found += body(width, room, top, state)
     if bottom:
         found.append(Region("footer", 0, height - 1, width, 1))
     return found
 
 
-def _body(width: int, height: int, y: int, state: ViewState) -> Iterator[Region]:
+def body(width: int, height: int, y: int, state: ViewState) -> Iterator[Region]:
+    """The panels of a run in `height` rows from row `y` on, those there is room for."""
     stages = max(len(state.stages), 4)
     learning = bool(state.curves or state.training)
     if width >= 130 and height >= 32:
@@ -171,16 +172,23 @@ class Screen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = options.max_width, options.height or console.size.height
         view = replace(self.view, depth=depth_of(console))
-        rows: list[list[tuple[int, list[Segment]]]] = [[] for _ in range(height)]
-        for region in regions(width, height, self.state, view):
-            lines = lines_of(console, options, region, renderable(region, self.state, self.now, view))
-            for index, line in enumerate(lines):
-                rows[region.y + index].append((region.x, line))
-        for index, row in enumerate(rows):
-            for _, line in sorted(row, key=lambda part: part[0]):
-                yield from line
-            if index < height - 1:
-                yield Segment.line()
+        there = regions(width, height, self.state, view)
+        return compose(console, options, height, [(one, renderable(one, self.state, self.now, view)) for one in there])
+
+
+def compose(
+    console: Console, options: ConsoleOptions, height: int, parts: Iterable[tuple[Region, RenderableType]]
+) -> RenderResult:
+    """Regions with what stands in them as the rows of one renderable."""
+    rows: list[list[tuple[int, list[Segment]]]] = [[] for _ in range(height)]
+    for region, what in parts:
+        for index, line in enumerate(lines_of(console, options, region, what)):
+            rows[region.y + index].append((region.x, line))
+    for index, row in enumerate(rows):
+        for _, line in sorted(row, key=lambda part: part[0]):
+            yield from line
+        if index < height - 1:
+            yield Segment.line()
 
 
 def depth_of(console: Console) -> Depth:

@@ -2,7 +2,8 @@
 
 Reads the event log of a run and writes what the live screen showed at some moments, as SVG: while explaining
 (`live-explain.svg`), while refining (`live-refine.svg`), at the end (`live-finished.svg`), and the help
-(`live-keys.svg`). The same log gives the same pictures.
+(`live-keys.svg`). Of the folder of a comparison, what its screen showed when a share of its time had passed
+(`live-compare.svg`). The same logs give the same pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.terminal_theme import TerminalTheme
 
 from ultra_agents.events import AdviceDecided, Event, RunFinished, StateShown, TrainingProgress
@@ -34,11 +35,16 @@ THEME = TerminalTheme(
 
 def picture(state: ViewState, now: float, width: int, height: int, title: str, view: View | None = None) -> str:
     """The screen at one moment as SVG."""
+    return svg(Screen(state, now, view or View(keys=True)), width, height, title)
+
+
+def svg(what: RenderableType, width: int, height: int, title: str) -> str:
+    """A terminal of that size with `what` on it, as SVG."""
     console = Console(
         width=width, height=height, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor",
         legacy_windows=False, _environ={},
     )  # fmt: skip
-    console.print(Screen(state, now, view or View(keys=True)), height=height, end="")
+    console.print(what, height=height, end="")
     return console.export_svg(title=title, theme=THEME, unique_id=title.replace(" ", "-"))
 
 
@@ -77,16 +83,33 @@ def write(log: Path, out: Path, width: int, height: int) -> list[Path]:
     return written
 
 
+def write_comparison(folder: Path, out: Path, width: int, height: int, share: float) -> Path:
+    """Write the picture of the comparison in `folder` when `share` of its time had passed; where it is."""
+    from ultra_agents.ui.compare.screen import CompareScreen
+    from ultra_agents.ui.compare.screenshot import board_at
+
+    board, moment = board_at(folder, share)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "live-compare.svg"
+    shown = CompareScreen(board, moment, View(keys=True, focus="cells"))
+    path.write_text(svg(shown, width, height, f"ultra compare {board.name}"), encoding="utf-8")
+    return path
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the pictures and name them."""
     parser = argparse.ArgumentParser(
         prog="python -m ultra_agents.ui.screenshot", description="Write what the live screen of a run showed, as SVG."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or that of a comparison")
     parser.add_argument("--out", type=Path, default=Path("examples/images"))
     parser.add_argument("--size", default="140x44", help="columns x rows")
+    parser.add_argument("--share", type=float, default=0.5, help="of a comparison's time, in [0, 1]")
     given = parser.parse_args(arguments)
     width, height = map(int, given.size.split("x"))
+    if (given.run / "cells").is_dir():
+        print(write_comparison(given.run, given.out, width, height, given.share))
+        return
     for path in write(given.run / "events.jsonl", given.out, width, height):
         print(path)
 

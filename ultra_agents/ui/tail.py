@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ultra_agents.events import Event, from_json
 
 CHUNK = 1 << 20
+_HEAD = 40
+"""Bytes of a line in which its event's name stands."""
 LONGEST = 16 << 20
 """Bytes of a line that are waited for; a longer one is damaged."""
 
@@ -22,13 +24,15 @@ class Tail:
 
     Args:
         path: The log.
+        without: Names of events that are passed over unread.
 
     Attributes:
         skipped: Lines that held no event this version knows.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, without: Iterable[str] = ()) -> None:
         self.path = path
+        self._without = tuple(f'"{name}"'.encode() for name in without)
         self.skipped = 0
         self._at = 0
         self._inode = 0
@@ -57,7 +61,7 @@ class Tail:
                         yield found
 
     def _read(self, line: bytes) -> tuple[float | None, Event] | None:
-        if not line.strip():
+        if not line.strip() or any(name in line[:_HEAD] for name in self._without):
             return None
         try:
             row = json.loads(line)

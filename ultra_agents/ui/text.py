@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from typing import Any
 
@@ -61,6 +62,12 @@ def prose(text: str) -> str:
     except ValueError:
         return text
     return _told(value) if isinstance(value, dict | list) else text
+
+
+def unfinished(text: str) -> str:
+    """The end of a reply that is being written, for reading: without the brackets and quotes of JSON."""
+    text = re.sub(r'(["\]}\d]|true|false|null),\s*"(?=\w+"\s*:)', r"\1; ", text)
+    return re.sub(r'\\(["\\/])|["{}\[\]]', r"\1", text.replace("\\n", " "))
 
 
 def _told(value: Any) -> str:

@@ -11,6 +11,7 @@ METHODS = {
     "ultra-a": "bright_cyan",
     "ultra-r": "bright_magenta",
     "continue": "bright_yellow",
+    "none": "white",
 }
 OTHERS = ("bright_blue", "bright_red", "cyan", "magenta", "green", "yellow")
 

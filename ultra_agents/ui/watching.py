@@ -118,8 +118,7 @@ class WatchDisplay(LiveDisplay):
             tabs = tuple((run.label(now), index == self.chosen) for index, run in enumerate(self.runs))
             self.view = replace(self.view, tabs=tabs)
         self.state = self.runs[self.chosen].state
-        if self._failure is not None:
-            raise self._failure
+        self.check()
 
 
 def watched(name: str, folder: Path, alive: Callable[[], bool]) -> Watched:

@@ -22,6 +22,8 @@ class Arm:
         over: The episode has ended.
         met: Time at which the arm met the base arm, if it did.
         state: Simulator state to go on from; empty where there is nothing to go on with.
+        lead: Simulator state right after the plan, and what its observation is told apart by, where the job asked for
+            it; the same in every pair, for until then nothing is drawn.
         fault: Why the numbers are of no use (a reward that is not finite), or empty.
     """
 
@@ -32,6 +34,7 @@ class Arm:
     met: int | None
     state: bytes
     fault: str = ""
+    lead: tuple[bytes, bytes] | None = None
 
     @property
     def time(self) -> int:
@@ -50,6 +53,7 @@ class Job:
         arms: How far each candidate was played before; None for one that was not.
         base: The same of the policy alone.
         until: Steps from the state at which each candidate is cut.
+        lead: Whether the state right after each plan is to be kept.
     """
 
     snapshot: bytes
@@ -58,6 +62,7 @@ class Job:
     arms: tuple[Arm | None, ...]
     base: Arm | None
     until: tuple[int, ...]
+    lead: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +107,10 @@ class Terms:
         return np.clip(drawn, 1e-9, 1 - 1e-9)
 
 
+NEVER = 2**62
+"""A tick that does not come."""
+
+
 class Playing:
     """An arm that is being played or waits for its turn."""
 
@@ -112,7 +121,7 @@ class Playing:
         self.worth: list[float] = [0.0] if arm is None else arm.worth.tolist()
         self.seen: list[bytes] = [b""] if arm is None else list(arm.seen)
         self.over, self.met = (False, None) if arm is None else (arm.over, arm.met)
-        self.state, self.fault = (b"", "") if arm is None else (arm.state, arm.fault)
+        self.state, self.fault, self.lead = (b"", "", None) if arm is None else (arm.state, arm.fault, arm.lead)
         self.time = self.begun = len(self.earned) - 1
         self.slot: int | None = None
 
@@ -129,7 +138,7 @@ class Playing:
     def finish(self) -> Arm:
         """What was played, for good or to be gone on with."""
         earned, worth, state = np.asarray(self.earned), np.asarray(self.worth), b"" if self.ended else self.state
-        return Arm(earned, worth, tuple(self.seen), self.over, self.met, state, self.fault)
+        return Arm(earned, worth, tuple(self.seen), self.over, self.met, state, self.fault, self.lead)
 
 
 @dataclass
@@ -144,6 +153,8 @@ class Match:
         arms: The candidates.
         stepping: The arms that take the next step.
         due: Tick at which others may have to step, in any case 0 where one has just ended.
+        load: Slots it takes: those that step, and half of those whose turn comes later.
+        waits: There were too few slots for those that step.
     """
 
     number: int
@@ -153,19 +164,28 @@ class Match:
     arms: list[Playing]
     stepping: list[Playing] = field(default_factory=list)
     due: int = 0
-
-    @property
-    def open(self) -> int:
-        """Arms that may need a slot, now or later."""
-        return sum(not arm.idle for arm in (self.base, *self.arms))
+    load: float = 0.0
+    waits: bool = False
 
     def line_up(self, clock: int) -> None:
         """Put down who steps from tick `clock` on, and until when that holds unless one of them ends before."""
+        for arm in self.arms:
+            if arm.lead is not None and arm.time == arm.length:
+                self.compare(arm, arm.lead[1])
         self.stepping = self.wanting()
+        self.load = (len(self.stepping) + sum(not arm.idle for arm in (self.base, *self.arms))) / 2
         if self.stepping:
             now = self.stepping[0].time
             ahead = [arm.time for arm in (self.base, *self.arms) if arm.time > now]
             self.due = clock + min(*ahead, *(arm.until for arm in self.stepping), 10**9) - now
+
+    def compare(self, arm: Playing, mark: bytes) -> None:
+        """See whether a candidate, its plan over, sees `mark` where the base arm saw the same."""
+        base, time = self.base, arm.time
+        if arm.ended or not arm.length <= time <= base.time or (base.over and base.time == time):
+            return
+        if mark == base.seen[time]:
+            arm.met, self.due = time, 0
 
     def wanting(self) -> list[Playing]:
         """The arms that take the next step: whoever is furthest behind, and the base arm as far as it is needed."""

@@ -53,6 +53,11 @@ class Blocks:
         """Every seat is free."""
         self._free = list(range(len(self.observations)))
 
+    @property
+    def room(self) -> int:
+        """Free seats."""
+        return len(self._free)
+
     def take(self) -> int:
         """The lowest free seat, no longer free."""
         return heapq.heappop(self._free)

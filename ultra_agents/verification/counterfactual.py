@@ -6,11 +6,18 @@ difference within a pair is the plan's doing. The policy alone is played once pe
 state needs it, and shared by all of them, later revisions included. Not part of the ULTRA paper (METHOD section 1,
 "beyond the paper").
 
-What makes it cheap: most suggestions gain nothing, and a look at `screen_pairs` pairs of `screen_horizon` steps after
-the plan, with the value function at the cut, tells most of those apart; only what earned more there goes on to
-`horizon` and to a group-sequential test (`sequential.py`). One pair is enough for that look: a second one doubles the
-price of most suggestions and saves one miss in twenty. What it costs and how often it is wrong is printed by
-`benchmarks/verification.py`.
+What makes it cheap:
+
+- Until a plan ends nothing is drawn, so all its pairs begin alike: the first pair plays it, the others go on from the
+  state it led to.
+- Most suggestions gain nothing, and a short look at `screen_pairs` pairs tells most of those apart. It is cut after
+  `screen_horizon` steps or with the plan, whichever is later, where the value function stands for the rest: what a
+  plan of many steps has done shows when it is over, and what follows only adds noise. A suggestion that earned half
+  of `min_gain` in none of these pairs is left; one lost pair is no refutation where another was won.
+- What is left goes on to `horizon` and to a group-sequential test (`sequential.py`) of few, late looks: the error is
+  shared out over them, so that each look more makes all of them stricter.
+
+What it costs and how often it is wrong is printed by `benchmarks/verification.py`.
 """
 
 from __future__ import annotations
@@ -22,13 +29,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ultra_agents.config import VerificationConfig
+from ultra_agents.config_engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.records import Array, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.arms import Arm, Job, Terms, difference
+from ultra_agents.verification.arms import Arm, Job, Outcome, Terms, difference
 from ultra_agents.verification.claims import refusal, snapshot_of
 from ultra_agents.verification.pool import make_pool
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
@@ -50,6 +56,7 @@ class CounterfactualTester:
         max_tests: How many tests a run can need at most; each may take `config.max_steps / max_tests` steps.
         workers: Processes that play; 0 plays in a thread of this one.
         slots: Rollouts played side by side, in each process.
+        engine: Where the workers are: see `make_pool`.
 
     Attributes:
         refused: How often a suggestion was not tested, by reason.
@@ -65,6 +72,7 @@ class CounterfactualTester:
         max_tests: int,
         workers: int = 0,
         slots: int = 32,
+        engine: RunEngineConfig | None = None,
     ) -> None:
         self._environment, self._config = environment, config
         self._cap = min(config.max_steps // max(max_tests, 1), config.max_test_steps)
@@ -75,7 +83,7 @@ class CounterfactualTester:
         self._spreads: dict[int, float] = {}
         self._spent = 0
         self.refused: Counter[str] = Counter()
-        self._pool = make_pool(environment, policy, Terms(streams, config.discount), workers, self._slots)
+        self._pool = make_pool(environment, policy, Terms(streams, config.discount), workers, self._slots, engine)
 
     def __enter__(self) -> CounterfactualTester:
         return self
@@ -146,20 +154,22 @@ class CounterfactualTester:
 
     def _race(self, state: _State, racers: list[_Racer], rule: Rule) -> None:
         config, live = self._config, racers
-        stages = [(count, config.horizon) for count in rule.looks]
+        stages = [(count, False) for count in rule.looks]
         if config.screen_pairs and config.screen_horizon < config.horizon:
-            stages.insert(0, (min(config.screen_pairs, config.max_pairs), config.screen_horizon))
-        for number, (pairs, horizon) in enumerate(stages):
-            live = [racer for racer in live if self._affords(state, racer, pairs, horizon, rule)]
-            self._play(state, live, pairs, horizon)
-            screened = number == 0 and len(stages) > len(rule.looks)
+            stages.insert(0, (min(config.screen_pairs, config.max_pairs), True))
+        for number, (pairs, screened) in enumerate(stages):
+            for racer in live:
+                length = len(racer.plan)
+                racer.until = max(length, config.screen_horizon) if screened else length + config.horizon
+            live = [racer for racer in live if self._affords(state, racer, pairs)]
+            self._play(state, live, pairs)
             doubted: list[_Racer] = []
             for racer in live:
                 if racer.fault:
                     continue
-                found = racer.differences(state, pairs, horizon)
+                found = racer.differences(state, pairs)
                 if screened:
-                    verdict = "hopeless" if np.mean(found) <= 0 else None
+                    verdict = "hopeless" if max(found) <= rule.min_gain / 2 else None
                 else:
                     verdict = decide(found, rule) or ("pairs" if number + 1 == len(stages) else None)
                 racer.conclude(found, rule, verdict)
@@ -170,43 +180,48 @@ class CounterfactualTester:
             for racer in doubted[len(live) :]:
                 racer.stop("outdone")
 
-    def _affords(self, state: _State, racer: _Racer, pairs: int, horizon: int, rule: Rule) -> bool:
+    def _affords(self, state: _State, racer: _Racer, pairs: int) -> bool:
         """Whether a look fits into the racer's cap in the worst case; stops the racer if not."""
-        until = len(racer.plan) + horizon
-        worst = sum(racer.cost(state, pair, until) for pair in range(max(pairs, len(racer.arms))))
+        worst = sum(racer.cost(state, pair) for pair in range(max(pairs, len(racer.arms))))
         if worst <= self._cap:
             return True
         racer.stop("steps")
         return False
 
-    def _play(self, state: _State, racers: list[_Racer], pairs: int, horizon: int) -> None:
-        """Bring the first `pairs` pairs of every racer to `horizon` steps after its plan."""
+    def _play(self, state: _State, racers: list[_Racer], pairs: int) -> None:
+        """Bring the first `pairs` pairs of every racer to its cut."""
         for start in range(0, len(racers), self._slots - 1):
             some = racers[start : start + self._slots - 1]
-            jobs = []
-            for pair in range(pairs):
-                base = state.bases.get(pair)
-                wanting = [racer for racer in some if racer.wants(base, pair, horizon)]
-                if wanting:
-                    job = Job(
-                        snapshot=state.snapshot,
-                        address=(*state.address, pair),
-                        plans=tuple(racer.plan for racer in wanting),
-                        arms=tuple(racer.arms.get(pair) for racer in wanting),
-                        base=base,
-                        until=tuple(len(racer.plan) + horizon for racer in wanting),
-                    )
-                    jobs.append((pair, wanting, self._pool.submit(job)))
-            for pair, wanting, future in jobs:
-                outcome = future.result()
-                state.bases[pair] = outcome.base
-                share, rest = divmod(outcome.base_steps, len(wanting))
-                for place, racer in enumerate(wanting):
-                    racer.arms[pair] = outcome.arms[place]
-                    racer.steps += outcome.steps[place] + share + (rest if place == 0 else 0)
-                    racer.fault = racer.fault or outcome.arms[place].fault or outcome.base.fault
-                with self._lock:
-                    self._spent += sum(outcome.steps) + outcome.base_steps
+            new = any(0 not in racer.arms for racer in some)  # the first pair finds out what the plans do
+            for group in (range(1), range(1, pairs)) if new else (range(pairs),):
+                jobs = []
+                for pair in group:
+                    base = state.bases.get(pair)
+                    wanting = [racer for racer in some if racer.wants(base, pair)]
+                    if wanting:
+                        job = Job(
+                            snapshot=state.snapshot,
+                            address=(*state.address, pair),
+                            plans=tuple(racer.plan for racer in wanting),
+                            arms=tuple(racer.begun(pair) for racer in wanting),
+                            base=base,
+                            until=tuple(racer.until for racer in wanting),
+                            lead=pair == 0,
+                        )
+                        jobs.append((pair, wanting, self._pool.submit(job)))
+                for pair, wanting, future in jobs:
+                    self._note(state, pair, wanting, future.result())
+
+    def _note(self, state: _State, pair: int, racers: list[_Racer], outcome: Outcome) -> None:
+        """Put down what a job brought, and share its price."""
+        state.bases[pair] = outcome.base
+        share, rest = divmod(outcome.base_steps, len(racers))
+        for place, racer in enumerate(racers):
+            racer.arms[pair] = outcome.arms[place]
+            racer.steps += outcome.steps[place] + share + (rest if place == 0 else 0)
+            racer.fault = racer.fault or outcome.arms[place].fault or outcome.base.fault
+        with self._lock:
+            self._spent += sum(outcome.steps) + outcome.base_steps
 
     def _rule(self, trajectory: Trajectory) -> Rule:
         config = self._config
@@ -233,38 +248,51 @@ class _State:
 
 @dataclass
 class _Racer:
-    """A candidate under test."""
+    """A candidate under test, to be played until `until` steps from the state."""
 
     index: int
     plan: Array
+    until: int = 0
     arms: dict[int, Arm] = field(default_factory=dict)
     steps: int = 0
     fault: str = ""
     result: TestResult | None = None
 
-    def wants(self, base: Arm | None, pair: int, horizon: int) -> bool:
+    def begun(self, pair: int) -> Arm | None:
+        """The arm of `pair` as far as it was played, be it in the first pair: until a plan ends they are all alike."""
+        if pair in self.arms or 0 not in self.arms:
+            return self.arms.get(pair)
+        first, length = self.arms[0], len(self.plan)
+        if first.lead is None:  # it ended before its plan did
+            return first
+        return Arm(
+            first.earned[: length + 1], first.worth[: length + 1], (b"",), False, None, first.lead[0], lead=first.lead
+        )
+
+    def wants(self, base: Arm | None, pair: int) -> bool:
         """Whether something has to be played for `pair`."""
-        arm, until = self.arms.get(pair), len(self.plan) + horizon
+        arm, until = self.arms.get(pair), self.until
+        if self.fault or (arm is not None and arm.met is not None):
+            return False
         if arm is None or base is None:
             return True
-        if arm.met is not None or arm.fault:
-            return False
         return (not arm.over and arm.time < until) or (not base.over and base.time < until)
 
-    def cost(self, state: _State, pair: int, until: int) -> int:
-        """Steps of a pair at `until` as if nothing were shared: what they are, or may be at most."""
-        arm = self.arms.get(pair)
+    def cost(self, state: _State, pair: int) -> int:
+        """Steps of a pair at its cut as if no other candidate shared them: what they are, or may be at most."""
+        arm, length, until = self.arms.get(pair), len(self.plan), self.until
+        alike = length if pair else 0  # steps that the first pair has paid for
         if arm is None:
-            return 2 * until
+            return 2 * until - alike
+        alike = min(alike, arm.time)
         if arm.met is not None:
-            return 2 * arm.met
+            return 2 * arm.met - alike
         base = state.bases[pair]
-        return (arm.time if arm.over else until) + (min(base.time, until) if base.over else until)
+        return (arm.time if arm.over else until) - alike + (min(base.time, until) if base.over else until)
 
-    def differences(self, state: _State, pairs: int, horizon: int) -> list[float]:
+    def differences(self, state: _State, pairs: int) -> list[float]:
         """Paired differences at the cut."""
-        cut = len(self.plan) + horizon
-        return [difference(state.bases[pair], self.arms[pair], cut) for pair in range(pairs)]
+        return [difference(state.bases[pair], self.arms[pair], self.until) for pair in range(pairs)]
 
     def conclude(self, found: list[float], rule: Rule, verdict: str | None) -> None:
         """Put down what is known."""

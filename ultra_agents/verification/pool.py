@@ -16,6 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ultra_agents.config_engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.rollout.simulators import fault, whose
@@ -26,7 +27,14 @@ from ultra_agents.verification.rollouts import Player
 _LAST_WORDS_S = 5.0
 
 
-def make_pool(environment: Environment, policy: Policy, terms: Terms, workers: int = 0, slots: int = 32) -> Pool:
+def make_pool(
+    environment: Environment,
+    policy: Policy,
+    terms: Terms,
+    workers: int = 0,
+    slots: int = 32,
+    engine: RunEngineConfig | None = None,
+) -> Pool:
     """Somewhere to play jobs.
 
     Args:
@@ -35,10 +43,16 @@ def make_pool(environment: Environment, policy: Policy, terms: Terms, workers: i
         terms: Uniforms and discount.
         workers: Processes; 0 plays in a thread of this one.
         slots: Parallel rollouts, in each process.
+        engine: Of kind `ray`, the workers are on its cluster and `workers` is of no account.
 
     Raises:
         EnvironmentFault: The plugin fails to build its environments, or a worker does not come up.
+        ConfigError: There is no such cluster.
     """
+    if engine is not None and engine.kind == "ray":
+        from ultra_agents.verification.ray_pool import RayPool
+
+        return RayPool(environment, policy, terms, slots, engine)
     if workers == 0:
         return LocalPool(environment, policy, terms, slots)
     return WorkerPool(environment, policy, terms, workers, slots)

@@ -11,6 +11,7 @@ many ticks as it holds, random numbers lie ready by seat, and the policy is aske
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from hashlib import blake2b
@@ -21,7 +22,7 @@ from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import PluginError, UltraError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.rollout.collect import uniforms_per_action
-from ultra_agents.verification.arms import Job, Match, Outcome, Playing, Terms
+from ultra_agents.verification.arms import NEVER, Job, Match, Outcome, Playing, Terms
 from ultra_agents.verification.blocks import Blocks
 
 ROWS = 32
@@ -50,6 +51,7 @@ class Player:
         self.slots = max(slots, 2)
         self._blocks = Blocks(environment, self.slots, terms.streams)
         self._queue: deque[tuple[int, Job]] = deque()
+        self._next: Match | None = None
         self._matches: dict[int, Match] = {}
         self._done: list[tuple[int, Outcome | UltraError]] = []
         self._series: dict[tuple[int, int, int], FloatArray] = {}
@@ -73,7 +75,7 @@ class Player:
         """Forget every job; their numbers. After an error in the plugin nobody knows what the environments hold."""
         numbers = [*self._matches, *(number for number, _ in self._queue)]
         self._queue.clear()
-        self._matches, self._rows = {}, []
+        self._next, self._matches, self._rows = None, {}, []
         self._changed = self._room = True
         self._blocks.free_all()
         return numbers
@@ -103,21 +105,25 @@ class Player:
     def _start(self) -> None:
         if not (self._queue and self._room):
             return
-        taken = sum(match.open for match in self._matches.values())
+        taken = sum(match.load for match in self._matches.values())
         while self._queue:
-            number, job = self._queue[0]
-            if len(job.plans) >= self.slots:
-                raise ValueError(f"{len(job.plans)} plans in {self.slots} slots")
-            last = max(job.until)
-            arms = [Playing(*row) for row in zip(job.arms, job.plans, job.until, strict=True)]
-            match = Match(number, job, self._drawn(job.address, last), Playing(job.base, None, last), arms)
-            taken += match.open
-            if taken > self.slots:
+            match = self._next = self._next or self._match(*self._queue[0])
+            match.line_up(self._clock)
+            taken += match.load
+            if taken > self.slots and self._matches:
                 self._room = False
                 break
             self._queue.popleft()
-            self._matches[number] = match
+            self._matches[match.number], self._next = match, None
+            self._changed = True
         self._review()
+
+    def _match(self, number: int, job: Job) -> Match:
+        if len(job.plans) >= self.slots:
+            raise ValueError(f"{len(job.plans)} plans in {self.slots} slots")
+        last = max(job.until)
+        arms = [Playing(*row) for row in zip(job.arms, job.plans, job.until, strict=True)]
+        return Match(number, job, self._drawn(job.address, last), Playing(job.base, None, last), arms)
 
     def _drawn(self, address: tuple[int, int, int], until: int) -> FloatArray:
         """The uniforms of a pair, `(until or more, dims)`."""
@@ -142,8 +148,18 @@ class Player:
                     self._park(arm)  # whatever sits in a block is stepped with it
 
     def _seat(self) -> None:
-        """Give every arm that steps a slot."""
-        waiting = [(match, arm) for match in self._matches.values() for arm in match.stepping if arm.slot is None]
+        """Give every arm that steps a slot; where there are too few, whole matches wait, the older ones less."""
+        waiting: list[tuple[Match, Playing]] = []
+        for match in self._matches.values():
+            fresh = [arm for arm in match.stepping if arm.slot is None]
+            if len(waiting) + len(fresh) <= self._blocks.room:
+                waiting += [(match, arm) for arm in fresh]
+                if match.waits:
+                    match.waits, match.due = False, 0
+            elif not match.waits:
+                match.waits, match.due = True, NEVER
+                for arm in match.stepping:
+                    self._park(arm)
         seats = [self._blocks.take() for _ in waiting]
         for seat, (match, arm) in zip(seats, waiting, strict=True):
             arm.slot, length = seat, len(match.uniforms)
@@ -157,7 +173,7 @@ class Player:
                     self._leave(one)
                 del self._matches[match.number]
                 self._done.append((match.number, fault))
-        self._rows = [(match, arm) for match in self._matches.values() for arm in match.stepping]
+        self._rows = [(match, arm) for match in self._matches.values() if not match.waits for arm in match.stepping]
         self._seats = np.array([arm.slot for _, arm in self._rows], np.int64)
         self._changed = False
 
@@ -192,34 +208,34 @@ class Player:
                 actions[row] = arm.plan[arm.time]
         rewards, terminated, truncated = blocks.step(seats, actions)
         following = blocks.observations[seats]
-        usable = np.isfinite(following).reshape(len(rows), -1).all(axis=1) & np.isfinite(rewards)
-        if not usable.all():
+        usable = np.ones(len(rows), np.bool_)
+        if not math.isfinite(float(np.sum(following, dtype=np.float64) + rewards.sum())):
+            usable = np.isfinite(following).reshape(len(rows), -1).all(axis=1) & np.isfinite(rewards)
             following[~usable] = 0
         values = self._ask(self._policy.value, following).tolist()
         marks = _marks(following)
         while len(self._factors) < max(times) + 2:
             self._factors.append(self._terms.discount ** len(self._factors))
-        for row, (reward, good) in enumerate(zip(rewards.tolist(), usable.tolist(), strict=True)):
+        good, factors = usable.tolist(), self._factors
+        for row, reward in enumerate(rewards.tolist()):
             match, arm = rows[row]
-            if not good:
+            if not good[row]:
                 arm.fault = "a reward or an observation that is not finite"
                 match.due = 0
                 continue
             time = times[row]
-            earned = arm.earned[time] + self._factors[time] * reward
+            earned = arm.earned[time] + factors[time] * reward
             arm.earned.append(earned)
-            arm.worth.append(earned if terminated[row] else earned + self._factors[time + 1] * values[row])
+            arm.worth.append(earned if terminated[row] else earned + factors[time + 1] * values[row])
             arm.time = time + 1
-            if arm is match.base:
-                arm.seen.append(marks[row])
             if terminated[row] or truncated[row]:
                 arm.over, match.due = True, 0
-        for row, (match, arm) in enumerate(rows):  # every base arm has stepped by now
-            base, time = match.base, arm.time
-            if arm is base or arm.ended or not arm.length <= time <= base.time or (base.over and base.time == time):
-                continue
-            if marks[row] == base.seen[time]:
-                arm.met, match.due = time, 0
+            elif match.job.lead and arm.time == arm.length and arm.slot is not None:
+                arm.lead = blocks.snapshot(arm.slot), marks[row]
+            if arm is match.base:  # always before the others of its match
+                arm.seen.append(marks[row])
+            elif arm.time >= arm.length:
+                match.compare(arm, marks[row])
 
     def _ask(self, ask: Callable[..., Array], *rows: Array) -> Array:
         """`ask(*rows)`, in batches of one shape."""

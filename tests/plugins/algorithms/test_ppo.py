@@ -110,9 +110,9 @@ def corridor(num_envs=8, **options):
     return make_simulators(create_environment("corridor", options), num_envs)
 
 
-def trainer_on(envs, total=4096, modulation=None, fresh=True, seed=0, **options):
+def trainer_on(envs, total=4096, modulation=None, fresh=True, seed=0, policy=None, **options):
     algorithm = PPO(PPO.Options(**{"num_steps": 32, **options}))
-    policy = algorithm.create_policy(envs.single_observation_space, envs.single_action_space, seed)
+    policy = policy or algorithm.create_policy(envs.single_observation_space, envs.single_action_space, seed)
     return algorithm.trainer(policy, envs, total, Streams(seed), modulation, fresh)
 
 
@@ -122,6 +122,18 @@ def weights(trainer):
 
 def same(left, right):
     return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_initial_weights_do_not_depend_on_how_many_threads_torch_has():
+    before, made = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            made.append(PPO(PPO.Options()).create_policy(OBS, DISCRETE, 0).state()[0])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert same(*made)
 
 
 @pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
@@ -373,6 +385,25 @@ def test_refining_warms_the_critic_up_and_freezes_the_normalizer():
     thawed = trainer_on(corridor(8), fresh=False, freeze_normalizer=False)
     thawed.update()
     assert weights(thawed)["normalizer.count"] == 32 * 8
+
+
+def test_by_default_only_a_critic_that_has_learnt_nothing_is_warmed_up():
+    def moved_by_the_first_update(policy):
+        trainer = trainer_on(corridor(8), fresh=False, policy=policy)
+        before = weights(trainer)
+        trainer.update()
+        return {
+            name.split(".")[0] for name, array in weights(trainer).items() if not np.array_equal(array, before[name])
+        }
+
+    untrained = trainer_on(corridor(8))
+    distilled, beginning = untrained.policy.copy(), untrained.policy.copy()
+    with torch.no_grad():  # learnt to act, say from somebody else's policy, but not to value
+        distilled.actor[-1].bias += 0.1
+    untrained.update()
+    assert moved_by_the_first_update(beginning) == {"critic"}
+    assert moved_by_the_first_update(distilled) == {"critic"}
+    assert moved_by_the_first_update(untrained.policy) == {"actor", "critic"}
 
 
 def test_target_kl_ends_an_update_early():

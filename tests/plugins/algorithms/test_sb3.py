@@ -221,6 +221,16 @@ ACTING = {
 
 
 @pytest.mark.parametrize("name", ACTING)
+def test_a_budget_below_the_warm_up_still_moves_the_actor(name: str) -> None:
+    trainer = begin(name, total=240, fresh=False, value_warmup_steps=4096)
+    before = trainer.policy.state()[0]
+    while trainer.steps < 240:
+        trainer.update()
+    after = trainer.policy.state()[0]
+    assert any(not np.array_equal(before[k], after[k]) for k in before if k.startswith(ACTING[name]))
+
+
+@pytest.mark.parametrize("name", ACTING)
 def test_refining_moves_the_critic_first_and_the_normaliser_never(name: str) -> None:
     trainer = begin(name, fresh=False, normalize_observations=True, value_warmup_steps=100)
 

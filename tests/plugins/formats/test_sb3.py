@@ -80,6 +80,13 @@ CASES = {
 }  # fmt: skip
 
 
+def scale_of(normalizer: Any) -> float:
+    """What the rewards of a training were divided by."""
+    if normalizer is None or not normalizer.norm_reward:
+        return 1.0
+    return float(np.sqrt(normalizer.ret_rms.var + normalizer.epsilon))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_imported_policy_acts_like_sb3_itself_and_goes_out_again(
     name: str, tmp_path: Path, request_for: Any
@@ -99,7 +106,7 @@ def test_an_imported_policy_acts_like_sb3_itself_and_goes_out_again(
     np.testing.assert_allclose(policy.act(observations, deterministic=True), actions, atol=1e-5, rtol=1e-5)
     if kind in ("PPO", "A2C"):
         inputs = observations if normalizer is None else normalizer.normalize_obs(observations)
-        values = model.policy.predict_values(torch.as_tensor(inputs)).detach().numpy()[:, 0]
+        values = model.policy.predict_values(torch.as_tensor(inputs)).detach().numpy()[:, 0] * scale_of(normalizer)
         np.testing.assert_allclose(policy.value(observations), values, atol=1e-4, rtol=1e-4)
 
     out = tmp_path / "again" / "out.zip"
@@ -175,6 +182,7 @@ def test_rewards_alone_normalised_need_no_statistics(tmp_path: Path, request_for
     normalizer.save(str(tmp_path / "vecnormalize.pkl"))
     found = FORMAT.read(request_for(tmp_path / "model.zip", "CartPole-v1"))
     assert found.fits[0].arrays["normalizer.count"][0] == 0
+    assert found.fits[1].description["reward_scale"] == pytest.approx(scale_of(normalizer))
 
 
 def test_another_environment_is_named(tmp_path: Path, request_for: Any) -> None:

@@ -52,7 +52,7 @@ class SampleSource:
 
     def __init__(self, pictures: bool = True) -> None:
         self.pictures = pictures
-        self.policies_read = False
+        self.policies_read = self.closed = False
 
     def step(self, episode: int, step: int) -> StepView:
         reward = {9: 1.0, 19: -1.0}.get(step, 0.0)
@@ -82,3 +82,6 @@ class SampleSource:
 
     def read_policies(self) -> None:
         self.policies_read = True
+
+    def close(self) -> None:
+        self.closed = True

@@ -13,7 +13,16 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
 from ultra_agents.errors import ConfigError
-from ultra_agents.ui.wizard.answers import Answers, Checked, EnvironmentFact, Labelled, Outcome, ProviderFact, Speed
+from ultra_agents.ui.wizard.answers import (
+    Answers,
+    Checked,
+    EnvironmentFact,
+    Labelled,
+    MethodFact,
+    Outcome,
+    ProviderFact,
+    Speed,
+)
 from ultra_agents.ui.wizard.app import WizardApp, WizardScreen
 from ultra_agents.ui.wizard.parts import ConfirmScreen
 from ultra_agents.ui.wizard.screenshot import screenshot
@@ -48,8 +57,14 @@ class SampleFacts:
             ProviderFact("openai", "Any server.", False, "no key", "export it", ("options.model",), "", "http://x/v1"),
         )
 
-    def methods(self) -> tuple[tuple[str, str], ...]:
-        return (("ultra-ra", "both"), ("ultra-a", "actions"), ("continue", "control"))
+    def methods(self, answers: Answers) -> tuple[MethodFact, ...]:
+        lacks = "" if answers.environment == "pong" else "it has no snapshot (episodes start at critical states)"
+        return (
+            MethodFact("ultra-ra", "both"),
+            MethodFact("ultra-a", "actions"),
+            MethodFact("continue", "control"),
+            MethodFact("rice", "starts and novelty", lacks),
+        )
 
     def check(self, answers: Answers, stop: Callable[[], bool], progress: Callable[[str], None]) -> Checked:
         self.checked.append(answers)
@@ -268,6 +283,34 @@ def test_methods_are_marked_with_space_or_a_click() -> None:
         app.screen.query_one("#methods", OptionList).highlighted = 1
         await pilot.press("space", "enter")
         assert "mark at least one" in text(app)
+
+    ask(play, SampleFacts())
+
+
+def test_what_the_environment_cannot_have_is_shown_with_the_reason_and_refused() -> None:
+    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+        await pilot.press("enter", "enter")
+        app.screen.query_one("#proposers", OptionList).highlighted = 4
+        await pilot.press("enter")
+        assert at(app) == 3, "this environment has an expert"
+        await pilot.press("up", "space")
+        assert app.screen.query_one("#methods", OptionList).highlighted == 3
+        assert "[x] rice" in text(app)
+        await pilot.press("enter", *["escape"] * 4)
+        await pilot.press("down", "down", "enter", "enter")
+        assert "not here: gymnasium:CartPole-v1 has no expert" in text(app)
+        app.screen.query_one("#proposers", OptionList).highlighted = 4
+        await pilot.press("enter")
+        assert at(app) == 2
+        assert "oracle cannot propose" in text(app)
+        app.screen.query_one("#proposers", OptionList).highlighted = 2
+        await pilot.press("enter")
+        assert "not here: it has no snapshot" in text(app)
+        assert "[x] rice" not in text(app), "what was marked for another environment"
+        await pilot.press("up", "space")
+        assert "rice cannot be had here: it has no snapshot" in text(app)
+        await pilot.press("enter")
+        assert app.screen.answers.methods == ("ultra-ra", "continue")  # type: ignore[attr-defined]
 
     ask(play, SampleFacts())
 

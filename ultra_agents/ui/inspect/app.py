@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+import time
+from functools import partial
+from typing import ClassVar
 
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from ultra_agents.errors import UltraError
+from ultra_agents.ui.inspect import layout
 from ultra_agents.ui.inspect.around import around
-from ultra_agents.ui.inspect.book import FATES, Book, Critical, Fate, Source, Stretch
+from ultra_agents.ui.inspect.book import FATES, Book, Critical, Fate, Follow, Source, what_changed
 from ultra_agents.ui.inspect.details import details
 from ultra_agents.ui.inspect.footer import footer, header
-from ultra_agents.ui.inspect.marks import SIGNS
+from ultra_agents.ui.inspect.listing import Row, listed, nearest
 from ultra_agents.ui.inspect.picture import Depth
 from ultra_agents.ui.inspect.scene import scene
 from ultra_agents.ui.inspect.screens import ConversationScreen, HelpScreen, SearchScreen
 from ultra_agents.ui.inspect.timeline import Timeline
 from ultra_agents.ui.text import clean
-from ultra_agents.ui.theme import DIM
 
 WIDE, TINY, ROOMY = 110, (60, 16), (150, 44)
 """Columns from which the list stays; columns and rows below which nothing fits; from which there is room for more."""
+LOOK_S = 2.0
+"""Seconds between two looks whether the run went on."""
+SELDOM = 10
+"""How many times as long as reading a run again takes it is left alone afterwards."""
 PLAY_S = 0.12
 """Seconds between two steps while playing."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the list and where it leads."""
-
-    kind: Literal["episode", "stretch", "critical"]
-    episode: int
-    step: int
 
 
 class InspectApp(App[None]):
@@ -48,64 +45,19 @@ class InspectApp(App[None]):
         book: The run.
         source: Answers about single steps.
         depth: Colours of pictures, where it is not the terminal that decides.
+        follow: Knows when the run went on, and reads it again; None for one that is looked at as it is.
     """
 
-    CSS = """
-    Screen { layers: base over; background: ansi_default; color: ansi_default; }
-    #head, #foot { height: 1; }
-    #body { height: 1fr; }
-    #list { text-wrap: nowrap; text-overflow: ellipsis; width: 36; height: 1fr;
-            border: round ansi_bright_black; padding: 0; scrollbar-size-vertical: 1;
-            background: ansi_default; }
-    #list > .option-list--option-highlighted { background: ansi_blue; color: ansi_bright_white; text-style: bold; }
-    #scene { width: 2fr; height: 1fr; border: round ansi_bright_black; content-align: center top; }
-    #right { width: 3fr; height: 1fr; }
-    #more { display: none; height: 1fr; border: round ansi_bright_black; padding: 0 1; }
-    .roomy #more { display: block; }
-    #scroll { width: 1fr; height: 1fr; border: round ansi_bright_black; padding: 0 1; scrollbar-size-vertical: 1; }
-    #details { height: auto; }
-    #tiny { display: none; height: 1fr; }
-    .mono #list > .option-list--option-highlighted { text-style: reverse; }
-    .narrow #list { display: none; }
-    .narrow.listing #list { display: block; width: 1fr; }
-    .narrow.listing #scene { display: none; }
-    .wide.unlisted #list { display: none; }
-    .tiny #tiny { display: block; }
-    .tiny #body, .tiny #time, .tiny #head, .tiny #foot { display: none; }
-    """
+    CSS = layout.CSS
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right", "move(1)"),
-        Binding("left", "move(-1)"),
-        Binding("shift+right,L", "move(10)"),
-        Binding("shift+left,H", "move(-10)"),
-        Binding("home", "edge(-1)"),
-        Binding("end", "edge(1)"),
-        Binding("n", "critical(1)"),
-        Binding("p,N", "critical(-1)"),
-        Binding("a", "accepted(1)"),
-        Binding("A", "accepted(-1)"),
-        Binding("down", "row(1)"),
-        Binding("up", "row(-1)"),
-        Binding("right_square_bracket", "stretch(1)"),
-        Binding("left_square_bracket", "stretch(-1)"),
-        Binding("f", "filter"),
-        Binding("t", "conversation"),
-        Binding("slash", "search"),
-        Binding("space", "play"),
-        Binding("z", "zoom"),
-        Binding("l", "list"),
-        Binding("pagedown,j", "scroll(1)"),
-        Binding("pageup,k", "scroll(-1)"),
-        Binding("question_mark,f1", "help"),
-        Binding("q,escape", "leave"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = layout.BINDINGS
 
-    def __init__(self, book: Book, source: Source, depth: Depth | None = None) -> None:
+    def __init__(self, book: Book, source: Source, depth: Depth | None = None, follow: Follow | None = None) -> None:
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._depth = depth
         self.book, self.source = book, source
+        self.follow = follow
         first = book.critical[0] if book.critical else None
         self.episode = first.episode if first else book.episodes[0].index
         self.step = first.step if first else 0
@@ -114,6 +66,9 @@ class InspectApp(App[None]):
         self.reading = True
         self.rows: list[Row] = []
         self._playing: Timer | None = None
+        self._words = ""
+        self._rereading = False
+        self._next_look = 0.0
 
     # -- building ----------------------------------------------------------------------------------------------
 
@@ -140,6 +95,8 @@ class InspectApp(App[None]):
         self.screen_stack[0].set_class(self.depth == "none", "mono")
         self.fill()
         self.run_worker(self._read_policies, thread=True, exit_on_error=False)
+        if self.follow is not None:
+            self.set_interval(LOOK_S, self._look)
 
     def _read_policies(self) -> None:
         try:
@@ -149,7 +106,10 @@ class InspectApp(App[None]):
 
     def _policies_are_read(self) -> None:
         self.reading = False
+        words = self._words
         self.show()
+        if words:
+            self.tell(words)
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size."""
@@ -176,6 +136,49 @@ class InspectApp(App[None]):
         system = self.console.color_system
         return "standard" if system in ("standard", "windows") else "256" if system == "256" else "truecolor"
 
+    # -- a run that goes on ------------------------------------------------------------------------------------
+
+    def _look(self, asked: bool = False) -> None:
+        """Read the run again, beside, where it went on or a person asks."""
+        if self.follow is None or self._rereading or not (asked or time.monotonic() >= self._next_look):
+            return
+        self._rereading = True
+        self.run_worker(partial(self._reread, self.follow, asked), thread=True, exit_on_error=False)
+
+    def _reread(self, follow: Follow, asked: bool) -> None:
+        found: tuple[Book, Source] | str | None = None
+        began = time.monotonic()
+        try:
+            found = follow.read() if asked or follow.changed() else None
+        except UltraError as error:  # half written, perhaps: the next look may find it whole
+            found = f"the run cannot be read again: {clean(error.problem, 120)}"
+        except Exception as error:
+            found = f"the run cannot be read again: {type(error).__name__}"
+        finally:
+            self._next_look = time.monotonic() + SELDOM * (time.monotonic() - began)
+            self._rereading = False
+        if found is not None:
+            self.call_from_thread(self.turn, found, asked)
+
+    def turn(self, found: tuple[Book, Source] | str, asked: bool) -> None:
+        """Go on with what was read again, at the same place; or say why it was not."""
+        if isinstance(found, str):
+            self.tell(found)
+            return
+        before, old = self.book, self.source
+        self.book, self.source = found
+        self.query_one("#time", Timeline).turn(self.book)
+        if all(one.index != self.episode for one in self.book.episodes):
+            self.episode = self.book.episodes[0].index
+        self.step = min(self.step, len(self.book.episode(self.episode)) - 1)
+        self.fill()
+        new = what_changed(before, self.book)
+        if new or asked:
+            self.tell(f"read again: {new or 'nothing new to see'}")
+        if old is not self.source:
+            old.close()
+            self.run_worker(self._read_policies, thread=True, exit_on_error=False)
+
     # -- showing -----------------------------------------------------------------------------------------------
 
     @property
@@ -185,47 +188,18 @@ class InspectApp(App[None]):
 
     def fill(self) -> None:
         """Write the list anew."""
-        self.rows, options = [], []
-        for episode in self.book.episodes:
-            stretches = [one for one in self.book.stretches if one.segment.episode == episode.index]
-            inside = [(one, self._passing(one)) for one in stretches]
-            if self.only is not None and not any(found for _, found in inside):
-                continue
-            self.rows.append(Row("episode", episode.index, 0))
-            head = Text.assemble((f"Episode {episode.index}", "bold"), (f"  {episode.total:+.2f}", ""))
-            head.append(f" in {len(episode)} steps", DIM)
-            options.append(Option(head))
-            for stretch, found in inside:
-                if self.only is not None and not found:
-                    continue
-                self.rows.append(Row("stretch", episode.index, stretch.segment.start))
-                line = Text.assemble((f" {stretch.segment.start}–{stretch.segment.stop - 1}", "cyan"))
-                line.append(f" {clean(stretch.segment.kind, 20)}", DIM)
-                options.append(Option(line))
-                for one in found:
-                    self.rows.append(Row("critical", one.episode, one.step))
-                    options.append(Option(self._line(one)))
+        lines = listed(self.book, self.only)
+        self.rows = [row for row, _ in lines]
         chosen = self.query_one("#list", OptionList)
         chosen.clear_options()
-        chosen.add_options(options)
+        chosen.add_options([Option(line) for _, line in lines])
         self.show()
-
-    def _passing(self, stretch: Stretch) -> list[Critical]:
-        return [one for one in stretch.critical if self.only in (None, one.fate)]
-
-    @staticmethod
-    def _line(one: Critical) -> Text:
-        sign, colour = SIGNS[one.fate]
-        text = Text.assemble(("  ", ""), (sign, colour), f" {one.step:<5} ")
-        text.append(f"{one.last.short if one.last else '-'}"[:11].ljust(12))
-        if one.test is not None:
-            text.append(f"{one.test.gain:+.2f}", "bold" if one.test.gain > 0 else "")
-        return text
 
     def show(self) -> None:
         """Draw the step in sight."""
         if not self.is_running or self.screen_stack[0].has_class("tiny"):
             return
+        self._words = ""
         view = self.source.step(self.episode, self.step)
         critical = self.book.critical_at(self.episode, self.step)
         width = self.size.width
@@ -243,20 +217,12 @@ class InspectApp(App[None]):
             more.update(told)
         start, stop = self.bounds()
         self.query_one("#time", Timeline).look(self.episode, start, stop, self.step, self.shown)
-        self._highlight()
+        self.query_one("#list", OptionList).highlighted = nearest(self.book, self.rows, self.episode, self.step)
 
     def tell(self, words: str) -> None:
         """Say something in the last line, until the next key."""
+        self._words = words
         self.query_one("#foot", Static).update(Text(f" {words}", "yellow", no_wrap=True, overflow="ellipsis"))
-
-    def _highlight(self) -> None:
-        """Mark the row that is nearest to the step: the critical state there, its stretch, or the episode."""
-        stretch = self.book.stretch_at(self.episode, self.step)
-        wanted = [Row("critical", self.episode, self.step)]
-        wanted += [Row("stretch", self.episode, stretch.segment.start)] if stretch else []
-        wanted += [Row("episode", self.episode, 0)]
-        index = next((self.rows.index(row) for row in wanted if row in self.rows), None)
-        self.query_one("#list", OptionList).highlighted = index
 
     def bounds(self) -> tuple[int, int]:
         """First step of the timeline and one past its last."""
@@ -378,6 +344,13 @@ class InspectApp(App[None]):
                 self.go(*place)
 
         self.push_screen(SearchScreen(self.book, self.source), chosen)
+
+    def action_reread(self) -> None:
+        """Read the run again."""
+        if self.follow is None:
+            self.tell("this run is looked at as it is")
+        else:
+            self._look(asked=True)
 
     def action_help(self) -> None:
         """List the keys."""

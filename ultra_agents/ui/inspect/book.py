@@ -222,3 +222,36 @@ class Source(Protocol):
     def read_policies(self) -> None:
         """Read the policies behind `StepView.choices`; slow, called once from a thread of its own."""
         ...
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        ...
+
+
+class Follow(Protocol):
+    """A run that may go on while it is looked at. Both are called from a thread of their own."""
+
+    def changed(self) -> bool:
+        """Whether there is something new since it was last read."""
+        ...
+
+    def read(self) -> tuple[Book, Source]:
+        """Read it again."""
+        ...
+
+
+def what_changed(before: Book, after: Book) -> str:
+    """What a run came to between two readings, in words; empty for nothing that shows."""
+    parts = []
+    for word, one, other in (
+        ("episode", len(before.episodes), len(after.episodes)),
+        ("stretch", len(before.stretches), len(after.stretches)),
+        ("critical state", len(before.critical), len(after.critical)),
+    ):
+        if (more := other - one) > 0:
+            plural = {"stretch": "stretches"}.get(word, f"{word}s") if more > 1 else word
+            parts.append(f"{more} more {plural}")
+    parts += [f"now {after.status}"] if after.status != before.status else []
+    if not parts and [one.fate for one in before.critical] != [one.fate for one in after.critical]:
+        parts.append("more was decided")
+    return ", ".join(parts)

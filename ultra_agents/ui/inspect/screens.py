@@ -34,6 +34,7 @@ t            what the agents said about this stretch (t, Escape: back)
 /            search in rationales, suggestions, states and replies
 l            show or hide the list
 j k          scroll the text (also page up and down)
+r            read the run again (by itself where it goes on)
 ?            this help
 q            quit
 

@@ -34,6 +34,10 @@ class Timeline(Widget):
         self._episode, self._start, self._stop, self._step = book.episodes[0].index, 0, 1, 0
         self._shown: tuple[Critical, ...] = ()
 
+    def turn(self, book: Book) -> None:
+        """Go on with another reading of the run."""
+        self._book = book
+
     def look(self, episode: int, start: int, stop: int, step: int, shown: tuple[Critical, ...]) -> None:
         """Show another stretch or step; `shown` are the critical states marked."""
         self._episode, self._start, self._stop, self._step, self._shown = (

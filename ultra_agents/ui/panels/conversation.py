@@ -1,7 +1,7 @@
 """What the agents say, each in its colour, with the model that spoke; and who is thinking now.
 
-Answers appear whole, as soon as they are there, and a question as soon as it is asked. They are not shown growing:
-replies are structured (a JSON schema), and asking for them as a stream changes what several providers send and count.
+A question appears as soon as it is asked, its answer while it is written where the provider streams, a cursor at its
+end; the whole answer takes its place.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from ultra_agents.events import AgentSpoke
 from ultra_agents.ui.model import Asked, ViewState
 from ultra_agents.ui.panels import PLAIN, Look
 from ultra_agents.ui.panels.frame import Framed, framed, newest
-from ultra_agents.ui.text import clean, count, prose, took, wrap
+from ultra_agents.ui.text import clean, count, prose, took, unfinished, wrap
 from ultra_agents.ui.theme import BAD, DIM, WARM, agent_colour, decision_sign
+
+CURSOR = "▋"
 
 
 def conversation(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
     """The panel "Agents"; the newest message stands last, questions under way below it."""
     inner, rows = max(width - 4, 10), max(height - 2, 1)
     deep = 1 if rows < 3 else 2 if rows < 9 else 4 if rows < 26 else 8
-    waiting = [] if look.scroll else [_thinking(one, state.moment(now)) for one in state.asked[-max(rows // 4, 1) :]]
+    asked = () if look.scroll else state.asked[-max(rows // 4, 1) :]
+    told = min(deep, max(rows // 2 // max(len(asked), 1) - 1, 0))
+    waiting = [line for one in asked for line in _asked(one, state.moment(now), inner, told)]
     room = max(rows - len(waiting), 1)
     blocks: list[list[Text]] = []
     used = 0
@@ -45,19 +49,23 @@ def conversation(state: ViewState, now: float, width: int, height: int, look: Lo
     if not lines:
         lines = [Text("The agents speak when the episodes are explained.", DIM)]
     answers = state.usage.calls + state.usage.cached
-    told = f"{answers:,} answers" if answers else ""
-    return framed("Agents", lines, width, height, told, focused=look.focused, scrolled=scrolled)
+    extra = f"{answers:,} answers" if answers else ""
+    return framed("Agents", lines, width, height, extra, focused=look.focused, scrolled=scrolled)
 
 
-def _thinking(asked: Asked, now: float) -> Text:
+def _asked(asked: Asked, now: float, inner: int, deep: int) -> list[Text]:
+    """A question under way, and the last `deep` lines of what is written."""
     colour = agent_colour(asked.agent)
-    return Text.assemble(
+    words = clean(unfinished(asked.text))
+    head = Text.assemble(
         ("▌", colour),
         (clean(asked.agent, 16), f"bold {colour}"),
         (f" {clean(asked.model, 28)}", DIM),
         (f"  {clean(asked.segment, 20)}", ""),
-        (f"  thinking … {max(now - asked.since, 0):.0f} s", WARM),
+        (f"  {'writing' if words else 'thinking'} … {max(now - asked.since, 0):.0f} s", WARM),
     )
+    lines = wrap(f"{words}{CURSOR}", inner - 2, len(words) + 1)[-deep:] if words and deep else []
+    return [head, *(Text.assemble(("▌ ", colour), (line, "")) for line in lines)]
 
 
 def _message(message: AgentSpoke, inner: int, deep: int) -> list[Text]:

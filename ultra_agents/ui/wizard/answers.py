@@ -47,6 +47,15 @@ class ProviderFact:
 
 
 @dataclass(frozen=True)
+class MethodFact:
+    """A method that can be compared: what it does, and why it cannot be had here; empty where it can."""
+
+    name: str
+    about: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Checked:
     """What `ultra llm check` found; `tokens_per_s` of replies, prompts included."""
 
@@ -107,6 +116,11 @@ class Answers:
         """Whether a language model proposes."""
         return self.proposer not in CONTROLS
 
+    @property
+    def calls_a_model(self) -> bool:
+        """Whether one proposes to a method that listens."""
+        return self.asks_a_model and any(name.startswith("ultra") for name in self.methods)
+
 
 class Facts(Protocol):
     """Whom the wizard asks; `check` and `speed` take long and are called from a thread."""
@@ -123,8 +137,8 @@ class Facts(Protocol):
         """Every provider of models."""
         ...
 
-    def methods(self) -> tuple[tuple[str, str], ...]:
-        """Methods that can be compared, and what each does."""
+    def methods(self, answers: Answers) -> tuple[MethodFact, ...]:
+        """Every method, and which of them the environment answered cannot have."""
         ...
 
     def check(self, answers: Answers, stop: Callable[[], bool], progress: Callable[[str], None]) -> Checked:

@@ -17,17 +17,12 @@ from ultra_agents.errors import UltraError
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, Outcome, Speed
-from ultra_agents.ui.wizard.pages import (
-    BudgetPage,
-    EnvironmentPage,
-    MethodPage,
-    Page,
-    PolicyPage,
-    ProposerPage,
-    WritePage,
-    side_of_environment,
-)
+from ultra_agents.ui.wizard.fields import Page
+from ultra_agents.ui.wizard.last_pages import BudgetPage, MethodPage, WritePage
+from ultra_agents.ui.wizard.pages import EnvironmentPage, PolicyPage, ProposerPage, side_of_environment
 from ultra_agents.ui.wizard.parts import ConfirmScreen, quietly, rows_of, so_far, yaml_of
+from ultra_agents.ui.wizard.sides import Known, side_of_cost, side_of_provider
+from ultra_agents.ui.wizard.style import CSS
 
 PAGES: tuple[type[Page], ...] = (EnvironmentPage, PolicyPage, ProposerPage, MethodPage, BudgetPage, WritePage)
 TINY = (60, 16)
@@ -43,33 +38,7 @@ class WizardApp(App[Outcome]):
     """
 
     ENABLE_COMMAND_PALETTE = False
-    CSS = """
-    Screen { background: ansi_default; color: ansi_default; }
-    #head, #keys, #problem { height: 1; }
-    #problem { color: ansi_red; padding: 0 1; }
-    #body { height: 1fr; }
-    #pages { width: 1fr; height: 1fr; border: round ansi_bright_black; padding: 0 1; }
-    #pages > * { height: 1fr; overflow-y: auto; scrollbar-size-vertical: 1; }
-    #side { width: 1fr; height: 1fr; border: round ansi_bright_black; padding: 0 1; scrollbar-size-vertical: 1; }
-    #said { height: auto; }
-    .narrow #body { layout: vertical; }
-    .narrow #pages, .narrow #side { width: 1fr; }
-    OptionList { border: none; height: auto; max-height: 100%; background: ansi_default; padding: 0;
-                                scrollbar-size-vertical: 1; margin-bottom: 1; }
-    OptionList > .option-list--option-highlighted { text-style: bold; background: ansi_default; color: ansi_default; }
-    OptionList:focus > .option-list--option-highlighted { background: ansi_blue; color: ansi_bright_white; }
-    .mono OptionList:focus > .option-list--option-highlighted { text-style: reverse; }
-    .field { height: 2; margin-bottom: 1; }
-    .short .field { margin-bottom: 0; }
-    .short.narrow OptionList { max-height: 7; margin-bottom: 0; }
-    .field Static { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-    .field Input { height: 1; border: none; border-left: outer ansi_bright_black; background: ansi_default;
-                   color: ansi_default; padding: 0 0 0 1; margin-left: 1; }
-    .field Input:focus { border-left: outer ansi_cyan; }
-    #tiny { display: none; }
-    .tiny #tiny { display: block; }
-    .tiny #head, .tiny #body, .tiny #keys, .tiny #problem { display: none; }
-    """
+    CSS = CSS
 
     def __init__(self, facts: Facts, answers: Answers | None = None) -> None:
         super().__init__(ansi_color=True)
@@ -194,7 +163,7 @@ class WizardScreen(Screen[object]):
     def action_mark(self) -> None:
         """Mark a method."""
         if isinstance(self.page, MethodPage):
-            self.page.toggle()
+            self.complain(self.page.toggle())
 
     def action_scroll(self, by: int) -> None:
         """Scroll what is told beside the page."""
@@ -314,7 +283,7 @@ class WizardScreen(Screen[object]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A click chooses a row and goes on; of methods, it marks."""
         if isinstance(self.page, MethodPage):
-            self.page.toggle()
+            self.complain(self.page.toggle())
         else:
             self.action_next()
 
@@ -351,12 +320,16 @@ class WizardScreen(Screen[object]):
             return side_of_environment(self.facts.environment(page.chosen))
         if isinstance(page, ProposerPage):
             box.border_title = "Model"
-            return self._provider(page)
+            return side_of_provider(page.chosen, self._known)
         if isinstance(page, WritePage):
             box.border_title = str(answers.file)
-            return Text.assemble(self._cost(answers), "\n\n", yaml_of(self._text(answers)))
+            return Text.assemble(side_of_cost(self.facts, answers, self._known), "\n\n", yaml_of(self._text(answers)))
         box.border_title = "What it costs" if isinstance(page, BudgetPage) else "So far"
-        return self._cost(answers) if isinstance(page, BudgetPage) else rows_of(so_far(answers))
+        return (
+            side_of_cost(self.facts, answers, self._known)
+            if isinstance(page, BudgetPage)
+            else rows_of(so_far(answers))
+        )
 
     def _text(self, answers: Answers) -> str:
         try:
@@ -364,43 +337,6 @@ class WizardScreen(Screen[object]):
         except UltraError as error:
             return f"# {error}".replace("\n", "\n# ")
 
-    def _provider(self, page: ProposerPage) -> Text:
-        one = page.chosen
-        if one is None:
-            return Text("No model is asked: a control that shows what advice of another origin is worth.")
-        text = Text(f"{clean(one.about)}\n")
-        if not one.ready and one.problem:
-            text.append(f"\n{clean(one.problem)}\n", WARM)
-            if one.hint:
-                text.append(f"do: {clean(one.hint)}\n", DIM)
-        text.append("\nEnter goes on; the model is asked a few questions meanwhile (ultra llm check).\n", DIM)
-        if self._asked[:1] == (one.name,):
-            text.append("\n")
-            text.append_text(self._check())
-        return text
-
-    def _check(self) -> Text:
-        if self.checked is None:
-            return Text(f"checking the model: {self.checking}\n", DIM) if self.checking else Text()
-        text = Text("the model works\n" if self.checked.ok else "the model cannot be used\n", end="")
-        text.stylize(f"bold {GOOD if self.checked.ok else BAD}")
-        if self.checked.problem:
-            text.append(f"{clean(self.checked.problem)}\n", BAD)
-        if self.checked.hint:
-            text.append(f"do: {clean(self.checked.hint)}\n", DIM)
-        text.append_text(rows_of(self.checked.rows))
-        return text
-
-    def _cost(self, answers: Answers) -> Text:
-        try:
-            text = rows_of(self.facts.cost(answers, self.measured, self.checked))
-        except UltraError as error:
-            text = Text(clean(error.problem), BAD)
-        if self.measured is None:
-            text.append("\nstepping the environment to see how fast it is ...\n", DIM)
-        elif self.measured.problem:
-            text.append(f"\n{clean(self.measured.problem)}\n", WARM)
-        if answers.asks_a_model:
-            text.append("\n")
-            text.append_text(self._check())
-        return text
+    @property
+    def _known(self) -> Known:
+        return Known(self._asked, self.checked, self.checking, self.measured)

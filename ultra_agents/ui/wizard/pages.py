@@ -1,21 +1,18 @@
-"""The wizard's pages: each fills itself from the answers so far and gives changed ones back."""
+"""The wizard's first pages: which world, which policy, who proposes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.widget import Widget
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import OptionList
 
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import DIM, GOOD, WARM
-from ultra_agents.ui.wizard.answers import CONTROLS, Answers, EnvironmentFact, Facts, PolicyKind, ProviderFact
+from ultra_agents.ui.wizard.answers import CONTROLS, Answers, EnvironmentFact, PolicyKind, ProviderFact
+from ultra_agents.ui.wizard.fields import Field, Page, fill, number, picked, put, value
 
 GYMNASIUM = "gymnasium"
 _TOLD = {
@@ -23,64 +20,6 @@ _TOLD = {
     "value": "no model: where the value changed most",
     "oracle": "no model: the environment's expert (what perfect advice is worth)",
 }
-
-
-class Page(Vertical):
-    """A question. `leave` gives the answers, or says in words what is missing."""
-
-    heading: ClassVar[str] = ""
-
-    def __init__(self, facts: Facts, id: str) -> None:
-        super().__init__(id=id)
-        self.facts = facts
-
-    def enter(self, answers: Answers) -> None:
-        """Show the answers so far."""
-
-    def first(self) -> Widget:
-        """What has the focus."""
-        return self.query_one(OptionList)
-
-    def leave(self, answers: Answers) -> Answers | str:
-        """The answers with this page's, or a complaint."""
-        raise NotImplementedError
-
-
-class Field(Vertical):
-    """A labelled text field."""
-
-    def __init__(self, label: str, id: str, hint: str = "") -> None:
-        super().__init__(classes="field")
-        self.label, self.key, self.hint = label, id, hint
-
-    def compose(self) -> ComposeResult:
-        """The label above the field."""
-        yield Static(Text.assemble((self.label, "bold"), (f"  {self.hint}" if self.hint else "", DIM)))
-        yield Input(id=self.key, compact=True)
-
-
-def value(page: Widget, key: str) -> str:
-    """What a field holds."""
-    return page.query_one(f"#{key}", Input).value.strip()
-
-
-def put(page: Widget, key: str, text: str) -> None:
-    """Fill a field."""
-    page.query_one(f"#{key}", Input).value = text
-
-
-def fill(listing: OptionList, rows: list[tuple[str, Text]], chosen: str) -> None:
-    """Write the rows of a list, `(id, line)`, and highlight the one called `chosen`, else the first."""
-    listing.clear_options()
-    listing.add_options([Option(line, id=key) for key, line in rows])
-    keys = [key for key, _ in rows]
-    listing.highlighted = keys.index(chosen) if chosen in keys else 0 if keys else None
-
-
-def picked(listing: OptionList) -> str:
-    """The id of the highlighted row."""
-    index = listing.highlighted
-    return "" if index is None else str(listing.get_option_at_index(index).id)
 
 
 class EnvironmentPage(Page):
@@ -209,8 +148,10 @@ class ProposerPage(Page):
             line = Text.assemble((one.name.ljust(10), "bold" if one.ready else ""))
             line.append(" ready" if one.ready else " needs options" if one.needs else " not ready", _tone(one))
             rows.append((one.name, line))
-        for name in self.controls(answers):
-            rows.append((name, Text.assemble((name.ljust(10), ""), (f" {_TOLD[name].split(' (')[0]}", DIM))))
+        for name in CONTROLS:
+            lacks = self.lacks(name, answers)
+            told = f"not here: {lacks}" if lacks else _TOLD[name].split(" (")[0]
+            rows.append((name, Text.assemble((name.ljust(10), DIM if lacks else ""), (f" {told}", DIM))))
         fill(self.query_one(OptionList), rows, answers.proposer)
         self.narrow()
         if answers.asks_a_model and answers.proposer == self._filled:
@@ -223,10 +164,10 @@ class ProposerPage(Page):
         """The providers, the embedded one first."""
         return tuple(sorted(self.facts.providers(), key=lambda one: (one.name != "local", not one.ready)))
 
-    def controls(self, answers: Answers) -> tuple[str, ...]:
-        """Proposers without a model that this environment allows."""
+    def lacks(self, name: str, answers: Answers) -> str:
+        """What the environment lacks for a proposer without a model; empty for nothing."""
         expert = self.facts.environment(answers.environment).expert
-        return tuple(name for name in CONTROLS if name != "oracle" or expert)
+        return "" if name != "oracle" or expert else f"{answers.environment} has no expert"
 
     @property
     def chosen(self) -> ProviderFact | None:
@@ -250,7 +191,10 @@ class ProposerPage(Page):
         """The proposer with its options."""
         one = self.chosen
         if one is None:
-            return replace(answers, proposer=picked(self.query_one(OptionList)), model="", base_url="", options="")
+            name = picked(self.query_one(OptionList))
+            if lacks := self.lacks(name, answers):
+                return f"{name} cannot propose: {lacks}"
+            return replace(answers, proposer=name, model="", base_url="", options="")
         model = value(self, "model")
         if "options.model" in one.needs and not model:
             return f"{one.name} needs the name of a model"
@@ -268,127 +212,6 @@ class ProposerPage(Page):
 
 def _tone(one: ProviderFact) -> str:
     return GOOD if one.ready else WARM if one.needs else DIM
-
-
-class MethodPage(Page):
-    """What is compared?"""
-
-    heading = "Method"
-    marked: set[str]
-
-    def compose(self) -> ComposeResult:
-        """One row per method."""
-        yield OptionList(id="methods", markup=False)
-        yield Static(Text("Space marks. Every marked method gets the same policy, seeds and steps.", DIM))
-
-    def enter(self, answers: Answers) -> None:
-        """Mark the chosen ones."""
-        self.marked = set(answers.methods)
-        self._draw(0)
-
-    def toggle(self) -> None:
-        """Mark the highlighted row, or take the mark away."""
-        listing = self.query_one(OptionList)
-        self.marked ^= {picked(listing)}
-        self._draw(listing.highlighted or 0)
-
-    def _draw(self, highlighted: int) -> None:
-        listing = self.query_one(OptionList)
-        rows = []
-        for name, about in self.facts.methods():
-            on = name in self.marked
-            mark = ("[x] ", GOOD) if on else ("[ ] ", DIM)
-            rows.append((name, Text.assemble(mark, name.ljust(9), (f" {about}", DIM))))
-        fill(listing, rows, rows[highlighted][0])
-
-    def leave(self, answers: Answers) -> Answers | str:
-        """The methods, at least one."""
-        methods = tuple(name for name, _ in self.facts.methods() if name in self.marked)
-        return replace(answers, methods=methods) if methods else "mark at least one method (space)"
-
-
-class BudgetPage(Page):
-    """How much?"""
-
-    heading = "Budget"
-    FIELDS: ClassVar[tuple[tuple[str, str, str], ...]] = (
-        ("episodes", "Episodes explained", ""),
-        ("steps", "Environment steps per method", "tests of advice included"),
-        ("evaluations", "Final evaluation episodes", "per policy"),
-        ("calls", "Cap on model calls", "empty: none; at a cap the run stops resumably"),
-        ("tokens", "Cap on tokens", "empty: none"),
-    )
-
-    def compose(self) -> ComposeResult:
-        """A field for each."""
-        for key, label, hint in self.FIELDS:
-            yield Field(label, key, hint)
-
-    def first(self) -> Widget:
-        """The first field."""
-        return self.query_one("#episodes", Input)
-
-    def enter(self, answers: Answers) -> None:
-        """Fill the fields."""
-        for key, _, _ in self.FIELDS:
-            number_ = getattr(answers, key)
-            put(self, key, "" if number_ is None else str(number_))
-        for field in self.query(Field).results(Field):
-            field.display = answers.asks_a_model or field.key not in ("calls", "tokens")
-
-    def leave(self, answers: Answers) -> Answers | str:
-        """The numbers."""
-        found: dict[str, int | None] = {}
-        for key, label, _ in self.FIELDS:
-            text = value(self, key)
-            found[key] = number(text) if text else None
-            least = 2 if key == "evaluations" else 1
-            if (text or key not in ("calls", "tokens")) and (found[key] or 0) < least:
-                return f"{label.lower()}: a whole number from {least}"
-        return replace(answers, **found)  # type: ignore[arg-type]
-
-
-class WritePage(Page):
-    """Where to, and run it?"""
-
-    heading = "Write"
-
-    def compose(self) -> ComposeResult:
-        """Name, file, and what to do."""
-        yield Field("Name of the run", "name", "its folder below runs/")
-        yield Field("Configuration file", "path")
-        yield OptionList(
-            Option(Text.assemble(("Write the file and run it", "bold")), id="run"),
-            Option(Text("Write the file only"), id="write"),
-            id="actions",
-            markup=False,
-        )
-
-    def enter(self, answers: Answers) -> None:
-        """Fill the fields."""
-        put(self, "name", answers.name)
-        put(self, "path", str(answers.file))
-        self.query_one(OptionList).highlighted = 0
-
-    @property
-    def runs(self) -> bool:
-        """Whether it is to be run."""
-        return picked(self.query_one(OptionList)) == "run"
-
-    def leave(self, answers: Answers) -> Answers | str:
-        """Name and file."""
-        name, path = value(self, "name"), value(self, "path")
-        if not name or not all(char.isalnum() or char in "._-" for char in name) or not name.isascii():
-            return "a run's name holds letters, digits, dots, dashes and underscores"
-        if not path:
-            return "name the file to write"
-        return replace(answers, name=name, file=Path(path).expanduser())
-
-
-def number(text: str) -> int:
-    """A whole number, thousands separated or not; 0 for anything else."""
-    digits = text.replace("_", "").replace(",", "").replace("'", "")
-    return int(digits) if digits.isdecimal() and len(digits) < 13 else 0
 
 
 def side_of_environment(fact: EnvironmentFact) -> Text:

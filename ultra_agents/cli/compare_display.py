@@ -1,0 +1,121 @@
+"""How a comparison is shown: the live screen on a terminal that can, else a table or lines; never its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+
+from ultra_agents.cli.broadcast import StopSignal
+from ultra_agents.cli.failure import write_crash
+from ultra_agents.events import Event, Warned
+from ultra_agents.experiments.cells import cells_folder
+from ultra_agents.experiments.spec import Cell
+from ultra_agents.ui.compare.display import CompareDisplay
+from ultra_agents.ui.display import live_fits
+from ultra_agents.ui.experiment import CellState, Table, grid
+from ultra_agents.ui.keys import keyboard
+
+if TYPE_CHECKING:
+    from ultra_agents.ui.live import Controls
+
+
+class Shown:
+    """Shows the cells while they run; a display that fails is replaced by lines once, then by nothing.
+
+    Args:
+        console: Where.
+        name: The comparison's.
+        root: Its folder.
+        cells: All of them.
+        stop: What keys reach, and what tells of pauses.
+        plain: Lines instead of a screen.
+    """
+
+    def __init__(
+        self, console: Console, name: str, root: Path, cells: Sequence[Cell], stop: StopSignal, plain: bool
+    ) -> None:
+        self._console, self._root, self._cells = console, root, list(cells)
+        self._states: list[CellState] = []
+        self._screen = None if plain else _screen(console, name, root, cells, stop)
+        self._table = self._lines(plain)
+        self._mute = False
+        self.screen = self._screen is not None
+        stop.notice, stop.emit = self.notice, self.handle
+
+    def __enter__(self) -> Self:
+        if self._screen is not None:
+            try:
+                self._screen.start()
+            except Exception as error:
+                self._fall_back(error)
+        else:
+            self._table.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._screen is None:
+            self._table.__exit__(kind, error, trace)
+            return
+        self._screen.stop()
+        if self._states:
+            self._console.print(grid(self._states))
+
+    def update(self, states: Sequence[CellState]) -> None:
+        """Show the state of all cells."""
+        self._states = list(states)
+        try:
+            if self._screen is not None:
+                self._screen.update(states)
+            elif not self._mute:
+                self._table.update(states)
+        except BrokenPipeError:  # the reader went away: the cells go on unseen
+            self._mute = True
+        except Exception as error:
+            if self._screen is None:
+                self._mute = True
+            else:
+                self._fall_back(error)
+
+    def handle(self, event: Event) -> None:
+        """Show a pause and its end."""
+        screen = self._screen
+        if screen is not None:
+            screen.handle(event)
+
+    def notice(self, text: str) -> None:
+        """Tell the person at the keyboard something."""
+        if self._screen is not None:
+            self.handle(Warned(text))
+        else:
+            self._console.print(text)
+
+    def _lines(self, plain: bool) -> Table:
+        return Table(self._console, [(cell.task, cell.method, cell.seed) for cell in self._cells], plain)
+
+    def _fall_back(self, error: Exception) -> None:
+        broken, self._screen = self._screen, None
+        self._table = self._lines(plain=True)
+        try:
+            if broken is not None:
+                broken.stop()
+            where = write_crash(error, self._root)
+            self._console.print(f"the display failed ({where}); plain lines from here on", markup=False)
+            self._table.update(self._states)
+        except Exception:
+            self._mute = True
+
+
+def _screen(
+    console: Console, name: str, root: Path, cells: Sequence[Cell], controls: Controls
+) -> CompareDisplay | None:
+    """The live screen; None on a terminal that is too small for it or has no keys."""
+    if not live_fits(console) or not keyboard(console.is_terminal):
+        return None
+    logs = [cells_folder(root) / cell.name / "events.jsonl" for cell in cells]
+    return CompareDisplay(console, name, str(root), logs, controls)

@@ -1,0 +1,248 @@
+"""Rollouts on a Ray cluster: the same player as in a process of this machine, so the same numbers, bit by bit.
+
+Each worker is a Ray actor with its own simulators and its own copy of the policy, as in `pool.WorkerPool`. A rollout
+depends on its state, plan and uniforms only, so a job whose worker or node is lost is simply played again by another
+worker, and which one plays it, how many there are and when they come does not show in what is measured. Nodes need
+this package and the plugins in the same versions; they need no shared folder.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ultra_agents.cluster import connected
+from ultra_agents.config_engine import RunEngineConfig
+from ultra_agents.contracts import Environment, Policy
+from ultra_agents.errors import ConfigError, EnvironmentFault, RunError, UltraError
+from ultra_agents.rollout.simulators import fault, whose
+from ultra_agents.verification.arms import Job, Outcome, Terms
+from ultra_agents.verification.pool import LocalPool, Pool
+from ultra_agents.version import __version__
+
+PLACED_S = 300.0
+"""Seconds until the first worker must be up; a cluster that grows on demand needs minutes to begin a node."""
+_LOOK_S = 1.0
+
+
+class RayPool(Pool):
+    """Actors of a cluster play; each job goes to the ready one with the fewest, and again if that one is lost.
+
+    Args:
+        environment: Must be able to restore; picklable, its plugin installed on every node.
+        policy: Picklable; its copies must act alike.
+        terms: Uniforms and discount.
+        slots: Parallel rollouts, in each worker.
+        engine: The cluster, cores of a worker, number of workers, times a job is begun.
+
+    Raises:
+        ConfigError: Ray is not installed, nobody answers, or the cluster has no room for a single worker.
+        EnvironmentFault: The plugin fails to build its environments there.
+        RunError: A node has another version of this package.
+    """
+
+    def __init__(
+        self, environment: Environment, policy: Policy, terms: Terms, slots: int, engine: RunEngineConfig
+    ) -> None:
+        super().__init__(environment)
+        self._engine, self._slots = engine, slots
+        self._stack = ExitStack()
+        self._ray = self._stack.enter_context(connected(engine.address))
+        self._messages: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._jobs: dict[int, _Task] = {}
+        self._unsent: deque[int] = deque()
+        self._actors: dict[int, _Actor] = {}
+        self._began = self._failures = 0
+        self._up = threading.Event()
+        self._manager = threading.Thread(target=self._manage, name="rollouts-ray", daemon=True)
+        try:
+            self._kind = self._ray.remote(num_cpus=engine.cpus, max_concurrency=slots + 1, max_restarts=0)(_Worker)
+            self._parts = self._ray.put((__version__, environment, policy, terms, slots))
+            for _ in range(self._wanted()):
+                self._hire()
+            self._manager.start()
+            self._await_first()
+        except BaseException:
+            self.close()
+            raise
+
+    def _wanted(self) -> int:
+        cores = float(self._ray.cluster_resources().get("CPU", 0.0))
+        return self._engine.workers or max(int(cores // self._engine.cpus), 1)
+
+    def _await_first(self) -> None:
+        """Wait until a worker is ready to play.
+
+        Raises:
+            UltraError: None will ever be, or not in time.
+        """
+        until = time.monotonic() + PLACED_S
+        while not self._up.wait(_LOOK_S):
+            if time.monotonic() > until:
+                free = self._ray.available_resources().get("CPU", 0.0)
+                largest = max((node["Resources"].get("CPU", 0.0) for node in self._ray.nodes() if node["Alive"]),
+                              default=0.0)  # fmt: skip
+                raise ConfigError(
+                    f"no worker for rollouts found room on the Ray cluster within {PLACED_S:.0f} s",
+                    found=f"{free:g} cores free, {largest:g} on the largest node",
+                    expected=f"engine.cpus: {self._engine.cpus:g} free on one node",
+                    hint="lower engine.cpus, or wait until the cluster has room: ray status",
+                )
+        if self._broken is not None:
+            raise self._broken
+
+    def _send(self, number: int, job: Job) -> None:
+        self._messages.put(("job", number, job))
+
+    def _end(self) -> None:
+        self._messages.put(None)
+        if self._manager.is_alive():
+            self._manager.join()
+        for actor in self._actors.values():
+            self._ray.kill(actor.handle)
+        self._stack.close()
+
+    # -- the manager's thread, which alone touches jobs and actors ---------------------------------------------
+
+    def _manage(self) -> None:
+        handlers: dict[str, Callable[..., None]] = {"job": self._take, "ready": self._ready, "played": self._played}
+        while (message := self._messages.get()) is not None:
+            handlers[message[0]](*message[1:])
+            self._hand_out()
+
+    def _hire(self) -> None:
+        """Ask for one more worker; Ray places it when there is room."""
+        name, self._began = self._began, self._began + 1
+        actor = self._actors[name] = _Actor(self._kind.remote())
+        self._listen(actor.handle.begin.remote(self._parts), "ready", name)
+
+    def _listen(self, reference: Any, *kind: Any) -> None:
+        """Send a message once Ray has an answer; its own thread, which calls back, must not be held up."""
+        reference.future().add_done_callback(partial(self._heard, kind))
+
+    def _heard(self, kind: tuple[Any, ...], future: Any) -> None:
+        error = future.exception()
+        self._messages.put((*kind, None if error is not None else future.result(), error))
+
+    def _take(self, number: int, job: Job) -> None:
+        self._jobs[number] = _Task(job)
+        self._unsent.append(number)
+
+    def _ready(self, name: int, told: UltraError | None, error: BaseException | None) -> None:
+        if told is not None:
+            self._give_up(told)
+        elif error is not None:
+            self._lost(name, error)
+        else:
+            self._failures, self._actors[name].up = 0, True
+            self._up.set()
+
+    def _played(self, name: int, number: int, outcome: Outcome | None, error: BaseException | None) -> None:
+        if name in self._actors:
+            self._actors[name].load.discard(number)
+        if error is None and outcome is not None:
+            del self._jobs[number]
+            self._settle(number, outcome)
+        elif isinstance(error, self._ray.exceptions.RayTaskError):  # the plugin's, wherever it runs
+            cause = getattr(error, "cause", error)
+            del self._jobs[number]
+            self._settle(number, cause if isinstance(cause, UltraError) else fault(self._environment, cause))
+        elif self._jobs[number].tries >= self._engine.attempts:
+            del self._jobs[number]
+            self._settle(number, self._dead(error))
+            self._lost(name, error)
+        else:
+            self._unsent.appendleft(number)
+            self._lost(name, error)
+
+    def _lost(self, name: int, error: BaseException | None) -> None:
+        """A worker is gone: another takes its place, unless none ever gets to its feet."""
+        if self._actors.pop(name, None) is None:
+            return
+        self._failures += 1
+        if self._failures > self._engine.attempts * max(len(self._actors), 1):
+            self._give_up(self._dead(error))
+        else:
+            self._hire()
+
+    def _give_up(self, error: UltraError) -> None:
+        self._break(error)
+        self._up.set()
+
+    def _hand_out(self) -> None:
+        while self._unsent:
+            free = [(len(actor.load), name) for name, actor in self._actors.items()
+                    if actor.up and len(actor.load) < self._slots]  # fmt: skip
+            if not free:
+                return
+            number, (_, name) = self._unsent.popleft(), min(free)
+            task, actor = self._jobs[number], self._actors[name]
+            task.tries += 1
+            actor.load.add(number)
+            self._listen(actor.handle.play.remote(task.job), "played", name, number)
+
+    def _dead(self, error: BaseException | None) -> EnvironmentFault:
+        return EnvironmentFault(
+            f"workers on the Ray cluster that play {whose(self._environment)} died again and again",
+            found=" ".join(str(error).split())[:300],
+            expected=f"one that lives, in {self._engine.attempts} attempts",
+            hint="test with engine: local to see the failure in this process",
+        )
+
+
+@dataclass
+class _Task:
+    """A job, and how often it was begun."""
+
+    job: Job
+    tries: int = 0
+
+
+@dataclass
+class _Actor:
+    """A worker, the numbers of the jobs it plays, and whether it can play."""
+
+    handle: Any
+    load: set[int] = field(default_factory=set)
+    up: bool = False
+
+
+class _Worker:
+    """Lives on a node: plays jobs side by side, each call waiting in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._pool: LocalPool | None = None
+
+    def begin(self, parts: tuple[str, Environment, Policy, Terms, int]) -> UltraError | None:
+        """Build the simulators; what is wrong with them, if anything."""
+        version, environment, policy, terms, slots = parts
+        if version != __version__:
+            import socket
+
+            return RunError(
+                f"the node {socket.gethostname()} has another version of ultra-agents",
+                found=__version__, expected=version, hint="install the same version on every node",
+            )  # fmt: skip
+        try:
+            self._pool = LocalPool(environment, policy, terms, slots)
+        except UltraError as error:
+            return error
+        except Exception as error:
+            return fault(environment, error)
+        return None
+
+    def play(self, job: Job) -> Outcome:
+        """Play a job.
+
+        Raises:
+            EnvironmentFault: The plugin failed.
+        """
+        assert self._pool is not None, "begin comes first"
+        return self._pool.submit(job).result()
