@@ -194,6 +194,7 @@ class EvaluateConfig(Section):
     episodes: int = Field(32, gt=1, description="final episodes per policy, seeds never trained on")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the bootstrap intervals")
     fidelity: int = Field(0, ge=0, description="random windows per segment and share K; 0 measures no fidelity")
+    video: bool = Field(True, description="an episode before and after in the report")
 
 
 class Config(Section):

@@ -162,3 +162,8 @@ def test_a_run_leaves_the_video_in_its_folder_and_its_report(tmp_path: Path) -> 
     assert "Before and after" in page
     report = json.loads((folder.path / "report.json").read_text())
     assert set(report["env_steps"]) == {"collect", "test", "refine continue", "evaluate"}, "nobody pays"
+    mute = parse_config({**settings, "evaluate": {"episodes": 2, "video": False}}, "test")
+    folder = RunFolder.create(tmp_path / "mute", mute)
+    run_pipeline(folder, folder.config, ignore, lambda: False)
+    assert "image/webp" not in (folder.path / "report.html").read_text()
+    assert not (folder.path / "before_and_after.webp").exists()

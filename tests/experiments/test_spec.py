@@ -34,6 +34,13 @@ def test_cells_share_what_would_come_out_the_same(small: Any) -> None:
         assert by_method[other].advice_of is None
 
 
+def test_nobody_looks_at_a_video_of_each_cell_unless_asked_for(small: Any) -> None:
+    _, cells, _ = small(seeds=1)
+    assert [cell.config.evaluate.video for cell in cells] == [False, False]
+    _, cells, _ = small(seeds=1, common={"evaluate": {"video": True}})
+    assert [cell.config.evaluate.video for cell in cells] == [True, True]
+
+
 def test_answers_are_cached_per_task_and_seed_for_all_cells(small: Any) -> None:
     _, cells, root = small()
     assert {cell.config.gateway.cache for cell in cells} == {

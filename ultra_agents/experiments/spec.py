@@ -36,6 +36,8 @@ FAIR = ("name", "seed", "environment", "policy", "collect", "evaluate", "methods
 """Settings a method may not change: they are the same for all methods of a task, or its definition."""
 BASELINES = ("rice", "statemask", "jsrl")
 """Sections of methods that use no advice."""
+CELL: Settings = {"evaluate": {"video": False}}
+"""What the runs of a comparison are where it does not say otherwise: nobody looks at a video of each."""
 NAME = r"^[A-Za-z0-9._-]+$"
 
 
@@ -188,7 +190,7 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
     made: list[Cell] = []
     lacking: dict[str, None] = {}
     for task, settings in experiment.tasks.items():
-        common = merged(experiment.common, {key: value for key, value in settings.items() if key != "reference"})
+        common = merged(CELL, experiment.common, {key: value for key, value in settings.items() if key != "reference"})
         for seed in experiment.seeds:
             leaders: dict[str, str] = {}
             first: str | None = None

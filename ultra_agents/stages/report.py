@@ -108,7 +108,7 @@ def _frames(
 def _video(context: RunContext, results: Sequence[MethodResult]) -> Video | None:
     """The starting policy beside the one refined last by the run's first method that trains; also as a file."""
     trained = [r.method for r in results if r.env_steps.get("refine")]
-    if not trained:
+    if not trained or not context.config.evaluate.video:
         return None
     advised = [method for method in trained if method != BASELINE]
     method = (advised or trained)[0]
