@@ -10,6 +10,9 @@ rewards alone.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 
@@ -52,25 +55,54 @@ def clone(
     with torch.no_grad():
         before = torch.cat([policy.actor(policy.encode(part)) for part in torch.split(elsewhere, MINIBATCH)])
     parameters = [p for p in policy.actor_parameters() if p is not policy.log_std]
-    adam = torch.optim.Adam(parameters, lr=learning_rate, eps=1e-5, fused=True)
-    for step in range(steps):
-        adam.param_groups[0]["lr"] = learning_rate * (1.0 - step / steps)
+
+    def loss() -> torch.Tensor:
         mb = torch.from_numpy(rng.integers(0, len(actions), MINIBATCH))
         logprobs, _ = policy.log_prob_and_entropy(shown[mb], actions[mb])
-        loss = -(weights[mb] * logprobs[0]).mean()
-        if anchor and len(elsewhere):
-            kept = torch.from_numpy(rng.integers(0, len(elsewhere), MINIBATCH))
-            loss = (
-                loss + anchor * _divergence(policy, before[kept], policy.actor(policy.encode(elsewhere[kept]))).mean()
-            )
+        wrong = -(weights[mb] * logprobs[0]).mean()
+        if not anchor or not len(elsewhere):
+            return wrong
+        kept = torch.from_numpy(rng.integers(0, len(elsewhere), MINIBATCH))
+        return wrong + anchor * _divergence(policy, before[kept], policy.actor(policy.encode(elsewhere[kept]))).mean()
+
+    descend(parameters, loss, steps, learning_rate, longest=1.0, eps=1e-5)
+
+
+def descend(
+    parameters: Iterable[torch.nn.Parameter],
+    loss: Callable[[], torch.Tensor],
+    steps: int,
+    learning_rate: float,
+    longest: float = math.inf,
+    eps: float = 1e-8,
+) -> None:
+    """Minimise what `loss` draws at each step by Adam, its rate falling linearly to 0.
+
+    Args:
+        parameters: What moves.
+        loss: One minibatch's, a scalar.
+        steps: Minibatches.
+        learning_rate: Adam's at the first.
+        longest: Norm that gradients are clipped to.
+        eps: Adam's.
+
+    Raises:
+        PluginError: The loss is not finite.
+    """
+    moving = list(parameters)
+    adam = torch.optim.Adam(moving, lr=learning_rate, eps=eps, fused=True)
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = learning_rate * (1.0 - step / steps)
+        value = loss()
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        value.backward()  # type: ignore[no-untyped-call,unused-ignore]
+        if longest < math.inf:
+            torch.nn.utils.clip_grad_norm_(moving, longest)
         adam.step()
-    if not torch.isfinite(loss.detach()):
+    if not torch.isfinite(value.detach()):
         raise PluginError(
             "learning from demonstrations diverged",
-            found=f"loss {float(loss.detach())}",
+            found=f"loss {float(value.detach())}",
             hint="lower refine.algorithm.options.clone_learning_rate",
         )
 

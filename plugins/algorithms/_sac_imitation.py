@@ -11,12 +11,10 @@ import numpy as np
 import torch
 
 from ultra_agents.contracts import Demonstrations
-from ultra_agents.errors import PluginError
 from ultra_agents.records import Array
 
+from ._imitation import MINIBATCH, descend
 from ._sac_networks import SACPolicy
-
-MINIBATCH = 256
 
 
 def clone(
@@ -55,25 +53,18 @@ def clone(
     weights = torch.from_numpy(np.asarray(demonstrations.weights, dtype=np.float32))
     with torch.no_grad():
         before, spread = modes(torch.cat([shown, elsewhere]))
-    adam = torch.optim.Adam(policy.actor.parameters(), lr=learning_rate, fused=True)
-    for step in range(steps):
-        adam.param_groups[0]["lr"] = learning_rate * (1.0 - step / steps)
+
+    def loss() -> torch.Tensor:
         mb = torch.from_numpy(rng.integers(0, len(actions), MINIBATCH))
         mode, log_std = modes(shown[mb])
-        loss = (weights[mb, None] * (mode - actions[mb]).square()).sum(dim=1).mean()
-        loss = loss + 0.1 * (log_std - spread[mb]).square().mean()
-        if anchor and len(elsewhere):
-            kept = torch.from_numpy(rng.integers(0, len(elsewhere), MINIBATCH))
-            there, width = modes(elsewhere[kept])
-            kept = kept + len(shown)
-            loss = loss + anchor * ((there - before[kept]).square().sum(dim=1).mean())
-            loss = loss + 0.1 * (width - spread[kept]).square().mean()
-        adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
-        adam.step()
-    if not torch.isfinite(loss.detach()):
-        raise PluginError(
-            "learning from demonstrations diverged",
-            found=f"loss {float(loss.detach())}",
-            hint="lower refine.algorithm.options.clone_learning_rate",
-        )
+        wrong = (weights[mb, None] * (mode - actions[mb]).square()).sum(dim=1).mean()
+        wrong = wrong + 0.1 * (log_std - spread[mb]).square().mean()
+        if not anchor or not len(elsewhere):
+            return wrong
+        kept = torch.from_numpy(rng.integers(0, len(elsewhere), MINIBATCH))
+        there, width = modes(elsewhere[kept])
+        kept = kept + len(shown)
+        wrong = wrong + anchor * ((there - before[kept]).square().sum(dim=1).mean())
+        return wrong + 0.1 * (width - spread[kept]).square().mean()
+
+    descend(policy.actor.parameters(), loss, steps, learning_rate)
