@@ -215,6 +215,20 @@ class RunFinished(Event):
     report: str = ""
 
 
+@dataclass(frozen=True)
+class CellChanged(Event):
+    """A cell of a comparison is `running`, `finished`, `stopped` or `failed`, or `waiting` again.
+
+    `note` says what it scored or what went wrong.
+    """
+
+    task: str
+    method: str
+    seed: int
+    status: str
+    note: str = ""
+
+
 Emit: TypeAlias = Callable[[Event], None]
 """Where events go: called from any thread, never raises into the caller."""
 Grow: TypeAlias = Callable[[ReplyGrowing], None]
@@ -229,7 +243,7 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         RunStarted, RunPaused, RunContinued, RunFinished, StageStarted, StageProgress, StageFinished, AgentAsked,
-        AgentSpoke, AdviceDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned,
+        AgentSpoke, AdviceDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned, CellChanged,
     )
 }  # fmt: skip
 """Every event that is written, by its name in JSON."""
@@ -289,7 +303,10 @@ _RUN = {"type": "string", "description": "Whose event it is, where `ultra watch 
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of one line of `ultra run --json` and of `events.jsonl`; numbers that are not finite are null."""
+    """JSON schema of one line of `ultra run --json`, `ultra compare --json` and `events.jsonl`.
+
+    Numbers that are not finite are null.
+    """
     from pydantic import TypeAdapter
 
     kinds: dict[str, Any] = {}

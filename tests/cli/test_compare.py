@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ultra_agents.events import CellChanged, RunFinished, from_json
+
 TINY: dict[str, Any] = {
     "name": "tiny",
     "seeds": 1,
@@ -49,6 +51,20 @@ def test_from_file_to_report_and_again(ultra: Any, tiny: Any) -> None:
     assert again.code == 0
     assert "running" not in again.out
     assert "ultra compare" in Path("runs/tiny/report.html").read_text()
+
+
+def test_json_is_json_and_nothing_else(ultra: Any, tiny: Any) -> None:
+    done = ultra("compare", tiny(), "--json")
+    assert (done.code, done.err) == (0, "")
+    events = [from_json(json.loads(line)) for line in done.out.splitlines()]
+    *cells, end = events
+    assert [(one.method, one.status) for one in cells if isinstance(one, CellChanged)] == [
+        ("none", "running"), ("none", "finished"), ("continue", "running"), ("continue", "finished"),
+    ]  # fmt: skip
+    assert len(cells) == 4
+    assert isinstance(end, RunFinished)
+    assert (end.status, end.report) == ("finished", str(Path("runs/tiny/report.html")))
+    assert ultra("compare", tiny(), "--json", "--plain").code == 2
 
 
 def test_reporting_only_runs_nothing(ultra: Any, tiny: Any) -> None:

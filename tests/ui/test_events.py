@@ -13,6 +13,7 @@ import pytest
 from ultra_agents.events import (
     KINDS,
     AdviceDecided,
+    CellChanged,
     Evaluated,
     Event,
     RunContinued,
@@ -33,6 +34,7 @@ EXTRA: list[Event] = [
     StateShown("0:0-9", 3, "UP", first=1, series=((1.0, 2.0), (3.0, math.inf))),
     AdviceDecided("0:0-9", 1, "UP", 2, "reject", "why"),
     RunFinished("finished", math.nan, "x"),
+    CellChanged("pong", "ultra-ra", 0, "finished", "-5.2"),
 ]
 
 

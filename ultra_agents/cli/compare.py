@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ def compare(
     workers: Annotated[int | None, typer.Option(min=1, help="Cells side by side, instead of the file's.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live screen.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
     report_only: Annotated[bool, typer.Option("--report", help="Run nothing: report what is finished.")] = False,
 ) -> None:
     """Compare methods on tasks with seeds, at equal total budgets, and write one report.
@@ -31,11 +33,15 @@ def compare(
     from ultra_agents.cli.broadcast import StopSignal
     from ultra_agents.cli.compare_display import Shown
     from ultra_agents.cli.console import out
-    from ultra_agents.cli.running import preflight
+    from ultra_agents.cli.running import display_mode, preflight
     from ultra_agents.errors import Interrupted, UltraError
+    from ultra_agents.events import RunFinished
     from ultra_agents.experiments.drive import drive, write_report
     from ultra_agents.experiments.spec import cells_of, load_experiment, references
+    from ultra_agents.ui.json_lines import JsonLines
 
+    mode = display_mode(plain or (report_only and not json), json)
+    began = time.monotonic()
     asked = load_experiment(experiment)
     changes = {"kind": engine, "workers": workers, "address": address}
     settings = asked.engine.model_dump() | {key: value for key, value in changes.items() if value is not None}
@@ -47,13 +53,18 @@ def compare(
             preflight(cell.config)
     command = f"ultra compare {shlex.quote(str(experiment))}"
     console = out()
-    with StopSignal() as stop, Shown(console, asked.name, root, cells, stop, plain or report_only) as shown:
+    with StopSignal() as stop, Shown(console, asked.name, root, cells, stop, mode) as shown:
         where = None if report_only else _engine(asked, root / "output.txt" if shown.screen else None)
         results, outcomes = drive(cells, root, where, lambda: stop.asked, shown.update, lambda: stop.paused)
     summary = write_report(asked, cells, results, outcomes, goals, root, command)
-    console.print(f"{summary}\n{root / 'report.html'}", soft_wrap=True, highlight=False)
     stopped = [one for one in outcomes.values() if one.status == "stopped"]
     failed = [one for one in outcomes.values() if one.status == "failed"]
+    if mode == "json":
+        status = "interrupted" if stop.asked or stopped else "failed" if failed else "finished"
+        seconds, page = time.monotonic() - began, str(root / "report.html")
+        JsonLines(console.file).handle(RunFinished(status, seconds, summary, page))
+    else:
+        console.print(f"{summary}\n{root / 'report.html'}", soft_wrap=True, highlight=False)
     if stop.asked or stopped:
         raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=command)
     if failed:

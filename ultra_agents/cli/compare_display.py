@@ -15,8 +15,9 @@ from ultra_agents.events import Event, Warned
 from ultra_agents.experiments.cells import cells_folder
 from ultra_agents.experiments.spec import Cell
 from ultra_agents.ui.compare.display import CompareDisplay
-from ultra_agents.ui.display import live_fits
-from ultra_agents.ui.experiment import CellState, Table, grid
+from ultra_agents.ui.display import Mode, live_fits
+from ultra_agents.ui.experiment import CellState, Rows, Table, grid
+from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.keys import keyboard
 
 if TYPE_CHECKING:
@@ -32,16 +33,17 @@ class Shown:
         root: Its folder.
         cells: All of them.
         stop: What keys reach, and what tells of pauses.
-        plain: Lines instead of a screen.
+        mode: A screen where there is a terminal, or lines, or JSON.
     """
 
     def __init__(
-        self, console: Console, name: str, root: Path, cells: Sequence[Cell], stop: StopSignal, plain: bool
+        self, console: Console, name: str, root: Path, cells: Sequence[Cell], stop: StopSignal, mode: Mode
     ) -> None:
         self._console, self._root, self._cells = console, root, list(cells)
         self._states: list[CellState] = []
-        self._screen = None if plain else _screen(console, name, root, cells, stop)
-        self._table = self._lines(plain)
+        self._screen = _screen(console, name, root, cells, stop) if mode == "auto" else None
+        self._json = mode == "json"
+        self._table: Table | Rows = Rows(console.file) if self._json else self._lines(mode == "plain")
         self._mute = False
         self.screen = self._screen is not None
         stop.notice, stop.emit = self.notice, self.handle
@@ -87,10 +89,12 @@ class Shown:
         screen = self._screen
         if screen is not None:
             screen.handle(event)
+        elif self._json:
+            JsonLines(self._console.file).handle(event)
 
     def notice(self, text: str) -> None:
         """Tell the person at the keyboard something."""
-        if self._screen is not None:
+        if self._screen is not None or self._json:
             self.handle(Warned(text))
         else:
             self._console.print(text)

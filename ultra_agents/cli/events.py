@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def events() -> None:
-    """Print the JSON schema of events: each line of `ultra run --json`, `ultra watch --json` and `events.jsonl`."""
+    """Print the JSON schema of events: each line of `--json` (run, resume, watch, compare) and of `events.jsonl`."""
     import json
 
     from ultra_agents.events import schema

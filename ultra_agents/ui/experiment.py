@@ -1,17 +1,19 @@
-"""The live table of a comparison: a row per task and method, a column per seed."""
+"""The cells of a comparison where there is no live screen: a table, lines, or JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ultra_agents.events import CellChanged
+from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 
@@ -52,7 +54,7 @@ class Table:
             None if plain or not console.is_terminal or console.is_dumb_terminal
             else Live(console=console, refresh_per_second=2, transient=False)
         )  # fmt: skip
-        self._known: dict[tuple[str, str, int], str] = {}
+        self._changes = Changes()
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -70,13 +72,44 @@ class Table:
         if self._live is not None:
             self._live.update(grid(cells))
             return
+        for cell in self._changes.of(cells):
+            line = f"{cell.status:9} {cell.task} {cell.method} seed {cell.seed} {clean(cell.note)}"
+            self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
+
+
+class Rows:
+    """Writes the cells whose status changed as `CellChanged` events, one JSON object a line."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._lines, self._changes = JsonLines(stream), Changes()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing to give back."""
+
+    def update(self, cells: Sequence[CellState]) -> None:
+        """Write what changed."""
+        for cell in self._changes.of(cells):
+            self._lines.handle(CellChanged(cell.task, cell.method, cell.seed, cell.status, cell.note))
+
+
+class Changes:
+    """Finds the cells whose status is another one than when it was asked before."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, int], str] = {}
+
+    def of(self, cells: Sequence[CellState]) -> list[CellState]:
+        """Those cells; a note stands for what came out only."""
+        found = []
         for cell in cells:
             place = (cell.task, cell.method, cell.seed)
             if self._known.get(place, "waiting") != cell.status:
                 self._known[place] = cell.status
-                note = cell.note if cell.status in ("finished", "failed") else ""
-                line = f"{cell.status:9} {cell.task} {cell.method} seed {cell.seed} {clean(note)}"
-                self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
+                found.append(cell if cell.status in ("finished", "failed") else replace(cell, note=""))
+        return found
 
 
 def grid(cells: Sequence[CellState]) -> RichTable:
