@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 
+import httpx
+import openai
 import pytest
 
 from ultra_agents.config import GatewayConfig
@@ -12,6 +14,7 @@ from ultra_agents.errors import Interrupted, LLMError
 from ultra_agents.events import AgentSpoke, ReplyGrowing
 from ultra_agents.llm import growing
 from ultra_agents.llm.gateway import Gateway
+from ultra_agents.llm.retry import classify, stream_at_fault
 from ultra_agents.llm.structured import ReplyDropped
 
 KEY = "sk-canary-77ab"
@@ -128,6 +131,17 @@ def test_a_stream_that_fails_is_asked_for_whole_from_then_on(bench, server, faul
     if fault[0] != 500:
         assert grown[-1].text == "", "what there was of it has left the screen"
         assert [one.verdict for one in bench.events if isinstance(one, AgentSpoke)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "at_fault"),
+    [(httpx.ConnectError("refused"), False), (httpx.ReadTimeout("slow"), False), (httpx.ReadError("reset"), True)],
+)
+def test_nobody_reached_in_time_is_no_fault_of_the_stream(cause, at_fault):
+    wrapped = openai.APIConnectionError(request=httpx.Request("POST", "http://127.0.0.1/"))
+    wrapped.__cause__ = cause
+    assert stream_at_fault(classify(cause)) is at_fault
+    assert stream_at_fault(classify(wrapped)) is at_fault
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 503])

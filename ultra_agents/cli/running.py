@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ultra_agents.errors import BudgetReached, Interrupted, UltraError
 from ultra_agents.events import RunFinished, Warned
@@ -74,9 +74,7 @@ def execute(
                     emit(Warned(f"{folder.config_path} was changed; finished stages keep the results they have"))
                 from ultra_agents.pipeline import run_pipeline
 
-                more: dict[str, Any] = {"until": until, "grow": emit.growing}
-                given = {name: value for name, value in more.items() if value is not None}
-                run_pipeline(folder, folder.config, emit, stop, **given)
+                run_pipeline(folder, folder.config, emit, stop, until, emit.growing)
             except UltraError as error:
                 status = {Interrupted: "interrupted", BudgetReached: "budget"}.get(type(error), "failed")
                 ended(status, error.problem)

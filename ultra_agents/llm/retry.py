@@ -81,10 +81,10 @@ def classify(error: BaseException) -> Failure:
 
 def _broke_off(error: BaseException | None) -> bool:
     """Whether `error`, or what it came from, says that a connection was there."""
-    while error is not None:
+    for _ in range(5):  # a cause may be its own
         if type(error).__name__ in ("RemoteProtocolError", "ReadError"):
             return True
-        error = error.__cause__
+        error = None if error is None else error.__cause__
     return False
 
 

@@ -25,7 +25,8 @@ def conversation(state: ViewState, now: float, width: int, height: int, look: Lo
     inner, rows = max(width - 4, 10), max(height - 2, 1)
     deep = 1 if rows < 3 else 2 if rows < 9 else 4 if rows < 26 else 8
     asked = () if look.scroll else state.asked[-max(rows // 4, 1) :]
-    told = min(deep, max(rows // 2 // max(len(asked), 1) - 1, 0))
+    most = rows // 2 if state.messages else rows  # what was said is not pushed out by what is being said
+    told = min(deep, max(most // max(len(asked), 1) - 1, 0))
     waiting = [line for one in asked for line in _asked(one, state.moment(now), inner, told)]
     room = max(rows - len(waiting), 1)
     blocks: list[list[Text]] = []
