@@ -23,7 +23,7 @@ def curves(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> s
             axes.fill_between(steps, [p["low"] for p in points], [p["high"] for p in points], color=colour, alpha=0.12,
                               linewidth=0)  # fmt: skip
         axes.plot(steps, [p["value"] for p in points], color=colour, marker=marker, markersize=4, linewidth=1.9,
-                  label=name)  # fmt: skip
+                  linestyle=_dashes(colours[name]), label=name)  # fmt: skip
     middle = [point["value"] for points in drawn.values() for point in points]
     spread = max(max(middle) - min(middle), 1e-9)
     low, high = axes.get_ylim()  # wide bands of few seeds must not flatten the curves
@@ -51,9 +51,8 @@ def profiles(overall: Mapping[str, Any], colours: Mapping[str, int]) -> str:
         return ""
     figure, axes = new_figure(WIDTH, 340)
     for name, row in overall["methods"].items():
-        dashes = "-" if colours[name] < len(SERIES) else "--"  # colours repeat
         axes.step(overall["levels"], row["profile"], where="post", color=_look(colours[name])[0], linewidth=1.9,
-                  linestyle=dashes, label=name)  # fmt: skip
+                  linestyle=_dashes(colours[name]), label=name)  # fmt: skip
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("normalised score: 0 the starting policy, 1 the reference")
     axes.set_ylabel("share of runs above it")
@@ -96,3 +95,8 @@ def costs(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> st
 def _look(index: int) -> tuple[str, str]:
     """A colour, and a marker that differs where colours repeat."""
     return SERIES[index % len(SERIES)], MARKERS[(index + index // len(SERIES)) % len(MARKERS)]
+
+
+def _dashes(index: int) -> str:
+    """A line's style, another one where colours repeat."""
+    return "-" if index < len(SERIES) else "--"
