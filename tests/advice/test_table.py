@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ultra_agents.advice import build_table, measured_rewards
-from ultra_agents.advice.table import advice_from_lines, advice_to_lines
+from ultra_agents.advice.table import MANY, AdviceTable, advice_from_lines, advice_to_lines
 from ultra_agents.records import Advice, TestResult, Trajectory
 from ultra_agents.registry import create_environment
 
@@ -123,3 +123,20 @@ def test_measured_rewards_are_normalised_gains() -> None:
 def test_lines_round_trip() -> None:
     rows = [advice(1, gain=2.0), advice(2)]
     assert advice_from_lines(advice_to_lines(rows)) == rows
+
+
+def test_of_very_many_rows_a_near_one_answers() -> None:
+    rng = np.random.default_rng(0)
+    rows, seen, radius = rng.normal(size=(MANY, 4)), rng.normal(size=(200, 4)), 0.3
+    words, actions = rng.normal(size=MANY), np.zeros((MANY, 1, 1), dtype=np.int64)
+    holds, scale = np.ones(MANY, dtype=np.int64), np.ones(4)
+    table = AdviceTable(rows, scale, actions, holds, words, actions[:, 0], words, words, radius, "nearest")
+    found = table.lookup(seen)
+    distances = np.linalg.norm(seen[:, None] - rows[None], axis=2)
+    nearest = distances.min(axis=1)
+    assert (found >= 0)[nearest <= radius / 2].all()
+    assert not (found >= 0)[nearest > radius].any()
+    matched = np.flatnonzero(found >= 0)
+    assert 0 < len(matched) < len(seen)
+    own = distances[matched, found[matched]]
+    assert (own <= np.minimum(2 * nearest[matched], radius)).all()

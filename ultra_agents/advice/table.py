@@ -26,6 +26,8 @@ EXACT_L1 = 1e-4
 """L1 distance below which two states are one in `exact` matching (EDGE, as in StateMask's re-run of it)."""
 LEAF = 16
 """Rows compared one by one at the end of a search."""
+MANY = 50_000
+"""Rows from which on a search is content with less than the nearest: among a million it takes a third of the time."""
 SAME = 1e-6
 """Distance in spreads below which two states are one in `nearest` matching, whatever the radius: in a world of few
 states the very states of the table are often enough, and a radius of 0 would match nothing."""
@@ -82,7 +84,8 @@ class AdviceTable:
     def lookup(self, features: FloatArray, radius: float | None = None) -> npt.NDArray[np.int64]:
         """Row of the nearest match for each of `(n, k)` unscaled features; -1 where none is within the radius.
 
-        `radius` stands in for the table's own.
+        `radius` stands in for the table's own. From `MANY` rows on, the row may be up to twice as far as the nearest,
+        and a state is sure to be matched within half the radius only.
         """
         tree = self._tree  # type: ignore[attr-defined]
         if tree is None:
@@ -90,6 +93,7 @@ class AdviceTable:
         _, rows = tree.query(
             features / self.scale,
             k=1,
+            eps=1.0 if len(self) >= MANY and self.match == "nearest" else 0.0,
             p=1.0 if self.match == "exact" else 2.0,
             distance_upper_bound=math.nextafter(max(self.radius if radius is None else radius, SAME), math.inf),
         )
