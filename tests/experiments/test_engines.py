@@ -50,6 +50,14 @@ def test_a_cell_begins_when_those_it_needs_are_finished(small: Any) -> None:
     assert queue.empty
 
 
+def test_a_cell_that_was_stopped_fails_nobody(small: Any) -> None:
+    _, cells, _ = small(seeds=1, methods=["continue", "ultra-ra"])
+    queue = Queue(cells, frozenset())
+    (first,) = queue.ready(8)
+    queue.ended(Outcome(first.name, "stopped", 1.0))
+    assert (queue.hopeless(), queue.ready(8), queue.empty) == ([], [], False)
+
+
 def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:
     experiment, cells, root = small(methods=["none", "continue", "ultra-ra", "ultra-a"])
     shown: list[Any] = []

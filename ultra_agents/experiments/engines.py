@@ -53,18 +53,19 @@ class Queue:
         return chosen
 
     def ended(self, outcome: Outcome) -> None:
-        """Take note of an outcome."""
-        (self._done if outcome.status == "finished" else self._lost).add(outcome.cell)
+        """Take note of an outcome; what waits for a cell that was stopped goes on waiting."""
+        if outcome.status != "stopped":
+            (self._done if outcome.status == "finished" else self._lost).add(outcome.cell)
 
     def hopeless(self) -> list[Outcome]:
-        """Cells that cannot begin any more, because one they wait for did not finish; taken out of the queue."""
+        """Cells that cannot begin any more, because one they wait for failed; taken out of the queue."""
         found: list[Outcome] = []
         while lost := [cell for cell in self._waiting if self._lost.intersection(cell.waits_for)]:
             for cell in lost:
                 self._waiting.remove(cell)
                 self._lost.add(cell.name)
                 whose = ", ".join(sorted(self._lost.intersection(cell.waits_for)))
-                found.append(Outcome(cell.name, "failed", 0.0, f"not begun: it needs {whose}, which did not finish"))
+                found.append(Outcome(cell.name, "failed", 0.0, f"not begun: it needs {whose}, which failed"))
         return found
 
     @property

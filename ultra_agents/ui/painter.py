@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -20,6 +21,10 @@ _SYSTEMS = {
 }  # fmt: skip
 
 
+PATIENCE_S = 5.0
+"""How long a terminal that takes nothing may hold up the end."""
+
+
 class Painter:
     """The second screen of a terminal.
 
@@ -34,7 +39,8 @@ class Painter:
         self.console = console
         self.cost = 0.0
         self._file = console.file  # now: standard output is something else while a screen is up
-        self._open = False
+        self._open: bool | None = None  # until it is taken
+        self._writing = threading.Lock()
         self._size = (0, 0)
         self._known: dict[Region, tuple[Any, ...]] = {}
         self._lines: dict[tuple[int, int], str] = {}
@@ -48,10 +54,15 @@ class Painter:
             self._write("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")
 
     def close(self) -> None:
-        """Give the first screen back."""
-        if self._open:
-            self._open = False
-            self._write("\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l")
+        """Give the first screen back; a drawing that is still under way stays unseen."""
+        held = self._writing.acquire(timeout=PATIENCE_S)
+        try:
+            if self._open:
+                self._open = False
+                self._write("\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l")
+        finally:
+            if held:
+                self._writing.release()
 
     def forget(self) -> None:
         """Draw everything anew next time."""
@@ -80,8 +91,9 @@ class Painter:
             if self._lines.get(place) != row_text or moved:
                 sent.append(f"\x1b[{place[0] + 1};{place[1] + 1}H{row_text}")
         self._known, self._lines = known, lines
-        if sent:
-            self._write("".join(sent))
+        with self._writing:
+            if sent and self._open is not False:
+                self._write("".join(sent))
         spent = time.thread_time() - began
         self.cost += 0.3 * (min(spent, 2 * self.cost or 0.01) - self.cost)  # the first one loads modules
 
