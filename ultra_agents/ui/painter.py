@@ -59,7 +59,8 @@ class Painter:
         try:
             if self._open:
                 self._open = False
-                self._write("\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l")
+                # emptied first: tmux shows its last rows on the first screen where the window grew meanwhile
+                self._write("\x1b[0m\x1b[2J\x1b[H\x1b[?7h\x1b[?25h\x1b[?1049l")
         finally:
             if held:
                 self._writing.release()
