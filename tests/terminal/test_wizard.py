@@ -61,7 +61,8 @@ def test_it_becomes_the_run(tmp_path: Path) -> None:
     with Terminal(100, 30).start(ULTRA, cwd=tmp_path) as seen:
         to_the_last_page(seen)
         seen.send("ENTER")
-        seen.wait_until(lambda: (tmp_path / "runs" / "corridor" / "config.yaml").is_file(), what="the run's folder")
+        log = tmp_path / "runs" / "corridor" / "events.jsonl"
+        seen.wait_until(lambda: log.is_file() and "RunStarted" in log.read_text(), what="the run's first event")
         seen.send("CTRL_C")
         seen.wait_until(lambda: seen.exit_code() is not None, what="the end of the run")
         assert seen.exit_code() == 130

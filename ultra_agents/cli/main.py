@@ -108,12 +108,14 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # an ASCII terminal gets question marks, not an exception
             stream.reconfigure(errors="replace")
-    status = _invoke(arguments)
     try:
+        status = _invoke(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         _let_go_of_stdout()
         status = CLOSED_PIPE
+    except KeyboardInterrupt:  # while something else was being told
+        status = 130
     return status
 
 
