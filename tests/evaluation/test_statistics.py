@@ -12,6 +12,7 @@ from ultra_agents.evaluation.statistics import (
     pairs_needed,
     probability_of_improvement,
     proportion_interval,
+    stratified_improvement,
     stratified_interval,
 )
 from ultra_agents.records import Returns
@@ -137,6 +138,20 @@ def test_probability_of_improvement_counts_pairs_by_hand() -> None:
     assert some.high is not None
     assert 0 < some.low < some.value < some.high < 1
     assert probability_of_improvement([1.0], [0.0]).low is None
+
+
+def test_probability_of_improvement_over_tasks_has_an_interval_by_stratified_bootstrap() -> None:
+    better = np.array([[1.0, 0.0], [2.0, 3.0], [3.0, 5.0]])
+    base = np.array([[0.0, 1.0], [0.5, 2.0], [0.2, 4.0]])
+    found = stratified_improvement(better, base)
+    assert found.value == pytest.approx((1.0 + 5 / 9) / 2)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high <= 1.0
+    alone = stratified_improvement(better[:1], base[:1])
+    assert (alone.value, alone.low, alone.high) == (0.5, None, None)
+    with pytest.raises(ValueError, match="finite"):
+        stratified_improvement(better * np.nan, base)
 
 
 def test_stratified_interval_resamples_seeds_within_tasks() -> None:

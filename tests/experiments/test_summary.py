@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from scipy import stats
 
@@ -12,7 +11,7 @@ from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
 from ultra_agents.experiments.cells import Outcome, Result
 from ultra_agents.experiments.page import headline, render
-from ultra_agents.experiments.summary import _improvement, summarise
+from ultra_agents.experiments.summary import summarise
 from ultra_agents.records import CurvePoint, MethodResult, Returns
 
 LAST = {"continue": [1.0, 2.0, 3.0], "ultra-ra": [4.0, 5.5, 6.0]}
@@ -141,16 +140,6 @@ def test_students_interval_and_profile_against_known_values() -> None:
     assert (found.low, found.high) == pytest.approx((1.0368, 4.9632), abs=1e-4)
     assert t_interval([2.0]).low is None
     assert performance_profile([[0.0, 1.0], [2.0, 3.0]], [-1.0, 0.5, 1.0, 3.0]).tolist() == [1.0, 0.75, 0.5, 0.0]
-
-
-def test_probability_of_improvement_over_tasks_has_an_interval_by_stratified_bootstrap() -> None:
-    better = np.array([[1.0, 0.0], [2.0, 3.0], [3.0, 5.0]])
-    base = np.array([[0.0, 1.0], [0.5, 2.0], [0.2, 4.0]])
-    found = _improvement(better, base)
-    assert found["value"] == pytest.approx((1.0 + 5 / 9) / 2)
-    assert found["low"] < found["value"] < found["high"] <= 1.0
-    alone = _improvement(better[:1], base[:1])
-    assert (alone["value"], alone["low"], alone["high"]) == (0.5, None, None)
 
 
 def test_every_row_of_every_table_leads_to_its_runs(summary: dict[str, Any]) -> None:

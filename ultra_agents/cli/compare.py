@@ -38,7 +38,6 @@ def compare(
     from ultra_agents.events import RunFinished
     from ultra_agents.experiments.drive import drive, write_report
     from ultra_agents.experiments.spec import cells_of, load_experiment, references
-    from ultra_agents.ui.json_lines import JsonLines
 
     mode = display_mode(plain or (report_only and not json), json)
     began = time.monotonic()
@@ -62,7 +61,7 @@ def compare(
     if mode == "json":
         status = "interrupted" if stop.asked or stopped else "failed" if failed else "finished"
         seconds, page = time.monotonic() - began, str(root / "report.html")
-        JsonLines(console.file).handle(RunFinished(status, seconds, summary, page))
+        shown.handle(RunFinished(status, seconds, summary, page))
     else:
         console.print(f"{summary}\n{root / 'report.html'}", soft_wrap=True, highlight=False)
     if stop.asked or stopped:

@@ -17,11 +17,10 @@ from ultra_agents.experiments.spec import Cell
 from ultra_agents.ui.compare.display import CompareDisplay
 from ultra_agents.ui.display import Mode, live_fits
 from ultra_agents.ui.experiment import CellState, Rows, Table, grid
-from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.keys import keyboard
 
 if TYPE_CHECKING:
-    from ultra_agents.ui.live import Controls
+    from ultra_agents.ui.surface import Controls
 
 
 class Shown:
@@ -42,8 +41,8 @@ class Shown:
         self._console, self._root, self._cells = console, root, list(cells)
         self._states: list[CellState] = []
         self._screen = _screen(console, name, root, cells, stop) if mode == "auto" else None
-        self._json = mode == "json"
-        self._table: Table | Rows = Rows(console.file) if self._json else self._lines(mode == "plain")
+        self._rows = Rows(console.file) if mode == "json" else None
+        self._table = self._rows or self._lines(mode == "plain")
         self._mute = False
         self.screen = self._screen is not None
         stop.notice, stop.emit = self.notice, self.handle
@@ -85,16 +84,16 @@ class Shown:
                 self._fall_back(error)
 
     def handle(self, event: Event) -> None:
-        """Show a pause and its end."""
+        """Show a pause, its end, and whatever else is told about the comparison itself."""
         screen = self._screen
         if screen is not None:
             screen.handle(event)
-        elif self._json:
-            JsonLines(self._console.file).handle(event)
+        elif self._rows is not None:
+            self._rows.handle(event)
 
     def notice(self, text: str) -> None:
         """Tell the person at the keyboard something."""
-        if self._screen is not None or self._json:
+        if self._screen is not None or self._rows is not None:
             self.handle(Warned(text))
         else:
             self._console.print(text)

@@ -110,12 +110,13 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         status = _invoke(arguments)
+    except KeyboardInterrupt:
+        status = 130
+    try:
         sys.stdout.flush()
     except BrokenPipeError:
         _let_go_of_stdout()
         status = CLOSED_PIPE
-    except KeyboardInterrupt:  # while something else was being told
-        status = 130
     return status
 
 
@@ -130,8 +131,6 @@ def _invoke(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         _let_go_of_stdout()
         return CLOSED_PIPE
-    except KeyboardInterrupt:
-        return 130
     except UltraError as error:
         show_error(error)
         return error.exit_code

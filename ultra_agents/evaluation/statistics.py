@@ -211,7 +211,7 @@ def probability_of_improvement(
         ValueError: No values, or not finite.
     """
     x, y = _checked(method), _checked(baseline)
-    wins = (x[:, None] > y[None, :]) + 0.5 * (x[:, None] == y[None, :])
+    wins = _wins(x, y)
     value = float(wins.mean())
     if min(x.size, y.size) == 1:
         return Interval(value, None, None, confidence)
@@ -219,6 +219,35 @@ def probability_of_improvement(
     weights_x = rng.multinomial(x.size, np.full(x.size, 1 / x.size), size=resamples) / x.size
     weights_y = rng.multinomial(y.size, np.full(y.size, 1 / y.size), size=resamples) / y.size
     return _percentiles(value, ((weights_x @ wins) * weights_y).sum(axis=1), confidence)
+
+
+def stratified_improvement(
+    method: Array, baseline: Array, confidence: float = 0.95, seed: int = 0, resamples: int = 2000
+) -> Interval:
+    """Mean over tasks of the probability of improvement, of two tables `(training_seeds, tasks)` of one shape.
+
+    Agarwal et al. 2021, section 4.3; the interval resamples the seeds of both within each task (stratified bootstrap).
+
+    Raises:
+        ValueError: Not finite.
+    """
+    x, y = np.asarray(method, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    _checked(x.ravel()), _checked(y.ravel())
+    value = float(_wins(x, y).mean())
+    if len(x) == 1:
+        return Interval(value, None, None, confidence)
+    rng, columns = np.random.default_rng(seed), np.arange(x.shape[1])
+    found = []
+    for _ in range(resamples):
+        rows, others = rng.integers(len(x), size=(2, *x.shape))
+        found.append(_wins(x[rows, columns], y[others, columns]).mean())
+    return _percentiles(value, np.asarray(found), confidence)
+
+
+def _wins(x: FloatArray, y: FloatArray) -> FloatArray:
+    """1 where a row of `x` is above one of `y`, a half where they are equal: `(len(x), len(y), ...)`."""
+    above: FloatArray = (x[:, None] > y[None, :]) + 0.5 * (x[:, None] == y[None, :])
+    return above
 
 
 def proportion_interval(

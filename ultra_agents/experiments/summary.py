@@ -19,6 +19,7 @@ from ultra_agents.evaluation.statistics import (
     performance_profile,
     probability_of_improvement,
     proportion_interval,
+    stratified_improvement,
     stratified_interval,
     t_interval,
 )
@@ -29,7 +30,6 @@ BASELINE = "continue"
 CONFIDENCE = 0.95
 CONTROLS = ("none", BASELINE, "random")
 """What METHOD section 5 wants beside every method; a comparison without them says so."""
-RESAMPLES = 2000
 NO_SPREAD = "a single seed has no spread to make an interval of"
 Row = dict[str, Any]
 
@@ -180,34 +180,12 @@ def _overall(
             "mean": _asdict(stratified_interval(table, lambda values: float(np.mean(values)), CONFIDENCE)),
             "improvement": None
             if method == BASELINE or BASELINE not in scores
-            else _improvement(table, scores[BASELINE]),
+            else _asdict(stratified_improvement(table, scores[BASELINE], CONFIDENCE)),
             "profile": performance_profile(table, levels).tolist(),
         }
         for method, table in scores.items()
     }
     return {"tasks": tasks, "methods": rows, "levels": levels.tolist()}
-
-
-def _improvement(table: Any, base: Any) -> Row:
-    """Mean over tasks of the probability that a run of the method beats one of `continue` (Agarwal et al., eq. 3).
-
-    The interval resamples the seeds of both, within each task: a stratified bootstrap.
-    """
-    if table.shape[0] == 1:
-        return _asdict(Interval(_wins(table, base), None, None, CONFIDENCE))
-    rng, (runs, tasks) = np.random.default_rng(0), table.shape
-    columns, found = np.arange(tasks), []
-    for _ in range(RESAMPLES):
-        rows, others = rng.integers(runs, size=(2, runs, tasks))
-        found.append(_wins(table[rows, columns], base[others, columns]))
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return _asdict(Interval(_wins(table, base), float(low), float(high), CONFIDENCE))
-
-
-def _wins(table: Any, base: Any) -> float:
-    """Share of pairs `(seed, other seed)` in which the first is higher, ties counted half, mean over tasks."""
-    apart = table[:, None, :] - base[None, :, :]
-    return float(((apart > 0) + 0.5 * (apart == 0)).mean())
 
 
 def _normalised(result: Result | None, reference: float | None) -> float | None:

@@ -59,6 +59,7 @@ class WorkerSimulators(Simulators):
         self._early: dict[int, deque[tuple[bool, Any]]] = {part: deque() for part in range(len(self._chunks))}
         self._boards = [Board(environment, len(chunk)) for chunk in self._chunks]
         self._here: dict[int, Any] = {}
+        self._calls = _calls(environment)
         self._owed: dict[int, deque[tuple[Any, ...]]] = {}
         try:
             look = cores() > len(self._asked)
@@ -215,7 +216,7 @@ class WorkerSimulators(Simulators):
         try:
             if worker == HERE:
                 name, *arguments = self._owed[part].popleft()
-                kept.append(_answer(self.environment, self._here[part], name, arguments))
+                kept.append(_answer(self._calls, self.environment, self._here[part], name, arguments))
             while not kept:
                 answer = self._lines[worker].receive()
                 whom = self._asked[worker].popleft()
@@ -354,13 +355,14 @@ def _serve(
             line.send((False, _report(environment, error)))
             return
         line.send((True, None))
+        calls = _calls(environment)
         while True:
             asked = line.receive()
             if isinstance(asked, int):
                 name, local, arguments = "step", asked, [boards[asked].actions(), True]
             else:
                 name, local, *arguments = asked
-            ok, reply = _answer(environment, chunks_here[local], name, arguments)
+            ok, reply = _answer(calls, environment, chunks_here[local], name, arguments)
             if ok and isinstance(asked, int) and not reply[4] and boards[local].put_result(reply):
                 line.notify(local)
                 continue
@@ -372,12 +374,18 @@ def _serve(
         pass
 
 
-def _answer(environment: Environment, envs: Any, name: str, arguments: list[Any]) -> tuple[bool, Any]:
-    """What some environments say to one question: `(True, answer)`, or `(False, error and where it was raised)`."""
-    calls: dict[str, Callable[..., Any]] = {
+def _calls(environment: Environment) -> dict[str, Any]:
+    """What can be asked of some environments, by name."""
+    return {
         "step": _step, "reset": _reset, "snapshot": environment.snapshot, "restore": environment.restore,
         "render": environment.render,
     }  # fmt: skip
+
+
+def _answer(
+    calls: dict[str, Any], environment: Environment, envs: Any, name: str, arguments: list[Any]
+) -> tuple[bool, Any]:
+    """What some environments say to one question: `(True, answer)`, or `(False, error and where it was raised)`."""
     try:
         return True, calls[name](envs, *arguments)
     except Exception as error:

@@ -12,7 +12,7 @@ from ultra_agents.events import Event, ReplyGrowing
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ultra_agents.ui.live import Controls
+    from ultra_agents.ui.surface import Controls
 
 Mode: TypeAlias = Literal["plain", "json", "auto"]
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ultra_agents.events import CellChanged
+from ultra_agents.events import CellChanged, Event
 from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
@@ -92,7 +92,11 @@ class Rows:
     def update(self, cells: Sequence[CellState]) -> None:
         """Write what changed."""
         for cell in self._changes.of(cells):
-            self._lines.handle(CellChanged(cell.task, cell.method, cell.seed, cell.status, cell.note))
+            self.handle(CellChanged(cell.task, cell.method, cell.seed, cell.status, cell.note))
+
+    def handle(self, event: Event) -> None:
+        """Write what is told about the comparison itself."""
+        self._lines.handle(event)
 
 
 class Changes:

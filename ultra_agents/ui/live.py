@@ -9,30 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from ultra_agents.events import Event, ReplyGrowing
 from ultra_agents.ui.model import ViewState, reduce
-from ultra_agents.ui.screen import Region, Screen, depends, panes, regions, renderable, scrolled_of
-from ultra_agents.ui.surface import LATE_S, SHARE, SOON_S, MakeKeys, Surface, terminal_keys
-from ultra_agents.ui.view import press, settled
+from ultra_agents.ui.screen import Screen, depends, panes, regions, renderable
+from ultra_agents.ui.surface import LATE_S, SHARE, SOON_S, Controls, MakeKeys, Surface, terminal_keys
+from ultra_agents.ui.view import press
 
 __all__ = ["LATE_S", "SHARE", "SOON_S", "Controls", "LiveDisplay", "Screen", "terminal_keys"]
-
-
-class Controls(Protocol):
-    """What a person at the keyboard can do to the run."""
-
-    def toggle_pause(self) -> None:
-        """Let the run wait, or go on."""
-        ...
-
-    def ask_to_stop(self) -> None:
-        """Stop after the work in hand, keeping everything."""
-        ...
 
 
 class LiveDisplay(Surface):
@@ -54,8 +41,7 @@ class LiveDisplay(Surface):
         controls: Controls | None = None,
         keys: MakeKeys | None = None,
     ) -> None:
-        super().__init__(console, now, keys)
-        self.controls = controls
+        super().__init__(console, now, keys, controls)
         self.state = ViewState()
         for event in past:
             self.state = reduce(self.state, event, now())
@@ -73,22 +59,11 @@ class LiveDisplay(Surface):
         """As `handle`, for a reply that is being written."""
         self.handle(event)
 
-    def press(self, key: str) -> None:
-        """Take a key: what it does to the run goes to the controls, the rest changes the view."""
-        if self.view.help:
-            self.view = replace(self.view, help=False)
-        elif key == "CTRL_L":
-            self._painter.forget()
-        elif key in ("p", "SPACE") and self.controls is not None:
-            self.controls.toggle_pause()
-        elif key == "q" and self.controls is not None:
-            self.view = replace(self.view, stopping=True)
-            self.controls.ask_to_stop()
-        else:
-            width, height = self.console.size
-            there = panes(width, height, self.state, self.view)
-            self.view = press(self.view, key, there, self.state, page=max(height // 3, 3))
-        self._wake.set()
+    def browse(self, key: str) -> None:
+        """Change the view."""
+        width, height = self.console.size
+        there = panes(width, height, self.state, self.view)
+        self.view = press(self.view, key, there, self.state, page=max(height // 3, 3))
 
     def scene(self) -> tuple[Any, ...]:
         """The state, the view, and the second while its clocks run."""
@@ -97,19 +72,4 @@ class LiveDisplay(Surface):
 
     def draw(self) -> None:
         """Draw what changed since the last time."""
-        state, view, now = self.state, self.view, self.now()
-        width, height = self.console.size
-        scrolled: dict[str, int] = {}
-        parts: list[tuple[Region, tuple[Any, ...], Callable[[], RenderableType]]] = []
-        for region in regions(width, height, state, view):
-
-            def made(region: Region = region) -> RenderableType:
-                what = renderable(region, state, now, view)
-                if region.name in view.scroll:
-                    scrolled[region.name] = scrolled_of(what)
-                return what
-
-            parts.append((region, depends(region, state, now, view), made))
-        self._painter.paint(parts, width, height)
-        if self.view is view:
-            self.view = settled(view, scrolled)
+        self._fill(self.state, regions, depends, renderable)

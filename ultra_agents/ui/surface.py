@@ -9,24 +9,37 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from ultra_agents.ui.keys import KeyReader, Keys, keyboard
-from ultra_agents.ui.painter import Painter
+from ultra_agents.ui.painter import Painter, Part
 from ultra_agents.ui.prints import Prints
-from ultra_agents.ui.screen import depth_of
-from ultra_agents.ui.view import View
+from ultra_agents.ui.screen import Region, depth_of, scrolled_of
+from ultra_agents.ui.view import View, settled
 
+Shown = TypeVar("Shown")
 SHARE = 0.01
 """Of one processor's time, what drawing may take."""
 SOON_S, LATE_S = 0.25, 3.0
 """The shortest time between two drawings, and the longest that `SHARE` may stretch it to."""
 MakeKeys: TypeAlias = Callable[["Surface"], Keys | None]
 """Makes the keyboard, given who hears it; None where there is none."""
+
+
+class Controls(Protocol):
+    """What a person at the keyboard can do to the work."""
+
+    def toggle_pause(self) -> None:
+        """Let it wait, or go on."""
+        ...
+
+    def ask_to_stop(self) -> None:
+        """Stop after the work in hand, keeping everything."""
+        ...
 
 
 class Surface:
@@ -36,6 +49,7 @@ class Surface:
         console: The terminal.
         now: A clock in seconds, the one of what is shown.
         keys: Makes the keyboard; by default the terminal's, where there is one.
+        controls: What keys may do to the work; None where it cannot be steered.
 
     Attributes:
         drawn: Processor seconds spent on drawing.
@@ -43,10 +57,15 @@ class Surface:
     """
 
     def __init__(
-        self, console: Console, now: Callable[[], float] = time.monotonic, keys: MakeKeys | None = None
+        self,
+        console: Console,
+        now: Callable[[], float] = time.monotonic,
+        keys: MakeKeys | None = None,
+        controls: Controls | None = None,
     ) -> None:
         self.console = console
         self.now = now
+        self.controls = controls
         self.drawn = 0.0
         self.view = View(depth=depth_of(console))
         self._make_keys = keys or terminal_keys
@@ -59,7 +78,22 @@ class Surface:
         self._thread: threading.Thread | None = None
 
     def press(self, key: str) -> None:
-        """Take a key."""
+        """Take a key: what it does to the work goes to the controls, the rest changes what is seen."""
+        if self.view.help:
+            self.view = replace(self.view, help=False)
+        elif key == "CTRL_L":
+            self._painter.forget()
+        elif key in ("p", "SPACE") and self.controls is not None:
+            self.controls.toggle_pause()
+        elif key == "q" and self.controls is not None:
+            self.view = replace(self.view, stopping=True)
+            self.controls.ask_to_stop()
+        else:
+            self.browse(key)
+        self._wake.set()
+
+    def browse(self, key: str) -> None:
+        """Take a key that changes what is seen."""
         raise NotImplementedError
 
     def draw(self) -> None:
@@ -112,6 +146,31 @@ class Surface:
             self._painter.open()
         self._hidden.clear()
         self._wake.set()
+
+    def _fill(
+        self,
+        shown: Shown,
+        regions: Callable[[int, int, Shown, View], Sequence[Region]],
+        depends: Callable[[Region, Shown, float, View], tuple[Any, ...]],
+        renderable: Callable[[Region, Shown, float, View], RenderableType],
+    ) -> None:
+        """Draw the regions of `shown` that changed, and take over how far their panels really are scrolled."""
+        view, now = self.view, self.now()
+        width, height = self.console.size
+        scrolled: dict[str, int] = {}
+        parts: list[Part] = []
+        for region in regions(width, height, shown, view):
+
+            def made(region: Region = region) -> RenderableType:
+                what = renderable(region, shown, now, view)
+                if region.name in view.scroll:
+                    scrolled[region.name] = scrolled_of(what)
+                return what
+
+            parts.append((region, depends(region, shown, now, view), made))
+        self._painter.paint(parts, width, height)
+        if self.view is view:
+            self.view = settled(view, scrolled)
 
     def _loop(self) -> None:
         shown: tuple[Any, ...] | None = None

@@ -10,18 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from ultra_agents.events import Event, RunContinued, RunPaused, Warned
 from ultra_agents.ui.compare.board import EMPTY, FAR, Board, followed, moved, next_at_work, other_task
 from ultra_agents.ui.compare.logs import CellLogs
 from ultra_agents.ui.compare.screen import depends, panes, regions, renderable
 from ultra_agents.ui.experiment import CellState
-from ultra_agents.ui.live import Controls
-from ultra_agents.ui.painter import Part
-from ultra_agents.ui.screen import Region, scrolled_of
-from ultra_agents.ui.surface import MakeKeys, Surface, crowd
-from ultra_agents.ui.view import press, settled
+from ultra_agents.ui.surface import Controls, MakeKeys, Surface, crowd
+from ultra_agents.ui.view import press
 
 READ_SHARE, READ_S = 0.005, 3.0
 """Of one processor's time, what reading the cells' logs may take, and the longest time that may stretch to."""
@@ -53,8 +50,7 @@ class CompareDisplay(Surface):
         now: Callable[[], float] = time.time,
         keys: MakeKeys | None = None,
     ) -> None:
-        super().__init__(console, now, keys)
-        self.controls = controls
+        super().__init__(console, now, keys, controls)
         self.read = 0.0
         self.board = Board(name, folder, started=now())
         self.view = replace(self.view, focus="cells")
@@ -113,22 +109,8 @@ class CompareDisplay(Surface):
                     self.board = replace(board, warnings=(*board.warnings, event.text)[-20:])
         self._wake.set()
 
-    def press(self, key: str) -> None:
-        """Take a key: what it does to the cells goes to the controls, the rest changes the view."""
-        if self.view.help:
-            self.view = replace(self.view, help=False)
-        elif key == "CTRL_L":
-            self._painter.forget()
-        elif key in ("p", "SPACE") and self.controls is not None:
-            self.controls.toggle_pause()
-        elif key == "q" and self.controls is not None:
-            self.view = replace(self.view, stopping=True)
-            self.controls.ask_to_stop()
-        else:
-            self._browse(key)
-        self._wake.set()
-
-    def _browse(self, key: str) -> None:
+    def browse(self, key: str) -> None:
+        """Choose another cell, or change the view."""
         width, height = self.console.size
         with self._changing:
             before, view = self.board, self.view
@@ -170,19 +152,4 @@ class CompareDisplay(Surface):
 
     def draw(self) -> None:
         """Draw what changed since the last time."""
-        board, view, now = self.board, self.view, self.now()
-        width, height = self.console.size
-        scrolled: dict[str, int] = {}
-        parts: list[Part] = []
-        for region in regions(width, height, board, view):
-
-            def made(region: Region = region) -> RenderableType:
-                what = renderable(region, board, now, view)
-                if region.name in view.scroll:
-                    scrolled[region.name] = scrolled_of(what)
-                return what
-
-            parts.append((region, depends(region, board, now, view), made))
-        self._painter.paint(parts, width, height)
-        if self.view is view:
-            self.view = settled(view, scrolled)
+        self._fill(self.board, regions, depends, renderable)
