@@ -1,12 +1,10 @@
-"""What does a test of a suggestion cost, how often is it wrong, and does it keep the simulators busy? Pong.
+"""What does a test of a suggestion cost, and how often is it wrong? Pong.
 
-Four parts, chosen with `--parts`, by default all of them:
+Three parts, chosen with `--parts`, by default all of them:
 
     errors      a fixed set of suggestions on episodes of the shipped `suboptimal` policy - oracle and random, single
                 actions and plans - is tested by the naive rule (4 pairs of 120 steps), by the default rule, and by a
                 reference of 64 pairs under other random numbers, which says what is true
-    throughput  environment steps per second of testing beside those of bare stepping, in short rounds by turns; by
-                processor time too, for a shared machine makes seconds a poor measure
     prescreen   what share of random suggestions holds where the simulator or the value function was asked where to
                 look, the steps of asking counted
     joint       MountainCar: what tests of single rows and of whole sets accept
@@ -178,81 +176,8 @@ def errors(environment: Any, policy: Any, args: Any) -> None:
             rows(f"{name}: {kind}", some, [truth[index] for index in which], interesting)
 
 
-def throughput(name: str, args: Any) -> None:
-    """The second part: environment steps per second, and per second of processor time, of tests and bare stepping."""
-    from ultra_agents.config import VerificationConfig
-    from ultra_agents.policies import load_policy
-    from ultra_agents.records import Suggestion
-    from ultra_agents.registry import create_environment
-    from ultra_agents.rollout.collect import collect
-    from ultra_agents.rollout.simulators import make_simulators
-    from ultra_agents.seeding import Streams
-    from ultra_agents.verification import CounterfactualTester
-
-    environment = create_environment(name)
-    policy = load_policy(environment.policies()["suboptimal"], name, environment).policy
-    streams, names = Streams(args.seed), environment.actions.names
-    with make_simulators(environment, 1) as simulators:
-        (episode,) = collect(policy, environment, simulators, [7], streams, 1000)
-    rng = streams.generator("throughput")
-    asked = [
-        Suggestion(0, int(step), names[int(rng.integers(len(names)))], int(rng.integers(1, 9)), "")
-        for step in rng.choice(len(episode), min(args.suggestions, len(episode)), replace=False)
-    ]
-    verdicts = []
-    for workers in (1, 2):
-        ratios: list[tuple[float, float]] = []
-        with make_simulators(environment, 16 * workers, workers) as simulators:
-            simulators.reset(seed=list(range(simulators.num_envs)))
-            simulators.action_space.seed(0)
-            actions = [simulators.action_space.sample() for _ in range(200)]
-
-            def bare(simulators: Any = simulators, actions: Any = actions) -> Any:
-                began = np.array([time.perf_counter(), processor_time()])
-                for row in actions:
-                    simulators.step(row)
-                return len(actions) * simulators.num_envs / (np.array([time.perf_counter(), processor_time()]) - began)
-
-            for _ in range(args.rounds):
-                with CounterfactualTester(
-                    environment,
-                    policy,
-                    VerificationConfig(**FREE),
-                    streams,
-                    max_tests=1,
-                    workers=workers,
-                    slots=args.slots,
-                ) as tester:
-                    before, began = bare(), np.array([time.perf_counter(), processor_time()])
-                    results = tester.test_all(episode, asked)
-                    rate = tester.env_steps / (np.array([time.perf_counter(), processor_time()]) - began)
-                    ratios.append(tuple(rate / ((before + bare()) / 2)))
-                verdicts.append(results)
-        columns = []
-        for which in (0, 1):
-            found = sorted(ratio[which] for ratio in ratios)
-            columns.append(f"{np.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})")
-        print(f"| {name} | {workers} | {tester.env_steps} | {columns[1]} | {columns[0]} |", flush=True)
-    if not all(one == verdicts[0] for one in verdicts):
-        raise SystemExit("the results depend on the number of workers")
-
-
-def processor_time() -> float:
-    """Seconds of processor time of this process and its workers; of this one alone where there is no /proc."""
-    import os
-    from multiprocessing import active_children
-
-    total = time.process_time()
-    for child in active_children():
-        stat = Path(f"/proc/{child.pid}/stat")
-        if stat.is_file():
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
-
-
 def prescreened(environment: Any, policy: Any, args: Any) -> None:
-    """The third part: random suggestions at random steps, and at steps that a pre-screening pointed out."""
+    """The second part: random suggestions at random steps, and at steps that a pre-screening pointed out."""
     from ultra_agents.config import NarrationConfig
     from ultra_agents.evaluation.statistics import proportion_interval
     from ultra_agents.narration import choose_segments
@@ -325,7 +250,7 @@ def prescreened(environment: Any, policy: Any, args: Any) -> None:
 
 
 def together(args: Any) -> None:
-    """The fourth part: MountainCar, where no single push shows a gain and the whole table reaches the flag."""
+    """The third part: MountainCar, where no single push shows a gain and the whole table reaches the flag."""
     from ultra_agents.advice import build_table
     from ultra_agents.config import ModulationConfig, VerificationConfig
     from ultra_agents.modulation import ModulationEngine
@@ -416,13 +341,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="tests of the set by each rule, with other uniforms")
     parser.add_argument("--workers", type=int, default=0, help="processes that play the tests of the errors")
     parser.add_argument("--slots", type=int, default=32)
-    parser.add_argument("--suggestions", type=int, default=120, help="of one episode, for the throughput")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--reference", type=Path, help="JSON file to keep the reference gains in, and to take them from"
     )
     parser.add_argument("--seeds", type=int, default=4, help="of prescreening, and starting policies of MountainCar")
-    parser.add_argument("--parts", default="errors,throughput,prescreen,joint")
+    parser.add_argument("--parts", default="errors,prescreen,joint")
     args = parser.parse_args()
 
     from ultra_agents.policies import load_policy
@@ -433,12 +356,6 @@ def main() -> None:
     parts = args.parts.split(",")
     if "errors" in parts:
         errors(environment, policy, args)
-    if "throughput" in parts:
-        print("\nsteps per second of tests over those of bare stepping: median of rounds (lowest to highest)\n")
-        print("| task | workers | steps of a round | by processor time | by the clock |\n|---|---|---|---|---|")
-        for name in ("pong", "hopper"):
-            throughput(name, args)
-        print("\nresults identical whatever the number of workers")
     if "prescreen" in parts:
         prescreened(environment, policy, args)
     if "joint" in parts:

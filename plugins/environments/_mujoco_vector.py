@@ -14,12 +14,11 @@ import os
 import struct
 import zlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +131,8 @@ class MujocoVectorEnv(SameStepVectorEnv):
         self._steps = np.zeros(num_envs, np.int64)
         self._size = mujoco.mj_stateSize(self.model, _STATE)
         self._crc = zlib.crc32(f"{physics} {mujoco.__version__} {self.model.nq} {self._size}".encode())
-        threads = min(num_envs, os.cpu_count() or 1) if options.vector == "native" else 1
-        edges = [num_envs * part // threads for part in range(threads + 1)]
-        self._parts = [range(a, b) for a, b in pairwise(edges)]
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._threads = min(num_envs, os.cpu_count() or 1) if options.vector == "native" else 1
+        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
 
     @abstractmethod
     def _first_state(self, generator: np.random.Generator) -> tuple[Array, Array]:
@@ -210,20 +207,20 @@ class MujocoVectorEnv(SameStepVectorEnv):
 
     def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
         actions = np.asarray(actions, np.float32)
-        before = self.qpos.copy()
-        for index, control in enumerate(self._controls):
-            control[:] = actions[index]
+        before, active = self.qpos.copy(), self.active
+        for index in active:
+            self._controls[index][:] = actions[index]
         if self._pool is None:
-            self._simulate(self._parts[0])
+            self._simulate(active)
         else:
-            list(self._pool.map(self._simulate, self._parts))
-        self._read(range(self.num_envs))
+            list(self._pool.map(self._simulate, np.array_split(active, self._threads)))
+        self._read(active)
         self._steps += 1
         self._look(range(self.num_envs))
         rewards, terminated = self._score(before, actions)
         return rewards, terminated, self._steps >= self._options.max_steps
 
-    def _simulate(self, part: range) -> None:
+    def _simulate(self, part: Iterable[int]) -> None:
         for index in part:
             mujoco.mj_step(self.model, self.datas[index], self.physics.frame_skip)
 

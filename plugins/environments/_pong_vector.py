@@ -147,8 +147,9 @@ class PongVectorEnv(SameStepVectorEnv):
     def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
         rewards = np.zeros(self.num_envs)
         terminated = np.zeros(self.num_envs, np.bool_)
-        for index, action in enumerate(actions.tolist()):
-            rewards[index] = self._act(index, action)
+        asked = actions.tolist()
+        for index in self.active:
+            rewards[index] = self._act(index, asked[index])
             terminated[index] = self._ales[index].game_over()
         self._before, self._now = self._now, court.positions(self._ram)
         self._steps += 1

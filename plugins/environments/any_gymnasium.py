@@ -113,9 +113,9 @@ class AnyVectorEnv(SameStepVectorEnv):
     def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
         rewards, ends = np.zeros(self.num_envs), np.zeros((2, self.num_envs), np.bool_)
         discrete = isinstance(self.single_action_space, gymnasium.spaces.Discrete)
-        for index, env in enumerate(self.envs):
+        for index in self.active:
             action = int(actions[index]) if discrete else np.asarray(actions[index], self.single_action_space.dtype)
-            observation, reward, terminated, truncated, info = env.step(action)
+            observation, reward, terminated, truncated, info = self.envs[index].step(action)
             rewards[index], ends[:, index] = float(reward), (terminated, truncated)
             self._note(index, observation, info)
         return rewards, ends[0], ends[1]

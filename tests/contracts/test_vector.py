@@ -73,6 +73,30 @@ def test_an_ended_episode_gives_its_last_observation_and_the_next_ones_first() -
     assert ended > 9
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "rest"),
+    [("pong", {}, 0), ("hopper", {}, np.zeros(3)), ("hopper", {"vector": "native"}, np.zeros(3)),
+     ("reacher", {}, np.zeros(2)), ("gymnasium", {"id": "CartPole-v1"}, 1)],
+)  # fmt: skip
+def test_idle_environments_are_left_where_they_are(name: str, options: dict[str, Any], rest: Any) -> None:
+    environment = create_environment(name, options)
+    envs: Any = environment.make(3)
+    envs.reset(seed=[0, 1, 2])
+    before = environment.snapshot(envs, [0, 1, 2])
+    envs.idle[1] = True
+    assert list(envs.active) == [0, 2]
+    for _ in range(3):
+        seen = envs.step(np.stack([np.asarray(rest)] * 3))[0]
+    envs.idle[:] = False
+    assert list(envs.active) == [0, 1, 2]
+    after = environment.snapshot(envs, [0, 1, 2])
+    assert after[0] != before[0]
+    environment.restore(envs, [0], [after[1]])
+    expected, _, _ = (environment.restore(envs, [index], [before[1]]) for index in range(3))
+    envs.close()
+    assert np.array_equal(seen[1], expected[0])
+
+
 def test_seeds_are_one_per_environment() -> None:
     envs = Countdown(3)
     first = envs.reset(seed=7)[0]

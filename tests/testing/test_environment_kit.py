@@ -251,6 +251,22 @@ class RestoreDisturbsNeighbours(Corridor):
         return super().restore(envs, indices, snapshots)
 
 
+class StepsMatterWhileIdle(Modified):
+    def tamper(self, envs: CorridorVectorEnv) -> None:
+        after_step(envs, lambda result: result[1].__iadd__(envs.idle.any()))
+
+
+class NeverWakes(Modified):
+    def tamper(self, envs: CorridorVectorEnv) -> None:
+        slept = np.zeros(envs.num_envs, bool)
+
+        def doze(result: list[Any]) -> None:
+            slept[:] |= envs.idle
+            result[1][slept] = 0.5
+
+        after_step(envs, doze)
+
+
 class Wordless(Corridor):
     def describe(self, observation: Any, info: Any) -> str:
         return " "
@@ -414,6 +430,8 @@ class Explodes(Corridor):
         (SnapshotIsNoBytes, "snapshot", "not bytes"),
         (SnapshotsOutOfOrder, "snapshot", "in the order given"),
         (RestoreDisturbsNeighbours, "snapshot", "beside restored ones"),
+        (StepsMatterWhileIdle, "snapshot", "one that is idle"),
+        (NeverWakes, "snapshot", "after it was idle"),
         (Wordless, "describe", "is ' '"),
         (Endless, "describe", "1000 characters"),
         (HundredKilobytes, "describe", "100000 characters"),

@@ -42,7 +42,7 @@ def played(player: Player, *jobs: Job) -> list[Any]:
 
 def as_numbers(outcome: Any) -> tuple[Any, ...]:
     arm = outcome.arms[0]
-    return arm.earned.tolist(), arm.worth.tolist(), arm.seen, arm.met, arm.over, outcome.base.worth.tolist()
+    return arm.earned.tolist(), arm.end, arm.seen, arm.met, arm.over, outcome.base.worth.tolist()
 
 
 @pytest.mark.parametrize("slots", [2, 3, 16, 40])

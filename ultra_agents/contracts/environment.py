@@ -94,7 +94,8 @@ class ActionCodec(ABC):
 
     def encode_plan(self, moves: Sequence[Move]) -> Array:
         """The actions `(length, ...)` of every step of a plan; raises `KeyError` as `encode` does."""
-        return np.stack([np.asarray(self.encode(name)) for name, hold in moves for _ in range(hold)])
+        actions = np.stack([np.asarray(self.encode(name)) for name, _ in moves])
+        return np.repeat(actions, [hold for _, hold in moves], axis=0)
 
 
 class DiscreteActions(ActionCodec):

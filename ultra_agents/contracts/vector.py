@@ -74,6 +74,10 @@ class SameStepVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     Each has a generator of its own in `_generators`, which `reset` seeds; whatever is random in a world must be drawn
     from that one.
+
+    Attributes:
+        idle: `(n,)` bool, set by callers: environments whose steps are of no interest until they are restored or
+            reset, and can be left out.
     """
 
     def __init__(
@@ -85,6 +89,12 @@ class SameStepVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(observation_space, num_envs)
         self.action_space = batch_space(action_space, num_envs)
         self._generators = [np.random.default_rng() for _ in range(num_envs)]
+        self.idle = np.zeros(num_envs, np.bool_)
+
+    @property
+    def active(self) -> Sequence[int]:
+        """Indices of the environments that have to be stepped: those not `idle`."""
+        return np.flatnonzero(~self.idle).tolist() if self.idle.any() else range(self.num_envs)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -136,7 +146,10 @@ class SameStepVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     @abstractmethod
     def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
-        """Move every world by one step: rewards `(n,)` float64, terminated and truncated `(n,)` bool."""
+        """Move the worlds by one step: rewards `(n,)` float64, terminated and truncated `(n,)` bool.
+
+        Where a step costs much, only the `active` ones; what is returned for the others is of no interest.
+        """
 
     @abstractmethod
     def observe(self) -> Array:

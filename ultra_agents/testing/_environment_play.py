@@ -235,6 +235,7 @@ def check_snapshot(environment: Environment, max_steps: int) -> str:
     for start in sorted({0, 1, length // 2, max(length - 2, 0)}):
         sizes.append(_restored_elsewhere(environment, seed, actions, start))
     _restored_in_order(environment)
+    _restored_after_idling(environment)
     return f"exact over {steps} steps, about {round(float(np.mean(sizes)))} bytes each"
 
 
@@ -281,6 +282,30 @@ def _restored_in_order(environment: Environment) -> None:
     _same(here, 2, there, 0, "several restored at once, in the order given")
     _same(here, 0, there, 2, "several restored at once, in the order given")
     _same(still, 1, there, 1, "an environment beside restored ones")
+
+
+def _restored_after_idling(environment: Environment) -> None:
+    """Where environments can be left out of steps, the others go on as ever, and a restored one is as good as any."""
+    before, after = random_actions(environment, 5, 2), random_actions(environment, 30, 2, seed=5)
+    with made(environment, 2) as plain, made(environment, 2) as resting:
+        if not hasattr(resting, "idle"):
+            return
+        play_from(plain, [51, 52], before)
+        play_from(resting, [51, 53], before)
+        resting.idle[:] = [False, True]
+        beside, alone = Play([], [], [], []), Play([], [], [], [])
+        for batch in after[:15]:
+            _step(plain, batch, beside)
+            _step(resting, batch, alone)
+        _same(beside, 0, alone, 0, "beside one that is stepped and one that is idle")
+        environment.restore(resting, [1], environment.snapshot(plain, [1]))
+        resting.idle[:] = False
+        awake, restored = Play([], [], [], []), Play([], [], [], [])
+        for batch in after[15:]:
+            _step(plain, batch, awake)
+            _step(resting, batch, restored)
+    for index in range(2):
+        _same(awake, index, restored, index, "restored after it was idle, and its neighbour")
 
 
 def check_close(environment: Environment, _: int) -> str:

@@ -16,8 +16,9 @@ class Arm:
 
     Attributes:
         earned: `(time + 1,)` discounted rewards up to each time.
-        worth: `(time + 1,)` the same, plus the discounted value of the state there (0 once the episode ended; nobody
-            asks for the first, which is 0).
+        end: The same at the last time, plus the discounted value of the state there (0 once the episode ended). Where
+            the arm met the base arm nobody asks for it, and the value is left out.
+        worth: Of the base arm, `(time + 1,)` the same at every time; nobody asks for the first. Of others empty.
         seen: Of the base arm, what its `time + 1` observations are told apart by; nobody asks for the first.
         over: The episode has ended.
         met: Time at which the arm met the base arm, if it did.
@@ -28,6 +29,7 @@ class Arm:
     """
 
     earned: FloatArray
+    end: float
     worth: FloatArray
     seen: tuple[bytes, ...]
     over: bool
@@ -83,10 +85,10 @@ class Outcome:
 
 
 def difference(base: Arm, arm: Arm, cut: int) -> float:
-    """What the candidate earned more than the base arm by `cut`, values at the cut included."""
+    """What the candidate earned more than the base arm by `cut`, to which it was played, values there included."""
     if arm.met is not None and arm.met <= cut:
         return float(arm.earned[arm.met] - base.earned[arm.met])
-    return float(arm.worth[min(cut, arm.time)] - base.worth[min(cut, base.time)])
+    return float(arm.end - base.worth[min(cut, base.time)])
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Playing:
     """An arm that is being played or waits for its turn."""
 
     def __init__(self, arm: Arm | None, plan: Array | None, until: int) -> None:
-        self.plan, self.until = plan, until
+        self.plan, self.until, self.end = plan, until, 0.0 if arm is None else arm.end
         self.length = 0 if plan is None else len(plan)
         self.earned: list[float] = [0.0] if arm is None else arm.earned.tolist()
         self.worth: list[float] = [0.0] if arm is None else arm.worth.tolist()
@@ -124,6 +126,8 @@ class Playing:
         self.state, self.fault, self.lead = (b"", "", None) if arm is None else (arm.state, arm.fault, arm.lead)
         self.time = self.begun = len(self.earned) - 1
         self.slot: int | None = None
+        self.looks: list[tuple[int, Array]] = []
+        """Times at which what the arm is worth lacks the value of what it saw, and that."""
 
     @property
     def ended(self) -> bool:
@@ -137,8 +141,9 @@ class Playing:
 
     def finish(self) -> Arm:
         """What was played, for good or to be gone on with."""
-        earned, worth, state = np.asarray(self.earned), np.asarray(self.worth), b"" if self.ended else self.state
-        return Arm(earned, worth, tuple(self.seen), self.over, self.met, state, self.fault, self.lead)
+        earned, worth = np.asarray(self.earned), np.asarray(self.worth if self.plan is None else [])
+        state = b"" if self.ended else self.state
+        return Arm(earned, self.end, worth, tuple(self.seen), self.over, self.met, state, self.fault, self.lead)
 
 
 @dataclass

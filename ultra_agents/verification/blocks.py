@@ -1,7 +1,8 @@
 """Environments of this process, stepped in blocks, with what they show kept in one array.
 
 A block is stepped as a whole, so the seats that play are packed into the lowest blocks, and one in which nobody plays
-is not stepped. What an idle seat of a block does meanwhile is of no interest.
+is not stepped. What an idle seat of a block does meanwhile is of no interest; environments that can (`idle` of
+`SameStepVectorEnv`) leave it out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ultra_agents.records import Array, FloatArray
 from ultra_agents.rollout.simulators import blame, build, whose
 from ultra_agents.seeding import Streams
 
-BLOCK = 16
+BLOCK = 32
 """Environments stepped together."""
 
 
@@ -104,9 +105,14 @@ class Blocks:
             self._actions = np.stack([actions[0]] * len(self.observations))
         self._actions[seats] = actions
         count = len(self.observations)
+        idle = np.ones(count, np.bool_)
+        idle[seats] = False
         rewards, terminated, truncated = np.zeros(count), np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         for number in np.unique(seats // BLOCK).tolist():
             start, stop = self._edges[number]
+            told = getattr(self._blocks[number], "idle", None)
+            if told is not None:
+                told[:] = idle[start:stop]
             with blame(self._environment):
                 seen, earned, ended, cut, info = self._blocks[number].step(self._actions[start:stop])
                 seen, over = np.asarray(seen), np.asarray(ended) | np.asarray(cut)

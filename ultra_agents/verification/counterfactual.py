@@ -226,7 +226,9 @@ class CounterfactualTester:
     def _rule(self, trajectory: Trajectory) -> Rule:
         config = self._config
         with self._lock:
-            spread = self._spreads.setdefault(trajectory.episode, returns_spread(trajectory.rewards, config.discount))
+            if trajectory.episode not in self._spreads:
+                self._spreads[trajectory.episode] = returns_spread(trajectory.rewards, config.discount)
+            spread = self._spreads[trajectory.episode]
         first = min(config.min_pairs, config.max_pairs)
         return Rule(looks(first, config.max_pairs), config.confidence, config.noise * spread, config.min_gain * spread)
 
@@ -265,9 +267,8 @@ class _Racer:
         first, length = self.arms[0], len(self.plan)
         if first.lead is None:  # it ended before its plan did
             return first
-        return Arm(
-            first.earned[: length + 1], first.worth[: length + 1], (b"",), False, None, first.lead[0], lead=first.lead
-        )
+        end = first.end if first.time == length else 0.0  # nobody asks for it before it was played on
+        return Arm(first.earned[: length + 1], end, first.worth, (b"",), False, None, first.lead[0], lead=first.lead)
 
     def wants(self, base: Arm | None, pair: int) -> bool:
         """Whether something has to be played for `pair`."""

@@ -6,7 +6,8 @@ met it: with the same random numbers ahead they stay together, so it ends there.
 go on in a later job from where they are; a base arm played before is looked up, not played again.
 
 Little may be done here beside stepping and asking the policy, for stepping is fast. Who steps is found out once for as
-many ticks as it holds, random numbers lie ready by seat, and the policy is asked once per tick for everybody.
+many ticks as it holds, random numbers lie ready by seat, the policy is asked once per tick for everybody, and for the
+values of what an arm saw only when it is known who wants them.
 """
 
 from __future__ import annotations
@@ -137,15 +138,30 @@ class Player:
 
     def _review(self) -> None:
         """Find out who steps next wherever that may have changed; let those who wait or are done leave."""
+        finished: list[Match] = []
         for match in [match for match in self._matches.values() if match.due <= self._clock]:
             self._changed = self._room = True
             match.line_up(self._clock)
             if not match.stepping:
-                self._done.append((match.number, self._finish(match)))
+                finished.append(match)
                 continue
             for arm in (match.base, *match.arms):
                 if arm.slot is not None and arm not in match.stepping:
                     self._park(arm)  # whatever sits in a block is stepped with it
+        self._appraise([arm for match in finished for arm in (match.base, *match.arms) if arm.looks])
+        self._done += [(match.number, self._finish(match)) for match in finished]
+
+    def _appraise(self, arms: list[Playing]) -> None:
+        """Add the values that are missing in what `arms` are worth."""
+        rows = [(arm, time, seen) for arm in arms for time, seen in arm.looks if arm.met is None]
+        if rows:
+            values = self._ask(self._policy.value, np.stack([seen for _, _, seen in rows])).tolist()
+            for (arm, time, _), value in zip(rows, values, strict=True):
+                arm.end = arm.earned[time] + self._factors[time] * value
+                if arm.plan is None:
+                    arm.worth[time] = arm.end
+        for arm in arms:
+            arm.looks = []
 
     def _seat(self) -> None:
         """Give every arm that steps a slot; where there are too few, whole matches wait, the older ones less."""
@@ -212,7 +228,6 @@ class Player:
         if not math.isfinite(float(np.sum(following, dtype=np.float64) + rewards.sum())):
             usable = np.isfinite(following).reshape(len(rows), -1).all(axis=1) & np.isfinite(rewards)
             following[~usable] = 0
-        values = self._ask(self._policy.value, following).tolist()
         marks = _marks(following)
         while len(self._factors) < max(times) + 2:
             self._factors.append(self._terms.discount ** len(self._factors))
@@ -226,13 +241,15 @@ class Player:
             time = times[row]
             earned = arm.earned[time] + factors[time] * reward
             arm.earned.append(earned)
-            arm.worth.append(earned if terminated[row] else earned + factors[time + 1] * values[row])
-            arm.time = time + 1
+            arm.end, arm.time = earned, time + 1
+            if not terminated[row] and (arm is match.base or arm.time == arm.until or truncated[row]):
+                arm.looks.append((arm.time, following[row].copy()))
             if terminated[row] or truncated[row]:
                 arm.over, match.due = True, 0
             elif match.job.lead and arm.time == arm.length and arm.slot is not None:
                 arm.lead = blocks.snapshot(arm.slot), marks[row]
             if arm is match.base:  # always before the others of its match
+                arm.worth.append(earned)
                 arm.seen.append(marks[row])
             elif arm.time >= arm.length:
                 match.compare(arm, marks[row])
