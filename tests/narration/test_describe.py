@@ -39,6 +39,17 @@ def test_a_narration_word_for_word(episode, corridor, pong_kind):
     assert told.tokens == math.ceil(len(told.text) / 3.5)
 
 
+def test_one_episode_is_seen_among_all_that_were_played(episode, corridor):
+    config, where = NarrationConfig(), Segment(3, 5, 20, "end")
+    alone = narrate(episode([0.0] * 30), where, corridor(), config, [0.0])
+    assert alone.text == narrate(episode([0.0] * 30), where, corridor(), config).text
+    among = narrate(episode([0.0] * 30), where, corridor(), config, [0.0, -3.0, 12.5, 1.0])
+    first, *rest = among.text.split("\n")
+    assert first == "All 4 episodes played: returns from -3 to +12.5, median +0.5."
+    assert "\n".join(rest) == alone.text
+    assert among.tokens > alone.tokens
+
+
 def test_dense_rewards_are_told_in_sums_that_add_up(episode, corridor):
     rewards = np.linspace(0.5, 2.0, 20)
     told = narrate(episode(rewards), Segment(3, 5, 20, "end"), corridor(), NarrationConfig(stride=4))

@@ -1,14 +1,15 @@
 """A stretch of an episode in words, within a token budget (ULTRA section 3, state interpretation).
 
-First the whole episode in figures, so that one failure is not mistaken for the rule; then numbered steps. Where the
-steps do not fit, fewer are shown: the stride widens, and only when that is not enough are steps with unusual rewards
-left out. The first and the last step are always there.
+First all episodes and this one in figures, so that one failure is not mistaken for the rule (salience bias: R2PO,
+arXiv 2605.08315); then numbered steps. Where the steps do not fit, fewer are shown: the stride widens, and only when
+that is not enough are steps with unusual rewards left out. The first and the last step are always there.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -31,7 +32,13 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
-def narrate(trajectory: Trajectory, segment: Segment, environment: Environment, config: NarrationConfig) -> Narration:
+def narrate(
+    trajectory: Trajectory,
+    segment: Segment,
+    environment: Environment,
+    config: NarrationConfig,
+    returns: Sequence[float] = (),
+) -> Narration:
     """Tell one segment.
 
     Args:
@@ -39,6 +46,7 @@ def narrate(trajectory: Trajectory, segment: Segment, environment: Environment, 
         segment: What to tell; inside the episode and not empty.
         environment: The describer, the action names and the words for rewards.
         config: Token budget and stride.
+        returns: Of all the episodes that were played, this one's among them; fewer than two say nothing.
 
     Raises:
         EnvironmentFault: The plugin's describer raises, says nothing, or says too much for the budget.
@@ -46,7 +54,7 @@ def narrate(trajectory: Trajectory, segment: Segment, environment: Environment, 
     if not 0 <= segment.start < segment.stop <= len(trajectory):
         raise ValueError(f"segment {segment.name} is not inside an episode of {len(trajectory)} steps")
     lines = _Lines(trajectory, environment, config)
-    full, short = _header(trajectory, segment, environment), _short_header(segment)
+    full, short = _header(trajectory, segment, environment, returns), _short_header(segment)
     # Rewards between two shown steps are told in sums, so a line depends on which line went before.
     for steps in _choices(trajectory, segment, config):
         for header in (full, short) if len(steps) <= 2 else (full,):
@@ -116,9 +124,12 @@ def _short_header(segment: Segment) -> str:
     return f"Episode {segment.episode}, steps {segment.start} to {segment.stop - 1} ({segment.kind})."
 
 
-def _header(trajectory: Trajectory, segment: Segment, environment: Environment) -> str:
-    """The episode in figures, and where in it this segment lies."""
-    rewards = trajectory.rewards
+def _header(trajectory: Trajectory, segment: Segment, environment: Environment, returns: Sequence[float]) -> str:
+    """All episodes and this one in figures, and where in it this segment lies."""
+    rewards, all_of_them = trajectory.rewards, ""
+    if len(returns) > 1:
+        low, median, high = (_number(value) for value in np.quantile(returns, [0.0, 0.5, 1.0]))
+        all_of_them = f"All {len(returns)} episodes played: returns from {low} to {high}, median {median}."
     end = "terminated" if trajectory.terminated else "cut by the time limit" if trajectory.truncated else "cut"
     whole = (
         f"Episode {segment.episode} of the policy: return {_number(trajectory.episode_return)} in {len(trajectory)} "
@@ -126,8 +137,8 @@ def _header(trajectory: Trajectory, segment: Segment, environment: Environment) 
     )
     usual, events = usual_reward(rewards), np.flatnonzero(reward_events(rewards))
     if usual is None:
-        low, mean, high = (float(f(rewards)) for f in (np.min, np.mean, np.max))
-        told = f"Reward per step: mean {_number(mean)}, from {_number(low)} to {_number(high)}."
+        least, mean, most = (_number(float(f(rewards))) for f in (np.min, np.mean, np.max))
+        told = f"Reward per step: mean {mean}, from {least} to {most}."
         so_far = f"Return before this stretch: {_number(float(np.sum(rewards[: segment.start])))}."
     else:
         every = f"Every other step earns {_number(usual)}." if len(events) else f"Every step earns {_number(usual)}."
@@ -137,7 +148,7 @@ def _header(trajectory: Trajectory, segment: Segment, environment: Environment) 
         so_far = f"Before this stretch: {before or 'none of these'}." if counts else ""
     earned = _number(float(np.sum(rewards[segment.start : segment.stop])))
     here = f"This stretch: steps {segment.start} to {segment.stop - 1} ({segment.kind}), return {earned}."
-    return "\n".join(part for part in (whole, told, so_far, here) if part)
+    return "\n".join(part for part in (all_of_them, whole, told, so_far, here) if part)
 
 
 def _counted(trajectory: Trajectory, environment: Environment, events: np.typing.NDArray[np.intp]) -> str:

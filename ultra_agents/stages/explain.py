@@ -37,11 +37,11 @@ def narrations(context: RunContext, trajectories: Sequence[Trajectory]) -> list[
     looks = prescreens(context)
     if looks:
         config = reserve(config)
-    told = []
+    told, returns = [], [trajectory.episode_return for trajectory in trajectories]
     for trajectory in trajectories:
         rng = context.streams.generator("segments", trajectory.episode)
         for segment in choose_segments(trajectory, context.environment, config, rng):
-            told.append((trajectory, narrate(trajectory, segment, context.environment, config)))
+            told.append((trajectory, narrate(trajectory, segment, context.environment, config, returns)))
     return prescreened(context, told) if looks else told
 
 
