@@ -53,8 +53,7 @@ class Rollout:
 class Stepper:
     """Environments and modulation, in parts that take turns; what comes out does not depend on who steps them where.
 
-    Simulators in worker processes step one half while the other is acted for. Elsewhere all step at once, when the
-    last part has its actions. A modulation is given the same parts in the same order either way.
+    Simulators in worker processes step one half while the other is acted for. Elsewhere all step at once.
 
     Attributes:
         parts: The environments of each part.
@@ -66,9 +65,8 @@ class Stepper:
         n = envs.num_envs
         self._partwise = bool(getattr(modulation, "partwise", False))
         self._halves = hasattr(envs, "send_half") and (modulation is None or self._partwise)
-        cuts = [0, n // 2, n] if n > 1 and (self._halves or self._partwise) else [0, n]
+        cuts = [0, n // 2, n] if n > 1 and self._halves else [0, n]
         self.parts = tuple(slice(start, stop) for start, stop in itertools.pairwise(cuts))
-        self._waiting: list[Array] = []
         self._result: Any = None
         self._modulated: list[Modulated | None] = [None] * len(self.parts)
 
@@ -92,19 +90,15 @@ class Stepper:
         if self._halves:
             self._envs.send_half(part, actions)
             return
-        self._waiting.append(actions)
-        if len(self._waiting) == len(self.parts):
-            self._result = self._envs.step(np.concatenate(self._waiting) if part else actions)
-            self._waiting = []
+        self._result = self._envs.step(actions)
 
     def receive(self, part: int) -> tuple[Array, FloatArray, Array, Array, dict[str, Any]]:
         """What the last `send` of this part led to; information is `final_obs` and `restarted` only."""
         if self._halves:
             found: tuple[Array, FloatArray, Array, Array, dict[str, Any]] = self._envs.receive_half(part)
             return found
-        envs, (obs, rewards, terminated, truncated, infos) = self.parts[part], self._result
-        final = {name: infos[name][envs] for name in ("final_obs", "restarted") if name in infos}
-        return obs[envs], rewards[envs], terminated[envs], truncated[envs], final
+        *result, infos = self._result
+        return (*result, {name: infos[name] for name in ("final_obs", "restarted") if name in infos})
 
 
 class Steps:

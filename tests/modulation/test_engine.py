@@ -296,3 +296,36 @@ def test_metrics_count_states_since_the_last_call() -> None:
         "radius": 0.5,
     }
     assert made.metrics()["hit_rate"] == 0.0
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("reward", ["add", "potential"])
+def test_the_parts_of_a_vector_step_change_nothing(continuous: bool, reward: Any) -> None:
+    rows = table(radius=4.0, target=0.4)
+    if continuous:
+        vectors = {name: np.stack([getattr(rows, name)] * 2, axis=-1) for name in ("plans", "taken_actions")}
+        rows = table(radius=4.0, target=0.4, **{name: array.astype(np.float32) for name, array in vectors.items()})
+    config = {"probability": 0.5, "reward": reward, "action_noise": 0.1}
+    whole, parted = (engine("ra", rows, continuous, **config) for _ in range(2))
+    rng, places, told = np.random.default_rng(3), [slice(0, 1), slice(1, 4)], []
+    for _ in range(60):
+        seen, after = rng.uniform(-5, 15, (2, 4, 1))
+        own, ended = rng.integers(3, size=4), rng.random(4) < 0.1
+        if continuous:
+            own = rng.standard_normal((4, 2)).astype(np.float32)
+        at_once = whole.act(seen, own)
+        by_parts = [parted.act(seen[envs], own[envs], envs) for envs in places]
+        for name, array in vars(at_once).items():
+            assert np.array_equal(array, np.concatenate([getattr(part, name) for part in by_parts])), name
+        earned = whole.reward(np.zeros(4), at_once, after, ended)
+        parts = zip(by_parts, places, strict=True)
+        assert np.array_equal(
+            earned,
+            np.concatenate([parted.reward(np.zeros(4)[e], part, after[e], ended[e], e) for part, e in parts]),
+        )
+        told.append((at_once.followed.sum(), at_once.matched.sum()))
+    assert whole.state() == parted.state()
+    assert whole.metrics() == parted.metrics()
+    followed, matched = np.sum(told, axis=0)
+    assert 0 < followed < matched < 240
+    assert whole.state()["radius"] != 4.0

@@ -39,7 +39,7 @@ class Modulation(Protocol):
     """The engine's face towards an algorithm. It must be given every vector step, in order.
 
     One with an attribute `partwise` that is true also takes a slice of the environments as the last argument of `act`
-    and `reward` (`envs`), so that they can be stepped in parts: always the same parts in the same order.
+    and `reward` (`envs`), so that they can be stepped in parts, in order; its answers must not depend on the parts.
     """
 
     learn: Learn

@@ -5,7 +5,9 @@ LLM's reward (ULTRA section 3). Not stated by the paper, hence options here: the
 falls to 0 over training, so that the final policy stands alone; a suggestion is held for as long as the advisor said;
 the update knows the policy that really acted (`mixture`).
 
-The engine works on batches and knows no algorithm and no environment beyond features and arrays.
+The engine works on batches and knows no algorithm and no environment beyond features and arrays. A vector step may
+come in parts; what is made of it does not depend on them, so every covered state draws its own random numbers, in
+order, and what is learnt from all of them (the radius) moves when the step is whole.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from ultra_agents.advice import AdviceTable
 from ultra_agents.advice.table import SAME
@@ -78,6 +81,7 @@ class ModulationEngine:
         self._left = np.zeros(num_envs, dtype=np.int64)
         self._held = np.full(num_envs, -1, dtype=np.int64)
         self._fresh = np.full(num_envs, -1, dtype=np.int64)
+        self._seen = self._found = 0
         self._clear_counts()
 
     def set_progress(self, progress: float) -> None:
@@ -93,33 +97,32 @@ class ModulationEngine:
         left, held = self._left[envs], self._held[envs]
         holding = left > 0
         any_held = bool(holding.any())
-        fresh = np.where(holding, -1, rows) if any_held else rows
-        self._fresh[envs] = fresh
+        self._fresh[envs] = np.where(holding, -1, rows) if any_held else rows
         active = np.where(holding, held, rows) if any_held else rows
         matched = active >= 0
-        where = np.flatnonzero(matched)
+        where = matched.nonzero()[0]
         self._states += num
         self._hits += len(where)
-        probability, weight = np.zeros(num), np.zeros(num)
+        probability, weight, followed = np.zeros(num), np.zeros(num), np.zeros(num, np.bool_)
         if not len(where):
-            return Modulated(actions, matched, matched.copy(), probability, actions, weight)
-        if self._overrides:
-            probability[fresh >= 0] = self._strength
-            probability[holding] = 1.0
-        followed = self._rng.random(num) < probability
-        which = active[where]
+            return Modulated(actions, matched, followed, probability, actions, weight)
+        which, runs = active[where], holding[where]
+        chances = np.where(runs, 1.0, self._strength) if self._overrides else np.zeros(len(where))
+        draws = self._rng.random((len(where), 1 + (actions[0].size if self._continuous else 0)))
+        taken = draws[:, 0] < chances
+        plans = table.plans[which, np.where(runs, table.holds[which] - left[where], 0) if any_held else 0]
         suggested, executed = np.array(actions), np.array(actions)
-        place = np.where(holding, table.holds[held] - left, 0)[where] if any_held else 0
-        suggested[where] = table.plans[which, place]
-        weight[where] = table.weights[which]
-        if followed.any():
-            executed[followed] = self._spread(suggested[followed])
-            self._overridden += int(np.count_nonzero(followed))
-        if self._config.hold:
-            begun = np.flatnonzero(followed & ~holding)
-            held[begun] = rows[begun]
-            # Not lowered on the starting step itself: only the holds that ran before it are.
-            left[begun] = table.holds[rows[begun]] - 1
+        suggested[where], weight[where], probability[where] = plans, table.weights[which], chances
+        if taken.any():
+            chosen = where[taken]
+            followed[chosen] = True
+            executed[chosen] = self._spread(plans[taken], draws[taken, 1:])
+            self._overridden += len(chosen)
+            if self._config.hold:
+                fresh = taken & ~runs
+                begun, its = where[fresh], which[fresh]
+                # Not lowered on the starting step itself: only the holds that ran before it are.
+                held[begun], left[begun] = its, table.holds[its] - 1
         left[holding] -= 1
         return Modulated(executed, matched, followed, probability, suggested, weight)
 
@@ -156,7 +159,7 @@ class ModulationEngine:
             covered = self._table.lookup(self._features(next_observations), self._radius)
             after = np.where(ended, 0.0, self._potential(covered))
             bonus = self._config.discount * after - self._potential(covering)
-            self._bonus += float(bonus.sum())
+            self._bonuses.append(bonus)
             return np.asarray(rewards + bonus)
         if not fresh.any():
             return rewards
@@ -167,7 +170,7 @@ class ModulationEngine:
         earned = self._config.beta * np.where(
             as_suggested, table.rewards[rows], np.where(as_taken, table.taken_rewards[rows], 0.0)
         )
-        self._bonus += float(earned.sum())
+        self._bonuses.append(earned)
         out = np.array(rewards, dtype=np.float64)
         if self._config.reward == "replace":
             judged = as_suggested | as_taken
@@ -182,7 +185,7 @@ class ModulationEngine:
         out = {
             "hit_rate": self._hits / states,
             "override_rate": self._overridden / states,
-            "bonus_mean": self._bonus / states,
+            "bonus_mean": float(np.concatenate([np.zeros(0), *self._bonuses]).sum()) / states,
             "strength": self._strength,
             "radius": self._radius,
         }
@@ -211,23 +214,28 @@ class ModulationEngine:
 
     def _clear_counts(self) -> None:
         self._states = self._hits = self._overridden = 0
-        self._bonus = 0.0
+        self._bonuses: list[FloatArray] = []
 
     def _follow_visited_states(self, rows: npt.NDArray[np.int64]) -> None:
         """Move the radius so that the table goes on hitting the share of visited states it was calibrated to.
 
         A refined policy leaves the states its predecessor was explained in; a fixed radius then soon hits nothing.
         """
-        if self._table.target and len(rows):  # an empty table aims at nothing
-            part = len(rows) / len(self._left)
-            self._share += (np.count_nonzero(rows >= 0) / len(rows) - self._share) * part / WINDOW
+        if not self._table.target:  # an empty table aims at nothing
+            return
+        self._seen += len(rows)
+        self._found += int(np.count_nonzero(rows >= 0))
+        if self._seen >= len(self._left):
+            self._share += (self._found / self._seen - self._share) / WINDOW
             missing = max(1.0 - self._share / self._table.target, -1.0)
-            self._radius = max(self._radius * math.exp(RADIUS_RATE * part * missing), SAME)
+            self._radius = max(self._radius * math.exp(RADIUS_RATE * missing), SAME)
+            self._seen = self._found = 0
 
-    def _spread(self, suggested: Array) -> Array:
+    def _spread(self, suggested: Array, draws: FloatArray) -> Array:
+        """Followed suggestions `(m, ...)` as executed: continuous ones with noise from `(m, size)` uniforms."""
         if not self._continuous:
             return suggested
-        noise = self._rng.standard_normal(suggested.shape) * self._config.action_noise
+        noise = ndtri(np.clip(draws, 1e-12, 1.0 - 1e-12)).reshape(suggested.shape) * self._config.action_noise
         return np.asarray(suggested + noise, dtype=suggested.dtype)
 
     def _advised_log_prob(self, modulated: Modulated) -> FloatArray:

@@ -73,4 +73,4 @@ def test_one_half_steps_while_the_other_is_acted_for() -> None:
         assert len(simulators.reset(seed=1)[0]) == 6  # what is still owed does not stand in the way
     with make_simulators(ENVIRONMENT, 6) as local:
         assert len(Stepper(local, None).parts) == 1
-        assert len(Stepper(local, engine()).parts) == 2  # the engine sees the same halves everywhere
+        assert len(Stepper(local, engine()).parts) == 1
