@@ -15,7 +15,6 @@ import numpy as np
 
 from ultra_agents.evaluation.statistics import (
     Interval,
-    iqm,
     performance_profile,
     probability_of_improvement,
     proportion_interval,
@@ -103,7 +102,7 @@ def _method(experiment: Experiment, found: Mapping[tuple[str, str, int], Result]
     return {
         "seeds": list(here),
         "last": _asdict(t_interval(list(last.values()), CONFIDENCE)),
-        "iqm": _asdict(stratified_interval(np.array(list(last.values()))[:, None], iqm, CONFIDENCE)),
+        "iqm": _asdict(stratified_interval(np.array(list(last.values()))[:, None], CONFIDENCE)),
         "best": _asdict(t_interval(list(best.values()), CONFIDENCE)),
         "by_seed": {str(seed): value for seed, value in last.items()},
         "difference": _asdict(t_interval(list(apart.values()), CONFIDENCE)) if apart else None,
@@ -176,8 +175,8 @@ def _overall(
     levels = np.linspace(low - 0.02, top, 41)
     rows = {
         method: {
-            "iqm": _asdict(stratified_interval(table, iqm, CONFIDENCE)),
-            "mean": _asdict(stratified_interval(table, lambda values: float(np.mean(values)), CONFIDENCE)),
+            "iqm": _asdict(stratified_interval(table, CONFIDENCE)),
+            "mean": _asdict(stratified_interval(table, CONFIDENCE, trimmed=0.0)),
             "improvement": None
             if method == BASELINE or BASELINE not in scores
             else _asdict(stratified_improvement(table, scores[BASELINE], CONFIDENCE)),
