@@ -65,7 +65,7 @@ class Learner(ABC):
 
     @abstractmethod
     def finish(self) -> FloatArray:
-        """Wait for whatever is still learning; the figures named by `LOSSES`, `(minibatches of all epochs, 6)`."""
+        """End the update; the figures named by `LOSSES`, `(minibatches of all epochs, 6)`."""
 
     def floor(self) -> None:
         """Keep the spread of continuous actions from vanishing."""
