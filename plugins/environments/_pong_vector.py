@@ -8,6 +8,7 @@ takes 0.03 ms instead of 2.6.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class PongVectorEnv(SameStepVectorEnv):
     def __init__(self, num_envs: int, options: PongOptions, observation_space: Any, action_space: Any) -> None:
         super().__init__(num_envs, observation_space, action_space)
         self._options = options
-        self._ales = [_emulator(options) for _ in range(num_envs)]
+        self._ales = [_emulator() for _ in range(num_envs)]
         self._start = self._ales[0].cloneState(include_rng=False)
         self._base = np.frombuffer(self._start.serialize(), np.uint8)
         self._base_crc = zlib.crc32(self._base.tobytes())
@@ -93,7 +94,10 @@ class PongVectorEnv(SameStepVectorEnv):
         }
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Let go of the emulators."""
+        """Leave the emulators to the next games, as they were at the start."""
+        for ale in self._ales[: max(MOST_IDLE - len(_idle), 0)]:
+            ale.restoreState(self._start)
+            _idle.append(ale)
         self._ales = []
 
     def snapshot(self, index: int) -> bytes:
@@ -194,7 +198,14 @@ class PongVectorEnv(SameStepVectorEnv):
         unpack_generator(self._generators[index], generator)
 
 
-def _emulator(options: PongOptions) -> ALEInterface:
+MOST_IDLE = 64
+"""Emulators that are kept for the next games of this process: loading the ROM takes 85 ms, most of a short test."""
+_idle: list[ALEInterface] = []
+
+
+def _emulator() -> ALEInterface:
+    with contextlib.suppress(IndexError):
+        return _idle.pop()
     # Class-wide, and before the first instance: otherwise ALE prints a banner on stderr.
     ALEInterface.setLoggerMode(LoggerMode.Error)
     ale = ALEInterface()

@@ -4,11 +4,12 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from ultra_agents_plugins.environments import _mlp
+from ultra_agents_plugins.environments import _mlp, _pong_vector
 from ultra_agents_plugins.environments._pong_ram import OWN_X, Court, observe
 
 from ultra_agents.errors import ConfigError, EnvironmentFault, PolicyError
@@ -138,6 +139,29 @@ def test_episodes_are_cut_at_the_limit_with_their_last_observation() -> None:
     assert truncated.all()
     assert not terminated.any()
     assert info["final_obs"][0][4] < observations[0][4]  # ended with the paddle up, starts again further down
+
+
+def test_emulators_that_were_played_on_before_are_as_good_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    pong = create_environment("pong")
+
+    def played(emulators: list[Any]) -> tuple[list[Any], list[bytes]]:
+        envs: Any = pong.make(2)
+        assert not emulators or set(envs._ales) <= set(emulators)
+        emulators[:] = envs._ales
+        seen = [envs.reset(seed=[5, 6])[0], *(envs.step(np.array([UP, step % 3]))[0] for step in range(200))]
+        states = pong.snapshot(envs, [0, 1])
+        assert np.array_equal(pong.restore(envs, [1], states[:1])[0], seen[-1][0])
+        envs.close()
+        return [one.tolist() for one in seen], states
+
+    _pong_vector._idle.clear()
+    used: list[Any] = []
+    new = played(used)
+    assert _pong_vector._idle == used
+    assert played(used) == new
+    monkeypatch.setattr(_pong_vector, "MOST_IDLE", 3)
+    pong.make(4).close()
+    assert len(_pong_vector._idle) == 3
 
 
 def test_the_emulator_is_silent() -> None:
