@@ -12,6 +12,7 @@ import contextlib
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -204,8 +205,19 @@ _idle: list[ALEInterface] = []
 
 
 def _emulator() -> ALEInterface:
+    """One that is as at power-on but for its screen, which may be of other games."""
     with contextlib.suppress(IndexError):
         return _idle.pop()
+    return _new_emulator()
+
+
+@cache
+def first_screen() -> Array:
+    """The screen at power-on, `(210, 160)` uint8, in grey."""
+    return np.array(_new_emulator().getScreenGrayscale()).reshape(210, 160)
+
+
+def _new_emulator() -> ALEInterface:
     # Class-wide, and before the first instance: otherwise ALE prints a banner on stderr.
     ALEInterface.setLoggerMode(LoggerMode.Error)
     ale = ALEInterface()

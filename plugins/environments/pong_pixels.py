@@ -17,7 +17,7 @@ from ultra_agents.records import Array, FloatArray, Scalar
 
 from . import _pong_ram as court
 from . import _pong_screen as screen
-from ._pong_vector import ALE_ACTIONS, PongOptions, PongVectorEnv
+from ._pong_vector import ALE_ACTIONS, PongOptions, PongVectorEnv, first_screen
 from .pong import PongGame
 
 _VELOCITIES = ("ball_dx", "ball_dy", "own_dy", "opponent_dy")
@@ -40,7 +40,6 @@ class PixelVectorEnv(PongVectorEnv):
         super().__init__(num_envs, options, observation_space, action_space)
         self._stack = np.zeros((num_envs, screen.STACK, screen.SIZE, screen.SIZE), np.uint8)
         self._grey = np.zeros((2, 210, 160), np.uint8)
-        self._first = np.array(self._ales[0].getScreenGrayscale()).reshape(210, 160)
 
     def observe(self) -> Array:
         """The last four screens of all games; zeros stand for those before an episode."""
@@ -74,7 +73,7 @@ class PixelVectorEnv(PongVectorEnv):
             if self._waited[index]:
                 self._ales[index].getScreenGrayscale(self._grey[0])
             else:  # put back into its first state, the emulator has drawn nothing yet
-                self._grey[0] = self._first
+                self._grey[0] = first_screen()
             self._stack[index] = 0
             self._stack[index, -1] = screen.shrink(self._grey[0])
 

@@ -13,6 +13,11 @@ from ultra_agents.registry import create_environment
 
 
 def test_screens_are_those_of_ales_vector_environment() -> None:
+    used = create_environment("pong").make(1)  # its emulator is the next one's, with the screen of this game
+    used.reset(seed=[3])  # type: ignore[arg-type]
+    for _ in range(40):
+        used.step(np.array([1]))
+    used.close()
     ours = create_environment("pong-pixels", {"noop_max": 0}).make(1)
     theirs = AtariVectorEnv(
         "pong", 1, noop_max=0, use_fire_reset=False, reward_clipping=False, repeat_action_probability=0.0
