@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +61,10 @@ class Stepper:
     def __init__(self, envs: gymnasium.vector.VectorEnv, modulation: Modulation | None) -> None:
         self._envs: Any = envs
         self._modulation: Any = modulation
-        n = envs.num_envs
         self._partwise = bool(getattr(modulation, "partwise", False))
         self._halves = hasattr(envs, "send_half") and (modulation is None or self._partwise)
-        cuts = [0, n // 2, n] if n > 1 and self._halves else [0, n]
-        self.parts = tuple(slice(start, stop) for start, stop in itertools.pairwise(cuts))
+        whole = (slice(0, envs.num_envs),)
+        self.parts: tuple[slice, ...] = getattr(envs, "halves", whole) if self._halves else whole
         self._result: Any = None
         self._modulated: list[Modulated | None] = [None] * len(self.parts)
 

@@ -159,7 +159,7 @@ class ModulationEngine:
             covered = self._table.lookup(self._features(next_observations), self._radius)
             after = np.where(ended, 0.0, self._potential(covered))
             bonus = self._config.discount * after - self._potential(covering)
-            self._bonuses.append(bonus)
+            self._bonus[envs] += bonus
             return np.asarray(rewards + bonus)
         if not fresh.any():
             return rewards
@@ -170,7 +170,7 @@ class ModulationEngine:
         earned = self._config.beta * np.where(
             as_suggested, table.rewards[rows], np.where(as_taken, table.taken_rewards[rows], 0.0)
         )
-        self._bonuses.append(earned)
+        self._bonus[envs][where] += earned
         out = np.array(rewards, dtype=np.float64)
         if self._config.reward == "replace":
             judged = as_suggested | as_taken
@@ -185,7 +185,7 @@ class ModulationEngine:
         out = {
             "hit_rate": self._hits / states,
             "override_rate": self._overridden / states,
-            "bonus_mean": float(np.concatenate([np.zeros(0), *self._bonuses]).sum()) / states,
+            "bonus_mean": float(self._bonus.sum()) / states,
             "strength": self._strength,
             "radius": self._radius,
         }
@@ -214,7 +214,7 @@ class ModulationEngine:
 
     def _clear_counts(self) -> None:
         self._states = self._hits = self._overridden = 0
-        self._bonuses: list[FloatArray] = []
+        self._bonus = np.zeros(len(self._left))
 
     def _follow_visited_states(self, rows: npt.NDArray[np.int64]) -> None:
         """Move the radius so that the table goes on hitting the share of visited states it was calibrated to.

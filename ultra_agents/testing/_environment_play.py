@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from ultra_agents.contracts import Environment, capabilities
+from ultra_agents.contracts.vector import SameStepVectorEnv
 from ultra_agents.records import Array, Scalar
 from ultra_agents.testing._report import Broken, Skip, require
 
@@ -288,7 +289,7 @@ def _restored_after_idling(environment: Environment) -> None:
     """Where environments can be left out of steps, the others go on as ever, and a restored one is as good as any."""
     before, after = random_actions(environment, 5, 2), random_actions(environment, 30, 2, seed=5)
     with made(environment, 2) as plain, made(environment, 2) as resting:
-        if not hasattr(resting, "idle"):
+        if not isinstance(resting, SameStepVectorEnv):
             return
         play_from(plain, [51, 52], before)
         play_from(resting, [51, 53], before)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.contracts import Environment
-from ultra_agents.contracts.vector import before_reset
+from ultra_agents.contracts.vector import SameStepVectorEnv, before_reset
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.rollout.simulators import blame, build, whose
@@ -110,9 +110,8 @@ class Blocks:
         rewards, terminated, truncated = np.zeros(count), np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         for number in np.unique(seats // BLOCK).tolist():
             start, stop = self._edges[number]
-            told = getattr(self._blocks[number], "idle", None)
-            if told is not None:
-                told[:] = idle[start:stop]
+            if isinstance(self._blocks[number], SameStepVectorEnv):
+                self._blocks[number].idle[:] = idle[start:stop]
             with blame(self._environment):
                 seen, earned, ended, cut, info = self._blocks[number].step(self._actions[start:stop])
                 seen, over = np.asarray(seen), np.asarray(ended) | np.asarray(cut)
