@@ -113,8 +113,8 @@ def comparison(config: Path | None, columns: int, rows: int) -> None:
 
 def compared(place: Path, config: Path) -> None:
     """Run the comparison below `place`, and write down what showing it cost."""
-    from ultra_agents.cli import compare_display
-    from ultra_agents.cli.compare import compare
+    from ultra_agents.cli.compare import display as compare_display
+    from ultra_agents.cli.compare.command import compare
     from ultra_agents.ui.compare.display import CompareDisplay
 
     shown: list[CompareDisplay] = []
@@ -163,7 +163,7 @@ def in_terminal(argv: list[str], columns: int, rows: int, place: Path) -> dict[s
 
 def child(place: Path, config: Path, settings: list[str], plain: bool) -> None:
     """Run, with a clock on what the screen costs, and write down what it showed."""
-    from ultra_agents.cli.running import execute
+    from ultra_agents.cli.run_display import execute
     from ultra_agents.config import load_config
     from ultra_agents.runs import RunFolder
     from ultra_agents.stages.pictures import Pictures

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BASE = {
-    "records", "advice_records", "errors", "contracts", "events", "seeding", "registry", "config",
-    "config_models", "config_methods", "config_engine", "cluster", "version", "runs", "run_files", "policies",
+    "records", "errors", "contracts", "events", "seeding", "registry", "config", "cluster", "version", "runs",
+    "policies",
 }  # fmt: skip
 MIDDLE = {"rollout", "narration", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ultra_agents import run_files, runs
+from ultra_agents import runs
 from ultra_agents.config import Config, parse_config
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.runs import RunFolder, read_lines, versions
+from ultra_agents.runs import RunFolder, files, read_lines, versions
 
 
 def config(**changes: Any) -> Config:
@@ -57,7 +57,7 @@ def test_a_disk_that_fills_up_leaves_no_half_folder(tmp_path: Path, monkeypatch:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(RunError, match="cannot make the run folder") as caught:
         RunFolder.create(tmp_path, config())
     assert "No space left" in str(caught.value.found)
@@ -70,7 +70,7 @@ def test_writing_is_all_or_nothing(folder: RunFolder, monkeypatch: pytest.Monkey
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(RunError, match="cannot write") as caught:
         folder.write_text("report.json", "new")
     assert "ultra resume" in str(caught.value.hint)

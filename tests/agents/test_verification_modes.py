@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ultra_agents.agents.words import amount, measured
+from ultra_agents.agents.wording import amount, measured
 from ultra_agents.records import Suggestion, TestResult
 
 UP = Suggestion(0, 118, "UP", 8, "x")

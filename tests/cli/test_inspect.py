@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ultra_agents import registry
-from ultra_agents.cli import probes
-from ultra_agents.cli.probes import Finding, probe
+from ultra_agents.cli import doctor_checks as probes
+from ultra_agents.cli.doctor_checks import Finding, probe
 from ultra_agents.config import parse_config
 from ultra_agents.errors import LLMError
 from ultra_agents.registry import GROUPS, Kind, Listing

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tests.cli.made_run import SETTINGS, make_run
-from ultra_agents.cli.inspect_follow import RunFollow
-from ultra_agents.cli.inspect_partial import read_partial
-from ultra_agents.cli.inspect_read import read_explanations, status_of, stretch_of
+from ultra_agents.cli.inspect.follow import RunFollow
+from ultra_agents.cli.inspect.partial import read_partial
+from ultra_agents.cli.inspect.read import read_explanations, status_of, stretch_of
 from ultra_agents.config import parse_config
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import AdviceDecided, Event

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ultra_agents.cli.plugins_new import _words, render
+from ultra_agents.cli.plugins.new import _words, render
 
 
 def pip_install(source: Path, target: Path) -> None:

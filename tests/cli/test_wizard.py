@@ -13,12 +13,12 @@ import yaml
 
 from ultra_agents import contracts
 from ultra_agents.cli import wizard as command
-from ultra_agents.cli.running import preflight
+from ultra_agents.cli.run_display import preflight
 from ultra_agents.cli.terminals import missing, size_of
-from ultra_agents.cli.wizard_facts import RegistryFacts, calls_of
-from ultra_agents.cli.wizard_yaml import settings_of, text_of
+from ultra_agents.cli.wizard.facts import RegistryFacts, calls_of
+from ultra_agents.cli.wizard.write_yaml import settings_of, text_of
 from ultra_agents.config import load_config, parse_config
-from ultra_agents.config_methods import METHOD_NAMES
+from ultra_agents.config.methods import METHOD_NAMES
 from ultra_agents.errors import ConfigError
 from ultra_agents.ui.wizard.answers import Answers, Checked, Speed
 

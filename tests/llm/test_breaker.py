@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ultra_agents.contracts.llm import Unreachable
-from ultra_agents.llm.breaker import Breaker
+from ultra_agents.llm.circuit_breaker import Breaker
 
 BUSY = 503, {}, json.dumps({"error": {"message": "busy"}}).encode()
 

@@ -6,8 +6,8 @@ import pytest
 from langchain_core.messages import AIMessageChunk
 
 from ultra_agents.errors import Interrupted
-from ultra_agents.llm.growing import PAUSE_S, follow
 from ultra_agents.llm.retry import CallFailed
+from ultra_agents.llm.streaming import PAUSE_S, follow
 
 
 def piece(text="", finish=None, tokens=None):

@@ -12,7 +12,7 @@ import pytest
 from ultra_agents.config import GatewayConfig
 from ultra_agents.errors import Interrupted, LLMError
 from ultra_agents.events import AgentSpoke, ReplyGrowing
-from ultra_agents.llm import growing
+from ultra_agents.llm import streaming as growing
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.llm.retry import classify, stream_at_fault
 from ultra_agents.llm.structured import ReplyDropped

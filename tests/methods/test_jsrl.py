@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.methods.chain import CELLS, Chain, Right, settings
-from ultra_agents.config_methods import JsrlConfig
+from ultra_agents.config.methods import JsrlConfig
 from ultra_agents.contracts import Modulated
 from ultra_agents.methods import METHODS, Setting
 from ultra_agents.methods.jsrl import JumpStart

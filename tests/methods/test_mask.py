@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.methods.chain import CELLS, DECISIVE, SMALL, Chain, Keeps, Right, settings
-from ultra_agents.config_methods import MaskConfig
+from ultra_agents.config.methods import MaskConfig
 from ultra_agents.errors import Interrupted, RunError
 from ultra_agents.methods import Setting
 from ultra_agents.methods.mask import (

@@ -11,7 +11,7 @@ import pytest
 
 from tests.methods.chain import Chain, settings
 from ultra_agents.config import variant_of
-from ultra_agents.config_methods import METHOD_NAMES, MaskConfig
+from ultra_agents.config.methods import METHOD_NAMES, MaskConfig
 from ultra_agents.errors import ConfigError
 from ultra_agents.methods import METHODS, Advised, Setting, check_methods, method_named
 from ultra_agents.registry import create_algorithm

@@ -10,7 +10,7 @@ import pytest
 
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.registry import create_environment
-from ultra_agents.rollout.links import Board, Line, shared_counters
+from ultra_agents.rollout.shared_memory import Board, Line, shared_counters
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 

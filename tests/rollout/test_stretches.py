@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ultra_agents.records import Array
+from ultra_agents.rollout.replays import Stretch, plans_act, replay
 from ultra_agents.rollout.simulators import make_simulators
-from ultra_agents.rollout.stretches import Stretch, plans_act, replay
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 WORLD = Corridor(CorridorOptions(slip=0.3, max_steps=40))

@@ -11,8 +11,8 @@ import pytest
 from ultra_agents.config import parse_config
 from ultra_agents.events import Evaluated, Event, StepsSpent
 from ultra_agents.pipeline import run_pipeline
-from ultra_agents.run_files import PLAYED
 from ultra_agents.runs import RunFolder
+from ultra_agents.runs.files import PLAYED
 
 
 def run(root: Path, methods: list[str], played: str | None = None) -> tuple[list[Event], dict[str, Any]]:

@@ -13,7 +13,7 @@ from ultra_agents.contracts import Environment
 from ultra_agents.errors import Interrupted
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages import joint, restoring
+from ultra_agents.stages import joint
 from ultra_agents.testing.corridor import Corridor
 from ultra_agents.verification import JointResult, Probe
 
@@ -221,7 +221,7 @@ def test_an_inexact_restore_is_found_out_and_advice_is_reflected_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Probe(False, "reward, 7 steps after restoring into another slot", 900)
-    monkeypatch.setattr(restoring, "restore_is_exact", lambda *_: found)
+    monkeypatch.setattr(restore_check, "restore_is_exact", lambda *_: found)
     measures, events = explain(start(tmp_path))
     warnings = [event.text for event in events if type(event).__name__ == "Warned"]
     assert any("does not restore states exactly (reward, 7 steps after" in text for text in warnings)
@@ -231,6 +231,6 @@ def test_an_inexact_restore_is_found_out_and_advice_is_reflected_on(
 
 def test_an_environment_is_probed_once_per_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(restoring, "restore_is_exact", lambda *_: asked.append(1) or Probe(True, "", 5))
+    monkeypatch.setattr(restore_check, "restore_is_exact", lambda *_: asked.append(1) or Probe(True, "", 5))
     explain(start(tmp_path, narration={"prescreen": "simulator"}, evaluate={"episodes": 2, "fidelity": 1}))
     assert asked == [1]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.terminal.terminal import Terminal
-from ultra_agents.cli.running import execute
+from ultra_agents.cli.run_display import execute
 from ultra_agents.config import load_config
 from ultra_agents.runs import RunFolder
 from ultra_agents.testing.corridor_script import good

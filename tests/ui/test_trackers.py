@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ultra_agents.cli.broadcast import Broadcast
-from ultra_agents.cli.running import preflight
+from ultra_agents.cli.run_display import preflight
 from ultra_agents.config import Config, parse_config
 from ultra_agents.errors import ConfigError
 from ultra_agents.events import Evaluated, Event, TrainingProgress, Warned

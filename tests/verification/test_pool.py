@@ -9,7 +9,7 @@ import pytest
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
-from ultra_agents.verification.arms import Job, Terms, difference
+from ultra_agents.verification.jobs import Job, Terms, difference
 from ultra_agents.verification.pool import make_pool
 from ultra_agents.verification.rollouts import Player
 

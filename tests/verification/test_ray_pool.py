@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ultra_agents.config_engine import RunEngineConfig
+from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.errors import ConfigError, EnvironmentFault, RunError
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 from ultra_agents.verification import CounterfactualTester, ray_pool
-from ultra_agents.verification.arms import Job, Terms
+from ultra_agents.verification.jobs import Job, Terms
 from ultra_agents.verification.pool import Pool, make_pool
 
 from .conftest import LEFT, RIGHT, Walker, corridor, play, settings, suggest

@@ -12,7 +12,7 @@ from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import advisor_reply, end_word, plan_of
 from ultra_agents.agents.state import Context, Row, State
 from ultra_agents.agents.validity import flaw
-from ultra_agents.agents.words import in_words, suggestion_row
+from ultra_agents.agents.wording import in_words, suggestion_row
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import Move, Suggestion
 

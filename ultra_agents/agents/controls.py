@@ -16,7 +16,7 @@ import numpy as np
 from ultra_agents.agents.state import Context
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.errors import PluginError
-from ultra_agents.narration.plugin import asking, plugin_name
+from ultra_agents.narration.plugin_calls import asking, plugin_name
 from ultra_agents.records import Array, Move, Trajectory
 from ultra_agents.seeding import Streams
 

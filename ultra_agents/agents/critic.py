@@ -12,7 +12,7 @@ from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import CriticReply
 from ultra_agents.agents.state import Context, Row, State
 from ultra_agents.agents.validity import reward_flaw
-from ultra_agents.agents.words import in_words, measured
+from ultra_agents.agents.wording import in_words, measured
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import Critique, Suggestion, TestResult
 

@@ -11,7 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ultra_agents.agents import outcome
+from ultra_agents.agents import resolve as outcome
 from ultra_agents.agents.advisor import advise
 from ultra_agents.agents.critic import criticise, reflect
 from ultra_agents.agents.identifier import identify

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ultra_agents.agents.state import Context, State
 from ultra_agents.cluster import connected
-from ultra_agents.config_engine import RunEngineConfig
+from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.errors import PluginError, UltraError
 from ultra_agents.events import Event
 from ultra_agents.records import Suggestion, TestResult, Trajectory

@@ -24,7 +24,7 @@ def data_export(
     from rich.text import Text
 
     from ultra_agents.cli.console import out
-    from ultra_agents.cli.running import find_folder
+    from ultra_agents.cli.run_display import find_folder
     from ultra_agents.registry import create_environment
     from ultra_agents.rollout.minari import export_dataset
     from ultra_agents.rollout.simulators import make_simulators
@@ -64,7 +64,7 @@ def data_import(
     from rich.text import Text
 
     from ultra_agents.cli.console import out
-    from ultra_agents.cli.running import preflight
+    from ultra_agents.cli.run_display import preflight
     from ultra_agents.config import load_config
     from ultra_agents.errors import ConfigError
     from ultra_agents.registry import create_environment

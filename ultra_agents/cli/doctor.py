@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from ultra_agents.cli.probes import Finding
+    from ultra_agents.cli.doctor_checks import Finding
 
 
 def doctor(
@@ -24,7 +24,7 @@ def doctor(
     Exits with 2 when something a run needs is missing; warnings are about what only some runs need.
     """
     from ultra_agents.cli.console import out
-    from ultra_agents.cli.probes import PROBES, probe
+    from ultra_agents.cli.doctor_checks import PROBES, probe
 
     console = out()
     found: list[Finding] = []

@@ -41,7 +41,7 @@ def explain(
     Stops before refining; [bold]ultra resume[/bold] goes on from there. [bold]--compare local,random,oracle[/bold]
     asks several on the same episodes and prints them side by side.
     """
-    from ultra_agents.cli.running import display_mode, find_folder
+    from ultra_agents.cli.run_display import display_mode, find_folder
     from ultra_agents.errors import RunError
 
     mode = display_mode(plain, json)
@@ -74,7 +74,7 @@ def explain(
 
 
 def _one(config: Config, source: RunFolder | None, runs: Path, mode: Mode) -> dict[str, Any]:
-    from ultra_agents.cli.comparison import check
+    from ultra_agents.cli.compare.run import check
     from ultra_agents.experiments.sharing import take_up
 
     check(config)
@@ -85,7 +85,7 @@ def _one(config: Config, source: RunFolder | None, runs: Path, mode: Mode) -> di
 
 def _several(config: Config, names: str, source: RunFolder | None, runs: Path, mode: Mode) -> dict[str, Any]:
     """Everybody's measures, each from a run of its own below `NAME-compare`, all on the episodes of the first."""
-    from ultra_agents.cli.comparison import check, members
+    from ultra_agents.cli.compare.run import check, members
     from ultra_agents.experiments.sharing import share_episodes, take_up
 
     everybody = members(config, names)
@@ -106,7 +106,7 @@ def _several(config: Config, names: str, source: RunFolder | None, runs: Path, m
 def _explained(folder: RunFolder, mode: Mode) -> dict[str, Any]:
     """The measures of a run, which is run as far as that."""
     from ultra_agents.cli.console import err
-    from ultra_agents.cli.running import execute
+    from ultra_agents.cli.run_display import execute
 
     done = folder.stage_done("measure")
     if done is None:

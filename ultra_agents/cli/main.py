@@ -14,27 +14,27 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ultra_agents.cli.compare import compare
+from ultra_agents.cli.compare.command import compare
 from ultra_agents.cli.data import data_export, data_import
 from ultra_agents.cli.doctor import doctor
 from ultra_agents.cli.events import events
 from ultra_agents.cli.explain import explain
 from ultra_agents.cli.failure import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
-from ultra_agents.cli.inspect import inspect
-from ultra_agents.cli.llm_cassette import llm_export, llm_import
-from ultra_agents.cli.llm_check import llm_check
-from ultra_agents.cli.llm_list import llm_list
-from ultra_agents.cli.llm_log import llm_log
-from ultra_agents.cli.plugins_check import plugins_check
-from ultra_agents.cli.plugins_list import plugins_list
-from ultra_agents.cli.plugins_new import plugins_new
-from ultra_agents.cli.policy_export import policy_export
-from ultra_agents.cli.policy_import import policy_import
-from ultra_agents.cli.policy_score import policy_score
+from ultra_agents.cli.inspect.command import inspect
+from ultra_agents.cli.llm.cassette import llm_export, llm_import
+from ultra_agents.cli.llm.check import llm_check
+from ultra_agents.cli.llm.list_providers import llm_list
+from ultra_agents.cli.llm.log import llm_log
+from ultra_agents.cli.plugins.check import plugins_check
+from ultra_agents.cli.plugins.list_plugins import plugins_list
+from ultra_agents.cli.plugins.new import plugins_new
+from ultra_agents.cli.policy.export import policy_export
+from ultra_agents.cli.policy.import_policy import policy_import
+from ultra_agents.cli.policy.score import policy_score
 from ultra_agents.cli.resume import resume
 from ultra_agents.cli.run import run
 from ultra_agents.cli.watch import watch
-from ultra_agents.cli.wizard import wizard
+from ultra_agents.cli.wizard.command import wizard
 from ultra_agents.errors import UltraError
 from ultra_agents.version import __version__
 

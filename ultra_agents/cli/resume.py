@@ -19,7 +19,7 @@ def resume(
     json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
 ) -> None:
     """Go on with a run that was interrupted, ran out of budget, or failed; finished stages are not repeated."""
-    from ultra_agents.cli.running import display_mode, execute, find_folder
+    from ultra_agents.cli.run_display import display_mode, execute, find_folder
 
     mode = display_mode(plain, json)
     from ultra_agents.runs import RunFolder

@@ -25,7 +25,7 @@ def run(
 
     Ctrl-C stops cleanly; [bold]ultra resume[/bold] goes on from there.
     """
-    from ultra_agents.cli.running import display_mode, execute, preflight
+    from ultra_agents.cli.run_display import display_mode, execute, preflight
 
     mode = display_mode(plain, json)
     from ultra_agents.config import load_config

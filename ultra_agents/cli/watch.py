@@ -27,7 +27,7 @@ def watch(
     Nothing is written and nothing is held up; leaving does not end a run.
     """
     from ultra_agents.cli.console import out
-    from ultra_agents.cli.running import display_mode
+    from ultra_agents.cli.run_display import display_mode
 
     mode = display_mode(plain, json)
     found = [_watched(name, runs) for name in dict.fromkeys(run)]
@@ -46,7 +46,7 @@ def watch(
 
 def _watched(name: str, runs: Path) -> Watched:
     """Raises `RunError` where `name` is no run this version can read."""
-    from ultra_agents.cli.running import find_folder
+    from ultra_agents.cli.run_display import find_folder
     from ultra_agents.runs import RunFolder
     from ultra_agents.ui.watching import watched
 

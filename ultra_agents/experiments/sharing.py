@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ultra_agents.config import Config
 from ultra_agents.errors import RunError
-from ultra_agents.run_files import PLAYED
 from ultra_agents.runs import RunFolder, with_absolute_paths
+from ultra_agents.runs.files import PLAYED
 
 ADVICE_STAGES = ("explain", "tabulate", "measure", "imitate")
 _ADVICE_FILES = ("advice.jsonl", "joint.json", "measures.json", "prescreen.json", "probe.json", "transcript.jsonl")

@@ -25,8 +25,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ultra_agents.config import Config, follows_actions, parse_config, variant_of
-from ultra_agents.config_engine import ClusterConfig
-from ultra_agents.config_models import Section
+from ultra_agents.config.engine import ClusterConfig
+from ultra_agents.config.models import Section
 from ultra_agents.contracts import capabilities
 from ultra_agents.errors import ConfigError
 from ultra_agents.experiments.arms import Settings, arm, missing

@@ -22,14 +22,14 @@ from ultra_agents.contracts.llm import Unreachable, question_key
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.events import AgentAsked, AgentSpoke, Emit, Grow, ReplyGrowing, Warned, ignore
 from ultra_agents.llm import tracing
-from ultra_agents.llm.breaker import Breaker
 from ultra_agents.llm.budget import Budget, cost_of, usage_of
 from ultra_agents.llm.cache import AnswerCache, RawReply, cache_key
+from ultra_agents.llm.circuit_breaker import Breaker
 from ultra_agents.llm.failures import gone, no_price, not_recorded, refuses, status
-from ultra_agents.llm.growing import Tell
 from ultra_agents.llm.limits import OneAtATime
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.retry import CallFailed, Failure, ask_again
+from ultra_agents.llm.streaming import Tell
 from ultra_agents.llm.structured import Reply, ReplyDropped, parse_reply, repair_messages, reply_schema
 from ultra_agents.llm.transcript import Transcript
 from ultra_agents.records import Usage

@@ -13,13 +13,13 @@ from typing import Any
 from ultra_agents.config import LLMConfig
 from ultra_agents.contracts.llm import LLM, Structured, bound
 from ultra_agents.errors import Interrupted
-from ultra_agents.llm.breaker import Breaker
 from ultra_agents.llm.budget import Prices, estimate_tokens
 from ultra_agents.llm.cache import RawReply
-from ultra_agents.llm.growing import Tell, follow
+from ultra_agents.llm.circuit_breaker import Breaker
 from ultra_agents.llm.limits import Limits
 from ultra_agents.llm.prices import table_prices
 from ultra_agents.llm.retry import CallFailed, Failure, check_stop, classify, is_ours, stream_at_fault
+from ultra_agents.llm.streaming import Tell, follow
 from ultra_agents.registry import create_llm
 
 Messages = Sequence[tuple[str, str]]

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ultra_agents.config import Config
-from ultra_agents.config_methods import JsrlConfig
+from ultra_agents.config.methods import JsrlConfig
 from ultra_agents.contracts import Algorithm, Environment, Learn, Modulated, Policy
 from ultra_agents.methods.base import Method, Prepared, Setting
 from ultra_agents.records import Array, FloatArray

@@ -40,7 +40,7 @@ from gymnasium.spaces import Box, Discrete
 from scipy.special import expit
 
 from ultra_agents.config import Config
-from ultra_agents.config_methods import MaskConfig
+from ultra_agents.config.methods import MaskConfig
 from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.contracts.vector import before_reset
 from ultra_agents.errors import PluginError, PolicyError, RunError

@@ -17,7 +17,7 @@ import numpy as np
 from ultra_agents.config import NarrationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault
-from ultra_agents.narration.plugin import action_word, plugin_name, reward_word, state_words
+from ultra_agents.narration.plugin_calls import action_word, plugin_name, reward_word, state_words
 from ultra_agents.narration.rewards import reward_events, unusual_rewards, usual_reward
 from ultra_agents.records import Narration, Segment, Trajectory
 

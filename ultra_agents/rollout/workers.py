@@ -28,7 +28,7 @@ import numpy as np
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.records import Array
-from ultra_agents.rollout.links import Board, Line, cores, shared_counters
+from ultra_agents.rollout.shared_memory import Board, Line, cores, shared_counters
 from ultra_agents.rollout.simulators import (
     Simulators,
     StepResult,

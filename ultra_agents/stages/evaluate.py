@@ -20,8 +20,8 @@ from ultra_agents.events import Evaluated, StageProgress, StepsSpent
 from ultra_agents.policies import load_policy
 from ultra_agents.records import MethodResult, Returns
 from ultra_agents.rollout.simulators import Simulators
-from ultra_agents.run_files import PLAYED
 from ultra_agents.runs import RunFolder
+from ultra_agents.runs.files import PLAYED
 from ultra_agents.seeding import Streams
 from ultra_agents.stages.context import RunContext
 

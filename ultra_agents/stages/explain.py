@@ -18,12 +18,12 @@ from ultra_agents.llm.gateway import Gateway
 from ultra_agents.narration import choose_segments, narrate
 from ultra_agents.narration.prescreen import Evidence, reserve
 from ultra_agents.records import Advice, Array, Explanation, Narration, Trajectory
-from ultra_agents.rollout.stretches import replay
+from ultra_agents.rollout.replays import replay
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.joint import decided_together
 from ultra_agents.stages.pictures import pictured
 from ultra_agents.stages.prescreen import evidence_of, prescreened, prescreens
-from ultra_agents.stages.restoring import restores
+from ultra_agents.stages.restore_check import restores
 from ultra_agents.stages.table import source_of
 from ultra_agents.verification import CounterfactualTester, max_tests, snapshot_of
 

@@ -24,9 +24,9 @@ from ultra_agents.contracts import Demonstrations, Policy
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Move, Trajectory
-from ultra_agents.rollout.stretches import Stretch, plans_act, replay
+from ultra_agents.rollout.replays import Stretch, plans_act, replay
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.restoring import restores
+from ultra_agents.stages.restore_check import restores
 from ultra_agents.verification import JointResult, JointTester, snapshot_of
 
 SIDE_BY_SIDE = 32

@@ -12,7 +12,7 @@ from ultra_agents.llm.transcript import Transcript
 from ultra_agents.records import Advice, Explanation, Trajectory
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.joint import joint_result
-from ultra_agents.stages.restoring import restores
+from ultra_agents.stages.restore_check import restores
 from ultra_agents.verification.fidelity import measure_fidelity
 
 MEASURES = "measures.json"

@@ -10,7 +10,7 @@ from ultra_agents.narration.prescreen import Evidence, by_simulator, by_value, w
 from ultra_agents.records import Narration, Trajectory
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.restoring import restores
+from ultra_agents.stages.restore_check import restores
 
 FILE = "prescreen.json"
 PARALLEL = 16

@@ -23,7 +23,7 @@ from ultra_agents.records import Advice, Array, Explanation, MethodResult, Traje
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import narrations
-from ultra_agents.stages.restoring import probe_of
+from ultra_agents.stages.restore_check import probe_of
 from ultra_agents.stages.table import advice_table
 
 FRAMES_IN_REPORT = 12

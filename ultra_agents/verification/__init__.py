@@ -1,9 +1,9 @@
 """Advice is tested before it is believed."""
 
-from ultra_agents.verification.claims import refusal, snapshot_of
 from ultra_agents.verification.counterfactual import CounterfactualTester, max_tests
 from ultra_agents.verification.joint import JointResult, JointTester, undecided
 from ultra_agents.verification.probe import Probe, restore_is_exact
+from ultra_agents.verification.validity import refusal, snapshot_of
 
 __all__ = [
     "CounterfactualTester",

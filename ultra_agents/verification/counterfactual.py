@@ -30,14 +30,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ultra_agents.config import VerificationConfig
-from ultra_agents.config_engine import RunEngineConfig
+from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.records import Array, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.arms import Arm, Job, Outcome, Terms, difference
-from ultra_agents.verification.claims import refusal, snapshot_of
+from ultra_agents.verification.jobs import Arm, Job, Outcome, Terms, difference
 from ultra_agents.verification.pool import make_pool
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
+from ultra_agents.verification.validity import refusal, snapshot_of
 
 
 class CounterfactualTester:

@@ -16,12 +16,12 @@ from concurrent.futures import Future, InvalidStateError
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ultra_agents.config_engine import RunEngineConfig
+from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.rollout.simulators import fault, whose
 from ultra_agents.rollout.workers import started
-from ultra_agents.verification.arms import Job, Outcome, Terms
+from ultra_agents.verification.jobs import Job, Outcome, Terms
 from ultra_agents.verification.rollouts import Player
 
 _LAST_WORDS_S = 5.0

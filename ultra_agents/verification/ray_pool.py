@@ -19,11 +19,11 @@ from functools import partial
 from typing import Any
 
 from ultra_agents.cluster import connected
-from ultra_agents.config_engine import RunEngineConfig
+from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import ConfigError, EnvironmentFault, RunError, UltraError
 from ultra_agents.rollout.simulators import fault, whose
-from ultra_agents.verification.arms import Job, Outcome, Terms
+from ultra_agents.verification.jobs import Job, Outcome, Terms
 from ultra_agents.verification.pool import LocalPool, Pool
 from ultra_agents.version import __version__
 

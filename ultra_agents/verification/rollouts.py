@@ -23,8 +23,8 @@ from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import PluginError, UltraError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.rollout.collect import uniforms_per_action
-from ultra_agents.verification.arms import NEVER, Job, Match, Outcome, Playing, Terms
-from ultra_agents.verification.blocks import Blocks
+from ultra_agents.verification.env_blocks import Blocks
+from ultra_agents.verification.jobs import NEVER, Job, Match, Outcome, Playing, Terms
 
 ROWS = 32
 """The policy is asked in batches of exactly this many rows: the last bits of a matrix product depend on its shape."""

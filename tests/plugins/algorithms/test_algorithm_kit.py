@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 from pydantic import BaseModel
-from ultra_agents_plugins.algorithms.ppo import PPO, PPOPolicy, PPOTrainer
+from ultra_agents_plugins.algorithms._networks import PPOPolicy
+from ultra_agents_plugins.algorithms.ppo import PPO, PPOTrainer
 
 from ultra_agents.contracts import Algorithm
 from ultra_agents.errors import PluginError

@@ -13,7 +13,8 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from ultra_agents_plugins.algorithms._encoders import NatureCNN, is_image
-from ultra_agents_plugins.algorithms.ppo import PPO, PPOOptions, PPOPolicy
+from ultra_agents_plugins.algorithms._networks import PPOPolicy
+from ultra_agents_plugins.algorithms.ppo import PPO, PPOOptions
 
 from ultra_agents.contracts import Demonstrations
 from ultra_agents.errors import PolicyError

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from ultra_agents_plugins.algorithms.ppo import PPO, PPOPolicy
+from ultra_agents_plugins.algorithms._networks import PPOPolicy
+from ultra_agents_plugins.algorithms.ppo import PPO
 
 from ultra_agents.contracts import Demonstrations
 from ultra_agents.errors import PluginError

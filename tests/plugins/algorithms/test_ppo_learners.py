@@ -10,11 +10,11 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from ultra_agents_plugins.algorithms._networks import PPOPolicy
-from ultra_agents_plugins.algorithms._ppo_autograd import LOSSES, AutogradLearner
-from ultra_agents_plugins.algorithms._ppo_device import RemoteLearner, compiler, make_learner
-from ultra_agents_plugins.algorithms._ppo_flat import FlatAdam
-from ultra_agents_plugins.algorithms._ppo_mlp import MLPLearner
 from ultra_agents_plugins.algorithms.ppo import PPO
+from ultra_agents_plugins.algorithms.ppo.autograd import LOSSES, AutogradLearner
+from ultra_agents_plugins.algorithms.ppo.device import RemoteLearner, compiler, make_learner
+from ultra_agents_plugins.algorithms.ppo.flat import FlatAdam
+from ultra_agents_plugins.algorithms.ppo.mlp import MLPLearner
 
 from ultra_agents.errors import PluginError
 

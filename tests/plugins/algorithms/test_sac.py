@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from ultra_agents_plugins.algorithms._sac_buffer import ReplayBuffer
 from ultra_agents_plugins.algorithms.ppo import PPO, PPOOptions
 from ultra_agents_plugins.algorithms.sac import SAC, SACOptions, SACTrainer
+from ultra_agents_plugins.algorithms.sac.buffer import ReplayBuffer
 
 from ultra_agents.contracts import Algorithm
 from ultra_agents.errors import PluginError, PolicyError

@@ -9,8 +9,9 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from ultra_agents_plugins.environments import _gymnasium_docs as docs
-from ultra_agents_plugins.environments import _minigrid_words, _plain_state
+from ultra_agents_plugins.environments.any_gymnasium import docs
+from ultra_agents_plugins.environments.any_gymnasium import minigrid as _minigrid_words
+from ultra_agents_plugins.environments.any_gymnasium import plain_state as _plain_state
 
 from ultra_agents.contracts import capabilities
 from ultra_agents.errors import ConfigError, EnvironmentFault, PluginError

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from ultra_agents_plugins.environments import _mlp, _pong_vector
-from ultra_agents_plugins.environments._pong_ram import OWN_X, Court, observe
+from ultra_agents_plugins.environments import _mlp
+from ultra_agents_plugins.environments.pong import vector as _pong_vector
+from ultra_agents_plugins.environments.pong.ram import OWN_X, Court, observe
 
 from ultra_agents.errors import ConfigError, EnvironmentFault, PolicyError
 from ultra_agents.registry import create_environment

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from ale_py.vector_env import AtariVectorEnv
-from ultra_agents_plugins.environments import _pong_screen as screen
+from ultra_agents_plugins.environments.pong import screen
 
 from ultra_agents.contracts import capabilities
 from ultra_agents.errors import EnvironmentFault

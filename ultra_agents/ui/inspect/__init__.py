@@ -5,5 +5,5 @@ Built on Textual rather than on Rich alone: browsing needs a list that scrolls a
 would be a second, worse Textual. The live display of a run keeps Rich: there nothing is browsed.
 
 `book` is what is shown, as values; `app` shows it; `plain` prints the same without a terminal. Nothing here reads a
-file: `ultra_agents.cli.inspect` does and hands over a `Book` and a `Source`.
+file: `ultra_agents.cli.inspect.command` does and hands over a `Book` and a `Source`.
 """

@@ -2,5 +2,5 @@
 
 Textual for the same reasons as `ultra_agents.ui.inspect`: lists, text fields, focus, the mouse, going back and forth.
 What exists, what a model can do, what a run costs, and the file itself come from a `Facts` object that
-`ultra_agents.cli.wizard` makes; nothing here knows a plugin or writes a file.
+`ultra_agents.cli.wizard.command` makes; nothing here knows a plugin or writes a file.
 """

@@ -1,0 +1,340 @@
+"""What can be found out about a Gymnasium environment by making and playing it: spaces, words, scales, exactness."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces.utils import flatten_space
+
+from ultra_agents.contracts import ReferenceReturns
+from ultra_agents.errors import ConfigError, EnvironmentFault, PluginError, did_you_mean
+from ultra_agents.records import Array, FloatArray
+
+from . import docs, plain_state
+
+PROVIDERS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid", "ALE/": "ale_py"}
+"""Packages that register their environments only when they are imported."""
+PROBE_STEPS = 400
+"""Steps after which a restored environment must still agree to the bit with the one saved."""
+_INSTALL = re.compile(r"pip install (?:\"[^\"]+\"|[\w.\[\]-]+)")
+_SCALE_STEPS = 300
+_RANDOM_STEPS = 2000
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the plugin needs to know of an environment; no environment is held.
+
+    Attributes:
+        id: Full id, with version.
+        inner_space: Space of the observations that are used (parts that are no numbers are left out).
+        observation_space: What the policy sees: `inner_space`, flattened unless it is a box.
+        action_space: As the environment has it.
+        max_steps: Its time limit, or None.
+        sections: Of the docstring.
+        meanings: What the environment itself calls its actions (`get_action_meanings`), or nothing.
+        spread: Mean and standard deviation of every observation in random play, `(2, k)`.
+        info_keys: Scalars that are in every step's information.
+        absent: Optional capabilities this environment does not have.
+        why: Why no state can be saved, or "".
+        returns: Reference returns, or None.
+    """
+
+    id: str
+    inner_space: gymnasium.Space[Any]
+    observation_space: gymnasium.Space[Any]
+    action_space: gymnasium.Space[Any]
+    max_steps: int | None
+    sections: dict[str, list[str]]
+    meanings: tuple[str, ...]
+    spread: FloatArray
+    info_keys: tuple[str, ...]
+    absent: frozenset[str]
+    why: str
+    returns: ReferenceReturns | None
+
+
+def known(env_id: str) -> str:
+    """The full id of an environment that is registered.
+
+    Raises:
+        ConfigError: There is none; says which one is meant.
+        PluginError: The package that has it is not installed.
+    """
+    package, _, plain = env_id.rpartition(":")
+    module = package or next((name for prefix, name in PROVIDERS.items() if plain.startswith(prefix)), None)
+    try:
+        if module is not None:
+            importlib.import_module(module)
+        if module == "ale_py":
+            import ale_py
+
+            ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner
+            gymnasium.register_envs(ale_py)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return gymnasium.spec(plain).id
+    except ModuleNotFoundError as error:
+        raise PluginError(
+            f"the environment {env_id!r} needs a package that is not installed",
+            found=str(error),
+            hint=f"pip install {error.name}",
+        ) from error
+    except gymnasium.error.Error as error:
+        raise ConfigError(
+            f"Gymnasium knows no environment {env_id!r}",
+            found=docs.clean(str(error)),
+            expected='an id such as "CartPole-v1", or "package:Id-v0" for one that a package registers',
+            hint=_suggestion(plain),
+        ) from error
+
+
+def _suggestion(env_id: str) -> str | None:
+    ids = [name for name in gymnasium.registry if "phys2d/" not in name and "tabular/" not in name]
+    hint = did_you_mean(env_id, ids)
+    return (
+        hint
+        if hint and hint.startswith("did you mean")
+        else 'python -c "import gymnasium; gymnasium.pprint_registry()"'
+    )
+
+
+def make(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> gymnasium.Env[Any, Any]:
+    """One environment, ready to draw itself where it can.
+
+    Raises:
+        PluginError: It cannot be made: a package is missing, or an argument is wrong.
+    """
+    limit: dict[str, Any] = {} if max_steps is None else {"max_episode_steps": max_steps}
+    env_id = known(env_id)  # a worker process must register it again
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures are made for files; nobody needs a window
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            entry: Any = gymnasium.spec(env_id).entry_point
+            creator = entry if callable(entry) else gymnasium.envs.registration.load_env_creator(entry)
+            modes = getattr(creator, "metadata", {}).get("render_modes", [])
+            mode: dict[str, Any] = (
+                {"render_mode": "rgb_array"} if "rgb_array" in modes and "render_mode" not in kwargs else {}
+            )
+            return gymnasium.make(env_id, disable_env_checker=True, **limit, **mode, **kwargs)
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        missing, told = getattr(error, "name", None), _INSTALL.findall(docs.clean(str(error)))
+        raise PluginError(
+            f"the environment {env_id!r} needs a package that is not installed",
+            found=docs.clean(str(error)),
+            hint=f"pip install {missing}" if missing else next(iter(told[-1:]), None),
+        ) from error
+    except Exception as error:
+        raise PluginError(
+            f"the environment {env_id!r} cannot be made",
+            found=f"{type(error).__name__}: {docs.clean(str(error))}",
+            expected=f"arguments it understands; given: {kwargs or 'none'}",
+            hint="see environment.options.kwargs",
+        ) from error
+
+
+def numeric(space: gymnasium.Space[Any], env_id: str) -> gymnasium.Space[Any]:
+    """`space` without the parts that hold no numbers (MiniGrid's mission)."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        parts = {key: numeric_or_none(part) for key, part in space.spaces.items()}
+        kept = {key: part for key, part in parts.items() if part is not None}
+        if kept:
+            return gymnasium.spaces.Dict(kept)
+    elif (plain := numeric_or_none(space)) is not None:
+        return plain
+    raise ConfigError(
+        f"the observations of {env_id!r} hold no numbers",
+        found=str(space),
+        expected="boxes, discrete, multi-discrete or multi-binary spaces, or dictionaries and tuples of them",
+    )
+
+
+def numeric_or_none(space: gymnasium.Space[Any]) -> gymnasium.Space[Any] | None:
+    """The space itself where it can be flattened to numbers of a fixed count."""
+    plain = (gymnasium.spaces.Box, gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete,
+             gymnasium.spaces.MultiBinary)  # fmt: skip
+    if isinstance(space, plain):
+        return space
+    if isinstance(space, gymnasium.spaces.Tuple) and all(numeric_or_none(part) is not None for part in space.spaces):
+        return space
+    if isinstance(space, gymnasium.spaces.Dict):
+        kept = {key: part for key, part in space.spaces.items() if numeric_or_none(part) is not None}
+        return gymnasium.spaces.Dict(kept) if kept else None
+    return None
+
+
+def flat(inner: gymnasium.Space[Any], observation: Any) -> Array:
+    """An observation as the policy sees it."""
+    if isinstance(inner, gymnasium.spaces.Box):
+        return np.asarray(observation, inner.dtype)
+    if isinstance(inner, gymnasium.spaces.Dict):
+        observation = {key: observation[key] for key in inner.spaces}
+    return np.asarray(gymnasium.spaces.flatten(inner, observation), flatten_space(inner).dtype)
+
+
+def scalars(info: dict[str, Any]) -> dict[str, float]:
+    """The plain numbers in an environment's information."""
+    kinds = (bool, int, float, np.bool_, np.integer, np.floating)
+    return {str(key): float(value) for key, value in info.items() if isinstance(value, kinds)}
+
+
+def investigate(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> Facts:
+    """Make the environment and play it at random: a second at most for a quick one."""
+    env = make(env_id, kwargs, max_steps)
+    try:
+        inner = numeric(env.observation_space, env_id)
+        if not _nameable(env.action_space):
+            raise ConfigError(
+                f"the actions of {env_id!r} cannot be named",
+                found=str(env.action_space),
+                expected="a Discrete space, or a Box of one dimension with bounds",
+            )
+        spread, keys = _play(env, inner)
+        absent, why = {"expert", "policies"}, ""
+        try:
+            why = _inexact(env_id, kwargs, max_steps, inner)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+        if why:
+            absent.add("snapshot")
+        if not _draws(env):
+            absent.add("render")
+        returns = _returns(env)
+        if returns is None:
+            absent.add("reference_returns")
+        space = inner if isinstance(inner, gymnasium.spaces.Box) else flatten_space(inner)
+        limit = env.spec.max_episode_steps if env.spec is not None else None
+        return Facts(
+            id=known(env_id),
+            inner_space=inner,
+            observation_space=space,
+            action_space=env.action_space,
+            max_steps=limit,
+            sections=docs.sections(type(env.unwrapped)),
+            meanings=_meanings(env.unwrapped),
+            spread=spread,
+            info_keys=keys,
+            absent=frozenset(absent),
+            why=why,
+            returns=returns,
+        )
+    finally:
+        env.close()
+
+
+def _meanings(env: Any) -> tuple[str, ...]:
+    """Names of the actions by the convention of Atari environments."""
+    ask = getattr(env, "get_action_meanings", None)
+    try:
+        return tuple(docs.clean(str(name))[:40] for name in ask()) if callable(ask) else ()
+    except Exception:
+        return ()
+
+
+def _nameable(space: gymnasium.Space[Any]) -> bool:
+    if isinstance(space, gymnasium.spaces.Box):
+        return len(space.shape) == 1 and bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
+    return isinstance(space, gymnasium.spaces.Discrete)
+
+
+def _play(env: gymnasium.Env[Any, Any], inner: gymnasium.Space[Any]) -> tuple[FloatArray, tuple[str, ...]]:
+    """Mean and deviation of the observations, and which scalars are always in the information."""
+    env.action_space.seed(0)
+    observation, info = env.reset(seed=0)
+    seen, keys = [flat(inner, observation).ravel()], set(scalars(info))
+    for _ in range(_SCALE_STEPS):
+        observation, _, terminated, truncated, info = env.step(env.action_space.sample())
+        seen.append(flat(inner, observation).ravel())
+        keys &= set(scalars(info))
+        if terminated or truncated:
+            observation, info = env.reset()
+            keys &= set(scalars(info))
+    values = np.stack(seen).astype(np.float64)
+    return np.stack([values.mean(axis=0), values.std(axis=0)]), tuple(sorted(keys))
+
+
+def _inexact(env_id: str, kwargs: dict[str, Any], max_steps: int | None, inner: gymnasium.Space[Any]) -> str:
+    """Save, restore elsewhere and play on, from three places: what went differently, or "" if nothing did."""
+    source, target = (make(env_id, kwargs, max_steps) for _ in range(2))
+    try:
+        actions = source.action_space
+        for seed, before in ((1, 0), (2, 3), (3, 40)):
+            actions.seed(seed)
+            source.reset(seed=seed)
+            target.reset(seed=100 + seed)
+            for _ in range(before):
+                if any(source.step(actions.sample())[2:4]):
+                    source.reset()
+                if any(target.step(actions.sample())[2:4]):
+                    target.reset()
+            saved = plain_state.save(source)
+            plain_state.load(target, saved)
+            if plain_state.save(target) != saved:
+                return "a restored state is not the one that was saved"
+            for step in range(PROBE_STEPS):
+                action = actions.sample()
+                one, other = source.step(action), target.step(action)
+                if not np.array_equal(flat(inner, one[0]), flat(inner, other[0])) or one[1:4] != other[1:4]:
+                    return f"{step + 1} steps after a restore the environment went another way"
+                if one[2] or one[3]:
+                    first, second = source.reset()[0], target.reset()[0]
+                    if not np.array_equal(flat(inner, first), flat(inner, second)):
+                        return "after a restore the next episode started elsewhere"
+        return ""
+    finally:
+        source.close()
+        target.close()
+
+
+def _draws(env: gymnasium.Env[Any, Any]) -> bool:
+    if env.render_mode != "rgb_array":
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            env.reset(seed=0)
+            frame = np.asarray(env.render())
+    except Exception:
+        return False
+    return frame.ndim == 3 and frame.shape[2] == 3 and frame.dtype == np.uint8
+
+
+def _returns(env: gymnasium.Env[Any, Any]) -> ReferenceReturns | None:
+    """The threshold its authors call solved, against random play measured here."""
+    threshold = env.spec.reward_threshold if env.spec is not None else None
+    if threshold is None:
+        return None
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    totals, total = [], 0.0
+    for _ in range(_RANDOM_STEPS):
+        _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        total += float(reward)
+        if terminated or truncated:
+            totals.append(total)
+            total = 0.0
+            env.reset()
+    if not totals or not np.isfinite(totals).all() or float(np.mean(totals)) >= threshold:
+        return None
+    return ReferenceReturns(
+        float(np.mean(totals)),
+        float(threshold),
+        f"random: mean of {len(totals)} episodes of random actions; reference: the threshold Gymnasium calls solved",
+    )
+
+
+def fault(why: str, env_id: str) -> EnvironmentFault:
+    """An environment whose state cannot be saved was asked to."""
+    return EnvironmentFault(
+        f"the state of {env_id!r} cannot be saved exactly",
+        found=why,
+        hint="advice cannot be tested there: set verification.enabled=false",
+    )

@@ -1,0 +1,182 @@
+"""Policies of Stable-Baselines3: the `.zip` of `model.save`, with its `vecnormalize.pkl`; read without its pickles.
+
+Weights, architecture and spaces are plain data in the zip (`zip_file`), the normaliser's numbers are taken out of its
+pickle without running it (`_normalizer`). A PPO or A2C policy that the native `ppo` can hold exactly becomes one, a
+SAC policy likewise `sac`; any other goes on as `sb3-ppo`, `sb3-a2c`, `sb3-sac`, `sb3-td3` or `sb3-dqn`.
+
+Where `VecNormalize` divided the rewards, values are in units of that scale. The native algorithms learn from whole
+rewards, so their critics are multiplied by it, SAC's temperature with them; `sb3-*` keep it as `reward_scale`. What
+the policy was trained with (`settings`) comes along as options to go on with, for the user to take or leave.
+
+What stays behind: the optimiser's moments and the replay buffer.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+from ultra_agents.contracts import Options
+from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Request, Weights
+from ultra_agents.errors import PolicyError
+from ultra_agents.records import Array
+
+from .._native import cnn_ppo, in_reward_units, layers, mlp_ppo
+from .._native_sac import mlp_sac
+from .._normalizer import Statistics, find_normalizer, reward_scale
+from .settings import as_native, as_sb3
+from .zip_file import Zip, check_spaces, read_json, read_zip
+
+DEFAULT_ACTIVATION = {"ppo": "tanh", "a2c": "tanh", "sac": "relu", "td3": "relu", "dqn": "relu"}
+
+
+class SB3(PolicyFormat):
+    """`.zip` files of Stable-Baselines3 1.0 and newer."""
+
+    Options: ClassVar[type[Options]] = Options
+    suffixes: ClassVar[tuple[str, ...]] = (".zip",)
+
+    def recognises(self, path: Path) -> bool:
+        """A zip with the members `data` and `policy.pth`."""
+        try:
+            with zipfile.ZipFile(path) as file:
+                return {"data", "policy.pth"} <= set(file.namelist())
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            return False
+
+    def read(self, request: Request) -> Foreign:
+        """The policy for `ppo`, `sac` or `sb3-*`; with `trust`, whatever Stable-Baselines3 makes of the file."""
+        try:
+            found = read_zip(request)
+        except PolicyError:
+            if request.trust:
+                return _by_sb3(request)
+            raise
+        statistics = find_normalizer(request, found.normalized)
+        spaces = request.observation_space, request.action_space
+        native, scale = _native(found, spaces, statistics), reward_scale(request)
+        notes = [f"{found.kind.upper()} of {found.steps:,} steps, saved by {_versions(found)}"]
+        if statistics is None:
+            notes.append("observations are taken as they are: no normaliser")
+        else:
+            notes.append(f"normaliser of {statistics.count:,.0f} observations from {statistics.source}")
+        if scale != 1.0:
+            notes.append(f"rewards were divided by {scale:,.3g}: taken along, so values are those of whole rewards")
+        told = {
+            "tool": "stable-baselines3", "algorithm": found.kind, "steps": found.steps, "versions": found.versions,
+            "trained_with": found.settings,
+        }  # fmt: skip
+        fits = [_as_sb3(found, statistics, scale)]
+        if native is not None:
+            options = as_native(found.settings, found.kind)
+            fits.insert(0, replace(native, arrays=in_reward_units(native.arrays, scale), options=options))
+        return Foreign(tuple(fits), told=told, notes=tuple(notes))
+
+    def write(self, outgoing: Outgoing) -> list[Path]:
+        """A zip that `PPO.load` and its like read, and `vecnormalize.pkl` beside it where there is a normaliser."""
+        from .write import write_zip
+
+        return write_zip(outgoing)
+
+
+def _native(
+    found: Zip, spaces: tuple[gymnasium.Space[Any], gymnasium.Space[Any]], statistics: Statistics | None
+) -> Weights | None:
+    tensors = found.tensors
+    activation = found.activation or DEFAULT_ACTIVATION[found.kind]
+    if isinstance(spaces[0], Box) and len(spaces[0].shape) == 3 and not found.images:
+        return None  # SB3 divides pixels by 255 before flattening them
+    if found.kind == "sac":
+        fits = not found.images and activation == "relu"
+        return mlp_sac(tensors, found.log_alpha, spaces, statistics) if fits else None
+    if found.kind not in ("ppo", "a2c") or not {"action_net.weight", "value_net.weight"} <= set(tensors):
+        return None
+    heads = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in ("action_net", "value_net")]
+    shared = layers(tensors, "mlp_extractor.shared_net.")
+    inner = [layers(tensors, f"mlp_extractor.{name}_net.") for name in ("policy", "value")]
+    if found.images:
+        trunk = [*layers(tensors, "features_extractor.cnn."), *layers(tensors, "features_extractor.linear.")]
+        if shared or inner[0] or inner[1] or statistics is not None or not _shared_trunk(tensors):
+            return None
+        return cnn_ppo(trunk, heads[0], heads[1], spaces)
+    if activation != "tanh":
+        return None
+    actor, critic = ([*shared, *rows, head] for rows, head in zip(inner, heads, strict=True))
+    return mlp_ppo(actor, critic, tensors.get("log_std"), spaces, statistics)
+
+
+def _shared_trunk(tensors: dict[str, Array]) -> bool:
+    """Whether actor and critic see the same features: the zip then holds one trunk under three names."""
+    for name, array in tensors.items():
+        for which in ("pi_", "vf_"):
+            if name.startswith(f"{which}features_extractor."):
+                twin = tensors.get(name.removeprefix(which))
+                if twin is None or not np.array_equal(twin, array):
+                    return False
+    return True
+
+
+def _as_sb3(found: Zip, statistics: Statistics | None, scale: float) -> Weights:
+    arrays = dict(found.tensors)
+    description: dict[str, Any] = {
+        "library": "stable-baselines3",
+        "algorithm": found.kind,
+        "policy": "CnnPolicy" if found.images else "MlpPolicy",
+        # The layers' widths are read off the arrays: SB3 has written `net_arch` in three ways over the years.
+        "policy_kwargs": {} if found.activation is None else {"activation_fn": found.activation},
+    }
+    if found.kind == "sac":
+        description["ent_coef"] = float(np.exp(found.log_alpha))
+    if scale != 1.0:
+        description["reward_scale"] = scale
+    if statistics is not None:
+        arrays |= {
+            "normalizer/mean": statistics.mean,
+            "normalizer/var": statistics.var,
+            "normalizer/count": np.asarray([statistics.count]),
+        }
+        description |= {"clip_obs": statistics.clip, "epsilon": statistics.epsilon}
+    return Weights(f"sb3-{found.kind}", arrays, description, as_sb3(found.settings))
+
+
+def _by_sb3(request: Request) -> Foreign:
+    """The policy as Stable-Baselines3 itself loads it, pickles and all; asked for actions only."""
+    try:
+        import stable_baselines3
+    except ImportError as error:
+        raise PolicyError(
+            "loading this policy needs Stable-Baselines3", hint="pip install 'ultra-agents[sb3]'"
+        ) from error
+    data = read_json(request)
+    check_spaces(data, request)
+    statistics = find_normalizer(request, None)
+    failures = []
+    for name in ("PPO", "SAC", "TD3", "DQN", "A2C"):
+        try:
+            model = getattr(stable_baselines3, name).load(request.path, device="cpu")
+            break
+        except Exception as error:  # each algorithm refuses the others' files in its own way
+            failures.append(f"{name}: {type(error).__name__}")
+    else:
+        raise PolicyError(
+            f"Stable-Baselines3 {stable_baselines3.__version__} cannot load {request.path}",
+            found="; ".join(failures)[:200],
+            hint="load it with the version it was saved by and save it again",
+        )
+
+    def act(observations: Array) -> Array:
+        inputs = observations if statistics is None else statistics.normalize(observations)
+        return np.asarray(model.predict(inputs, deterministic=True)[0])
+
+    told = {"tool": "stable-baselines3", "loaded": "by Stable-Baselines3, trusted"}
+    return Foreign(act=act, told=told, notes=(f"loaded by Stable-Baselines3 as {name}, its code included",))
+
+
+def _versions(found: Zip) -> str:
+    return f"Stable-Baselines3 {found.versions.get('stable-baselines3', 'of an unknown version')}"

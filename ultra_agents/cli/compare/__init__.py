@@ -1,0 +1,1 @@
+"""`ultra compare`: methods side by side over seeds."""

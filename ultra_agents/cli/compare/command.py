@@ -1,0 +1,86 @@
+"""`ultra compare`: tasks x methods x seeds, run or gone on with, and what came out."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ultra_agents.experiments.engines import Engine
+    from ultra_agents.experiments.spec import Experiment
+
+
+def compare(
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment file (YAML).")],
+    runs: Annotated[Path, typer.Option(help="Folder of all runs; the comparison's own is named in the file.")] = Path(
+        "runs"
+    ),
+    engine: Annotated[str | None, typer.Option(help="local or ray, instead of the file's.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Cells side by side, instead of the file's.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live screen.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
+    report_only: Annotated[bool, typer.Option("--report", help="Run nothing: report what is finished.")] = False,
+) -> None:
+    """Compare methods on tasks with seeds, at equal total budgets, and write one report.
+
+    Stopped or failed cells are taken up again by the same command; finished ones are read back.
+    """
+    from ultra_agents.cli.broadcast import StopSignal
+    from ultra_agents.cli.compare.display import Shown
+    from ultra_agents.cli.console import out
+    from ultra_agents.cli.run_display import display_mode, preflight
+    from ultra_agents.errors import Interrupted, UltraError
+    from ultra_agents.events import RunFinished
+    from ultra_agents.experiments.drive import drive, write_report
+    from ultra_agents.experiments.spec import cells_of, load_experiment, references
+
+    mode = display_mode(plain or (report_only and not json), json)
+    began = time.monotonic()
+    asked = load_experiment(experiment)
+    changes = {"kind": engine, "workers": workers, "address": address}
+    settings = asked.engine.model_dump() | {key: value for key, value in changes.items() if value is not None}
+    asked = asked.model_copy(update={"engine": type(asked.engine).model_validate(settings)})
+    root = runs / asked.name
+    cells, goals = cells_of(asked, root, experiment.parent), references(asked)
+    for cell in cells:
+        if cell.seed == asked.seeds[0]:
+            preflight(cell.config)
+    command = f"ultra compare {shlex.quote(str(experiment))}"
+    console = out()
+    with StopSignal() as stop, Shown(console, asked.name, root, cells, stop, mode) as shown:
+        where = None if report_only else _engine(asked, root / "output.txt" if shown.screen else None)
+        results, outcomes = drive(cells, root, where, lambda: stop.asked, shown.update, lambda: stop.paused)
+    summary = write_report(asked, cells, results, outcomes, goals, root, command)
+    stopped = [one for one in outcomes.values() if one.status == "stopped"]
+    failed = [one for one in outcomes.values() if one.status == "failed"]
+    if mode == "json":
+        status = "interrupted" if stop.asked or stopped else "failed" if failed else "finished"
+        seconds, page = time.monotonic() - began, str(root / "report.html")
+        shown.handle(RunFinished(status, seconds, summary, page))
+    else:
+        console.print(f"{summary}\n{root / 'report.html'}", soft_wrap=True, highlight=False)
+    if stop.asked or stopped:
+        raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=command)
+    if failed:
+        raise UltraError(
+            f"{len(failed)} of {len(cells)} cells failed",
+            found="; ".join(f"{one.cell}: {one.error}" for one in failed[:4]),
+            hint=f"mend the cause and go on: {command}",
+        )
+
+
+def _engine(experiment: Experiment, output: Path | None) -> Engine:
+    """Where cells run; what local ones print goes to the file `output`, if given."""
+    from ultra_agents.experiments.engines import LocalEngine
+
+    wanted = experiment.engine
+    if wanted.kind == "ray":
+        from ultra_agents.experiments.ray_engine import RayEngine
+
+        return RayEngine(wanted.address, wanted.cpus, wanted.attempts)
+    return LocalEngine(wanted.workers, wanted.attempts, output=output)

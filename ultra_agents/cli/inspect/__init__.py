@@ -1,0 +1,1 @@
+"""`ultra inspect`: browse a run's episodes and cases."""

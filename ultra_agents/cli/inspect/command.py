@@ -1,0 +1,70 @@
+"""`ultra inspect`: browse a run's episodes with what was said about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ultra_agents.ui.inspect.book import Book
+
+
+def inspect(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its name below --runs.")],
+    runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    plain: Annotated[bool, typer.Option("--plain", help="A line per critical state instead of the browser.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", hidden=True)] = None,
+    size: Annotated[str, typer.Option("--size", metavar="COLUMNSxROWS", hidden=True)] = "120x40",
+) -> None:
+    """Step through episodes: pictures, critical states, what was suggested, and what the simulator found.
+
+    For finished and for running runs; nothing is changed. [bold]?[/bold] lists the keys.
+    """
+    from ultra_agents.cli.inspect.follow import RunFollow
+    from ultra_agents.cli.run_display import display_mode, find_folder
+    from ultra_agents.cli.terminals import browsable
+    from ultra_agents.runs import RunFolder
+
+    mode = display_mode(plain, json)
+    folder = RunFolder.open(find_folder(run, runs))
+    follow = RunFollow(folder.path)
+    book, source = follow.read()
+    try:
+        if svg is not None:
+            from ultra_agents.cli.terminals import size_of
+            from ultra_agents.ui.inspect.screenshot import screenshot
+
+            source.read_policies()
+            svg.write_text(screenshot(book, source, *size_of(size)), encoding="utf-8")
+        elif mode == "json":
+            from ultra_agents.ui.inspect.plain import to_json
+
+            print(to_json(book))
+        elif mode == "plain" or not browsable(f"ultra inspect {run} --plain"):
+            _print_plain(book)
+        else:
+            from ultra_agents.ui.inspect.app import InspectApp
+
+            app = InspectApp(book, source, follow=follow)
+            app.run()
+            app.source.close()
+    finally:
+        source.close()
+
+
+def _print_plain(book: Book) -> None:
+    """The table; a run without critical states says so and ends with 2."""
+    from ultra_agents.errors import RunError
+    from ultra_agents.ui.inspect.plain import lines
+
+    for line in lines(book):
+        print(line)
+    if not book.critical:
+        raise RunError(
+            f"{book.folder} has no critical states to show",
+            found="its agents are still at work" if book.status == "running" else "none was found or looked for",
+            hint="the browser still shows the episodes, on a terminal: ultra inspect RUN",
+        )

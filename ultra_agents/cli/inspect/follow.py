@@ -1,0 +1,90 @@
+"""A run as `ultra inspect` reads it: once, and again when it went on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from ultra_agents.cli.inspect.source import RunSource
+    from ultra_agents.records import Trajectory
+    from ultra_agents.runs import RunFolder
+    from ultra_agents.ui.inspect.book import Book
+
+Marks: TypeAlias = dict[str, tuple[int, int]]
+"""Size and time of change of files, by their path below the run folder."""
+
+
+class RunFollow:
+    """Reads a run, and knows whether it went on since.
+
+    Args:
+        path: The run folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._marks: Marks = {}
+        self._episodes: tuple[Marks, Sequence[Trajectory]] | None = None
+        self._source: RunSource | None = None
+
+    def changed(self) -> bool:
+        """Whether a file that is shown, or the run's state, is another than when it was last read."""
+        return self._look() != self._marks
+
+    def read(self) -> tuple[Book, RunSource]:
+        """Everything `ultra inspect` shows of a run.
+
+        Raises:
+            UltraError: No episodes yet, something damaged, or an environment that is not the run's.
+        """
+        from ultra_agents.cli.inspect.read import read_book
+        from ultra_agents.cli.inspect.source import RunSource, check_fit
+        from ultra_agents.errors import RunError
+        from ultra_agents.registry import create_environment
+        from ultra_agents.runs import RunFolder
+
+        marks = self._look()  # before reading: what is written meanwhile is read the next time
+        folder = RunFolder.open(self._path)
+        environment = create_environment(folder.config.environment.name, folder.config.environment.options)
+        if not any(folder.trajectories.glob("episode-*.npz")):
+            raise RunError(
+                f"{folder.path} has no episodes yet",
+                found=f"finished stages: {', '.join(folder.done) or 'none'}",
+                hint=f"go on with it: ultra resume {folder.path}",
+            )
+        trajectories = self._trajectories(folder, marks)
+        check_fit(folder, environment, trajectories)
+        book, conversation = read_book(folder, environment, trajectories)
+        self._source = RunSource(folder, environment, trajectories, conversation, self._source)
+        self._marks = marks
+        return book, self._source
+
+    def _trajectories(self, folder: RunFolder, marks: Marks) -> Sequence[Trajectory]:
+        """The episodes; read again only where their files changed."""
+        from ultra_agents.rollout.store import load_trajectories
+
+        below = folder.trajectories.name
+        mine = {name: mark for name, mark in marks.items() if name.startswith(f"{below}/")}
+        if self._episodes is None or self._episodes[0] != mine:
+            self._episodes = mine, load_trajectories(folder.trajectories)
+        return self._episodes[1]
+
+    def _look(self) -> Marks:
+        from ultra_agents.cli.inspect.read import status_of
+        from ultra_agents.runs import RunFolder
+
+        folder = RunFolder.open(self._path)
+        shown = [folder.explain, folder.path / f"{folder.explain.name}-wal", folder.transcript]
+        shown += [folder.path / "advice.jsonl", folder.path / "joint.json", folder.path / "measures.json"]
+        shown += sorted(folder.trajectories.glob("episode-*.npz"))
+        shown += sorted(folder.checkpoints.glob("*-best.safetensors"))
+        found: Marks = {"": (len(folder.done), hash(status_of(folder)))}
+        for path in shown:
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            found[str(path.relative_to(folder.path))] = status.st_size, status.st_mtime_ns
+        return found

@@ -1,0 +1,1 @@
+"""`ultra llm`: list and check providers, read and keep conversations."""

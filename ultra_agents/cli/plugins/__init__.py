@@ -1,0 +1,1 @@
+"""`ultra plugins`: list, check and begin plugins."""

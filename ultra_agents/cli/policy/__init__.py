@@ -1,0 +1,1 @@
+"""`ultra policy`: import, export and score policies."""

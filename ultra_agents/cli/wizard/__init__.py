@@ -1,0 +1,1 @@
+"""`ultra` without a command: the wizard that writes a configuration."""

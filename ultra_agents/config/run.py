@@ -1,0 +1,255 @@
+"""One run's configuration: strict pydantic models, read from YAML and `--set a.b=c`.
+
+Unknown keys are errors with a suggestion. Units are in the field descriptions. Secrets never appear here:
+providers read them from the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import yaml
+from pydantic import Field, model_validator
+
+from ultra_agents.config.engine import RunEngineConfig
+from ultra_agents.config.methods import JsrlConfig, MethodNames, RiceConfig, StateMaskConfig
+from ultra_agents.config.models import (
+    AgentConfig,
+    GatewayConfig,
+    IdentifierConfig,
+    LLMConfig,
+    PluginConfig,
+    Section,
+)
+from ultra_agents.contracts.modulation import Learn
+from ultra_agents.errors import ConfigError, did_you_mean
+from ultra_agents.records import Variant
+
+Proposer: TypeAlias = Literal["llm", "random", "value", "oracle"]
+
+
+class PolicyConfig(Section):
+    """Where the sub-optimal policy comes from: a file, one that ships with the environment, or a short training."""
+
+    path: Path | None = Field(None, description="policy file (.safetensors)")
+    shipped: str | None = Field(None, description="name of a policy that ships with the environment plugin")
+    train_steps: int | None = Field(None, gt=0, description="environment steps of training from scratch")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PolicyConfig:
+        if sum(part is not None for part in (self.path, self.shipped, self.train_steps)) != 1:
+            raise ValueError("give exactly one of path, shipped, train_steps")
+        return self
+
+
+class CollectConfig(Section):
+    """Stage 1."""
+
+    episodes: int = Field(4, gt=0, description="episodes to collect and explain")
+    max_steps: int = Field(20_000, gt=0, description="longest episode kept, in environment steps")
+
+
+class NarrationConfig(Section):
+    """Stage 2."""
+
+    token_budget: int = Field(900, ge=100, description="longest narration of one segment, in estimated tokens")
+    segment_steps: int = Field(60, ge=4, description="longest segment, in environment steps")
+    segments_per_episode: int = Field(3, gt=0, description="segments explained of each episode")
+    stride: int = Field(3, gt=0, description="environment steps between two narrated steps")
+    prescreen: Literal["none", "value", "simulator"] = Field(
+        "none", description="where the identifier is told to look: changes of value, or short rollouts of each action"
+    )
+    prescreen_steps: int = Field(5, gt=0, description="steps named to the identifier, at most")
+    prescreen_states: int = Field(6, gt=0, description="steps of a segment the simulator tries, at most")
+    prescreen_horizon: int = Field(20, gt=0, description="environment steps of each such rollout, value at the cut")
+
+
+class AgentsConfig(Section):
+    """Stages 3-5."""
+
+    identifier: IdentifierConfig = IdentifierConfig()
+    advisor: AgentConfig = AgentConfig()
+    critic: AgentConfig = AgentConfig()
+    max_critical: int = Field(3, gt=0, description="critical states named per segment, at most")
+    min_hold: int = Field(1, gt=0, description="environment steps a suggestion must hold, at least")
+    max_hold: int = Field(8, gt=0, description="environment steps a suggestion may hold, at most")
+    max_moves: int = Field(1, gt=0, le=8, description="moves (an action with its hold) of one suggestion, at most")
+    expert_steps: int = Field(24, gt=0, description="environment steps of an oracle's plan")
+    max_revisions: int = Field(1, ge=0, description="times a suggestion may go back to the advisor")
+    concurrency: int = Field(4, gt=0, description="segments explained side by side")
+
+    @model_validator(mode="after")
+    def _holds_are_a_range(self) -> AgentsConfig:
+        if self.min_hold > self.max_hold:
+            raise ValueError(f"min_hold ({self.min_hold}) is above max_hold ({self.max_hold})")
+        return self
+
+
+class VerificationConfig(Section):
+    """Stage 6, and the critic's own reflection.
+
+    The defaults are those of `benchmarks/verification.py`. On Pong the value function is right about what follows 16
+    steps after a state, or the end of a longer plan; most suggestions gain nothing, longer horizons only add noise,
+    and two looks miss less than three. `both` since on MountainCar no row passes alone, and all of a good table
+    together.
+    """
+
+    mode: Literal["none", "reflect", "simulate", "both"] = Field(
+        "both", description="none/reflect are the paper's; simulate tests in the simulator"
+    )
+    max_pairs: int = Field(8, gt=1, description="paired rollouts per suggestion, at most")
+    min_pairs: int = Field(4, gt=1, description="pairs at the first look at the full horizon; then doubled")
+    horizon: int = Field(32, gt=0, description="environment steps after the plan, value function at the cut")
+    screen_pairs: int = Field(2, ge=0, description="pairs of the first, short look; 0: none")
+    screen_horizon: int = Field(16, ge=0, description="environment steps of the first look; at least the plan's")
+    confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, that an accepted gain is positive: all looks")
+    min_gain: float = Field(0.1, ge=0, description="gain not worth finding, in spreads of the episode's returns-to-go")
+    noise: float = Field(0.2, ge=0, description="noise of a pair taken for granted, in the same spreads")
+    discount: float = Field(0.99, gt=0, le=1, description="of rewards within a rollout, and of the value at its cut")
+    max_steps: int = Field(60_000, ge=0, description="environment steps for all tests of a run, shared out evenly")
+    max_test_steps: int = Field(1000, ge=0, description="environment steps of one test, at most")
+    decide: Literal["single", "joint", "both"] = Field(
+        "both", description="rows tested one by one, all together, or together if undecided one by one"
+    )
+    joint_pairs: int = Field(16, gt=1, description="paired episodes of a joint test, at most")
+    joint_min_pairs: int = Field(4, gt=1, description="paired episodes at its first look; then doubled")
+    joint_horizon: int = Field(300, gt=0, description="environment steps from reset of each, value at the cut")
+    joint_discount: float = Field(1.0, gt=0, le=1, description="of rewards there: 1 makes use of every step paid for")
+    joint_max_steps: int = Field(10_000, ge=0, description="environment steps for all joint tests of a run")
+    joint_min_rows: int = Field(4, gt=0, description="rows below which a failed set is not split further")
+    joint_as: Literal["copy", "table"] = Field(
+        "copy", description="where advice is imitated, sets are tested as the imitating copy, or as the table in force"
+    )
+    workers: int = Field(0, ge=0, description="processes that play the tests; 0 plays them in this one")
+    slots: int = Field(32, gt=1, description="rollouts played side by side, in each process")
+
+
+class AdviceConfig(Section):
+    """Stage 7."""
+
+    match: Literal["nearest", "exact"] = Field("nearest", description="how a visited state finds its row")
+    hit_rate: float = Field(0.1, gt=0, le=1, description="share of visited states the radius is calibrated to hit")
+    hit_per_entry: float = Field(0.005, gt=0, le=1, description="the same share, per row of the table, at most")
+    adaptive: bool = Field(True, description="keep hitting that share while the policy moves; else a fixed radius")
+    reward: Literal["llm", "measured"] = Field("llm", description="implicit reward: the critic's, or the gain")
+
+
+class ImitationConfig(Section):
+    """Stage 8: learning from accepted plans, replayed in the simulator."""
+
+    mode: Literal["better", "tested", "always", "never"] = Field(
+        "better",
+        description="start refining from a copy that does as advised: if it is better or, undecided after all pairs, "
+        "earned more; only if it is surely better; always; never",
+    )
+    table: Literal["retire", "keep"] = Field(
+        "retire", description="where refining starts from the copy: the table no longer acts, or it acts all the same"
+    )
+
+
+class ModulationConfig(Section):
+    """Stage 9 (METHOD table of choices; the first named is the default)."""
+
+    probability: float = Field(0.3, ge=0, le=1, description="chance p of following the table at a match")
+    schedule: Literal["linear", "constant", "cosine"] = Field("linear", description="how p falls to 0 over training")
+    until: float = Field(0.8, gt=0, le=1, description="share of the budget after which p is 0 (not for constant)")
+    hold: bool = Field(True, description="hold suggestions for as long as the advisor said; else one step")
+    beta: float = Field(0.2, ge=0, description="scale of the implicit reward, in units of environment reward")
+    reward: Literal["add", "replace", "potential"] = Field("add", description="what the implicit reward does")
+    learn: Learn = Field("mixture", description="how overridden steps enter the update")
+    discount: float = Field(0.99, gt=0, le=1, description="of potential shaping; the algorithm's own")
+    action_noise: float = Field(0.1, gt=0, description="spread of a followed continuous suggestion, action units")
+    restart_probability: float = Field(
+        0.0, ge=0, le=1, description="chance that a training episode of ultra-* starts at a restored critical state"
+    )
+
+
+class RefineConfig(Section):
+    """Stage 10."""
+
+    algorithm: PluginConfig = PluginConfig(name="ppo")
+    steps: int = Field(100_000, gt=0, description="environment steps per method, testing included")
+    num_envs: int = Field(16, gt=0, description="parallel environments")
+    workers: int = Field(
+        1, ge=0, description="processes that step them; 0: this one steps them all, 1: that one and this one half each"
+    )
+    evaluate_every: int = Field(25_000, gt=0, description="environment steps between two points of the curve")
+    curve_episodes: int = Field(8, gt=0, description="episodes per point of the curve")
+
+
+class EvaluateConfig(Section):
+    """Stage 11."""
+
+    episodes: int = Field(32, gt=1, description="final episodes per policy, seeds never trained on")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the bootstrap intervals")
+    fidelity: int = Field(0, ge=0, description="random windows per segment and share K; 0 measures no fidelity")
+    video: bool = Field(True, description="an episode before and after in the report")
+
+
+class Config(Section):
+    """One run, all stages."""
+
+    name: str = Field("run", min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="run folder's name")
+    seed: int = Field(0, ge=0, description="root of all randomness")
+    environment: PluginConfig
+    policy: PolicyConfig
+    methods: MethodNames = Field(
+        ("ultra-ra", "continue"),
+        min_length=1,
+        description="what is compared, each from the same policy and budget",
+    )
+    proposer: Proposer = Field("llm", description="who proposes advice")
+    llms: dict[str, LLMConfig] = Field(default_factory=lambda: {"default": LLMConfig()}, description="models by name")
+    gateway: GatewayConfig = GatewayConfig()
+    collect: CollectConfig = CollectConfig()
+    narration: NarrationConfig = NarrationConfig()
+    agents: AgentsConfig = AgentsConfig()
+    verification: VerificationConfig = VerificationConfig()
+    advice: AdviceConfig = AdviceConfig()
+    imitation: ImitationConfig = ImitationConfig()
+    modulation: ModulationConfig = ModulationConfig()
+    refine: RefineConfig = RefineConfig()
+    rice: RiceConfig = RiceConfig()
+    statemask: StateMaskConfig = StateMaskConfig()
+    jsrl: JsrlConfig = JsrlConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    engine: RunEngineConfig = RunEngineConfig()
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | None = Field(
+        None, description="where training metrics go beside metrics.jsonl; null: TensorBoard where it is installed"
+    )
+
+    @model_validator(mode="after")
+    def _agents_know_their_models(self) -> Config:
+        for role in ("identifier", "advisor", "critic"):
+            agent: AgentConfig = getattr(self.agents, role)
+            for name in agent.names:
+                if name not in self.llms:
+                    raise ConfigError(
+                        f"agents.{role} names the model {name!r}, which is not under llms",
+                        expected=f"one of: {', '.join(self.llms)}",
+                        hint=did_you_mean(name, self.llms),
+                    )
+        return self
+
+    def hash(self) -> str:
+        """Twelve hex digits that change with what can change the numbers: not with name, engine or trackers."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"name", "engine", "trackers"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def variant_of(method: str) -> Variant | None:
+    """`ultra-ra` -> `ra`; None for a method that uses no advice."""
+    variants: dict[str, Variant] = {"ultra-a": "a", "ultra-r": "r", "ultra-ra": "ra"}
+    return variants.get(method)
+
+
+def follows_actions(method: str) -> bool:
+    """Whether a method acts on suggested actions, not on rewards alone."""
+    return "a" in (variant_of(method) or "")

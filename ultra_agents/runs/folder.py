@@ -1,0 +1,270 @@
+"""The run folder: one place per stage's result, written completely or not at all, resumable.
+
+```
+config.yaml        the resolved configuration (no secrets)     versions.json   packages and plugins
+trajectories/      collected episodes                          transcript.jsonl every model call
+explain.sqlite     where the explaining stopped                advice.jsonl    the accepted advice
+checkpoints/       *.safetensors                               metrics.jsonl   one line per training update
+tensorboard/       the same, where `tensorboard` is installed  events.jsonl    everything a display was told
+state.json         which stages are finished                   .lock           who runs it now
+played.json        evaluation episodes, by policy              report.html, report.json
+```
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultra_agents.errors import ConfigError, RunError
+from ultra_agents.runs.files import LineLog, locked, plain, read_lines, versions, write_whole
+
+if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
+    from ultra_agents.config import Config
+
+__all__ = ["FORMAT", "RunFolder", "read_lines", "versions"]
+
+FORMAT = 1
+"""Version of the folder's layout; folders of a higher one are refused."""
+
+
+class RunFolder:
+    """One run on disk; made by `create` or `open`.
+
+    Attributes:
+        path: The folder.
+        config: Its resolved configuration.
+        config_path: The resolved configuration's file.
+        versions_path: Versions of Python, packages and plugin distributions at creation.
+        trajectories: Folder of collected episodes.
+        transcript: Every model call, one JSON object a line.
+        cache: The model-answer cache, where the configuration names no other.
+        explain: Checkpoints of the explaining graph (SQLite).
+        advice: The accepted advice, one JSON object a line.
+        checkpoints: Folder of policies and trainer states.
+        metrics: Training metrics, one JSON object per update and method.
+        tensorboard: Folder of TensorBoard event files, one folder per method.
+        events: All events, one JSON object a line.
+        report_html: The report to read.
+        report_json: The report's numbers.
+    """
+
+    def __init__(self, path: Path, config: Config, state: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.config_path = path / "config.yaml"
+        self.versions_path = path / "versions.json"
+        self.trajectories = path / "trajectories"
+        self.transcript = path / "transcript.jsonl"
+        self.cache = path / "llm-cache.sqlite"
+        self.explain = path / "explain.sqlite"
+        self.advice = path / "advice.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.metrics = path / "metrics.jsonl"
+        self.tensorboard = path / "tensorboard"
+        self.events = path / "events.jsonl"
+        self.report_html = path / "report.html"
+        self.report_json = path / "report.json"
+        self._state = state
+        self._log = LineLog(self.events)
+        self._writing = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r}, done={list(self.done)})"
+
+    @classmethod
+    def create(cls, root: Path, config: Config) -> RunFolder:
+        """Make `root/<config.name>`; it appears with its first files in it or not at all.
+
+        Paths in the configuration become absolute, so that the run resumes from any working directory.
+
+        Raises:
+            RunError: The name is taken, or the folder cannot be written.
+        """
+        path = root / config.name
+        if path.exists():
+            raise RunError(
+                f"the run {path} exists already",
+                hint=f"go on with it: ultra resume {path}, or start another: --name {config.name}-2",
+            )
+        config = with_absolute_paths(config)
+        state: dict[str, Any] = {"format": FORMAT, "config_hash": config.hash(), "done": {}}
+        draft: Path | None = None
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=f".{config.name}-", dir=root))
+            draft.chmod(0o755)
+            made = cls(draft, config, state)
+            for folder in (made.trajectories, made.checkpoints):
+                folder.mkdir()
+            made.write_text("config.yaml", config.to_yaml())
+            made.write_json("versions.json", versions())
+            made.write_json("state.json", state)
+            draft.rename(path)
+        except (OSError, RunError) as error:
+            if draft is not None:
+                shutil.rmtree(draft, ignore_errors=True)
+            raise RunError(
+                f"cannot make the run folder {path}",
+                found=error.found if isinstance(error, RunError) else str(error),
+                expected="a place that can be written",
+                hint="choose another with --runs DIR",
+            ) from error
+        return cls(path, config, state)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Take up an existing run folder.
+
+        Raises:
+            RunError: Not a run folder, made by a newer version, or damaged.
+        """
+        from ultra_agents.config import load_config
+
+        if not path.is_dir():
+            there = sorted(other.name for other in path.parent.glob("*") if (other / "state.json").is_file())
+            raise RunError(
+                f"there is no run folder {path}",
+                expected=f"one of: {', '.join(there)}" if there else None,
+                hint="start one: ultra run CONFIG.yaml",
+            )
+        if not (path / "state.json").is_file():
+            raise RunError(f"{path} is not a run folder", expected="a folder made by `ultra run`, with a state.json")
+        try:
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            form = int(state["format"])
+            if not isinstance(state["done"], dict):
+                raise TypeError("`done` is not a mapping")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path / 'state.json'} is damaged",
+                found=f"{type(error).__name__}: {error}",
+                hint="start the run again under another --name",
+            ) from error
+        if form > FORMAT:
+            raise RunError(
+                f"{path} was made by a newer ultra-agents",
+                found=f"run folder format {form}",
+                expected=f"format {FORMAT} or older",
+                hint="pip install --upgrade ultra-agents",
+            )
+        try:
+            config = load_config(path / "config.yaml")
+        except ConfigError as error:
+            raise RunError(
+                f"the configuration of {path} is damaged",
+                found=str(error.problem) + (f": {error.found}" if error.found else ""),
+                expected=error.expected,
+                hint=error.hint if "has no key" in error.problem else f"restore {path / 'config.yaml'}",
+            ) from error
+        return cls(path, config, state)
+
+    @property
+    def name(self) -> str:
+        """Name of the run: the folder's."""
+        return self.path.name
+
+    def checkpoint(self, name: str) -> Path:
+        """File of the checkpoint called `name`."""
+        return self.checkpoints / f"{name}.safetensors"
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def write_text(self, name: str | Path, text: str) -> Path:
+        """Write `name`, a name within the folder or one of its paths, completely or not at all.
+
+        Raises:
+            RunError: It cannot be written (disk full, read-only).
+        """
+        target = Path(name) if Path(name).is_relative_to(self.path) else self.path / name
+        try:
+            write_whole(target, text)
+        except OSError as error:
+            raise RunError(
+                f"cannot write {target}", found=str(error), hint=f"make room, then: ultra resume {self.path}"
+            ) from error
+        return target
+
+    def write_json(self, name: str | Path, value: Any) -> Path:
+        """Write `value` as JSON; numbers that are not finite become null."""
+        return self.write_text(name, json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
+
+    def append_event(self, row: dict[str, Any]) -> None:
+        """Add one line to `events.jsonl`, on disk when this returns; safe from any thread."""
+        self._log.append(row)
+
+    def close(self) -> None:
+        """Close the event log; the next event opens it again."""
+        self._log.close()
+
+    # -- stages ------------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """Names of the finished stages, in the order they finished."""
+        return tuple(self._state["done"])
+
+    def stage_done(self, name: str) -> dict[str, Any] | None:
+        """What `mark_done` stored for this stage, or None while it is not finished."""
+        payload: dict[str, Any] | None = self._state["done"].get(name)
+        return payload
+
+    def mark_done(self, name: str, payload: dict[str, Any] | None = None) -> None:
+        """Remember that a stage is finished, with the JSON-able `payload` a resumed run needs of it."""
+        with self._writing:
+            self._state["done"][name] = json.loads(json.dumps(plain(payload or {}, finite=False)))
+            self._save_state()
+
+    @property
+    def config_changed(self) -> bool:
+        """`config.yaml` is not what the run began with: finished stages keep results of the old one."""
+        return bool(self._state.get("config_hash") != self.config.hash())
+
+    def amend(self, overrides: Sequence[str]) -> None:
+        """Change the spending caps (`gateway.budget.tokens=...`) of a run that is to go on.
+
+        Raises:
+            ConfigError: Another key is named (its results would no longer belong together), or a bad value.
+        """
+        from ultra_agents.config import load_config
+
+        for override in overrides:
+            if not override.startswith("gateway.budget."):
+                raise ConfigError(
+                    f"--set {override} cannot change a run that has begun",
+                    expected="gateway.budget.calls, gateway.budget.tokens or gateway.budget.money",
+                    hint="start another run: ultra run CONFIG --name NAME --set ...",
+                )
+        changed = self.config_changed
+        self.config = load_config(self.config_path, overrides)
+        self.write_text("config.yaml", self.config.to_yaml())
+        if not changed:
+            self._state["config_hash"] = self.config.hash()
+            self._save_state()
+
+    def _save_state(self) -> None:
+        """NaN stays NaN here: a resumed run must get back what it stored."""
+        self.write_text("state.json", json.dumps(self._state, indent=1) + "\n")
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the folder for this process, so that no other runs it.
+
+        Entering raises a `RunError` when another process holds it, or the folder cannot be written.
+        """
+        return locked(self.path)
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The configuration as a run folder keeps it: its paths do not depend on the working directory."""
+    policy, gateway = config.policy, config.gateway
+    if policy.path is not None:
+        policy = policy.model_copy(update={"path": policy.path.absolute()})
+    if gateway.cache is not None:
+        gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
+    return config.model_copy(update={"policy": policy, "gateway": gateway})
