@@ -2,24 +2,26 @@
 
 from ultra_agents.records.cases import (
     Advice,
+    Attempt,
     CriticalState,
     Critique,
-    Drop,
     Explanation,
+    Fate,
+    JointVerdict,
     Move,
+    Note,
+    Plan,
     Suggestion,
     TestResult,
-    Trial,
     Variant,
     Verdict,
-    as_moves,
-    moves_in_words,
+    advice_of,
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
 from ultra_agents.records.results import CurvePoint, MethodResult, Returns, Usage
 
 __all__ = [
-    "Advice", "Array", "CriticalState", "Critique", "CurvePoint", "Drop", "Explanation", "FloatArray", "MethodResult",
-    "Move", "Narration", "Returns", "Scalar", "Segment", "Suggestion", "TestResult", "Trajectory", "Trial", "Usage",
-    "Variant", "Verdict", "as_moves", "moves_in_words",
+    "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Explanation", "Fate", "FloatArray",
+    "JointVerdict", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "Scalar", "Segment", "Suggestion",
+    "TestResult", "Trajectory", "Usage", "Variant", "Verdict", "advice_of",
 ]  # fmt: skip

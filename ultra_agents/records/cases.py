@@ -1,81 +1,80 @@
-"""What agents say and tests find about single steps: critical states, suggestions, verdicts, measurements, advice.
+"""A case: a critical state, every attempt to do better there, and what became of it.
 
-Everybody imports these from `ultra_agents.records`.
+Everything downstream is read from here: the advice table, the demonstrations, the report, `ultra inspect`. `Advice` is
+a projection of the cases that were accepted. Everybody imports these from `ultra_agents.records`; JSON is pydantic's
+(`pydantic.TypeAdapter`), in both directions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from ultra_agents.records.episodes import Segment
 
-Verdict: TypeAlias = Literal["accept", "revise", "reject"]
 Variant: TypeAlias = Literal["a", "r", "ra"]
 """Which halves of advice act: suggested actions, implicit rewards, or both."""
+Verdict: TypeAlias = Literal["accept", "revise", "reject"]
 Move: TypeAlias = tuple[str, int]
 """An action's name and for how many steps it is held."""
+Fate: TypeAlias = Literal["open", "accepted", "rejected", "dropped"]
+"""`open`: not decided yet. `rejected`: judged, by the test or the critic. `dropped`: no usable reply, or not paid for."""
 
 
 @dataclass(frozen=True)
-class CriticalState:
-    """A step where the action had a significant effect on future reward (ULTRA, identification).
+class Plan:
+    """What is to be done from a critical state on.
 
     Attributes:
-        episode: Index of the episode.
-        step: Step within the episode.
-        rationale: Case analysis in the identifier's words.
-        importance: The identifier's own weight, in [0, 1].
-        agreement: Share of a panel that named this state, in (0, 1]; 1 where a single model identified.
+        moves: One after the other; at least one.
     """
 
-    episode: int
-    step: int
-    rationale: str
-    importance: float
-    agreement: float = 1.0
+    moves: tuple[Move, ...]
+
+    @classmethod
+    def of(cls, moves: Iterable[Move]) -> Plan:
+        """The plan of `moves`, two moves of one action in a row joined, so that equal plans are equal values."""
+        joined: list[Move] = []
+        for action, hold in moves:
+            if joined and joined[-1][0] == action:
+                joined[-1] = (action, joined[-1][1] + hold)
+            else:
+                joined.append((action, hold))
+        return cls(tuple(joined))
+
+    @property
+    def steps(self) -> int:
+        """Environment steps it takes."""
+        return sum(hold for _, hold in self.moves)
+
+    @property
+    def actions(self) -> str:
+        """The names alone: `UP then STAY`."""
+        return " then ".join(action for action, _ in self.moves)
+
+    def __str__(self) -> str:
+        """`UP for 5 steps, then STAY for 1 step`."""
+        return ", then ".join(f"{action} for {hold} {'step' if hold == 1 else 'steps'}" for action, hold in self.moves)
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A better action at a critical state, by the advisor.
+    """A plan at a step of an episode: what the simulator is asked about.
 
     Attributes:
         episode: Index of the episode.
         step: Step within the episode.
-        action: The action as the environment's codec names it ("UP").
-        hold: For how many steps it is held, at least 1.
-        rationale: Why, in the advisor's words.
-        revision: 0 for the first suggestion at this state, then 1, 2, ...
-        then: Further moves of a short plan, each an action with its hold, after the first.
+        plan: What is to be done from there on.
     """
 
     episode: int
     step: int
-    action: str
-    hold: int
-    rationale: str
-    revision: int = 0
-    then: tuple[Move, ...] = ()
+    plan: Plan
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "then", as_moves(self.then))
-
-    @property
-    def moves(self) -> tuple[Move, ...]:
-        """The whole plan, the first move included."""
-        return ((self.action, self.hold), *self.then)
-
-
-def as_moves(rows: Iterable[Sequence[Any]]) -> tuple[Move, ...]:
-    """Moves as they come back from JSON, where tuples are lists."""
-    return tuple((str(action), int(hold)) for action, hold in rows)
-
-
-def moves_in_words(moves: Sequence[Move]) -> str:
-    """`UP for 5 steps, then STAY for 1 step`."""
-    return ", then ".join(f"{action} for {hold} {'step' if hold == 1 else 'steps'}" for action, hold in moves)
+    def __str__(self) -> str:
+        """`UP for 5 steps at step 118`; of several moves: `UP for 5 steps, then STAY for 2 steps, from step 118`."""
+        return f"{self.plan}{', from' if len(self.plan.moves) > 1 else ' at'} step {self.step}"
 
 
 @dataclass(frozen=True)
@@ -123,101 +122,117 @@ class TestResult:
     better: int = 0
     worse: int = 0
 
-    def in_words(self) -> str:
-        """The measurement as a sentence for the advisor and the critic."""
-        better = "more" if self.gain > 0 else "less"
-        return (
-            f"In {self.pairs} paired replays the suggestion earned {abs(self.gain):.2f} {better} return than the "
-            f"policy alone (interval {self.low:+.2f} to {self.high:+.2f})."
-        )
+    @property
+    def undecided(self) -> bool:
+        """Not passed, and not found to be bad: it may still be of use in a set."""
+        return not self.passed and self.stopped not in ("bad", "invalid") and self.high >= 0
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One suggestion that was put to the simulator, whatever came of it.
+class Attempt:
+    """One suggestion for a critical state, with all that was said and measured of it.
 
     Attributes:
-        suggestion: The claim.
-        result: The measurement.
-        importance: The identifier's weight of the state, in [0, 1].
-        reward: The critic's implicit reward of the suggestion, in [-1, 1].
-    """
-
-    suggestion: Suggestion
-    result: TestResult
-    importance: float
-    reward: float
-
-
-@dataclass(frozen=True)
-class Advice:
-    """One accepted row of the advice table.
-
-    Attributes:
-        episode: Index of the episode it comes from.
-        step: Step within that episode.
-        action: The suggested action's name.
-        hold: For how many steps the action is held.
-        reward: Implicit reward of the suggested action, in [-1, 1].
-        taken_action: Name of the action the policy took.
-        taken_reward: Implicit reward of the action the policy took, in [-1, 1].
-        rationale: Why this state is critical.
-        advice: Why this action is better.
-        critique: What the critic said.
-        importance: The identifier's weight in [0, 1].
-        source: Who proposed it: an LLM's name, `random`, `oracle`.
+        plan: What was suggested.
+        rationale: Why, in the words of who suggested it.
+        critique: The critic's first reading, before any measurement.
         test: The counterfactual test, where one ran.
-        then: Further moves of the plan, after the first.
+        reflection: The critic's second reading, with the measurement where there is one.
     """
 
-    episode: int
-    step: int
-    action: str
-    hold: int
-    reward: float
-    taken_action: str
-    taken_reward: float
+    plan: Plan
     rationale: str
-    advice: str
-    critique: str
-    importance: float
-    source: str
+    critique: Critique | None = None
     test: TestResult | None = None
-    then: tuple[Move, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "then", as_moves(self.then))
+    reflection: Critique | None = None
 
     @property
-    def moves(self) -> tuple[Move, ...]:
-        """The whole plan, the first move included."""
-        return ((self.action, self.hold), *self.then)
-
-    def to_json(self) -> dict[str, Any]:
-        """A mapping of JSON types; `from_json` is its inverse."""
-        return {**asdict(self), "then": [list(move) for move in self.then]}
-
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> Advice:
-        """Rebuild a row written by `to_json`."""
-        test = row.get("test")
-        return cls(**{**row, "test": None if test is None else TestResult(**test)})
+    def standing(self) -> Critique | None:
+        """The critic's last reading."""
+        return self.reflection or self.critique
 
 
 @dataclass(frozen=True)
-class Drop:
-    """Something an agent or a test produced that was not used, and why.
+class JointVerdict:
+    """What the joint test said of the set a case was in.
 
     Attributes:
-        stage: Stage that dropped it: `identify`, `advise`, `criticise`, `test`, ...
-        reason: Short, countable: `malformed reply`, `step not shown`, `rejected by critic`, `no gain`.
-        segment: Name of the segment concerned.
+        kept: The set it ended up in holds.
+        gain: Mean paired difference of return per episode, the set in force minus the policy alone.
+        low: Lower end of its interval.
+        high: Upper end.
+        pairs: Paired episodes; 0 where not one could be paid for.
+    """
+
+    kept: bool
+    gain: float
+    low: float
+    high: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class CriticalState:
+    """A step where the action had a significant effect on future reward (ULTRA section 3), and its whole case.
+
+    Attributes:
+        step: Step within the episode.
+        rationale: Case analysis in the identifier's words.
+        importance: The identifier's own weight, in [0, 1].
+        agreement: Share of a panel that named this state, in (0, 1]; 1 where a single model identified.
+        taken_action: Name of the action the policy took.
+        attempts: Suggestions, the first one first.
+        fate: What became of it.
+        stage: Stage that decided so: `advise`, `criticise`, `test`; empty while it is open.
+        reason: Why it was not accepted, short and countable; empty where it was.
+        detail: The same with its particulars, for the reader of the log.
+        joint: The joint test it was part of, if any.
+    """
+
+    step: int
+    rationale: str
+    importance: float
+    agreement: float = 1.0
+    taken_action: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    fate: Fate = "open"
+    stage: str = ""
+    reason: str = ""
+    detail: str = ""
+    joint: JointVerdict | None = None
+
+    @property
+    def chosen(self) -> Attempt | None:
+        """The attempt that became advice: the last one, or the last undecided one where only a set was accepted."""
+        if self.fate != "accepted":
+            return None
+        if self.joint is not None and (undecided := self.undecided) is not None and not _passed(self.attempts[-1]):
+            return undecided
+        return self.attempts[-1]
+
+    @property
+    def undecided(self) -> Attempt | None:
+        """The last attempt whose test neither held nor failed clearly, with a positive mean gain."""
+        found = [one for one in self.attempts if one.test and one.test.undecided and one.test.gain > 0]
+        return found[-1] if found else None
+
+
+def _passed(attempt: Attempt) -> bool:
+    return attempt.test is None or attempt.test.passed
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that was said and not used, and belongs to no critical state or did not decide one.
+
+    Attributes:
+        stage: Stage that noted it: `identify`, `criticise`, ...
+        reason: Short, countable: `malformed reply`, `step named twice`.
         detail: Free text for the reader of the log.
     """
 
     stage: str
     reason: str
-    segment: str
     detail: str = ""
 
 
@@ -227,18 +242,96 @@ class Explanation:
 
     Attributes:
         segment: The segment explained.
-        critical: Critical states named by the identifier.
-        proposed: Number of suggestions made, revisions included.
-        advice: What survived.
-        drops: What did not, with reasons.
-        env_steps: Environment steps spent on testing.
-        trials: Every suggestion that was tested, with its measurement.
+        states: Its critical states in the identifier's order, each with its case.
+        notes: What else was not used.
+        env_steps: Environment steps spent on it: tests, an expert's rollouts, pre-screening.
+        source: Who proposed: an LLM's provider, `random`, `oracle`.
     """
 
     segment: Segment
-    critical: tuple[CriticalState, ...]
-    proposed: int
-    advice: tuple[Advice, ...]
-    drops: tuple[Drop, ...]
+    states: tuple[CriticalState, ...]
+    notes: tuple[Note, ...] = ()
     env_steps: int = 0
-    trials: tuple[Trial, ...] = ()
+    source: str = ""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every suggestion made, revisions included, state by state."""
+        return tuple(attempt for state in self.states for attempt in state.attempts)
+
+    @property
+    def drops(self) -> tuple[Note, ...]:
+        """Everything that was not used, notes first, as countable reasons."""
+        lost = [one for one in self.states if one.fate in ("rejected", "dropped")]
+        return (*self.notes, *(Note(one.stage, one.reason, one.detail) for one in lost))
+
+    @property
+    def advice(self) -> tuple[Advice, ...]:
+        """The accepted cases as rows of the table, in order of time.
+
+        An attempt that nobody found good alone, and only a set, brings no penalty for the action the policy took.
+        """
+        rows = []
+        for state in self.states:
+            attempt = state.chosen
+            if attempt is None or (critique := attempt.standing) is None:
+                continue
+            alone = _passed(attempt)
+            rows.append(
+                Advice(
+                    episode=self.segment.episode,
+                    step=state.step,
+                    plan=attempt.plan,
+                    reward=critique.reward,
+                    taken_action=state.taken_action,
+                    taken_reward=critique.taken_reward if alone else 0.0,
+                    rationale=state.rationale,
+                    advice=attempt.rationale,
+                    critique=critique.rationale if alone else "",
+                    importance=state.importance,
+                    source=self.source,
+                    test=attempt.test,
+                    joint=state.joint,
+                )
+            )
+        return tuple(rows)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One accepted row of the advice table: the projection of a case.
+
+    Attributes:
+        episode: Index of the episode it comes from.
+        step: Step within that episode.
+        plan: What is suggested.
+        reward: Implicit reward of the suggested action, in [-1, 1].
+        taken_action: Name of the action the policy took.
+        taken_reward: Implicit reward of the action the policy took, in [-1, 1].
+        rationale: Why this state is critical.
+        advice: Why this plan is better.
+        critique: What the critic said.
+        importance: The identifier's weight in [0, 1].
+        source: Who proposed it: an LLM's provider, `random`, `oracle`.
+        test: The counterfactual test, where one ran.
+        joint: The joint test, where it was part of one.
+    """
+
+    episode: int
+    step: int
+    plan: Plan
+    reward: float
+    taken_action: str
+    taken_reward: float
+    rationale: str
+    advice: str
+    critique: str
+    importance: float
+    source: str
+    test: TestResult | None = None
+    joint: JointVerdict | None = None
+
+
+def advice_of(explanations: Sequence[Explanation]) -> list[Advice]:
+    """The accepted rows of all explanations, in their order."""
+    return [row for explanation in explanations for row in explanation.advice]
