@@ -267,16 +267,18 @@ class Explanation:
 
     @property
     def advice(self) -> tuple[Advice, ...]:
-        """The accepted cases as rows of the table, in order of time.
+        """The accepted cases as rows of the table, in the order of the states.
 
-        An attempt that nobody found good alone, and only a set, brings no penalty for the action the policy took.
+        An attempt that held only in a set has the reward the critic gave before the test, and brings no penalty for
+        the action the policy took.
         """
         rows = []
         for state in self.states:
-            attempt = state.chosen
-            if attempt is None or (critique := attempt.standing) is None:
+            if (attempt := state.chosen) is None:
                 continue
             alone = _passed(attempt)
+            critique = attempt.standing if alone else attempt.critique
+            assert critique is not None, "nothing is accepted that the critic did not read"
             rows.append(
                 Advice(
                     episode=self.segment.episode,
