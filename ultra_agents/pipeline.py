@@ -4,9 +4,10 @@
 |---|---|---|---|
 | 0 | policy | checkpoint, or a short training run -> `Policy` | algorithm plugin, `policies.py` |
 | 1 | collect | policy x simulators -> `Trajectory` (with simulator states) | `rollout/` |
-| 2 | narrate | trajectory -> numbered steps in words, within a token budget | `narration/` + the describer |
+| 2 | probe, narrate | can states be restored?; trajectory -> numbered steps in words, within a token budget | \
+`narration/` + the describer |
 | 3 | identify | narration -> `CriticalState`s with rationale (case analysis) | `agents/identifier.py` |
-| 4 | advise | critical states -> `Suggestion`s (action, hold, rationale) | `agents/advisor.py` |
+| 4 | advise | critical state -> `Attempt`: a plan (actions with holds) and its rationale | `agents/advisor.py` |
 | 5 | criticise | suggestions -> implicit rewards, self-verification, verdict | `agents/critic.py` |
 | 6 | test | suggestion + simulator state -> measured gain | `verification/` |
 | 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
@@ -15,25 +16,25 @@
 | 10 | refine | modulated rollouts -> better policy | algorithm plugin, `refinement/` |
 | 11 | evaluate, report | before/after, control -> statistics, page | `evaluation/` |
 
-Stages 2-6 are one LangGraph state machine per segment of an episode (`agents/graph.py`). Every stage that finished
-is kept in the run folder and is not repeated by `ultra resume`.
+Stages 3-6 are one LangGraph state machine per segment of an episode (`agents/graph.py`); what it makes is an
+`Explanation`, whose critical states hold every attempt, test and fate. What is known travels as one `Findings`. Every
+stage that finished is kept in the run folder and is not repeated by `ultra resume`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
-
-from pydantic import TypeAdapter
 
 from ultra_agents import stages
 from ultra_agents.config import Config, follows_actions, variant_of
 from ultra_agents.events import Emit, Grow, RunFinished, RunStarted, StageFinished, StageStarted
-from ultra_agents.records import Advice, Explanation, MethodResult
+from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.runs import RunFolder
+from ultra_agents.stages import AsJSON, Episodes, Explained, Findings, Imitation, Keeping, Restoring, WithCopy
 
 T = TypeVar("T")
 Until: TypeAlias = Literal["measure"]
@@ -62,109 +63,137 @@ def run_pipeline(
     Raises:
         UltraError: What is wrong and what to do; `Interrupted` and `BudgetReached` leave a resumable folder.
     """
-    run = _Run(folder, config, emit, stop)
-    uses_advice = until == "measure" or any(variant_of(method) for method in config.methods)
+    run = _Run(folder, emit)
+    advised = until == "measure" or any(variant_of(method) for method in config.methods)
+    imitated = until is None and any(map(follows_actions, config.methods))
     plan = [("policy", 0.02), ("collect", 0.03)]
-    plan += [("explain", 0.5), ("tabulate", 0.01), ("measure", 0.01)] if uses_advice else []
+    if advised:
+        plan += [("probe", 0.01), ("narrate", 0.01), ("explain", 0.5), ("tabulate", 0.01), ("measure", 0.01)]
     if until is None:
-        plan += [("imitate", 0.03)] if any(map(follows_actions, config.methods)) else []
+        plan += [("imitate", 0.03)] if imitated else []
         plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
         plan += [("evaluate", 0.1), ("report", 0.02)]
     emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan)))
 
-    with stages.open_context(folder, config, run.emit, stop, grow) as context:
-        run.stage("policy", "Read the starting policy", lambda: stages.starting_policy(context), type(None))
-        trajectories = run.stage(
-            "collect", f"Play {config.collect.episodes} episodes", lambda: stages.collect_episodes(context), None
+    context = stages.run_context(folder, config, emit, stop, grow)
+    context = context.starting_with(
+        run.always("policy", "Read the starting policy", lambda: stages.starting_policy(context))
+    )
+    findings = Findings(
+        run.once(
+            "collect",
+            f"Play {config.collect.episodes} episodes",
+            lambda: stages.collect_episodes(context),
+            Episodes(context),
         )
-        explanations: list[Explanation] = []
-        advice: list[Advice] = []
-        measures: dict[str, Any] = {}
-        if uses_advice:
-            explanations = run.stage(
-                "explain",
-                "Ask where the episodes were decided",
-                lambda: stages.explain_episodes(context, trajectories),
-                list[Explanation],
-            )
-            advice = run.stage(
-                "tabulate",
-                "Build the advice table",
-                lambda: stages.tabulate(context, trajectories, explanations),
-                list[Advice],
-            )
-            measures = run.stage(
-                "measure",
-                "Measure what the advice is worth",
-                lambda: stages.measure(context, trajectories, explanations, advice, run.seconds),
-                dict[str, Any],
-            )
-        if until == "measure":
-            emit(RunFinished("finished", time.monotonic() - run.started, measures["headline"]))
-            return
-        imitation: stages.Imitation | None = None
-        if any(map(follows_actions, config.methods)):
-            imitation = run.stage(
-                "imitate",
-                "Replay the advice, learn to do the same, test that",
-                lambda: stages.imitate_advice(
-                    context, trajectories, advice, stages.joint_of(context, advice), stages.joint_steps(context)
-                ),
-                stages.Imitation,
-            )
-        results = [
-            run.stage(
-                f"refine {method}",
-                f"Refine the policy: {method}",
-                partial(stages.refine_method, context, method, trajectories, explanations, advice, imitation),
-                MethodResult,
-            )
-            for method in config.methods
-        ]
-        results = run.stage(
-            "evaluate",
-            f"Play {config.evaluate.episodes} episodes on seeds never trained on",
-            lambda: stages.evaluate_methods(context, results),
-            list[MethodResult],
+    )
+    if advised:
+        findings = _advice(run, context, findings)
+    if until == "measure":
+        emit(RunFinished("finished", time.monotonic() - run.started, findings.measures["headline"]))
+        return
+    if imitated:
+        imitation = run.once(
+            "imitate",
+            "Replay the advice, learn to do the same, test that",
+            lambda: stages.imitate_advice(context, findings),
+            WithCopy(context, Imitation, "imitated"),
         )
-        summary = run.stage(
-            "report",
-            "Write the report",
-            lambda: stages.report(context, trajectories, explanations, advice, results, run.seconds, measures),
-            str,
+        findings = replace(findings, imitation=imitation)
+    results = [
+        run.once(
+            f"refine {method}",
+            f"Refine the policy: {method}",
+            partial(stages.refine_method, context, method, findings),
+            AsJSON[MethodResult](MethodResult),
         )
+        for method in config.methods
+    ]
+    results = run.once(
+        "evaluate",
+        f"Play {config.evaluate.episodes} episodes on seeds never trained on",
+        lambda: stages.evaluate_methods(context, results),
+        AsJSON[list[MethodResult]](list[MethodResult]),
+    )
+    summary = run.once(
+        "report",
+        "Write the report",
+        lambda: stages.report(context, findings, results, run.seconds),
+        AsJSON[str](str),
+    )
     emit(RunFinished("finished", time.monotonic() - run.started, summary, str(folder.report_html)))
+
+
+def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findings:
+    """Stages 2-7: what the agents and the tests find in the episodes."""
+    restoring = run.once(
+        "probe",
+        "See whether simulator states can be restored",
+        lambda: stages.probe_restoring(context),
+        AsJSON[Restoring](Restoring),
+    )
+    findings = replace(findings, restoring=restoring)
+    narrations = run.once(
+        "narrate",
+        "Tell the episodes in words",
+        lambda: stages.narrate_episodes(context, findings),
+        AsJSON[list[Narration]](list[Narration]),
+    )
+    findings = replace(findings, narrations=narrations)
+    explained = run.once(
+        "explain",
+        "Ask where the episodes were decided",
+        lambda: stages.explain_episodes(context, findings),
+        WithCopy(context, Explained, "tested-together"),
+    )
+    findings = replace(findings, explained=explained)
+    advice = run.once(
+        "tabulate",
+        "Build the advice table",
+        lambda: stages.tabulate(context, findings),
+        AsJSON[list[Advice]](list[Advice]),
+    )
+    findings = replace(findings, advice=advice)
+    measures = run.once(
+        "measure",
+        "Measure what the advice is worth",
+        lambda: stages.measure(context, findings, run.seconds),
+        AsJSON[dict[str, Any]](dict[str, Any]),
+    )
+    return replace(findings, measures=measures)
 
 
 @dataclass
 class _Run:
-    """Runs stages once each, times them, and remembers their outcome in the run folder."""
+    """Runs stages, times them, and remembers their values in the run folder."""
 
     folder: RunFolder
-    config: Config
     emit: Emit
-    stop: Callable[[], bool]
     started: float = field(default_factory=time.monotonic)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def stage(self, name: str, title: str, work: Callable[[], T], kind: Any) -> T:
-        """Do `work` unless the folder holds its outcome, which is read back as `kind`.
-
-        A `kind` of None or NoneType means the stage keeps its own outcome and is cheap to ask again.
-        """
-        keeps = kind not in (None, type(None))
-        if keeps and (done := self.folder.stage_done(name)) is not None:
-            self.seconds[name] = float(done["seconds"])
-            self.emit(StageStarted(name, title))
-            self.emit(StageFinished(name, 0.0, "already done"))
-            value: T = TypeAdapter(kind).validate_python(done["value"])
-            return value
+    def always(self, name: str, title: str, work: Callable[[], T]) -> T:
+        """Do `work`, which is cheap to do again."""
         self.emit(StageStarted(name, title))
         began = time.monotonic()
         made = work()
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
-        if keeps:
-            value_json = TypeAdapter(kind).dump_python(made, mode="json")
-            self.folder.mark_done(name, {"seconds": self.seconds[name], "value": value_json})
-        self.emit(StageFinished(name, self.seconds[name], stages.summary(name, made)))
+        self.emit(StageFinished(name, self.seconds[name], stages.summary(made)))
         return made
+
+    def once(self, name: str, title: str, work: Callable[[], T], keeping: Keeping[T]) -> T:
+        """Do `work` unless the folder holds its value, which is read back."""
+        if (done := self.folder.stage_done(name)) is not None:
+            self.seconds[name] = float(done["seconds"])
+            self.emit(StageStarted(name, title))
+            self.emit(StageFinished(name, 0.0, "already done"))
+            return keeping.read(done["value"])
+
+        def work_and_keep() -> T:
+            began = time.monotonic()
+            made = work()
+            kept = keeping.write(made)
+            self.folder.mark_done(name, {"seconds": time.monotonic() - began, "value": kept})
+            return made
+
+        return self.always(name, title, work_and_keep)

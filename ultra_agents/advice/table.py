@@ -15,11 +15,13 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 from scipy.spatial import cKDTree
 
 from ultra_agents.contracts import Environment
 from ultra_agents.records import Advice, Array, FloatArray, Trajectory
 
+_ROW = TypeAdapter(Advice)
 Match: TypeAlias = Literal["nearest", "exact"]
 
 EXACT_L1 = 1e-4
@@ -158,12 +160,12 @@ def build_table(
 
 def _plans(advice: Sequence[Advice], environment: Environment) -> tuple[Array, npt.NDArray[np.int64]]:
     """The actions `(m, longest, ...)` of every step of each plan, and how many steps `(m,)` it takes."""
-    holds = np.array([sum(hold for _, hold in row.moves) for row in advice], dtype=np.int64)
+    holds = np.array([row.plan.steps for row in advice], dtype=np.int64)
     longest = int(holds.max()) if len(advice) else 1
     shape = (len(advice), longest, *(environment.action_space.shape or ()))
     plans = np.zeros(shape, dtype=environment.action_space.dtype)
     for plan, row in zip(plans, advice, strict=True):
-        actions = environment.actions.encode_plan(row.moves)
+        actions = environment.actions.encode_plan(row.plan.moves)
         plan[: len(actions)], plan[len(actions) :] = actions, actions[-1]
     return plans, holds
 
@@ -181,9 +183,9 @@ def measured_rewards(advice: Sequence[Advice]) -> list[Advice]:
 
 def advice_to_lines(advice: Sequence[Advice]) -> str:
     """One JSON object per row and line, the content of `advice.jsonl`."""
-    return "".join(json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in advice)
+    return "".join(json.dumps(_ROW.dump_python(row, mode="json"), ensure_ascii=False) + "\n" for row in advice)
 
 
 def advice_from_lines(text: str) -> list[Advice]:
     """Inverse of `advice_to_lines`."""
-    return [Advice.from_json(json.loads(line)) for line in text.splitlines()]
+    return [_ROW.validate_json(line) for line in text.splitlines()]

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from ultra_agents.agents.decisions import objection, refuse
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import advisor_reply, end_word, plan_of
-from ultra_agents.agents.state import Context, Row, State
+from ultra_agents.agents.state import Context, State, case_of, with_case
 from ultra_agents.agents.validity import flaw
-from ultra_agents.agents.wording import in_words, suggestion_row
 from ultra_agents.llm.structured import ReplyDropped
-from ultra_agents.records import Move, Suggestion
+from ultra_agents.records import Attempt, CriticalState, Plan, Suggestion
+
+Next: TypeAlias = Command[Literal["criticise", "reject"]]
 
 
-def advise(state: State, runtime: Runtime[Context]) -> Command[Literal["criticise", "reject"]]:
-    """Ask for a suggestion for the current critical state, with what was wrong with the one before."""
+def advise(state: State, runtime: Runtime[Context]) -> Next:
+    """Ask for a suggestion for the current critical state, with what was wrong with the ones before."""
     context = runtime.context
     context.check()
-    agents, critical = context.agents, state["critical"][state["current"]]
+    agents, case = context.agents, case_of(state)
     ask = load_prompt("advisor").fill(
-        situation=context.situation(critical["step"]),
-        case_analysis=critical["rationale"],
-        outcome=context.outcome(critical["step"]),
-        taken_action=context.taken(critical["step"]),
+        situation=context.situation(case.step),
+        case_analysis=case.rationale,
+        outcome=context.outcome(case.step),
+        taken_action=context.taken(case.step),
         actions=", ".join(context.environment.actions.names),
         min_hold=agents.min_hold,
         max_hold=agents.max_hold,
         plan=_about_plans(agents.max_moves, end_word(context.environment.actions)),
-        feedback=state["feedback"],
+        feedback=_feedback(context, case),
     )
     try:
         answer = context.gateway.ask(
@@ -40,56 +42,48 @@ def advise(state: State, runtime: Runtime[Context]) -> Command[Literal["criticis
             models=context.chain("advisor"),
             messages=[("system", state["opening"]), *ask],
             reply=advisor_reply(context.environment.actions, agents.max_hold, agents.min_hold, agents.max_moves),
+            step=case.step,
         )
     except ReplyDropped as problem:
-        refusal = {"stage": "advise", "reason": problem.reason, "detail": problem.detail}
-        return Command(goto="reject", update={"suggestion": None, "refusal": refusal})
+        return refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
     return suggested(state, context, plan_of(answer.value, context.environment.actions), answer.value.reasoning)
 
 
-def suggested(
-    state: State, context: Context, moves: Sequence[Move], reasoning: str
-) -> Command[Literal["criticise", "reject"]]:
+def suggested(state: State, context: Context, plan: Plan, reasoning: str, env_steps: int = 0) -> Next:
     """Take a suggestion over, unless it says nothing new or nothing that can be done.
 
     The action the policy took is one, too, when it is to be held: the policy may have let go of it too early.
+
+    Args:
+        state: The segment.
+        context: What the nodes work with.
+        plan: What is suggested for the current critical state.
+        reasoning: Why.
+        env_steps: Environment steps it took to find it.
     """
-    critical, tried = state["critical"][state["current"]], state["tried"]
-    (action, hold), *then = joined(moves)
-    suggestion = Suggestion(
-        critical["episode"], critical["step"], action, hold, reasoning, revision=len(tried), then=tuple(then)
-    )
-    plan = [list(move) for move in suggestion.moves]
+    before = case_of(state)
+    case = replace(before, attempts=(*before.attempts, Attempt(plan, reasoning)))
+    suggestion = Suggestion(context.narration.segment.episode, case.step, plan)
     reason = flaw(context, suggestion)
-    if reason is None and plan in tried:
+    if reason is None and any(plan == attempt.plan for attempt in before.attempts):
         reason = "suggested again"
-    elif reason is None and plan == [[context.taken(critical["step"]), 1]]:
+    elif reason is None and plan.moves == ((context.taken(case.step), 1),):
         reason = "same action as taken"
-    refusal: Row | None = None
+    command: Command[Any]
     if reason is not None:
-        refusal = {"stage": "advise", "reason": reason, "detail": in_words(suggestion)}
-    return Command(
-        goto="reject" if refusal else "criticise",
-        update={
-            "suggestion": suggestion_row(suggestion),
-            "tried": [*tried, plan],
-            "critique": None,
-            "test": None,
-            "refusal": refusal,
-            "proposed": 1,
-        },
+        command = refuse(state, context, case, "advise", reason, str(suggestion), judged=False)
+    else:
+        command = Command(goto="criticise", update=with_case(state, case))
+    return replace(command, update={**command.update, "env_steps": env_steps})  # type: ignore[dict-item]
+
+
+def _feedback(context: Context, case: CriticalState) -> str:
+    """All that was refuted here, or it comes back in turns."""
+    return " ".join(
+        f"{Suggestion(0, case.step, attempt.plan)} was suggested before and did not hold: suggest something else. "
+        f"{objection(context, attempt)}"
+        for attempt in case.attempts
     )
-
-
-def joined(moves: Sequence[Move]) -> list[Move]:
-    """The same plan without two moves of one action in a row, so that equal plans are equal rows."""
-    plan: list[Move] = []
-    for action, hold in moves:
-        if plan and plan[-1][0] == action:
-            plan[-1] = (action, plan[-1][1] + hold)
-        else:
-            plan.append((action, hold))
-    return plan
 
 
 def _about_plans(max_moves: int, end: str) -> str:

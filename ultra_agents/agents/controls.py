@@ -1,58 +1,123 @@
-"""What the controls think: where they look, and what they would do there.
+"""The controls beside the language models: `random`, `value`, and an `oracle` (not part of the ULTRA paper).
 
-All draw from streams of their own, so equal seeds and segments give equal proposals, whatever runs beside them.
+They go through the same graph, the same test and the same rules as the models' suggestions; only the three nodes that
+decide are exchanged. A language model is worth its tokens by what it adds over `random`; `value` looks where the
+policy itself saw its prospects fall; `oracle`, where an environment knows an expert, is the upper bound. Controls do
+not revise: as many suggestions per segment as an identifier may name critical states, one for each state. All have the
+implicit reward +1, the policy's actions -1. All draw from streams of their own, so equal seeds and segments give equal
+proposals, whatever runs beside them.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from ultra_agents.agents.state import Context
+from ultra_agents.agents.state import Context, State, case_of
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.errors import PluginError
 from ultra_agents.narration.plugin_calls import asking, plugin_name
-from ultra_agents.records import Array, Move, Trajectory
+from ultra_agents.records import Array, CriticalState, Critique, Move, Plan, Trajectory
 from ultra_agents.seeding import Streams
 
-Control: TypeAlias = Literal["random", "value", "oracle"]
+if TYPE_CHECKING:
+    from langgraph.runtime import Runtime
 
+    from ultra_agents.agents.graph import Roles
 
-@dataclass
-class Case:
-    """A step a control calls critical, in the shape of an identifier's reply."""
-
-    case_analysis: str
-    step: int
-    importance: float
+ControlName: TypeAlias = Literal["random", "value", "oracle"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The moves a control suggests, and the environment steps it took to find them."""
+class Proposal:
+    """What a control suggests at one step.
 
-    moves: list[Move]
+    Attributes:
+        plan: The moves.
+        env_steps: Environment steps it took to find them.
+    """
+
+    plan: Plan
     env_steps: int = 0
 
 
-class Random:
+class Control(ABC):
+    """Who proposes without asking a model.
+
+    Attributes:
+        name: As explanations name their source.
+        settings: What its proposals depend on, as JSON.
+    """
+
+    name: ClassVar[str]
+    why: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def settings(self) -> Mapping[str, Any]:
+        """What its proposals depend on, as JSON."""
+
+    @abstractmethod
+    def critical_states(self, context: Context) -> list[CriticalState]:
+        """At most `max_critical` steps of the segment, in order of time."""
+
+    @abstractmethod
+    def propose(self, context: Context, step: int) -> Proposal | None:
+        """What to do at `step`; None where nothing differs from what the policy did."""
+
+
+def roles_of(control: Control) -> Roles:
+    """The nodes that decide, as `control` decides."""
+    from ultra_agents.agents.advisor import suggested
+    from ultra_agents.agents.critic import judged
+    from ultra_agents.agents.decisions import refuse
+    from ultra_agents.agents.graph import Roles
+    from ultra_agents.agents.identifier import named
+
+    def identify(state: State, runtime: Runtime[Context]) -> Any:
+        context = runtime.context
+        context.check()
+        return named(context, control.critical_states(context))
+
+    def advise(state: State, runtime: Runtime[Context]) -> Any:
+        context, case = runtime.context, case_of(state)
+        context.check()
+        made = control.propose(context, case.step)
+        if made is None:
+            return refuse(state, context, case, "advise", "no other action", "", judged=False, told=False)
+        return suggested(state, context, made.plan, control.why, made.env_steps)
+
+    def criticise(state: State, runtime: Runtime[Context]) -> Any:
+        return judged(state, runtime.context, Critique("accept", 1.0, -1.0, "a control has no critic"))
+
+    return Roles(identify, advise, criticise)
+
+
+class Random(Control):
     """Any step; any action for any hold, the action taken too where it is to be held."""
 
+    name = "random"
     why = "chosen at random"
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
-    def cases(self, context: Context) -> list[Case]:
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The stream it draws from."""
+        return {"seed": self._streams.seed, "stream": list(self._streams.path)}
+
+    def critical_states(self, context: Context) -> list[CriticalState]:
         """At most `max_critical` steps of the segment, in order of time."""
         return self.some(context, range(context.narration.segment.start, context.narration.segment.stop))
 
-    def plan(self, context: Context, step: int) -> Plan | None:
+    def propose(self, context: Context, step: int) -> Proposal | None:
         """The moves suggested at `step`; None where no action differs from the one taken.
 
         Every number of moves up to `max_moves`, every hold in range and every action are equally likely, but two
@@ -69,13 +134,13 @@ class Random:
             barred = moves[-1][0] if moves else taken if hold == 1 and count == 1 else None
             choice = [name for name in names if name != barred]
             moves.append((choice[int(rng.integers(len(choice)))], hold))
-        return Plan(moves)
+        return Proposal(Plan.of(moves))
 
-    def some(self, context: Context, steps: Sequence[int]) -> list[Case]:
+    def some(self, context: Context, steps: Sequence[int]) -> list[CriticalState]:
         """At most `max_critical` of `steps`, drawn uniformly, each as important as the others."""
         count = min(context.agents.max_critical, len(steps))
         chosen = sorted(self.rng(context).permutation(len(steps))[:count].tolist())
-        return [Case(self.why, steps[index], 1.0) for index in chosen]
+        return [CriticalState(steps[index], self.why, 1.0) for index in chosen]
 
     def rng(self, context: Context, *address: int) -> np.random.Generator:
         """A generator of this segment's own."""
@@ -89,19 +154,20 @@ class Value(Random):
     never falls, there is nowhere to look and nothing is proposed.
     """
 
+    name = "value"
     why = "the policy's value estimate fell here"
 
-    def cases(self, context: Context) -> list[Case]:
+    def critical_states(self, context: Context) -> list[CriticalState]:
         """At most `max_critical` steps with the largest fall of value to the next step, in order of time."""
         segment, values = context.narration.segment, np.asarray(context.trajectory.values, dtype=np.float64)
         falls = values[:-1] - values[1:]  # what follows the last step was not seen by the policy
         steps = [step for step in range(segment.start, min(segment.stop, len(falls))) if falls[step] > 0]
         steps = sorted(steps, key=lambda step: (-falls[step], step))[: context.agents.max_critical]
-        return [Case(self.why, step, float(falls[step] / falls[steps[0]])) for step in sorted(steps)]
+        return [CriticalState(step, self.why, float(falls[step] / falls[steps[0]])) for step in sorted(steps)]
 
 
 @dataclass(frozen=True, eq=False)
-class Followed:
+class ExpertRollout:
     """What an expert did when it was let play on from a stored state.
 
     Attributes:
@@ -113,7 +179,7 @@ class Followed:
     env_steps: int
 
 
-Follow: TypeAlias = Callable[[Trajectory, int, int, Callable[[Array], Array]], Followed]
+PlayExpert: TypeAlias = Callable[[Trajectory, int, int, Callable[[Array], Array]], ExpertRollout]
 """Trajectory, step, number of steps, observations -> actions: lets an expert play on in the simulator."""
 
 
@@ -123,16 +189,17 @@ class Oracle(Random):
     Args:
         streams: Source of the choice among those steps.
         environment: Knows the expert.
-        follow: Lets the expert play on in the simulator; None asks it along the states the policy met instead, which
+        play: Lets the expert play on in the simulator; None asks it along the states the policy met instead, which
             are not those its own actions lead to.
         length: Steps of a plan.
     """
 
+    name = "oracle"
     why = "the expert would have acted otherwise"
 
-    def __init__(self, streams: Streams, environment: Environment, follow: Follow | None, length: int) -> None:
+    def __init__(self, streams: Streams, environment: Environment, play: PlayExpert | None, length: int) -> None:
         super().__init__(streams)
-        self._follow, self._length = follow, length
+        self._play, self._length = play, length
         if "expert" not in capabilities(environment):
             raise PluginError(
                 f"the environment plugin {plugin_name(environment)} knows no expert",
@@ -143,7 +210,12 @@ class Oracle(Random):
             self._expert: Callable[[Array], Array] = environment.expert()
         self._lock = threading.Lock()
 
-    def cases(self, context: Context) -> list[Case]:
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The stream it draws from, the length of its plans, and whether it plays them in the simulator."""
+        return {**super().settings, "length": self._length, "plays": self._play is not None}
+
+    def critical_states(self, context: Context) -> list[CriticalState]:
         """Some of the steps where the expert differs from the policy."""
         segment = context.narration.segment
         wanted = self._wanted(context, segment.start, segment.stop)
@@ -151,18 +223,22 @@ class Oracle(Random):
             context, [step for step, name in enumerate(wanted, segment.start) if name != context.taken(step)]
         )
 
-    def plan(self, context: Context, step: int) -> Plan | None:
+    def propose(self, context: Context, step: int) -> Proposal | None:
         """The expert's actions from `step` on, run-length encoded; it is not bound to the advisor's numbers."""
-        if self._follow is None:
+        if self._play is None:
             stop = min(step + self._length, len(context.trajectory))
-            return Plan([(name, len(list(run))) for name, run in groupby(self._wanted(context, step, stop))])
+            return Proposal(_run_lengths(self._wanted(context, step, stop)))
         with self._lock, asking(context.environment, "expert()"):
-            followed = self._follow(context.trajectory, step, self._length, self._expert)
-            names = [context.environment.actions.spell(action) for action in followed.actions]
-        return Plan([(name, len(list(run))) for name, run in groupby(names)], followed.env_steps)
+            played = self._play(context.trajectory, step, self._length, self._expert)
+            names = [context.environment.actions.spell(action) for action in played.actions]
+        return Proposal(_run_lengths(names), played.env_steps)
 
     def _wanted(self, context: Context, start: int, stop: int) -> list[str]:
         """Names of the expert's actions at the steps `start .. stop - 1`."""
         with self._lock, asking(context.environment, "expert()"):
             actions = np.asarray(self._expert(context.trajectory.observations[start:stop]))
             return [context.environment.actions.decode(action) for action in actions]
+
+
+def _run_lengths(names: Sequence[str]) -> Plan:
+    return Plan(tuple((name, len(list(run))) for name, run in groupby(names)))

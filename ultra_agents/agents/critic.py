@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any, Literal
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from ultra_agents.agents.decisions import NO_GAIN, may_revise, refuse, revise
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import CriticReply
-from ultra_agents.agents.state import Context, Row, State
+from ultra_agents.agents.state import Context, State, case_of, with_attempt, with_case
 from ultra_agents.agents.validity import reward_flaw
-from ultra_agents.agents.wording import in_words, measured
+from ultra_agents.agents.wording import measured
 from ultra_agents.llm.structured import ReplyDropped
-from ultra_agents.records import Critique, Suggestion, TestResult
-
-NO_GAIN = "no gain in simulation"
+from ultra_agents.records import CriticalState, Critique
 
 
 def criticise(
@@ -25,19 +24,19 @@ def criticise(
     """Ask for rewards and a verdict."""
     context = runtime.context
     context.check()
-    suggestion, critical = suggestion_of(state), state["critical"][state["current"]]
+    case = case_of(state)
     ask = load_prompt("critic").fill(
-        situation=context.situation(suggestion.step),
-        case_analysis=critical["rationale"],
-        outcome=context.outcome(suggestion.step),
-        suggestion=in_words(suggestion),
-        reasoning=suggestion.rationale,
-        taken_action=context.taken(suggestion.step),
+        situation=context.situation(case.step),
+        case_analysis=case.rationale,
+        outcome=context.outcome(case.step),
+        suggestion=context.suggestion(case),
+        reasoning=case.attempts[-1].rationale,
+        taken_action=context.taken(case.step),
     )
     try:
-        critique = _ask(state, context, ask)
+        critique = _ask(state, context, case, ask)
     except ReplyDropped as problem:
-        return refuse("criticise", problem.reason, problem.detail)
+        return refuse(state, context, case, "criticise", problem.reason, problem.detail, judged=False)
     return judged(state, context, critique)
 
 
@@ -50,16 +49,18 @@ def judged(
     judge. A suggestion the critic rejected is measured, but not revised; one it wants revised is measured as it is
     when no revision is left.
     """
-    update: Row = {"critique": asdict(critique)}
+    case = case_of(state)
     if (bad := reward_flaw(critique)) is not None:
-        return refuse("criticise", bad, f"{critique.reward:g} and {critique.taken_reward:g}")
+        detail = f"{critique.reward:g} and {critique.taken_reward:g}"
+        return refuse(state, context, case, "criticise", bad, detail, judged=False)
+    case = with_attempt(case, replace(case.attempts[-1], critique=critique))
     if context.simulates:
-        if critique.verdict == "revise" and may_revise(state, context):
-            return revise(context, state, f"The critic: {critique.rationale}", update)
-        return Command(goto="test", update=update)
+        if critique.verdict == "revise" and may_revise(context, case):
+            return revise(state, context, case)
+        return Command(goto="test", update=with_case(state, case))
     if context.reflects:
-        return Command(goto="reflect", update=update)
-    return _decide(state, context, critique, update)
+        return Command(goto="reflect", update=with_case(state, case))
+    return _decide(state, context, case, critique)
 
 
 def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept", "advise", "reject"]]:
@@ -70,88 +71,70 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
     """
     context = runtime.context
     context.check()
-    suggestion, first, row = suggestion_of(state), Critique(**present(state["critique"])), state["test"]
-    test = TestResult(**row) if row else None
-    measurement = measured(suggestion, test) if test else ""
+    case = case_of(state)
+    attempt = case.attempts[-1]
+    first, test = _present(attempt.critique), attempt.test
+    measurement = measured(attempt.plan, test) if test else ""
     ask = load_prompt("reflection").fill(
-        situation=context.situation(suggestion.step),
-        suggestion=in_words(suggestion),
-        taken_action=context.taken(suggestion.step),
+        situation=context.situation(case.step),
+        suggestion=context.suggestion(case),
+        taken_action=context.taken(case.step),
         verdict=first.verdict,
         reward=f"{first.reward:g}",
         taken_reward=f"{first.taken_reward:g}",
         reasoning=first.rationale,
         measurement=measurement,
     )
-    update: Row = {}
+    update: State = {}
+    critique = first  # a measurement or the first verdict decides without a second reading
     try:
-        critique = _ask(state, context, ask)
+        again = _ask(state, context, case, ask)
     except ReplyDropped as problem:
-        critique = first  # a measurement or the first verdict decides without it
-        update["drops"] = [context.dropped("criticise", f"reflection: {problem.reason}", problem.detail)]
-    if (bad := reward_flaw(critique)) is not None:
-        critique = first
-        update["drops"] = [context.dropped("criticise", f"reflection: {bad}")]
-    update["critique"] = asdict(critique)
+        update["notes"] = [context.noted("criticise", f"reflection: {problem.reason}", problem.detail)]
+    else:
+        if (bad := reward_flaw(again)) is not None:
+            update["notes"] = [context.noted("criticise", f"reflection: {bad}")]
+        else:
+            critique = again
+            case = with_attempt(case, replace(attempt, reflection=again))
     if test is None:
-        return _decide(state, context, critique, update)
+        return _decide(state, context, case, critique, update)
     if test.passed:
-        return Command(goto="accept", update=update)
+        return Command(goto="accept", update={**update, **with_case(state, case)})
     if critique.verdict == "reject":
-        return refuse("test", NO_GAIN, measurement, update)
-    return revise(context, state, f"{measurement} The critic: {critique.rationale}", update)
+        return refuse(state, context, case, "test", NO_GAIN, measurement, judged=True, update=update)
+    return revise(state, context, case, update)
 
 
-def _decide(state: State, context: Context, critique: Critique, update: Row) -> Command[Any]:
+def _decide(
+    state: State, context: Context, case: CriticalState, critique: Critique, update: State | None = None
+) -> Command[Any]:
     """Follow the critic's last verdict, where nothing is measured."""
     if critique.verdict == "accept":
-        return Command(goto="accept", update=update)
+        return Command(goto="accept", update={**(update or {}), **with_case(state, case)})
     if critique.verdict == "reject":
-        return refuse("criticise", "rejected by critic", critique.rationale, update)
-    if may_revise(state, context):
-        return revise(context, state, f"The critic: {critique.rationale}", update)
-    return refuse("criticise", "no revision left", critique.rationale, update)
+        reason = "rejected by critic"
+    elif may_revise(context, case):
+        return revise(state, context, case, update)
+    else:
+        reason = "no revision left"
+    return refuse(state, context, case, "criticise", reason, critique.rationale, judged=True, update=update)
 
 
-def may_revise(state: State, context: Context) -> bool:
-    """The current suggestion may go back to the advisor."""
-    return suggestion_of(state).revision < context.agents.max_revisions
-
-
-def revise(context: Context, state: State, why: str, update: Row | None = None) -> Command[Any]:
-    """Send the current suggestion back to the advisor."""
-    suggestion = suggestion_of(state)
-    test = (update or {}).get("test", state["test"])
-    context.decided(suggestion, "revise", why, test)
-    told = f"{in_words(suggestion)} was suggested before and did not hold: suggest something else. {why}"
-    feedback = f"{state['feedback']} {told}".strip()  # all that was refuted here, or it comes back in turns
-    return Command(goto="advise", update={**(update or {}), "feedback": feedback})
-
-
-def refuse(stage: str, reason: str, detail: str, update: Row | None = None) -> Command[Any]:
-    """Drop the current suggestion for a countable reason."""
-    refusal = {"stage": stage, "reason": reason, "detail": detail}
-    return Command(goto="reject", update={**(update or {}), "refusal": refusal})
-
-
-def _ask(state: State, context: Context, ask: list[tuple[str, str]]) -> Critique:
+def _ask(state: State, context: Context, case: CriticalState, ask: list[tuple[str, str]]) -> Critique:
     answer = context.gateway.ask(
         agent="critic",
         segment=context.segment,
         models=context.chain("critic"),
         messages=[("system", state["opening"]), *ask],
         reply=CriticReply,
+        step=case.step,
     )
     said: CriticReply = answer.value
     return Critique(said.verdict, float(said.reward), float(said.taken_reward), said.reasoning)
 
 
-def suggestion_of(state: State) -> Suggestion:
-    """The suggestion being judged."""
-    return Suggestion(**present(state["suggestion"]))
-
-
-def present(row: Row | None) -> Row:
-    """`row`, which the order of the nodes guarantees to be there."""
-    assert row is not None, "the graph leads here only with something to judge"
-    return row
+def _present(critique: Critique | None) -> Critique:
+    """`critique`, which the order of the nodes guarantees to be there."""
+    assert critique is not None, "the graph leads here only with something to judge"
+    return critique

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -11,7 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ultra_agents.agents import resolve as outcome
+from ultra_agents.agents import resolve
 from ultra_agents.agents.advisor import advise
 from ultra_agents.agents.critic import criticise, reflect
 from ultra_agents.agents.identifier import identify
@@ -30,7 +30,7 @@ class Node(Protocol):
 
 
 @dataclass(frozen=True)
-class Minds:
+class Roles:
     """The three nodes that decide; the controls put their own here, so that everything else is the same for all."""
 
     identify: Node = identify
@@ -43,32 +43,28 @@ def narrate(state: State, runtime: Runtime[Context]) -> Command[Literal["identif
     context = runtime.context
     fresh: State = {
         "opening": opening(context.environment.brief, context.narration.text),
-        "critical": [],
+        "segment": asdict(context.narration.segment),
+        "source": context.source,
+        "states": [],
         "current": 0,
-        "suggestion": None,
-        "tried": [],
-        "feedback": "",
-        "critique": None,
-        "test": None,
-        "refusal": None,
         "explanation": None,
     }
     return Command(goto="identify", update=fresh)
 
 
-def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None, minds: Minds | None = None) -> Graph:
+def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None, roles: Roles | None = None) -> Graph:
     """The compiled state machine; `checkpointer` remembers each segment after every node."""
-    minds = minds or Minds()
+    roles = roles or Roles()
     nodes: dict[str, Node] = {
         "narrate": narrate,
-        "identify": minds.identify,
-        "advise": minds.advise,
-        "criticise": minds.criticise,
-        "test": outcome.test,
+        "identify": roles.identify,
+        "advise": roles.advise,
+        "criticise": roles.criticise,
+        "test": resolve.test,
         "reflect": reflect,
-        "accept": outcome.accept,
-        "reject": outcome.reject,
-        "finish": outcome.finish,
+        "accept": resolve.accept,
+        "reject": resolve.reject,
+        "finish": resolve.finish,
     }
     graph = StateGraph(State, context_schema=Context)
     for name, node in nodes.items():

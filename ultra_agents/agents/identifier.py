@@ -7,9 +7,9 @@ panel may be asked, whose majority decides (`panel.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -18,8 +18,8 @@ from langgraph.types import Command
 
 from ultra_agents.agents.panel import count_votes
 from ultra_agents.agents.prompts import load_prompt
-from ultra_agents.agents.schemas import Case, IdentifierReply, identifier_reply
-from ultra_agents.agents.state import Context, Row, State
+from ultra_agents.agents.schemas import IdentifierReply, NamedState, identifier_reply
+from ultra_agents.agents.state import STATES, Context, Row, State
 from ultra_agents.contracts.llm import Unreachable
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import CriticalState
@@ -29,7 +29,7 @@ Messages: TypeAlias = list[tuple[str, str]]
 
 
 def identify(state: State, runtime: Runtime[Context]) -> Next:
-    """Ask for the critical states; a step named twice counts once."""
+    """Ask for the critical states."""
     context = runtime.context
     context.check()
     agents, steps = context.agents, context.narration.steps
@@ -47,20 +47,22 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
             reply=reply,
         )
     except ReplyDropped as problem:
-        return Command(goto="finish", update={"drops": [context.dropped("identify", problem.reason, problem.detail)]})
-    return named(context, answer.value.cases)
+        return named(context, (), [context.noted("identify", problem.reason, problem.detail)])
+    return named(context, map(_critical, answer.value.cases))
 
 
-def named(context: Context, cases: Sequence[Case]) -> Next:
-    """Take the cases over; there may be none."""
-    critical: list[Row] = []
-    drops: list[Row] = []
-    for case in cases:
-        if any(case.step == other["step"] for other in critical):
-            drops.append(context.dropped("identify", "step named twice", f"step {case.step}"))
+def named(context: Context, states: Iterable[CriticalState], notes: Sequence[Row] = ()) -> Next:
+    """Take over what was named; it may be nothing. A step named twice counts once."""
+    kept: dict[int, CriticalState] = {}
+    noted = list(notes)
+    for state in states:
+        if state.step in kept:
+            noted.append(context.noted("identify", "step named twice", f"step {state.step}"))
             continue
-        critical.append(_critical(context, case.step, case.case_analysis, float(case.importance)))
-    return _go_on(critical, drops)
+        inside = 0 <= state.step < len(context.trajectory)
+        kept[state.step] = replace(state, taken_action=context.taken(state.step) if inside else "")
+    rows = STATES.dump_python(tuple(kept.values()), mode="json")
+    return Command(goto="advise" if rows else "finish", update={"states": rows, "current": 0, "notes": noted})
 
 
 def voted(context: Context, messages: Messages, reply: type[IdentifierReply]) -> Next:
@@ -71,8 +73,8 @@ def voted(context: Context, messages: Messages, reply: type[IdentifierReply]) ->
     """
     settings = context.agents.identifier
     panel = settings.panel
-    ballots: list[Sequence[Case]] = []
-    drops: list[Row] = []
+    ballots: list[Sequence[NamedState]] = []
+    notes: list[Row] = []
     absent: list[Unreachable] = []
     with ThreadPoolExecutor(len(panel), "panel") as pool:
         asked = [(name, pool.submit(partial(_ballot, context, messages, reply, name))) for name in panel]
@@ -80,38 +82,32 @@ def voted(context: Context, messages: Messages, reply: type[IdentifierReply]) ->
         try:
             ballots.append(answer.result())
         except ReplyDropped as problem:
-            drops.append(context.dropped("identify", problem.reason, f"{name}: {problem.detail}"))
+            notes.append(context.noted("identify", problem.reason, f"{name}: {problem.detail}"))
         except Unreachable as problem:
             absent.append(problem)
-            drops.append(context.dropped("identify", "panel member unreachable", f"{name}: {problem.problem}"))
+            notes.append(context.noted("identify", "panel member unreachable", f"{name}: {problem.problem}"))
     if 2 * (len(panel) - len(absent)) <= len(panel):
         raise absent[0]
-    critical: list[Row] = []
+    critical: list[CriticalState] = []
     for state in count_votes(ballots, settings.panel_tolerance):
         votes = f"step {state.step}: {state.votes} of {len(panel)}"
         if 2 * state.votes <= len(panel):
-            drops.append(context.dropped("identify", "no majority", votes))
+            notes.append(context.noted("identify", "no majority", votes))
         elif len(critical) == context.agents.max_critical:
-            drops.append(context.dropped("identify", "beyond max_critical", votes))
+            notes.append(context.noted("identify", "beyond max_critical", votes))
         else:
             agreement = state.votes / len(panel)
-            critical.append(_critical(context, state.step, state.rationale, state.importance, agreement))
-    return _go_on(critical, drops)
+            critical.append(CriticalState(state.step, state.rationale, state.importance, agreement))
+    return named(context, critical, notes)
 
 
-def _ballot(context: Context, messages: Messages, reply: type[IdentifierReply], name: str) -> Sequence[Case]:
+def _ballot(context: Context, messages: Messages, reply: type[IdentifierReply], name: str) -> Sequence[NamedState]:
     answer = context.gateway.ask(
         agent="identifier", segment=context.segment, models=[name], messages=messages, reply=reply
     )
-    cases: Sequence[Case] = answer.value.cases
-    return cases
+    named_states: Sequence[NamedState] = answer.value.cases
+    return named_states
 
 
-def _critical(context: Context, step: int, rationale: str, importance: float, agreement: float = 1.0) -> Row:
-    episode = context.narration.segment.episode
-    return asdict(CriticalState(episode, step, rationale, importance, agreement))
-
-
-def _go_on(critical: list[Row], drops: list[Row]) -> Next:
-    goto: Literal["advise", "finish"] = "advise" if critical else "finish"
-    return Command(goto=goto, update={"critical": critical, "current": 0, "drops": drops})
+def _critical(case: NamedState) -> CriticalState:
+    return CriticalState(case.step, case.case_analysis, float(case.importance))

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ultra_agents.agents.schemas import Case
+from ultra_agents.agents.schemas import NamedState
 
 
 @dataclass(frozen=True)
-class Found:
+class VotedState:
     """A state that was voted on.
 
     Attributes:
@@ -32,7 +32,7 @@ class Found:
     votes: int
 
 
-def count_votes(ballots: Sequence[Sequence[Case]], tolerance: int) -> list[Found]:
+def count_votes(ballots: Sequence[Sequence[NamedState]], tolerance: int) -> list[VotedState]:
     """Every state named, the most supported first, then the most important.
 
     The best supported step is settled first and takes its votes with it; each member votes for a state at most once.
@@ -42,25 +42,25 @@ def count_votes(ballots: Sequence[Sequence[Case]], tolerance: int) -> list[Found
         tolerance: Environment steps within which two named steps mean the same state.
     """
     left = [list(ballot) for ballot in ballots]
-    states: list[Found] = []
+    states: list[VotedState] = []
     while any(left):
         named = sorted({case.step for ballot in left for case in ballot})
         best = max((_supporters(left, step, tolerance) for step in named), key=_weight)
         steps = [case.step for case in best]
         middle = min(best, key=lambda case: (sum(abs(case.step - step) for step in steps), case.step))
         importance = fmean(float(case.importance) for case in best)
-        states.append(Found(middle.step, middle.case_analysis, importance, len(best)))
+        states.append(VotedState(middle.step, middle.case_analysis, importance, len(best)))
         left = [[case for case in ballot if not any(case is taken for taken in best)] for ballot in left]
     return sorted(states, key=lambda state: (-state.votes, -state.importance, state.step))
 
 
-def _supporters(ballots: Sequence[Sequence[Case]], step: int, tolerance: int) -> list[Case]:
+def _supporters(ballots: Sequence[Sequence[NamedState]], step: int, tolerance: int) -> list[NamedState]:
     """Each member's case nearest to `step`, where it is near enough."""
     near = [[case for case in ballot if abs(case.step - step) <= tolerance] for ballot in ballots]
     return [min(cases, key=lambda case: abs(case.step - step)) for cases in near if cases]
 
 
-def _weight(cases: Sequence[Case]) -> tuple[int, int, float]:
+def _weight(cases: Sequence[NamedState]) -> tuple[int, int, float]:
     """More votes first, then votes closer together, then more important ones."""
     steps = [case.step for case in cases]
     return len(cases), min(steps) - max(steps), fmean(float(case.importance) for case in cases)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 
 from ultra_agents.contracts import ActionCodec
-from ultra_agents.records import Move, Verdict
+from ultra_agents.records import Move, Plan, Verdict
 
 MAX_ENUM = 50
 """Codecs with more names than this are checked with `encode` instead of being listed."""
@@ -48,7 +48,7 @@ _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, json_schema_ext
 _Reward = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, json_schema_extra=_tenths(-1))]
 
 
-class Case(Protocol):
+class NamedState(Protocol):
     """One critical state in an identifier's reply."""
 
     case_analysis: str
@@ -119,13 +119,13 @@ def end_word(codec: ActionCodec) -> str:
     return END if END not in codec.names else f"{END} OF PLAN"
 
 
-def plan_of(reply: AdvisorReply, codec: ActionCodec) -> list[Move]:
-    """The moves of an advisor's reply, up to the first END."""
+def plan_of(reply: AdvisorReply, codec: ActionCodec) -> Plan:
+    """The plan of an advisor's reply: its moves up to the first END."""
     moves: list[Move] = [(reply.action, reply.hold)]
     end = end_word(codec)
     while (action := getattr(reply, f"action_{len(moves) + 1}", end)) != end:
         moves.append((action, getattr(reply, f"hold_{len(moves) + 1}")))
-    return moves
+    return Plan.of(moves)
 
 
 def _legal(codec: ActionCodec, *also: str) -> Any:

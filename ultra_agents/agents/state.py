@@ -7,11 +7,11 @@ the models, the simulator) is the context, given anew each time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import add
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from ultra_agents.config import AgentConfig, AgentsConfig, VerificationConfig
 from ultra_agents.contracts import Environment
@@ -20,11 +20,24 @@ from ultra_agents.events import AdviceDecided, Dropped, Emit
 from ultra_agents.narration.describe import step_line
 from ultra_agents.narration.plugin_calls import action_word
 from ultra_agents.narration.rewards import reward_events
-from ultra_agents.records import Drop, Narration, Suggestion, TestResult, Trajectory
+from ultra_agents.records import (
+    Attempt,
+    CriticalState,
+    Explanation,
+    Narration,
+    Note,
+    Suggestion,
+    TestResult,
+    Trajectory,
+)
 
 Row: TypeAlias = dict[str, Any]
-"""A record as `dataclasses.asdict` makes it."""
+"""A record in JSON types."""
 Role: TypeAlias = Literal["identifier", "advisor", "critic"]
+
+STATES: TypeAdapter[tuple[CriticalState, ...]] = TypeAdapter(tuple[CriticalState, ...])
+NOTES: TypeAdapter[tuple[Note, ...]] = TypeAdapter(tuple[Note, ...])
+EXPLANATION: TypeAdapter[Explanation] = TypeAdapter(Explanation)
 
 
 class Answer(Protocol):
@@ -36,7 +49,7 @@ class Answer(Protocol):
         ...
 
 
-class Asks(Protocol):
+class AsksModels(Protocol):
     """What agents need of the gateway (`ultra_agents.llm.gateway.Gateway`)."""
 
     def ask(
@@ -47,8 +60,9 @@ class Asks(Protocol):
         models: Sequence[str],
         messages: list[tuple[str, str]],
         reply: type[BaseModel],
+        step: int | None = None,
     ) -> Answer:
-        """Ask the first of `models` that answers (none named: the first of all).
+        """Ask the first of `models` that answers (none named: the first of all), about `step` of the segment.
 
         Raises:
             ReplyDropped: There is no reply that can be used.
@@ -70,35 +84,40 @@ class State(TypedDict, total=False):
     Keys:
         fingerprint: What the conversation depends on; a checkpoint of another one is not used.
         opening: The message every question begins with.
-        critical: `CriticalState`s, in the identifier's order.
-        current: Index in `critical` of the state being advised.
-        suggestion: The `Suggestion` being judged.
-        tried: The plan, `[[action, hold], ...]`, of every suggestion made for the current state.
-        feedback: Why the suggestions before came back.
-        critique: The `Critique` of `suggestion`.
-        test: The `TestResult` of `suggestion`, once tested.
-        refusal: Why `suggestion` is about to be dropped: `stage`, `reason`, `detail`.
-        proposed, env_steps: Totals.
-        advice, drops, trials: `Advice`, `Drop` and `Trial` rows so far.
+        segment, source: Of the `Explanation` that is being made.
+        states: `CriticalState`s in the identifier's order, each with its case so far.
+        current: Index in `states` of the one being advised; the last of its attempts is the one being judged.
+        notes: `Note`s so far.
+        env_steps: Environment steps spent so far.
         explanation: The end result; there when the segment is finished.
     """
 
     fingerprint: str
     opening: str
-    critical: list[Row]
+    segment: Row
+    source: str
+    states: list[Row]
     current: int
-    suggestion: Row | None
-    tried: list[list[Any]]
-    feedback: str
-    critique: Row | None
-    test: Row | None
-    refusal: Row | None
-    proposed: Annotated[int, add]
+    notes: Annotated[list[Row], add]
     env_steps: Annotated[int, add]
-    advice: Annotated[list[Row], add]
-    drops: Annotated[list[Row], add]
-    trials: Annotated[list[Row], add]
     explanation: Row | None
+
+
+def case_of(state: State) -> CriticalState:
+    """The critical state being advised."""
+    return STATES.validate_python(state["states"])[state["current"]]
+
+
+def with_case(state: State, case: CriticalState) -> State:
+    """The update that puts `case` in the place of the critical state being advised."""
+    states = list(STATES.validate_python(state["states"]))
+    states[state["current"]] = case
+    return {"states": STATES.dump_python(tuple(states), mode="json")}
+
+
+def with_attempt(case: CriticalState, attempt: Attempt) -> CriticalState:
+    """The case with `attempt` in the place of the one being judged, its last."""
+    return replace(case, attempts=(*case.attempts[:-1], attempt))
 
 
 @dataclass(frozen=True)
@@ -114,14 +133,14 @@ class Context:
         verification: How suggestions are verified.
         tester: The simulator test, where there is one.
         emit: Where events go.
-        source: Written into advice: who proposed it.
+        source: Who proposes, as the explanation says it.
         stop: Asked before each node; true ends the segment there, resumably.
     """
 
     trajectory: Trajectory
     narration: Narration
     environment: Environment
-    gateway: Asks
+    gateway: AsksModels
     agents: AgentsConfig
     verification: VerificationConfig
     tester: Tester | None
@@ -154,6 +173,10 @@ class Context:
         agent: AgentConfig = getattr(self.agents, role)
         return [name for name in (agent.llm, *agent.fallback) if name is not None]
 
+    def suggestion(self, case: CriticalState) -> Suggestion:
+        """What is being judged: the last attempt of `case`."""
+        return Suggestion(self.narration.segment.episode, case.step, case.attempts[-1].plan)
+
     def taken(self, step: int) -> str:
         """Name of the action the policy took at `step`."""
         return action_word(self.environment, self.trajectory, step)
@@ -172,18 +195,17 @@ class Context:
                 return f"What followed: reward {rewards[later]:+g} {when}."
         return ""
 
-    def decided(self, suggestion: Suggestion, decision: str, reason: str, test: Row | None) -> None:
-        """Tell what became of a suggestion: `accept`, `revise` or `reject`; `test` is its `TestResult`, if any."""
-        action = " then ".join(name for name, _ in suggestion.moves)
-        hold = sum(steps for _, steps in suggestion.moves)
-        found = test or {}
-        gain, low, high, pairs = (found.get(name) for name in ("gain", "low", "high", "pairs"))
+    def decided(self, case: CriticalState, decision: str, reason: str) -> None:
+        """Tell what became of the last attempt of `case`: `accept`, `revise` or `reject`."""
+        plan, test = case.attempts[-1].plan, case.attempts[-1].test
+        gain, low, high, pairs = (
+            (None, None, None, 0) if test is None else (test.gain, test.low, test.high, test.pairs)
+        )
         self.emit(
-            AdviceDecided(self.segment, suggestion.step, action, hold, decision, reason, gain, low, high, pairs or 0)
+            AdviceDecided(self.segment, case.step, plan.actions, plan.steps, decision, reason, gain, low, high, pairs)
         )
 
-    def dropped(self, stage: str, reason: str, detail: str = "") -> Row:
-        """Tell that something was not used; the row for the state."""
-        drop = Drop(stage, reason, self.segment, detail)
-        self.emit(Dropped(drop.stage, drop.reason, drop.segment, drop.detail))
-        return {"stage": stage, "reason": reason, "segment": self.segment, "detail": detail}
+    def noted(self, stage: str, reason: str, detail: str = "") -> Row:
+        """Tell that something was not used; the `Note` for the state."""
+        self.emit(Dropped(stage, reason, self.segment, detail))
+        return {"stage": stage, "reason": reason, "detail": detail}

@@ -25,13 +25,13 @@ def flaw(context: Context, suggestion: Suggestion) -> str | None:
         return f"{INVALID}terminal step"
     if not 0 <= suggestion.step < length:
         return f"{INVALID}step outside the episode"
-    if any(hold < 1 for _, hold in suggestion.moves):
+    if any(hold < 1 for _, hold in suggestion.plan.moves):
         return f"{INVALID}hold below 1"
-    if any(not _legal(context, action) for action, _ in suggestion.moves):
+    if any(not _legal(context, action) for action, _ in suggestion.plan.moves):
         return f"{INVALID}illegal action"
     if context.simulates:
         rule = context.verification
-        if sum(hold for _, hold in suggestion.moves) > max(rule.horizon, rule.max_test_steps // 2):
+        if suggestion.plan.steps > max(rule.horizon, rule.max_test_steps // 2):
             return f"{INVALID}beyond the horizon of the test"  # not one pair of rollouts could be played
         snapshots = context.trajectory.snapshots
         if snapshots is not None and suggestion.step >= len(snapshots):

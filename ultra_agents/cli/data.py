@@ -93,7 +93,7 @@ def data_import(
         )
     folder = RunFolder.create(runs, chosen)
     save_trajectories(folder.trajectories, kept)
-    folder.mark_done("collect", {"episodes": len(kept), "dataset": dataset})
+    folder.mark_done("collect", {"seconds": 0.0, "value": {"episodes": len(kept)}, "dataset": dataset})
     console = out()
     steps = sum(map(len, kept))
     console.print(Text.assemble("made ", (str(folder.path), "bold"), f": {len(kept)} episodes, {steps:,} steps"))

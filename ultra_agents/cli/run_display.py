@@ -102,39 +102,12 @@ def _with_next_step(error: UltraError, again: str) -> UltraError:
 
 
 def preflight(config: Config) -> None:
-    """Build every plugin the configuration names, so that a typing error leaves no run folder behind.
-
-    Raises:
-        UltraError: Unknown plugin, unusable options, a method that lacks something, no policy there, a cap on money
-            without prices.
-    """
-    from ultra_agents.config import variant_of
-    from ultra_agents.contracts import capabilities
-    from ultra_agents.errors import ConfigError, PolicyError, did_you_mean
-    from ultra_agents.llm.price_check import check_prices
-    from ultra_agents.methods import check_methods
-    from ultra_agents.registry import create_algorithm, create_environment, create_llm
+    """Refuse what cannot work, so that a typing error leaves no run folder behind; raises an `UltraError`."""
+    from ultra_agents.stages import check_run
     from ultra_agents.ui.trackers import check_trackers
 
     check_trackers(config.trackers)
-    environment = create_environment(config.environment.name, config.environment.options)
-    check_methods(config, environment, create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options))
-    if config.proposer == "llm" and any(map(variant_of, config.methods)):
-        for llm in config.llms.values():
-            create_llm(llm.provider, llm.options)
-        roles = config.agents.identifier, config.agents.advisor, config.agents.critic
-        first = tuple(config.llms)[:1]
-        check_prices(config.llms, config.gateway, [name for role in roles for name in role.names or first])
-    if config.policy.path is not None and not config.policy.path.is_file():
-        raise PolicyError(f"there is no policy file {config.policy.path}", expected="a .safetensors file")
-    if config.policy.shipped is not None:
-        shipped = environment.policies() if "policies" in capabilities(environment) else {}
-        if config.policy.shipped not in shipped:
-            raise ConfigError(
-                f"the environment {config.environment.name!r} ships no policy {config.policy.shipped!r}",
-                expected=f"one of: {', '.join(shipped) or 'none ships'}",
-                hint=did_you_mean(config.policy.shipped, shipped),
-            )
+    check_run(config)
 
 
 def find_folder(run: str, runs: Path) -> Path:

@@ -225,6 +225,12 @@ class Config(Section):
     def _agents_know_their_models(self) -> Config:
         for role in ("identifier", "advisor", "critic"):
             agent: AgentConfig = getattr(self.agents, role)
+            if agent.fallback and agent.llm is None:
+                raise ConfigError(
+                    f"agents.{role} has a fallback, but no model it falls back from",
+                    found=f"fallback: {', '.join(agent.fallback)}",
+                    hint=f"set agents.{role}.llm",
+                )
             for name in agent.names:
                 if name not in self.llms:
                     raise ConfigError(

@@ -11,8 +11,8 @@ from ultra_agents.errors import RunError
 from ultra_agents.runs import RunFolder, with_absolute_paths
 from ultra_agents.runs.files import PLAYED
 
-ADVICE_STAGES = ("explain", "tabulate", "measure", "imitate")
-_ADVICE_FILES = ("advice.jsonl", "joint.json", "measures.json", "prescreen.json", "probe.json", "transcript.jsonl")
+ADVICE_STAGES = ("probe", "narrate", "explain", "tabulate", "measure", "imitate")
+_ADVICE_FILES = ("advice.jsonl", "measures.json", "transcript.jsonl")
 
 
 def take_up(root: Path, config: Config, again: str) -> RunFolder:
@@ -68,7 +68,7 @@ def share_advice(source: RunFolder, target: RunFolder) -> None:
     if source.stage_done("measure") is None or target.stage_done("explain") is not None:
         return
     _copy((source.path / name for name in _ADVICE_FILES), target.path)
-    _copy((source.checkpoint("imitated"),), target.checkpoints)
+    _copy((source.checkpoint("imitated"), source.checkpoint("tested-together")), target.checkpoints)
     for stage in ADVICE_STAGES:
         done = source.stage_done(stage)
         if done is not None:

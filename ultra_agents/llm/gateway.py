@@ -63,6 +63,7 @@ class _Asking:
     schema: dict[str, Any]
     title: str
     stop: Stop | None
+    step: int | None = None
 
 
 class Gateway:
@@ -166,6 +167,7 @@ class Gateway:
         messages: Sequence[tuple[str, str]],
         reply: type[Reply],
         stop: Stop | None = None,
+        step: int | None = None,
     ) -> Answer[Reply]:
         """Ask until a validated `reply` is there, or give the question up.
 
@@ -176,6 +178,7 @@ class Gateway:
             messages: `(role, text)`; roles are `system`, `user`, `assistant`.
             reply: What the answer must be.
             stop: Polled; true ends the asking.
+            step: The environment step it is about, where it is about one; for the transcript.
 
         Raises:
             ReplyDropped: No usable reply, even after one repair; count the reason and go on.
@@ -184,7 +187,7 @@ class Gateway:
             Interrupted: `stop` said so.
         """
         chain = list(dict.fromkeys(self._model(name) for name in models or (None,)))
-        asking = _Asking(agent, segment, reply_schema(reply), reply.__name__, self._either(stop))
+        asking = _Asking(agent, segment, reply_schema(reply), reply.__name__, self._either(stop), step)
         conversation = list(messages)
         usage = Usage()
         for attempt in (0, 1):
@@ -359,6 +362,7 @@ class Gateway:
             {
                 "agent": asking.agent,
                 "segment": asking.segment,
+                "step": asking.step,
                 "model": model.name,
                 "provider": model.config.provider,
                 "key": key,

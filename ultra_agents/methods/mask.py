@@ -260,8 +260,8 @@ def mask_fidelity(setting: Setting, mask: MaskNetwork, trajectories: Sequence[Tr
     named = []
     for one in trajectories:
         keep = mask.keep(one.observations)
-        states = tuple(CriticalState(one.episode, step, "mask network", float(p)) for step, p in enumerate(keep))
-        named.append(Explanation(Segment(one.episode, 0, len(one), "whole episode"), states, 0, (), ()))
+        states = tuple(CriticalState(step, "mask network", float(p)) for step, p in enumerate(keep))
+        named.append(Explanation(Segment(one.episode, 0, len(one), "whole episode"), states))
     with setting.simulators(min(2 * len(named), 32)) as simulators:
         return measure_fidelity(
             named,

@@ -125,10 +125,9 @@ def by_simulator(
 
 def with_evidence(narration: Narration, evidence: Evidence) -> Narration:
     """The narration with what the pre-screening found at its end."""
-    if not evidence.lines:
-        return narration
     text = "\n".join([narration.text, *evidence.lines])
-    return Narration(narration.segment, text, narration.steps, estimate_tokens(text))
+    tokens = estimate_tokens(text) if evidence.lines else narration.tokens
+    return Narration(narration.segment, text, narration.steps, tokens, evidence.env_steps)
 
 
 def reserve(config: NarrationConfig) -> NarrationConfig:

@@ -19,7 +19,8 @@ Verdict: TypeAlias = Literal["accept", "revise", "reject"]
 Move: TypeAlias = tuple[str, int]
 """An action's name and for how many steps it is held."""
 Fate: TypeAlias = Literal["open", "accepted", "rejected", "dropped"]
-"""`open`: not decided yet. `rejected`: judged, by the test or the critic. `dropped`: no usable reply, or not paid for."""
+"""`open`: not decided yet; `rejected`: the test or the critic spoke against it; `dropped`: no usable reply, or not paid
+for."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +207,7 @@ class CriticalState:
         """The attempt that became advice: the last one, or the last undecided one where only a set was accepted."""
         if self.fate != "accepted":
             return None
-        if self.joint is not None and (undecided := self.undecided) is not None and not _passed(self.attempts[-1]):
-            return undecided
-        return self.attempts[-1]
+        return (self.undecided if self.joint is not None else None) or self.attempts[-1]
 
     @property
     def undecided(self) -> Attempt | None:

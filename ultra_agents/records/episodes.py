@@ -89,9 +89,11 @@ class Narration:
         text: The numbered steps and what happened, the text shown to the agents.
         steps: The step numbers that appear in `text`; agents may only name these.
         tokens: Estimated length of `text` in tokens.
+        env_steps: Environment steps spent on finding out where to look.
     """
 
     segment: Segment
     text: str
     steps: tuple[int, ...]
     tokens: int
+    env_steps: int = 0

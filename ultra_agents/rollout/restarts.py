@@ -143,7 +143,7 @@ def critical_snapshots(
         ConfigError: The episodes have no simulator states.
     """
     places = {(row.episode, row.step) for row in advice}
-    places = places or {(state.episode, state.step) for one in explanations for state in one.critical}
+    places = places or {(one.segment.episode, state.step) for one in explanations for state in one.states}
     if any(trajectory.snapshots is None for trajectory in trajectories):
         raise ConfigError(
             "episodes cannot start at critical states: the collected episodes hold no simulator states",

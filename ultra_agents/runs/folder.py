@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
 
 __all__ = ["FORMAT", "RunFolder", "read_lines", "versions"]
 
-FORMAT = 1
-"""Version of the folder's layout; folders of a higher one are refused."""
+FORMAT = 2
+"""Version of the folder's layout; folders of another one are refused."""
 
 
 class RunFolder:
@@ -153,6 +153,14 @@ class RunFolder:
                 found=f"run folder format {form}",
                 expected=f"format {FORMAT} or older",
                 hint="pip install --upgrade ultra-agents",
+            )
+        if form < FORMAT:
+            raise RunError(
+                f"{path} was made by an older ultra-agents, whose run folders this version does not read",
+                found=f"run folder format {form}",
+                expected=f"format {FORMAT}",
+                hint=f"its report is still there ({path / 'report.html'}); to go on, start the configuration again "
+                f"under another name: ultra run {path / 'config.yaml'} --name {path.name}-2",
             )
         try:
             config = load_config(path / "config.yaml")

@@ -9,37 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.records import Explanation, MethodResult, Trajectory
-from ultra_agents.stages.context import RunContext, open_context
+from ultra_agents.records import MethodResult, Narration, Trajectory
+from ultra_agents.stages.check import check_run
+from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.evaluate import evaluate_methods
 from ultra_agents.stages.explain import explain_episodes, tabulate
-from ultra_agents.stages.imitate import Imitation, imitate_advice
-from ultra_agents.stages.joint import joint_of, joint_steps
+from ultra_agents.stages.findings import AsJSON, Episodes, Explained, Findings, Imitation, Keeping, Restoring, WithCopy
+from ultra_agents.stages.imitate import imitate_advice
 from ultra_agents.stages.measure import measure
+from ultra_agents.stages.narrate import narrate_episodes, probe_restoring
 from ultra_agents.stages.prepare import collect_episodes, starting_policy
 from ultra_agents.stages.refine import refine_method
 from ultra_agents.stages.report import report
 
 __all__ = [
-    "Imitation",
-    "RunContext",
-    "collect_episodes",
-    "evaluate_methods",
-    "explain_episodes",
-    "imitate_advice",
-    "joint_of",
-    "joint_steps",
-    "measure",
-    "open_context",
-    "refine_method",
-    "report",
-    "starting_policy",
-    "summary",
+    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "Restoring", "RunContext", "WithCopy",
+    "check_run", "collect_episodes", "evaluate_methods", "explain_episodes", "imitate_advice", "measure",
+    "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context", "starting_policy", "summary",
     "tabulate",
-]
+]  # fmt: skip
 
 
-def summary(stage: str, made: Any) -> str:
+def summary(made: Any) -> str:
     """One line about what a stage made, for a person."""
     if isinstance(made, str):
         return made
@@ -47,14 +38,19 @@ def summary(stage: str, made: Any) -> str:
         return str(made.get("headline", ""))
     if isinstance(made, Imitation):
         return made.headline
+    if isinstance(made, Restoring):
+        return "yes" if made.exact else made.why
     if isinstance(made, MethodResult):
         last = made.curve[-1].value if made.curve else float("nan")
         return f"{made.env_steps['refine']:,} steps, return {last:.2f} on the selection seeds"
-    if isinstance(made, list) and made and isinstance(made[0], Explanation):
-        kept, proposed = sum(len(e.advice) for e in made), sum(e.proposed for e in made)
-        return f"{len(made)} segments, {proposed} suggestions, {kept} kept"
+    if isinstance(made, Explained):
+        kept = sum(len(one.advice) for one in made.explanations)
+        proposed = sum(len(one.attempts) for one in made.explanations)
+        return f"{len(made.explanations)} segments, {proposed} suggestions, {kept} kept"
     if isinstance(made, list) and made and isinstance(made[0], Trajectory):
         return f"mean return {np.mean([t.episode_return for t in made]):.2f}, {sum(map(len, made)):,} steps"
+    if isinstance(made, list) and made and isinstance(made[0], Narration):
+        return f"{len(made)} segments, {sum(one.tokens for one in made):,} tokens"
     if isinstance(made, list):
         return f"{len(made)} entries"
     return ""

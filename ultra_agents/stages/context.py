@@ -1,31 +1,29 @@
-"""What every stage of a run needs, and the checks made before anything is spent."""
+"""What every stage of a run needs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ultra_agents.config import Config
-from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
-from ultra_agents.errors import ConfigError, Interrupted
+from ultra_agents.contracts import Algorithm, Environment, Policy
+from ultra_agents.errors import Interrupted
 from ultra_agents.events import Emit, Grow
-from ultra_agents.methods import check_methods
 from ultra_agents.policies import save_policy
-from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.runs import RunFolder
 from ultra_agents.seeding import Streams
+from ultra_agents.stages.check import build_plugins
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class RunContext:
     """What every stage needs.
 
     Attributes:
-        start: The starting policy, once stage 0 read or trained it.
         grow: Told of the agents' replies while they are written; None where nobody looks.
+        start: The starting policy, once stage 0 made it.
     """
 
     folder: RunFolder
@@ -35,14 +33,18 @@ class RunContext:
     environment: Environment
     algorithm: Algorithm
     streams: Streams
-    start: Policy | None = None
     grow: Grow | None = None
+    start: Policy | None = None
 
     @property
     def policy(self) -> Policy:
         """The starting policy."""
         assert self.start is not None, "stage 0 comes first"
         return self.start
+
+    def starting_with(self, policy: Policy) -> RunContext:
+        """The same run with its starting policy."""
+        return replace(self, start=policy)
 
     def simulators(self, num_envs: int, workers: int | None = None) -> Simulators:
         """Parallel environments of this run."""
@@ -68,24 +70,9 @@ class RunContext:
             raise Interrupted("stopped; everything so far is kept", hint=f"ultra resume {self.folder.path}")
 
 
-@contextmanager
-def open_context(
+def run_context(
     folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], grow: Grow | None = None
-) -> Iterator[RunContext]:
-    """Build the plugins of a run and check, before anything is spent, that they fit together."""
-    environment = create_environment(config.environment.name, config.environment.options)
-    algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
-    check_methods(config, environment, algorithm)
-    if config.proposer == "oracle" and "expert" not in capabilities(environment):
-        raise ConfigError(
-            f"the environment {config.environment.name!r} has no expert", expected="proposer: llm or random"
-        )
-    longest = max(config.verification.horizon, config.verification.max_test_steps // 2)
-    if config.proposer == "oracle" and config.agents.expert_steps > longest:
-        raise ConfigError(
-            "an oracle's plans are longer than the test of a suggestion can be",
-            found=f"agents.expert_steps: {config.agents.expert_steps}",
-            expected=f"at most {longest}",
-            hint="lower agents.expert_steps, or raise verification.max_test_steps",
-        )
-    yield RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed), grow=grow)
+) -> RunContext:
+    """Build the plugins of a run; raises what `build_plugins` raises."""
+    environment, algorithm = build_plugins(config)
+    return RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed), grow)

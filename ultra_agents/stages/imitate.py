@@ -13,8 +13,7 @@ and rewards; `imitation.mode: never` leaves it out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -22,43 +21,16 @@ import numpy as np
 from ultra_agents.config import VerificationConfig, follows_actions
 from ultra_agents.contracts import Demonstrations, Policy
 from ultra_agents.events import StageProgress, StepsSpent
-from ultra_agents.policies import load_policy
-from ultra_agents.records import Advice, Move, Trajectory
+from ultra_agents.records import Advice, Plan, Trajectory
 from ultra_agents.rollout.replays import Stretch, plans_act, replay
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.restore_check import restores
+from ultra_agents.stages.findings import Findings, Imitation
+from ultra_agents.stages.narrate import restores
 from ultra_agents.verification import JointResult, JointTester, snapshot_of
 
 SIDE_BY_SIDE = 32
 """Plans replayed at once."""
-_Key: TypeAlias = tuple[int, int, tuple[Move, ...]]
-
-
-@dataclass(frozen=True)
-class Imitation:
-    """What became of learning from demonstrations.
-
-    Attributes:
-        plans: Accepted suggestions replayed.
-        steps: States they passed: the demonstrations.
-        gain: Mean paired difference of return, the copy minus the policy; 0 where nothing was compared.
-        low: Lower end of its interval.
-        high: Upper end.
-        pairs: Paired episodes.
-        env_steps: Environment steps of replays and test.
-        used: Refining starts from the copy.
-        headline: One line for a person.
-    """
-
-    plans: int
-    steps: int
-    gain: float
-    low: float
-    high: float
-    pairs: int
-    env_steps: int
-    used: bool
-    headline: str
+_Key: TypeAlias = tuple[int, int, Plan]
 
 
 class Imitator:
@@ -105,7 +77,7 @@ class Imitator:
         if not advice:
             return
         context = self._context
-        plans = [context.environment.actions.encode_plan(row.moves) for row in advice]
+        plans = [context.environment.actions.encode_plan(row.plan.moves) for row in advice]
         snapshots = [snapshot_of(self._by_episode[row.episode], row.step) for row in advice]
         with context.simulators(min(len(plans), SIDE_BY_SIDE), workers=0) as simulators:
             simulators.reset(seed=context.streams.integers(simulators.num_envs, "imitate", "reset"))
@@ -113,7 +85,7 @@ class Imitator:
         self._stretches |= {_key(row): stretch for row, stretch in zip(advice, made, strict=True)}
 
 
-def imitates(context: RunContext) -> str | None:
+def imitates(context: RunContext, findings: Findings) -> str | None:
     """Why advice is not imitated in this run; None where it is."""
     config = context.config
     if config.imitation.mode == "never":
@@ -122,60 +94,51 @@ def imitates(context: RunContext) -> str | None:
         return "no method follows suggested actions"
     if not context.algorithm.can_imitate:
         return f"the algorithm {config.refine.algorithm.name!r} cannot learn from demonstrations"
-    return None if restores(context, "advice is not replayed") else "states cannot be restored"
+    return None if restores(context, findings, "advice is not replayed") else "states cannot be restored"
 
 
-def imitate_advice(
-    context: RunContext,
-    trajectories: Sequence[Trajectory],
-    advice: Sequence[Advice],
-    joint: JointResult | None = None,
-    joint_steps: int = 0,
-) -> Imitation:
+def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
     """Clone the accepted plans into a copy of the starting policy; keep the copy where it proves better.
 
-    Args:
-        context: The run.
-        trajectories: The collected episodes.
-        advice: What was accepted.
-        joint: The joint test of exactly this advice as imitated, where it has run already; what it cost is charged
-            there, though the plans are replayed once more to build the copy.
-        joint_steps: Environment steps that joint tests have spent of `verification.joint_max_steps`.
+    Where the joint test was of exactly this advice, as imitated, its copy and its verdict are taken over; what they
+    cost is charged there.
     """
-    config = context.config
-    why = imitates(context) or (None if advice else "there is no advice")
+    config, advice, joint = context.config, findings.advice, findings.explained.joint
+    why = imitates(context, findings) or (None if advice else "there is no advice")
     if why is not None:
         return Imitation(0, 0, 0.0, 0.0, 0.0, 0, 0, False, f"nothing imitated: {why}")
-    imitator = Imitator(context, trajectories)
-    context.emit(StageProgress("imitate", 0, 0, f"replaying {len(advice)} plans"))
-    demonstrations = imitator.demonstrations(advice)
-    if joint is None:
-        context.emit(StepsSpent("imitate", imitator.env_steps))
-    context.emit(StageProgress("imitate", 0, 0, f"learning from {len(demonstrations)} demonstrated steps"))
-    copy, steps, spent = imitator.learnt(demonstrations), len(demonstrations), imitator.env_steps
+    copy: Policy
+    found: JointResult | None
+    if joint is not None and findings.explained.copy is not None and _same(joint.advice, advice):
+        copy, found, steps, spent = findings.explained.copy, joint, joint.steps, 0
+    else:
+        imitator = Imitator(context, findings.trajectories)
+        context.emit(StageProgress("imitate", 0, 0, f"replaying {len(advice)} plans"))
+        demonstrations = imitator.demonstrations(advice)
+        steps, spent, found = len(demonstrations), imitator.env_steps, None
+        context.emit(StepsSpent("imitate", spent))
+        context.emit(StageProgress("imitate", 0, 0, f"learning from {steps} demonstrated steps"))
+        copy = imitator.learnt(demonstrations)
+        if config.imitation.mode != "always":
+            found = _compared(context, copy, 0 if joint is None else joint.env_steps)
+            spent += found.env_steps
+            context.emit(StepsSpent("imitate", found.env_steps))
+    used = found is None or found.passed or (config.imitation.mode == "better" and found.leans)
+    made = Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, "", copy if used else None)
     what = f"{len(advice)} plans, {steps} demonstrated steps"
-    if joint is not None:
-        spent = 0  # replays and test are charged where the advice was tested
-    elif config.imitation.mode != "always":
-        joint = _compared(context, copy, joint_steps)
-        spent += joint.env_steps
-        context.emit(StepsSpent("imitate", joint.env_steps))
-    used = joint is None or joint.passed or (config.imitation.mode == "better" and joint.leans)
-    if used:
-        context.save_policy(_path(context), copy, "imitation")
-    if joint is None:
-        return Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, f"{what}; used untested")
-    found = f"{joint.gain:+.3g} [{joint.low:+.3g}, {joint.high:+.3g}] in {joint.pairs} pairs"
-    verdict = "not used" if not used else "used" if joint.passed else "used, though undecided"
-    words = f"{verdict}: {found}, {what}"
-    return Imitation(len(advice), steps, joint.gain, joint.low, joint.high, joint.pairs, spent, used, words)
+    if found is None:
+        return replace(made, headline=f"{what}; used untested")
+    measured = f"{found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] in {found.pairs} pairs"
+    verdict = "not used" if not used else "used" if found.passed else "used, though undecided"
+    return replace(
+        made, gain=found.gain, low=found.low, high=found.high, pairs=found.pairs,
+        headline=f"{verdict}: {measured}, {what}",
+    )  # fmt: skip
 
 
-def imitated_policy(context: RunContext, imitation: Imitation | None) -> Policy:
-    """Where refining under advice starts: the copy if it proved better, else the starting policy."""
-    if imitation is None or not imitation.used:
-        return context.policy
-    return load_policy(_path(context), context.config.environment.name, context.environment).policy
+def _same(places: Sequence[tuple[int, int]], advice: Sequence[Advice]) -> bool:
+    """Whether a joint test that kept `places` kept exactly `advice`."""
+    return bool(places) and set(places) == {(row.episode, row.step) for row in advice}
 
 
 def joint_rule(context: RunContext) -> VerificationConfig:
@@ -201,9 +164,5 @@ def _compared(context: RunContext, copy: Policy, spent: int) -> JointResult:
         return tester.test([copy])
 
 
-def _path(context: RunContext) -> Path:
-    return context.folder.checkpoints / "imitated.safetensors"
-
-
 def _key(row: Advice) -> _Key:
-    return row.episode, row.step, row.moves
+    return row.episode, row.step, row.plan

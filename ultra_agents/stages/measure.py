@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ultra_agents.evaluation.advice_measures import advice_measures
 from ultra_agents.llm.transcript import Transcript
-from ultra_agents.records import Advice, Explanation, Trajectory
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.joint import joint_result
-from ultra_agents.stages.restore_check import restores
+from ultra_agents.stages.findings import Findings
+from ultra_agents.stages.narrate import restores
 from ultra_agents.verification.fidelity import measure_fidelity
 
 MEASURES = "measures.json"
@@ -20,32 +18,24 @@ PAIRS = 8
 """Pairs of rollouts of the fidelity measurement played at once."""
 
 
-def measure(
-    context: RunContext,
-    trajectories: Sequence[Trajectory],
-    explanations: Sequence[Explanation],
-    advice: Sequence[Advice],
-    seconds: dict[str, float],
-) -> dict[str, Any]:
+def measure(context: RunContext, findings: Findings, seconds: dict[str, float]) -> dict[str, Any]:
     """Everything measured about the advice, also written to `measures.json`.
 
     Args:
         context: The run.
-        trajectories: The collected episodes.
-        explanations: One per stretch, with all trials.
-        advice: What went into the table.
+        findings: Episodes, explanations and advice.
         seconds: Wall seconds by stage; that of `explain` is the price.
     """
-    config = context.config
+    config, joint = context.config, findings.explained.joint
     found = advice_measures(
-        explanations,
-        trajectories,
+        findings.explanations,
+        findings.trajectories,
         Transcript(context.folder.transcript).usage(),
         proposer=proposer_name(context),
         seconds=seconds.get("explain", 0.0),
-        advice=advice,
-        fidelity=_fidelity(context, trajectories, explanations),
-        joint=joint_result(context),
+        advice=findings.advice,
+        fidelity=_fidelity(context, findings),
+        joint=None if joint is None else asdict(joint),
         confidence=config.evaluate.confidence,
         seed=config.seed,
     )
@@ -64,16 +54,14 @@ def proposer_name(context: RunContext) -> str:
     return config.proposer if config.proposer != "llm" else config.agents.advisor.llm or next(iter(config.llms))
 
 
-def _fidelity(
-    context: RunContext, trajectories: Sequence[Trajectory], explanations: Sequence[Explanation]
-) -> dict[str, Any] | None:
+def _fidelity(context: RunContext, findings: Findings) -> dict[str, Any] | None:
     config, environment = context.config, context.environment
-    if not config.evaluate.fidelity or not restores(context, "identification fidelity is not measured"):
+    if not config.evaluate.fidelity or not restores(context, findings, "identification fidelity is not measured"):
         return None
     with context.simulators(2 * PAIRS, workers=0) as simulators:
         found = measure_fidelity(
-            explanations,
-            trajectories,
+            findings.explanations,
+            findings.trajectories,
             environment=environment,
             policy=context.policy,
             simulators=simulators,

@@ -11,25 +11,18 @@ from ultra_agents.contracts import Policy
 from ultra_agents.evaluation.returns import evaluate_returns
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.methods import Advised, Setting, method_named
-from ultra_agents.records import Advice, Explanation, MethodResult, Returns, Trajectory
+from ultra_agents.records import MethodResult, Returns
 from ultra_agents.refinement.refine import refine
 from ultra_agents.rollout.restarts import critical_snapshots
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.imitate import Imitation, imitated_policy
+from ultra_agents.stages.findings import Findings
 from ultra_agents.stages.table import modulation_engine
 
 
-def refine_method(
-    context: RunContext,
-    method: str,
-    trajectories: Sequence[Trajectory],
-    explanations: Sequence[Explanation],
-    advice: Sequence[Advice],
-    imitation: Imitation | None = None,
-) -> MethodResult:
+def refine_method(context: RunContext, method: str, findings: Findings) -> MethodResult:
     """Stages 9 and 10: what the method prepares, then training; the same seeds and budget for every method."""
     config, folder = context.config, context.folder
-    prepared = method_named(method).prepare(_setting(context, method, trajectories, explanations, advice, imitation))
+    prepared = method_named(method).prepare(_setting(context, method, findings))
     if prepared.note:
         context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
     spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
@@ -76,24 +69,18 @@ def refine_method(
     )  # fmt: skip
 
 
-def _setting(
-    context: RunContext,
-    method: str,
-    trajectories: Sequence[Trajectory],
-    explanations: Sequence[Explanation],
-    advice: Sequence[Advice],
-    imitation: Imitation | None,
-) -> Setting:
+def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
     """What this run gives a method."""
+    trajectories, explanations, advice = findings.trajectories, findings.explanations, findings.advice
+    imitation = findings.imitation
     advised: Advised | None = None
     if variant_of(method) is not None:
-        copied = imitation is not None and imitation.used
         advised = Advised(
             engine=lambda variant: modulation_engine(
                 context, trajectories, advice, variant, context.streams.generator("modulation")
             ),
             spent={"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)},
-            copy=imitated_policy(context, imitation) if copied else None,
+            copy=None if imitation is None else imitation.copy,
             copying=0 if imitation is None else imitation.env_steps,
             critical=critical_snapshots(trajectories, explanations, advice)
             if context.config.modulation.restart_probability

@@ -7,7 +7,6 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,32 +18,25 @@ from ultra_agents.evaluation.video import Video, before_and_after
 from ultra_agents.evaluation.wording import BASELINE, method_label
 from ultra_agents.llm.transcript import Transcript
 from ultra_agents.policies import load_policy
-from ultra_agents.records import Advice, Array, Explanation, MethodResult, Trajectory, Usage
+from ultra_agents.records import Advice, Array, MethodResult, Trajectory, Usage
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.explain import narrations
-from ultra_agents.stages.restore_check import probe_of
+from ultra_agents.stages.findings import Findings
 from ultra_agents.stages.table import advice_table
 
 FRAMES_IN_REPORT = 12
 
 
-def report(
-    context: RunContext,
-    trajectories: Sequence[Trajectory],
-    explanations: Sequence[Explanation],
-    advice: Sequence[Advice],
-    results: Sequence[MethodResult],
-    seconds: dict[str, float],
-    measures: dict[str, Any] | None = None,
-) -> str:
+def report(context: RunContext, findings: Findings, results: Sequence[MethodResult], seconds: dict[str, float]) -> str:
     """Stage 11: `report.json` and `report.html`; the sentence that answers the run's question."""
     config, folder, environment = context.config, context.folder, context.environment
+    trajectories, explanations, advice = findings.trajectories, findings.explanations, findings.advice
+    measures = findings.measures
     table = advice_table(context, trajectories, advice)
-    told = {n.segment.name: n for _, n in narrations(context, trajectories)} if explanations else {}
+    told = {narration.segment.name: narration for narration in findings.narrations}
     purposes: dict[str, int] = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
-    if (probe := probe_of(context)) is not None:
-        purposes["probe of restoring"] = probe.env_steps
+    if findings.restoring.env_steps:
+        purposes["probe of restoring"] = findings.restoring.env_steps
     for r in results:  # whatever else a method was charged for
         purposes |= {key: steps for key, steps in r.env_steps.items() if key not in ("collect", "test", "refine")}
     purposes |= {f"refine {r.method}": r.env_steps["refine"] for r in results}
@@ -80,7 +72,7 @@ def report(
             warnings=_warnings(folder),
             measures=measures or None,
             video=_video(context, results),
-            tests=[t.result for e in explanations for t in e.trials] if measures else None,
+            tests=[one.test for e in explanations for one in e.attempts if one.test] if measures else None,
         ),
     )
     return str(data["headline"])

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ultra_agents.advice import AdviceTable, build_table
-from ultra_agents.config import Config
 from ultra_agents.modulation import ModulationEngine
 from ultra_agents.records import Advice, Trajectory, Variant
 from ultra_agents.stages.context import RunContext
@@ -43,10 +42,3 @@ def modulation_engine(
         rng,
         continuous=bool(context.environment.action_space.shape),
     )
-
-
-def source_of(config: Config) -> str:
-    """Who proposes, as each row of advice says it: a control, or the advisor's provider."""
-    if config.proposer != "llm":
-        return config.proposer
-    return config.llms[config.agents.advisor.llm or next(iter(config.llms))].provider

@@ -1,7 +1,7 @@
 """Advice is tested before it is believed."""
 
 from ultra_agents.verification.counterfactual import CounterfactualTester, max_tests
-from ultra_agents.verification.joint import JointResult, JointTester, undecided
+from ultra_agents.verification.joint import JointResult, JointTester
 from ultra_agents.verification.probe import Probe, restore_is_exact
 from ultra_agents.verification.validity import refusal, snapshot_of
 
@@ -14,5 +14,4 @@ __all__ = [
     "refusal",
     "restore_is_exact",
     "snapshot_of",
-    "undecided",
 ]

@@ -137,7 +137,7 @@ class CounterfactualTester:
         for index, one in enumerate(suggestions):
             why = refusal(self._environment, trajectory, one, self._config.max_test_steps // 2)
             if why is None:
-                racers.append(_Racer(index, self._environment.actions.encode_plan(one.moves)))
+                racers.append(_Racer(index, self._environment.actions.encode_plan(one.plan.moves)))
             else:
                 results[index] = self._refused(why)
         if racers:

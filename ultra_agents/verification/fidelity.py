@@ -153,7 +153,7 @@ def measure_fidelity(
     by_episode = {trajectory.episode: trajectory for trajectory in trajectories}
     named = [
         explanation for explanation in explanations
-        if explanation.critical and by_episode[explanation.segment.episode].snapshots is not None
+        if explanation.states and by_episode[explanation.segment.episode].snapshots is not None
     ]  # fmt: skip
     if not named:
         return None
@@ -164,7 +164,7 @@ def measure_fidelity(
         rng = streams.generator("windows", segment.name)
         for share in shares:
             length = max(1, round(share * steps))
-            start = critical_window(segment, explanation.critical, length)
+            start = critical_window(segment, explanation.states, length)
             for draw in range(repeats):
                 elsewhere = segment.start + int(rng.integers(steps - length + 1))
                 jobs.append(_Window(trajectory, start, length, draw))

@@ -19,7 +19,6 @@ import numpy as np
 from ultra_agents.config import VerificationConfig
 from ultra_agents.contracts import Environment, Modulation, Policy
 from ultra_agents.contracts.vector import before_reset
-from ultra_agents.records import TestResult
 from ultra_agents.rollout.collect import draw, uniforms_per_action
 from ultra_agents.rollout.simulators import LocalSimulators
 from ultra_agents.seeding import Streams
@@ -98,6 +97,7 @@ class JointTester(Generic[T]):
         self._dims = uniforms_per_action(environment)
         self._simulators = LocalSimulators(environment, self._looks[0])
         self._alone: list[float] = []
+        self._built: dict[tuple[int, ...], Modulation | Policy] = {}
         self._spread = 0.0
         self.env_steps = 0
 
@@ -117,6 +117,7 @@ class JointTester(Generic[T]):
         if not rows:
             return JointResult(0.0, 0.0, 0.0, 0, 0, False, "empty", ())
         table, found, verdict, count = self._build(rows), list[float](), "pairs", 0
+        self._built[places] = table
         for look in self._looks:
             while len(found) < look and self._affords(len(found)):
                 found += self._wave(table, len(found))
@@ -170,6 +171,10 @@ class JointTester(Generic[T]):
             sets += 1
             best = together if together.passed else best
         return replace(best, env_steps=self.env_steps - began, sets=sets)
+
+    def built(self, positions: tuple[int, ...]) -> Modulation | Policy:
+        """What `build` made of the rows at `positions`, as it was tested."""
+        return self._built[positions]
 
     # -- episodes ----------------------------------------------------------------------------------------------
 
@@ -232,8 +237,3 @@ class JointTester(Generic[T]):
         if table is None and first == 0:
             self._spread = returns_spread(history, config.joint_discount)
         return [float(value) for value in returns]
-
-
-def undecided(result: TestResult) -> bool:
-    """Whether a row that failed alone may still be of use in a set: it was not found to be bad."""
-    return not result.passed and result.stopped not in ("bad", "invalid") and result.high >= 0

@@ -24,11 +24,11 @@ def refusal(
         return "another episode"
     if not 0 <= suggestion.step < len(trajectory):
         return "step beyond the episode"
-    if any(hold < 1 for _, hold in suggestion.moves):
+    if any(hold < 1 for _, hold in suggestion.plan.moves):
         return "hold below 1"
-    if longest is not None and sum(hold for _, hold in suggestion.moves) > longest:
+    if longest is not None and suggestion.plan.steps > longest:
         return "plan too long"
-    for name, _ in suggestion.moves:
+    for name, _ in suggestion.plan.moves:
         try:
             action = np.asarray(environment.actions.encode(name), environment.action_space.dtype)
         except (KeyError, ValueError, TypeError):

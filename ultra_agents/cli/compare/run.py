@@ -71,13 +71,5 @@ def check(config: Config) -> None:
         UltraError: Unknown plugin, unusable options, no policy there, an oracle without an expert.
     """
     from ultra_agents.cli.run_display import preflight
-    from ultra_agents.contracts import capabilities
-    from ultra_agents.registry import create_environment
 
     preflight(config.model_copy(update={"methods": ("ultra-ra",)}))
-    environment = create_environment(config.environment.name, config.environment.options)
-    if config.proposer == "oracle" and "expert" not in capabilities(environment):
-        raise ConfigError(
-            f"the environment {config.environment.name!r} has no expert, so there is no oracle",
-            expected="llm, random or value",
-        )

@@ -1,0 +1,263 @@
+"""Stages 3-6 for many segments: whoever proposes, the same graph, test and rules; the simulator disposes.
+
+Segments run side by side, each remembered after every node: a finished one is never run again, an interrupted one goes
+on at the node it was in. `model_proposer` asks language models; `control_proposer` asks nobody (`controls.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ultra_agents.agents import prompts
+from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, State, Tester
+from ultra_agents.config import AgentsConfig, VerificationConfig
+from ultra_agents.contracts import Environment
+from ultra_agents.events import Emit, StageProgress
+from ultra_agents.records import Explanation, Narration, Trajectory
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    from ultra_agents.agents.controls import Control
+    from ultra_agents.agents.graph import Graph, Roles
+
+Item: TypeAlias = tuple[Trajectory, Narration]
+Stop: TypeAlias = Callable[[], bool]
+
+SPEED_ONLY = {"workers", "slots"}
+"""Keys of `verification` that change how fast a test is, never what it finds."""
+
+
+def never() -> bool:
+    """A `stop` that never stops."""
+    return False
+
+
+class NoModels:
+    """The gateway of those who ask no model."""
+
+    def ask(self, **_: Any) -> Answer:
+        """Raise: a control has nobody to ask."""
+        raise RuntimeError("a control has no language model to ask")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proposer:
+    """Explains segments.
+
+    Attributes:
+        roles: Makes the nodes that decide (made late: langgraph is heavy).
+        environment: Brief, describer, action names.
+        agents: Numbers and models of the agents.
+        verification: How suggestions are verified.
+        tester: The simulator test; None leaves the decision to the critic in every mode.
+        emit: Where events go; called from several threads.
+        source: Who proposes, as the explanations say it.
+        gateway: The models; asked from several threads.
+        checkpoint: SQLite file with the progress of each segment; None remembers nothing.
+        settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
+    """
+
+    roles: Callable[[], Roles]
+    environment: Environment
+    agents: AgentsConfig
+    verification: VerificationConfig
+    tester: Tester | None
+    emit: Emit
+    source: str
+    gateway: AsksModels = field(default_factory=NoModels)
+    checkpoint: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def explain(self, items: Sequence[Item], concurrency: int = 1, stop: Stop = never) -> list[Explanation]:
+        """Explain `items`, `concurrency` at a time; results in the order of the items, whatever came first.
+
+        The first error, or `stop()`, lets running questions end and starts nothing more; the checkpoint keeps what
+        there is.
+
+        Raises:
+            Interrupted: `stop()` became true before all segments were finished.
+            UltraError: Whatever else ended a segment: a spending cap, an unreachable model, a faulty plugin.
+        """
+        names = [narration.segment.name for _, narration in items]
+        if len(set(names)) != len(names):
+            raise ValueError(f"a segment is there twice: {sorted(names)}")
+        halted = threading.Event()
+        first: list[BaseException] = []
+        finished: list[str] = []
+        counting = threading.Lock()
+
+        def explain(item: Item) -> Explanation:
+            try:
+                made = self._explain(graph, saver, item, lambda: halted.is_set() or stop())
+                with counting:
+                    finished.append(item[1].segment.name)
+                    self.emit(StageProgress("explain", len(finished), len(items), finished[-1]))
+                return made
+            except BaseException as error:
+                if not halted.is_set():
+                    first.append(error)  # those that follow are only its consequence
+                halted.set()
+                raise
+
+        from ultra_agents.agents.checkpoint import open_checkpoint
+        from ultra_agents.agents.graph import build_graph
+
+        with ExitStack() as opened:
+            saver = None if self.checkpoint is None else opened.enter_context(open_checkpoint(self.checkpoint))
+            graph = build_graph(saver, self.roles())
+            pool = opened.enter_context(ThreadPoolExecutor(max(concurrency, 1), "explain"))
+            futures: list[Future[Explanation]] = []
+            try:
+                futures += [pool.submit(explain, item) for item in items]
+                wait(futures, return_when=FIRST_EXCEPTION)
+            except BaseException:
+                halted.set()
+                raise
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+            if first:
+                raise first[0]
+            return [future.result() for future in futures]
+
+    def _explain(self, graph: Graph, saver: SqliteSaver | None, item: Item, stop: Stop) -> Explanation:
+        trajectory, narration = item
+        name = narration.segment.name
+        config: RunnableConfig = {"configurable": {"thread_id": name}, "recursion_limit": node_limit(self.agents)}
+        context = Context(
+            trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
+            self.emit, self.source, stop,
+        )  # fmt: skip
+        context.check()
+        fingerprint = self._fingerprint(narration)
+        begin: State | None = {"fingerprint": fingerprint}
+        if saver is not None:
+            known = graph.get_state(config)
+            if known.values.get("fingerprint") == fingerprint:
+                if known.values.get("explanation"):
+                    return EXPLANATION.validate_python(known.values["explanation"])
+                begin = None
+            elif known.config["configurable"].get("checkpoint_id"):
+                saver.delete_thread(name)
+        state = graph.invoke(begin, config, context=context, durability="sync" if saver is not None else None)
+        return EXPLANATION.validate_python(state["explanation"])
+
+    def _fingerprint(self, narration: Narration) -> str:
+        """What one segment's conversation depends on."""
+        return _digest(
+            {
+                **self.settings,
+                "agents": self.agents.model_dump(mode="json", exclude={"concurrency"}),
+                "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
+                "tested": self.tester is not None,
+                "source": self.source,
+                "opening": prompts.opening(self.environment.brief, narration.text),
+                "segment": narration.segment.name,
+                "steps": narration.steps,
+            }
+        )
+
+
+def model_proposer(
+    *,
+    environment: Environment,
+    gateway: AsksModels,
+    agents: AgentsConfig,
+    verification: VerificationConfig,
+    tester: Tester | None,
+    checkpoint: Path | None,
+    emit: Emit,
+    source: str,
+    models: Mapping[str, Any] | None = None,
+) -> Proposer:
+    """Language models propose.
+
+    Args:
+        environment: Brief, describer, action names.
+        gateway: The models; asked from several threads.
+        agents: Numbers and models of the agents.
+        verification: How suggestions are verified.
+        tester: The simulator test; None leaves the decision to the critic in every mode.
+        checkpoint: SQLite file with the progress of each segment.
+        emit: Where events go; called from several threads.
+        source: Who proposes, as the explanations say it.
+        models: What tells one choice of models from another (provider, options, by role): another model is not
+            answered from an old explanation.
+    """
+    return Proposer(
+        roles=_model_roles,
+        environment=environment,
+        agents=agents,
+        verification=verification,
+        tester=tester,
+        emit=emit,
+        source=source,
+        gateway=gateway,
+        checkpoint=checkpoint,
+        settings={"models": dict(models or {}), "prompts": prompts.fingerprint()},
+    )
+
+
+def control_proposer(
+    *,
+    control: Control,
+    environment: Environment,
+    agents: AgentsConfig,
+    tester: Tester | None,
+    emit: Emit,
+    checkpoint: Path | None = None,
+    verification: VerificationConfig | None = None,
+) -> Proposer:
+    """A control proposes: no model, no revisions, tested alone whatever `verification.mode` says.
+
+    Args:
+        control: Where it looks and what it would do there.
+        environment: Names the actions.
+        agents: Numbers of suggestions and moves.
+        tester: The simulator test; None accepts everything.
+        emit: Where events go; called from several threads.
+        checkpoint: SQLite file with the progress of each segment; None remembers nothing.
+        verification: How suggestions are verified.
+    """
+    from ultra_agents.agents.controls import roles_of
+
+    rule = verification or VerificationConfig()
+    return Proposer(
+        roles=lambda: roles_of(control),
+        environment=environment,
+        agents=agents.model_copy(update={"max_revisions": 0}),
+        verification=rule.model_copy(update={"mode": "none" if tester is None else "simulate"}),
+        tester=tester,
+        emit=emit,
+        source=control.name,
+        checkpoint=checkpoint,
+        settings=control.settings,
+    )
+
+
+def node_limit(agents: AgentsConfig) -> int:
+    """Nodes that no segment passes: langgraph's guard against graphs that never end.
+
+    Per suggestion at most five (advise, criticise, test, reflect, accept or reject), and narrate, identify, finish.
+    """
+    return 10 + 5 * agents.max_critical * (1 + agents.max_revisions)
+
+
+def _model_roles() -> Roles:
+    from ultra_agents.agents.graph import Roles
+
+    return Roles()
+
+
+def _digest(values: object) -> str:
+    """Sixteen hex digits that change with any of the JSON-able `values`."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,131 @@
+"""What can be refused of a run without a simulator, before a folder is made or anything is paid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ultra_agents.config import Config, variant_of
+from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
+from ultra_agents.errors import ConfigError, PolicyError, UltraError, did_you_mean
+from ultra_agents.llm.price_check import check_prices
+from ultra_agents.methods import check_methods
+from ultra_agents.policies import load_policy
+from ultra_agents.registry import create_algorithm, create_environment, create_llm
+from ultra_agents.seeding import Streams
+
+
+def build_plugins(config: Config) -> tuple[Environment, Algorithm]:
+    """Build the environment and the algorithm a configuration names, if its methods can work with them.
+
+    Raises:
+        UltraError: Unknown plugin, unusable options, a method that lacks something, an oracle where nobody is expert.
+    """
+    environment = create_environment(config.environment.name, config.environment.options)
+    algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
+    check_methods(config, environment, algorithm)
+    _check_oracle(config, environment)
+    return environment, algorithm
+
+
+def check_run(config: Config, *, advised: bool | None = None) -> None:
+    """Refuse a run that cannot work.
+
+    Args:
+        config: The run's.
+        advised: Whether anybody is asked for advice; None: if a method uses it.
+
+    Raises:
+        UltraError: As `build_plugins`; or no policy there, one of another algorithm, unusable models, a cap on money
+            without prices.
+    """
+    environment, algorithm = build_plugins(config)
+    if config.proposer == "llm" and (any(map(variant_of, config.methods)) if advised is None else advised):
+        _check_models(config)
+    if (path := policy_file(config, environment)) is not None:
+        starting_policy_at(path, config, environment, algorithm)
+
+
+def policy_file(config: Config, environment: Environment) -> Path | None:
+    """The file of the starting policy; None where it is trained first.
+
+    Raises:
+        UltraError: There is no such file, or the environment ships no such policy.
+    """
+    if config.policy.path is not None:
+        if not config.policy.path.is_file():
+            raise PolicyError(f"there is no policy file {config.policy.path}", expected="a .safetensors file")
+        return config.policy.path
+    if config.policy.shipped is None:
+        return None
+    shipped = environment.policies() if "policies" in capabilities(environment) else {}
+    if config.policy.shipped not in shipped:
+        raise ConfigError(
+            f"the environment {config.environment.name!r} ships no policy {config.policy.shipped!r}",
+            expected=f"one of: {', '.join(shipped) or 'none ships'}",
+            hint=did_you_mean(config.policy.shipped, shipped),
+        )
+    return Path(shipped[config.policy.shipped])
+
+
+def starting_policy_at(path: Path, config: Config, environment: Environment, algorithm: Algorithm) -> Policy:
+    """The policy in `path`, if the configured algorithm can go on training it.
+
+    Raises:
+        UltraError: It cannot be read, or is of another algorithm.
+    """
+    loaded = load_policy(path, config.environment.name, environment)
+    wanted = config.refine.algorithm.name
+    if loaded.algorithm != wanted and not _trains(loaded.policy, config, environment, algorithm):
+        hint = f"--set refine.algorithm.name={loaded.algorithm}"
+        if "imported_by" in (loaded.metadata.get("provenance") or {}) and algorithm.can_imitate:
+            hint += f"; or import the original again with --algorithm {wanted}, which then imitates it"
+        raise ConfigError(
+            f"the algorithm {wanted!r} does not train policies of {loaded.algorithm!r}, which {path.name} is",
+            found=f"refine.algorithm.name = {wanted}",
+            expected=f"refine.algorithm.name = {loaded.algorithm}",
+            hint=hint,
+        )
+    return loaded.policy
+
+
+def untrained_policy(config: Config, environment: Environment, algorithm: Algorithm) -> Policy:
+    """A policy as the configured algorithm makes them."""
+    seed = Streams(config.seed).child("start").integer("weights")
+    return algorithm.create_policy(environment.observation_space, environment.action_space, seed)
+
+
+def _trains(policy: Policy, config: Config, environment: Environment, algorithm: Algorithm) -> bool:
+    """Whether the configured algorithm knows such a policy as one of its own."""
+    if not isinstance(policy, type(untrained_policy(config, environment, algorithm))):
+        return False
+    try:  # several algorithms may share a class of policies, and not train each other's
+        algorithm.load_policy(*policy.state(), environment.observation_space, environment.action_space)
+    except UltraError:
+        return False
+    return True
+
+
+def _check_oracle(config: Config, environment: Environment) -> None:
+    if config.proposer != "oracle":
+        return
+    if "expert" not in capabilities(environment):
+        raise ConfigError(
+            f"the environment {config.environment.name!r} has no expert, so there is no oracle",
+            expected="proposer: llm, random or value",
+        )
+    longest = max(config.verification.horizon, config.verification.max_test_steps // 2)
+    if config.agents.expert_steps > longest:
+        raise ConfigError(
+            "an oracle's plans are longer than the test of a suggestion can be",
+            found=f"agents.expert_steps: {config.agents.expert_steps}",
+            expected=f"at most {longest}",
+            hint="lower agents.expert_steps, or raise verification.max_test_steps",
+        )
+
+
+def _check_models(config: Config) -> None:
+    for llm in config.llms.values():
+        create_llm(llm.provider, llm.options)
+    agents, first = config.agents, tuple(config.llms)[:1]
+    asked = [name for role in (agents.identifier, agents.advisor, agents.critic) for name in role.names or first]
+    check_prices(config.llms, config.gateway, asked)

@@ -1,0 +1,205 @@
+"""What a run knows of its starting policy's episodes, growing stage by stage, and how each stage's value is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import TypeAdapter
+
+from ultra_agents.contracts import Policy
+from ultra_agents.policies import load_policy
+from ultra_agents.records import Advice, Explanation, Narration, Trajectory
+from ultra_agents.rollout.store import load_trajectories, save_trajectories
+from ultra_agents.stages.context import RunContext
+from ultra_agents.verification import JointResult
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """Whether simulator states can be restored, bit by bit.
+
+    Attributes:
+        exact: They can.
+        why: If not, who cannot do what, as the beginning of a sentence.
+        env_steps: Environment steps of finding out; charged to nobody: they ask whether a plugin keeps its contract.
+    """
+
+    exact: bool
+    why: str = ""
+    env_steps: int = 0
+
+
+@dataclass(frozen=True)
+class JointOutcome(JointResult):
+    """The joint test of a run (`stages.joint`).
+
+    Attributes:
+        rows: Rows that were tested together.
+        decide: `verification.decide`, as the test was asked.
+        imitated: The set was tested as the policy that imitates it, not as the table in force.
+        advice: Episode and step of the rows kept.
+        steps: Demonstrated steps that policy learnt from.
+    """
+
+    rows: int = 0
+    decide: str = "both"
+    imitated: bool = False
+    advice: tuple[tuple[int, int], ...] = ()
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What the agents and the tests made of the segments.
+
+    Attributes:
+        explanations: One per segment, in order.
+        joint: The joint test, where one ran.
+        copy: The policy that it tested and kept, where the set was tested as imitated.
+    """
+
+    explanations: tuple[Explanation, ...] = ()
+    joint: JointOutcome | None = None
+    copy: Any = None  # a Policy; pydantic shall not look into it
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """What became of learning from demonstrations.
+
+    Attributes:
+        plans: Accepted suggestions replayed.
+        steps: States they passed: the demonstrations.
+        gain: Mean paired difference of return, the copy minus the policy; 0 where nothing was compared.
+        low: Lower end of its interval.
+        high: Upper end.
+        pairs: Paired episodes.
+        env_steps: Environment steps of replays and test.
+        used: Refining starts from the copy.
+        headline: One line for a person.
+        copy: The policy that learnt, where it is used.
+    """
+
+    plans: int
+    steps: int
+    gain: float
+    low: float
+    high: float
+    pairs: int
+    env_steps: int
+    used: bool
+    headline: str
+    copy: Any = None  # a Policy; pydantic shall not look into it
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What is known so far; every stage adds its part.
+
+    Attributes:
+        trajectories: The collected episodes.
+        restoring: Whether their states can be restored.
+        narrations: Their segments worth telling, in words.
+        explained: What came of explaining those.
+        advice: The rows of the advice table.
+        measures: What the advice is worth.
+        imitation: What became of imitating it.
+    """
+
+    trajectories: Sequence[Trajectory]
+    restoring: Restoring = Restoring(False)
+    narrations: Sequence[Narration] = ()
+    explained: Explained = Explained()
+    advice: Sequence[Advice] = ()
+    measures: dict[str, Any] = field(default_factory=dict)
+    imitation: Imitation | None = None
+
+    @property
+    def explanations(self) -> tuple[Explanation, ...]:
+        """One per segment."""
+        return self.explained.explanations
+
+    def episode(self, index: int) -> Trajectory:
+        """The episode `index`."""
+        return next(one for one in self.trajectories if one.episode == index)
+
+    @property
+    def told(self) -> list[tuple[Trajectory, Narration]]:
+        """Each narration with its episode."""
+        by_episode = {one.episode: one for one in self.trajectories}
+        return [(by_episode[one.segment.episode], one) for one in self.narrations]
+
+
+class Keeping(Protocol[T]):
+    """How the value of a stage is kept in the run folder."""
+
+    def write(self, value: T) -> Any:
+        """Keep it; what `state.json` remembers."""
+        ...
+
+    def read(self, kept: Any) -> T:
+        """The value, from what `write` returned."""
+        ...
+
+
+@dataclass(frozen=True)
+class AsJSON(Generic[T]):
+    """Kept in `state.json` itself; `kind` is the value's type."""
+
+    kind: Any
+
+    def write(self, value: T) -> Any:
+        """In JSON types."""
+        return TypeAdapter(self.kind).dump_python(value, mode="json")
+
+    def read(self, kept: Any) -> T:
+        """Validated."""
+        value: T = TypeAdapter(self.kind).validate_python(kept)
+        return value
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Episodes, kept as files below `trajectories/`."""
+
+    context: RunContext
+
+    def write(self, value: Sequence[Trajectory]) -> Any:
+        """One file each."""
+        save_trajectories(self.context.folder.trajectories, value)
+        return {"episodes": len(value)}
+
+    def read(self, kept: Any) -> Sequence[Trajectory]:
+        """From the files."""
+        return load_trajectories(self.context.folder.trajectories)
+
+
+C = TypeVar("C", Explained, Imitation)
+
+
+@dataclass(frozen=True)
+class WithCopy(Generic[C]):
+    """A value with a policy in it, which is kept as `checkpoints/<checkpoint>.safetensors`."""
+
+    context: RunContext
+    kind: type[C]
+    checkpoint: str
+
+    def write(self, value: C) -> Any:
+        """The policy first, then the rest in JSON types."""
+        copied = value.copy is not None
+        if copied:
+            self.context.save_policy(self.context.folder.checkpoint(self.checkpoint), value.copy, "imitation")
+        return {**AsJSON[C](self.kind).write(replace(value, copy=None)), "copy": copied}
+
+    def read(self, kept: Any) -> C:
+        """The value with its policy."""
+        copy: Policy | None = None
+        if kept["copy"]:
+            path, name = self.context.folder.checkpoint(self.checkpoint), self.context.config.environment.name
+            copy = load_policy(path, name, self.context.environment).policy
+        return replace(AsJSON[C](self.kind).read({**kept, "copy": None}), copy=copy)
