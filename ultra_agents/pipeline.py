@@ -34,7 +34,19 @@ from ultra_agents.config import Config, follows_actions, variant_of
 from ultra_agents.events import Emit, Grow, RunFinished, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages import AsJSON, Episodes, Explained, Findings, Imitation, Keeping, Restoring, WithCopy
+from ultra_agents.stages import (
+    AsJSON,
+    Episodes,
+    Explained,
+    Findings,
+    Imitation,
+    Keeping,
+    Restoring,
+    WithCopy,
+    check_run,
+)
+
+__all__ = ["Until", "check_run", "run_pipeline"]
 
 T = TypeVar("T")
 Until: TypeAlias = Literal["measure"]

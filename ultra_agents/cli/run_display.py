@@ -103,7 +103,7 @@ def _with_next_step(error: UltraError, again: str) -> UltraError:
 
 def preflight(config: Config) -> None:
     """Refuse what cannot work, so that a typing error leaves no run folder behind; raises an `UltraError`."""
-    from ultra_agents.stages import check_run
+    from ultra_agents.pipeline import check_run
     from ultra_agents.ui.trackers import check_trackers
 
     check_trackers(config.trackers)
