@@ -187,7 +187,7 @@ def test_a_set_is_called_what_its_test_found(joint: JointVerdict, words: str) ->
     told = shown(run_view(explanations=(Explanation(Segment(0, 0, 10, "x"), (state,)),)), 4)
     assert words in told
     assert "suggestion 1 of 2, used" in told
-    assert "suggestion 2 of 2\n" in told
+    assert "suggestion 2 of 2  ↑ UP for 3 steps" in told
 
 
 def test_the_attempt_that_became_advice_is_the_one_that_is_shown() -> None:
