@@ -80,7 +80,6 @@ def report(
             warnings=_warnings(folder),
             measures=measures or None,
             video=_video(context, results),
-            tests=[t.result for e in explanations for t in e.trials] if measures else None,
         ),
     )
     return str(data["headline"])
