@@ -44,7 +44,7 @@ def one_seed(seed: int, start_steps: int, steps: int, entries: int, hit_rate: fl
     from ultra_agents.config import ModulationConfig
     from ultra_agents.evaluation.returns import evaluate_returns
     from ultra_agents.modulation import ModulationEngine
-    from ultra_agents.records import Advice
+    from ultra_agents.records import Advice, Plan
     from ultra_agents.registry import create_algorithm, create_environment
     from ultra_agents.rollout.collect import collect
     from ultra_agents.rollout.simulators import make_simulators
@@ -77,7 +77,8 @@ def one_seed(seed: int, start_steps: int, steps: int, entries: int, hit_rate: fl
         action = environment.actions.decode(expert(episode.observations[step][None])[0])
         taken = environment.actions.decode(episode.actions[step])
         taken_reward = 1.0 if taken == action else -1.0
-        advice.append(Advice(episode.episode, step, action, 1, 1.0, taken, taken_reward, "", "", "", 1.0, "rule"))
+        plan = Plan(((action, 1),))
+        advice.append(Advice(episode.episode, step, plan, 1.0, taken, taken_reward, "", "", "", 1.0, "rule"))
     tables = {
         fixed: build_table(advice, episodes, environment, hit_rate=hit_rate, adaptive=not fixed)
         for fixed in (False, True)

@@ -78,7 +78,7 @@ def compare(name: str, workers: Sequence[int], args: argparse.Namespace) -> None
     """Print a line for each number of workers; 0 tests in a thread of this process."""
     from ultra_agents.config import VerificationConfig
     from ultra_agents.policies import load_policy
-    from ultra_agents.records import Suggestion
+    from ultra_agents.records import Plan, Suggestion
     from ultra_agents.registry import create_environment
     from ultra_agents.rollout.collect import collect
     from ultra_agents.rollout.simulators import make_simulators
@@ -92,7 +92,7 @@ def compare(name: str, workers: Sequence[int], args: argparse.Namespace) -> None
         (episode,) = collect(policy, environment, simulators, [7], streams, 1000)
     rng = streams.generator("throughput")
     asked = [
-        Suggestion(0, int(step), names[int(rng.integers(len(names)))], int(rng.integers(1, 9)), "")
+        Suggestion(0, int(step), Plan(((names[int(rng.integers(len(names)))], int(rng.integers(1, 9))),)))
         for step in rng.choice(len(episode), min(args.suggestions, len(episode)), replace=False)
     ]
     config, verdicts, tested = VerificationConfig(**FREE), [], 0

@@ -39,7 +39,7 @@ def suggestions_for(environment: Any, trajectories: Sequence[Any], streams: Any,
     """At `states` steps of each episode where the expert differs: its action, its plan, a random action and plan."""
     from itertools import groupby
 
-    from ultra_agents.records import Suggestion
+    from ultra_agents.records import Plan, Suggestion
 
     expert, names = environment.expert(), environment.actions.names
     found: dict[str, list[Any]] = {"oracle": [], "random": [], "random plan": [], "oracle plan": []}
@@ -47,8 +47,7 @@ def suggestions_for(environment: Any, trajectories: Sequence[Any], streams: Any,
     world.reset(seed=[0])
 
     def add(kind: str, episode: int, step: int, moves: list[tuple[str, int]]) -> None:
-        (action, hold), *then = moves
-        found[kind].append(Suggestion(episode, step, action, hold, "", 0, tuple(then)))
+        found[kind].append(Suggestion(episode, step, Plan(tuple(moves))))
 
     for episode in trajectories:
         rng, wanted = streams.generator("suggestions", episode.episode), np.asarray(expert(episode.observations))
@@ -182,7 +181,7 @@ def prescreened(environment: Any, policy: Any, args: Any) -> None:
     from ultra_agents.evaluation.statistics import proportion_interval
     from ultra_agents.narration import choose_segments
     from ultra_agents.narration.prescreen import by_simulator, by_value
-    from ultra_agents.records import Narration, Suggestion
+    from ultra_agents.records import Narration, Plan, Suggestion
     from ultra_agents.rollout.collect import collect
     from ultra_agents.rollout.simulators import make_simulators
     from ultra_agents.seeding import Streams
@@ -227,7 +226,8 @@ def prescreened(environment: Any, policy: Any, args: Any) -> None:
                                 n for n, name in enumerate(environment.actions.names) if n != episode.actions[step]
                             ]
                             name = environment.actions.names[names[int(draw.integers(len(names)))]]
-                            asked[kind].append(Suggestion(episode.episode, step, name, int(draw.integers(1, 9)), ""))
+                            plan = Plan(((name, int(draw.integers(1, 9))),))
+                            asked[kind].append(Suggestion(episode.episode, step, plan))
         for kind, some in asked.items():
             results = measured(environment, policy, trajectories, some, {}, streams.child("tests"), args)
             found[kind].append((asking[kind], sum(r.env_steps for r in results), results))
@@ -254,7 +254,7 @@ def together(args: Any) -> None:
     from ultra_agents.advice import build_table
     from ultra_agents.config import ModulationConfig, VerificationConfig
     from ultra_agents.modulation import ModulationEngine
-    from ultra_agents.records import Advice, Suggestion
+    from ultra_agents.records import Advice, Plan, Suggestion
     from ultra_agents.registry import create_algorithm, create_environment
     from ultra_agents.rollout.collect import collect
     from ultra_agents.rollout.simulators import make_simulators
@@ -288,7 +288,8 @@ def together(args: Any) -> None:
                 right = int(expert(episode.observations[step][None])[0])
                 wrong = kind == "wrong" or (kind == "half wrong" and number >= 30)
                 action, taken = names[2 - right if wrong else right], names[int(episode.actions[step])]
-                rows.append(Advice(episode.episode, step, action, 1, 1.0, taken, -1.0, "", "", "", 1.0, kind))
+                plan = Plan(((action, 1),))
+                rows.append(Advice(episode.episode, step, plan, 1.0, taken, -1.0, "", "", "", 1.0, kind))
 
             def build(part: Sequence[Any], force: bool, episodes: Any = episodes, streams: Any = streams) -> Any:
                 table = build_table(part, episodes, environment, hit_rate=0.65)
@@ -304,11 +305,7 @@ def together(args: Any) -> None:
                     for episode in episodes
                     for result in tester.test_all(
                         episode,
-                        [
-                            Suggestion(r.episode, r.step, r.action, r.hold, "")
-                            for r in rows
-                            if r.episode == episode.episode
-                        ],
+                        [Suggestion(r.episode, r.step, r.plan) for r in rows if r.episode == episode.episode],
                     )
                 ]
             for force in (False, True):

@@ -5,7 +5,7 @@ import pytest
 
 from ultra_agents.advice import build_table, measured_rewards
 from ultra_agents.advice.table import MANY, AdviceTable, advice_from_lines, advice_to_lines
-from ultra_agents.records import Advice, TestResult, Trajectory
+from ultra_agents.records import Advice, JointVerdict, Plan, TestResult, Trajectory
 from ultra_agents.registry import create_environment
 
 
@@ -13,7 +13,7 @@ def advice(step: int, gain: float | None = None, **changes: Any) -> Advice:
     left, right = create_environment("corridor").actions.names
     test = None if gain is None else TestResult(gain, gain - 0.1, gain + 0.1, 4, 20, gain > 0, "good")
     row: dict[str, Any] = {
-        "episode": 0, "step": step, "action": right, "hold": 2, "reward": 0.5, "taken_action": left,
+        "episode": 0, "step": step, "plan": Plan(((right, 2),)), "reward": 0.5, "taken_action": left,
         "taken_reward": -0.5, "rationale": "ünder <b>", "advice": "go", "critique": "yes", "importance": 0.5,
         "source": "scripted", "test": test,
     }  # fmt: skip
@@ -87,7 +87,10 @@ def test_columns_follow_the_advice(trajectory: Trajectory) -> None:
 def test_plans_are_encoded_step_by_step(trajectory: Trajectory) -> None:
     environment = create_environment("corridor")
     left, right = environment.actions.names
-    rows = [advice(5, hold=2, then=((left, 1), (right, 2))), advice(30, action=left, hold=1, then=((right, 2),))]
+    rows = [
+        advice(5, plan=Plan(((right, 2), (left, 1), (right, 2)))),
+        advice(30, plan=Plan(((left, 1), (right, 2)))),
+    ]
     table = build_table(rows, [trajectory], environment)
     assert table.plans.tolist() == [[1, 1, 0, 1, 1], [0, 1, 1, 1, 1]], "the shorter one repeats its last action"
     assert table.holds.tolist() == [5, 3]
@@ -107,7 +110,7 @@ def test_vector_actions_are_encoded_as_vectors() -> None:
     taken, zeros = np.zeros((4, 3), dtype=np.float32), np.zeros(4)
     episode = Trajectory(0, 0, seen, taken, zeros, zeros, ({},) * 4, True, False)
     first, second = environment.actions.names[:2]
-    row = advice(1, action=first, hold=1, then=((second, 2),), taken_action=first)
+    row = advice(1, plan=Plan(((first, 1), (second, 2))), taken_action=first)
     table = build_table([row], [episode], environment)
     expected = [environment.actions.encode(name) for name in (first, second, second)]
     assert np.array_equal(table.plans, np.array([expected]))
@@ -121,7 +124,8 @@ def test_measured_rewards_are_normalised_gains() -> None:
 
 
 def test_lines_round_trip() -> None:
-    rows = [advice(1, gain=2.0), advice(2)]
+    joint = JointVerdict(True, 0.3, 0.1, 0.5, 8)
+    rows = [advice(1, gain=2.0), advice(2), advice(3, gain=-0.1, joint=joint, plan=Plan((("LEFT", 1), ("RIGHT", 4))))]
     assert advice_from_lines(advice_to_lines(rows)) == rows
 
 

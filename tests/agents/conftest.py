@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ultra_agents.agents.explain import Explainer
+from ultra_agents.agents.proposer import Proposer, model_proposer
 from ultra_agents.config import AgentsConfig, NarrationConfig, VerificationConfig
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.narration import narrate
@@ -51,10 +51,14 @@ class FakeGateway:
     asked: list[dict[str, Any]] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)
 
-    def ask(self, *, agent: str, segment: str, models: Any, messages: Any, reply: Any) -> FakeAnswer:
+    def ask(
+        self, *, agent: str, segment: str, models: Any, messages: Any, reply: Any, step: int | None = None
+    ) -> FakeAnswer:
         with self.lock:
             before = sum((row["agent"], row["segment"]) == (agent, segment) for row in self.asked)
-            self.asked.append({"agent": agent, "segment": segment, "models": models, "messages": messages})
+            self.asked.append(
+                {"agent": agent, "segment": segment, "models": models, "messages": messages, "step": step}
+            )
         said = self.respond(agent, messages[-1][1], before)
         if isinstance(said, BaseException):
             raise said
@@ -99,12 +103,12 @@ class FakeTester:
 
 @dataclass
 class Bench:
-    """An `Explainer` with everything around it replaced."""
+    """A `model_proposer` with everything around it replaced."""
 
     folder: Any
     events: list[Any] = field(default_factory=list)
 
-    def explainer(
+    def proposer(
         self,
         respond: Any,
         tester: Any = None,
@@ -112,9 +116,9 @@ class Bench:
         environment: Any = None,
         models: Any = None,
         **agents: Any,
-    ) -> Explainer:
+    ) -> Proposer:
         self.gateway = respond if hasattr(respond, "ask") else FakeGateway(respond)
-        return Explainer(
+        return model_proposer(
             environment=environment or Corridor(CorridorOptions()),
             gateway=self.gateway,
             agents=AgentsConfig(**agents),

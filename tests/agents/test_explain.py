@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from ultra_agents.config import parse_config
 from ultra_agents.contracts import DiscreteActions
 from ultra_agents.errors import ConfigError
-from ultra_agents.records import Advice, CriticalState, TestResult
+from ultra_agents.records import Advice, Attempt, CriticalState, Critique, Plan, TestResult
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 
@@ -15,16 +16,19 @@ def reasons(explanation):
 def test_one_suggestion_from_case_to_advice(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action("RIGHT", 5), critic=says.verdict())
     trajectory, narration = item(episode=7)
-    made = bench.explainer(story).explain(trajectory, narration)
+    made = bench.proposer(story).explain([(trajectory, narration)])[0]
     assert made.segment == narration.segment
-    assert made.critical == (CriticalState(7, 3, "case of 3", 0.5),)
+    attempt = Attempt(Plan((("RIGHT", 5),)), "go RIGHT", Critique("accept", 0.8, -0.4, "I say accept"))
+    assert made.states == (
+        CriticalState(3, "case of 3", 0.5, taken_action="LEFT", attempts=(attempt,), fate="accepted"),
+    )
     assert made.advice == (
         Advice(
-            episode=7, step=3, action="RIGHT", hold=5, reward=0.8, taken_action="LEFT", taken_reward=-0.4,
+            episode=7, step=3, plan=attempt.plan, reward=0.8, taken_action="LEFT", taken_reward=-0.4,
             rationale="case of 3", advice="go RIGHT", critique="I say accept", importance=0.5, source="fake",
         ),
     )  # fmt: skip
-    assert (made.proposed, made.drops, made.env_steps) == (1, (), 0)
+    assert (made.attempts, made.drops, made.env_steps, made.source) == ((attempt,), (), 0, "fake")
     (decided,) = bench.events_of("AdviceDecided")
     assert (decided.decision, decided.segment, decided.step, decided.gain) == ("accept", "7:0-8", 3, None)
     assert bench.gateway.agents() == ["identifier", "advisor", "critic"]
@@ -33,7 +37,7 @@ def test_one_suggestion_from_case_to_advice(bench, item, says):
 def test_every_question_of_a_segment_begins_with_the_same_message(bench, item, says):
     story = says.story(identifier=says.cases(3, 4), advisor=says.action(), critic=says.verdict())
     trajectory, narration = item()
-    bench.explainer(story, mode="reflect").explain(trajectory, narration)
+    bench.proposer(story, mode="reflect").explain([(trajectory, narration)])
     openings = {row["messages"][0] for row in bench.gateway.asked}
     ((role, text),) = openings
     assert role == "system"
@@ -45,7 +49,7 @@ def test_every_question_of_a_segment_begins_with_the_same_message(bench, item, s
 
 def test_the_advisor_is_told_the_state_and_what_followed(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
-    bench.explainer(story).explain(*item())
+    bench.proposer(story).explain([item()])
     asked = bench.gateway.said_to("advisor")
     assert "Step 3: I am in cell 5: 3 steps from the right end, 5 from the left end. Action: LEFT." in asked
     assert "What followed: reward +0.19 4 steps later." in asked
@@ -55,19 +59,21 @@ def test_the_advisor_is_told_the_state_and_what_followed(bench, item, says):
 def test_agents_have_their_own_models_and_fallbacks(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
     agents = {"advisor": {"llm": "big", "fallback": ("small",)}}
-    bench.explainer(story, **agents).explain(*item())
+    bench.proposer(story, **agents).explain([item()])
     assert [row["models"] for row in bench.gateway.asked] == [[], ["big", "small"], []]
 
 
-def test_a_fallback_from_no_model_is_refused(bench, says):
-    with pytest.raises(ConfigError, match=r"agents\.critic has a fallback"):
-        bench.explainer(says.story(), critic={"fallback": ("small",)})
+def test_a_fallback_from_no_model_is_refused():
+    base = {"environment": {"name": "corridor"}, "policy": {"train_steps": 5}, "llms": {"small": {}}}
+    with pytest.raises(ConfigError, match=r"agents\.critic has a fallback") as caught:
+        parse_config({**base, "agents": {"critic": {"fallback": ("small",)}}}, "test")
+    assert (caught.value.found, caught.value.hint) == ("fallback: small", "set agents.critic.llm")
 
 
 def test_a_step_named_twice_counts_once(bench, item, says):
     story = says.story(identifier=says.cases(3, 3, 4), advisor=says.action(), critic=says.verdict())
-    made = bench.explainer(story).explain(*item())
-    assert [state.step for state in made.critical] == [3, 4]
+    made = bench.proposer(story).explain([item()])[0]
+    assert [state.step for state in made.states] == [3, 4]
     assert reasons(made) == [("identify", "step named twice")]
     (event,) = bench.events_of("Dropped")
     assert (event.stage, event.reason, event.segment, event.detail) == (
@@ -77,23 +83,23 @@ def test_a_step_named_twice_counts_once(bench, item, says):
 
 def test_the_action_already_taken_is_no_advice(bench, item, says):
     story = says.story(identifier=says.cases(3, 4), advisor=says.action("LEFT", 1), critic=says.verdict())
-    made = bench.explainer(story).explain(*item())
+    made = bench.proposer(story).explain([item()])[0]
     assert made.advice == ()
-    assert made.proposed == 2
+    assert len(made.attempts) == 2
     assert reasons(made) == [("advise", "same action as taken")] * 2
     assert "critic" not in bench.gateway.agents()
 
 
 def test_holding_the_action_taken_is_advice(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action("LEFT", 2), critic=says.verdict())
-    (row,) = bench.explainer(story).explain(*item()).advice
-    assert (row.action, row.taken_action, row.hold) == ("LEFT", "LEFT", 2)
+    (row,) = bench.proposer(story).explain([item()])[0].advice
+    assert (row.plan.moves, row.taken_action) == ((("LEFT", 2),), "LEFT")
 
 
 def test_the_shortest_hold_is_an_option(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(hold=3), critic=says.verdict())
-    (row,) = bench.explainer(story, min_hold=3).explain(*item()).advice
-    assert row.hold == 3
+    (row,) = bench.proposer(story, min_hold=3).explain([item()])[0].advice
+    assert row.plan.moves == (("RIGHT", 3),)
     assert "for 3 to 8 steps" in bench.gateway.said_to("advisor")
 
 
@@ -101,7 +107,7 @@ def test_the_shortest_hold_is_an_option(bench, item, says):
 def test_an_unusable_reply_is_counted_and_the_rest_goes_on(bench, item, says, agent):
     parts = {"identifier": says.cases(3, 4), "advisor": says.action(), "critic": says.verdict()}
     parts[agent] = [says.dropped("malformed reply", "not JSON"), parts[agent]]
-    made = bench.explainer(says.story(**parts)).explain(*item())
+    made = bench.proposer(says.story(**parts)).explain([item()])[0]
     stage = {"identifier": "identify", "advisor": "advise", "critic": "criticise"}[agent]
     assert reasons(made) == [(stage, "malformed reply")]
     assert made.drops[0].detail == "not JSON"
@@ -111,7 +117,7 @@ def test_an_unusable_reply_is_counted_and_the_rest_goes_on(bench, item, says, ag
 @pytest.mark.parametrize(("word", "stage"), [("reject", "rejected by critic"), ("revise", "no revision left")])
 def test_without_a_test_the_critic_decides(bench, item, says, word, stage):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict(word))
-    made = bench.explainer(story, max_revisions=0).explain(*item())
+    made = bench.proposer(story, max_revisions=0).explain([item()])[0]
     assert made.advice == ()
     assert reasons(made) == [("criticise", stage)]
     assert bench.events_of("AdviceDecided")[-1].decision == "reject"
@@ -123,8 +129,8 @@ def test_a_revision_knows_what_was_wrong_and_is_bounded(bench, item, says):
         advisor=[says.action("RIGHT", hold) for hold in (1, 2, 3)],
         critic=says.verdict("revise"),
     )
-    made = bench.explainer(story, max_revisions=2).explain(*item())
-    assert made.proposed == 3
+    made = bench.proposer(story, max_revisions=2).explain([item()])[0]
+    assert len(made.attempts) == 3
     assert reasons(made) == [("criticise", "no revision left")]
     assert "did not hold" not in bench.gateway.said_to("advisor", 0)
     assert "RIGHT for 1 step at step 3" in bench.gateway.said_to("advisor", 1)
@@ -138,24 +144,24 @@ def test_the_next_state_starts_without_the_feedback_of_the_one_before(bench, ite
         advisor=[says.action("RIGHT", 1), says.action("RIGHT", 2), says.action("RIGHT", 1)],
         critic=[says.verdict("revise"), says.verdict("accept")],
     )
-    made = bench.explainer(story).explain(*item())
-    assert [(row.step, row.hold) for row in made.advice] == [(3, 2), (4, 1)]
+    made = bench.proposer(story).explain([item()])[0]
+    assert [(row.step, row.plan.steps) for row in made.advice] == [(3, 2), (4, 1)]
     assert "did not hold" in bench.gateway.said_to("advisor", 1)
     assert "did not hold" not in bench.gateway.said_to("advisor", 2)
 
 
 def test_the_same_suggestion_again_is_not_judged_again(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("revise"))
-    made = bench.explainer(story, max_revisions=3).explain(*item())
+    made = bench.proposer(story, max_revisions=3).explain([item()])[0]
     assert reasons(made) == [("advise", "suggested again")]
-    assert made.proposed == 2
+    assert len(made.attempts) == 2
     assert bench.gateway.agents().count("critic") == 1
 
 
 def test_a_measured_gain_is_accepted(bench, item, says):
     tester = says.tester([0.5])
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
-    made = bench.explainer(story, tester, "simulate").explain(*item())
+    made = bench.proposer(story, tester, "simulate").explain([item()])[0]
     (row,) = made.advice
     assert row.test == TestResult(0.5, 0.4, 0.6, 4, 100, True, "good")
     assert type(row.test.passed) is bool
@@ -169,9 +175,10 @@ def test_a_refuted_suggestion_goes_back_with_the_measurement(bench, item, says):
     story = says.story(
         identifier=says.cases(3), advisor=[says.action(hold=8), says.action(hold=2)], critic=says.verdict()
     )
-    made = bench.explainer(story, tester, "simulate").explain(*item())
-    assert [(row.hold, row.test.gain) for row in made.advice] == [(2, 0.5)]
-    assert [suggestion.revision for suggestion in tester.tested] == [0, 1]
+    made = bench.proposer(story, tester, "simulate").explain([item()])[0]
+    assert [(row.plan.steps, row.test.gain) for row in made.advice] == [(2, 0.5)]
+    assert [suggestion.plan for suggestion in tester.tested] == [attempt.plan for attempt in made.attempts]
+    assert [attempt.plan.steps for attempt in made.attempts] == [8, 2]
     assert "RIGHT for 8 steps lost 0.50 return on average over 4 replays" in bench.gateway.said_to("advisor", 1)
     assert made.env_steps == 200
     decided = [(event.decision, event.gain) for event in bench.events_of("AdviceDecided")]
@@ -181,7 +188,7 @@ def test_a_refuted_suggestion_goes_back_with_the_measurement(bench, item, says):
 def test_a_suggestion_refuted_to_the_end_is_dropped_unreflected(bench, item, says):
     tester = says.tester([-0.5])
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
-    made = bench.explainer(story, tester, "both", max_revisions=0).explain(*item())
+    made = bench.proposer(story, tester, "both", max_revisions=0).explain([item()])[0]
     assert reasons(made) == [("test", "no gain in simulation")]
     assert "lost 0.50 return" in made.drops[0].detail
     assert made.env_steps == 100
@@ -193,7 +200,7 @@ def test_a_suggestion_refuted_to_the_end_is_dropped_unreflected(bench, item, say
 def test_the_measurement_overrules_a_rejection(bench, item, says, mode):
     tester = says.tester([0.5])
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("reject"))
-    made = bench.explainer(story, tester, mode).explain(*item())
+    made = bench.proposer(story, tester, mode).explain([item()])[0]
     assert len(made.advice) == len(tester.tested) == 1
 
 
@@ -201,7 +208,7 @@ def test_the_measurement_overrules_a_rejection(bench, item, says, mode):
 def test_what_critic_and_measurement_reject_is_not_revised(bench, item, says, mode):
     tester = says.tester([-0.5])
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("reject"))
-    made = bench.explainer(story, tester, mode, max_revisions=3).explain(*item())
+    made = bench.proposer(story, tester, mode, max_revisions=3).explain([item()])[0]
     assert reasons(made) == [("test", "no gain in simulation")]
     assert bench.gateway.agents() == ["identifier", "advisor", "critic"]
 
@@ -209,13 +216,13 @@ def test_what_critic_and_measurement_reject_is_not_revised(bench, item, says, mo
 def test_a_wish_to_revise_that_comes_too_late_is_measured(bench, item, says):
     tester = says.tester([0.5])
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict("revise"))
-    made = bench.explainer(story, tester, "simulate", max_revisions=0).explain(*item())
+    made = bench.proposer(story, tester, "simulate", max_revisions=0).explain([item()])[0]
     assert len(made.advice) == len(tester.tested) == 1
 
 
 def test_a_spent_test_budget_is_a_reason_of_its_own(bench, item, says):
     story = says.story(identifier=says.cases(3, 4), advisor=says.action(), critic=says.verdict())
-    made = bench.explainer(story, says.tester([0.5, None]), "both").explain(*item())
+    made = bench.proposer(story, says.tester([0.5, None]), "both").explain([item()])[0]
     assert [row.step for row in made.advice] == [3]
     assert reasons(made) == [("test", "test budget spent")]
 
@@ -224,7 +231,7 @@ def test_the_reflection_on_a_gain_corrects_rewards_but_not_the_measurement(bench
     story = says.story(
         identifier=says.cases(3), advisor=says.action(), critic=[says.verdict(), says.verdict("reject", 0.3, -0.1)]
     )
-    made = bench.explainer(story, says.tester([0.5]), "both").explain(*item())
+    made = bench.proposer(story, says.tester([0.5]), "both").explain([item()])[0]
     (row,) = made.advice
     assert (row.reward, row.taken_reward, row.critique) == (0.3, -0.1, "I say reject")
     asked = bench.gateway.said_to("critic", 1)
@@ -236,16 +243,16 @@ def test_the_reflection_on_a_refuted_suggestion_may_end_it(bench, item, says):
     story = says.story(
         identifier=says.cases(3), advisor=says.action(), critic=[says.verdict(), says.verdict("reject")]
     )
-    made = bench.explainer(story, says.tester([-0.5]), "both", max_revisions=3).explain(*item())
+    made = bench.proposer(story, says.tester([-0.5]), "both", max_revisions=3).explain([item()])[0]
     assert reasons(made) == [("test", "no gain in simulation")]
-    assert made.proposed == 1
+    assert len(made.attempts) == 1
 
 
 def test_the_reflection_on_a_refuted_suggestion_cannot_save_it(bench, item, says):
     story = says.story(
         identifier=says.cases(3), advisor=[says.action(hold=8), says.action(hold=2)], critic=says.verdict("accept")
     )
-    made = bench.explainer(story, says.tester([-0.5, -0.4]), "both").explain(*item())
+    made = bench.proposer(story, says.tester([-0.5, -0.4]), "both").explain([item()])[0]
     assert made.advice == ()
     assert reasons(made) == [("test", "no gain in simulation")]
     assert "The critic: I say accept" in bench.gateway.said_to("advisor", 1)
@@ -258,7 +265,7 @@ def test_without_a_simulator_the_second_reading_decides(bench, item, says, mode)
         advisor=says.action(),
         critic=[says.verdict("reject"), says.verdict("accept", 0.1), says.verdict("accept"), says.verdict("reject")],
     )
-    made = bench.explainer(story, None, mode).explain(*item())
+    made = bench.proposer(story, None, mode).explain([item()])[0]
     assert [(row.step, row.reward) for row in made.advice] == [(3, 0.1)]
     assert reasons(made) == [("criticise", "rejected by critic")]
     assert "replays" not in bench.gateway.said_to("critic", 1)
@@ -268,7 +275,7 @@ def test_an_unusable_reflection_leaves_the_first_verdict(bench, item, says):
     story = says.story(
         identifier=says.cases(3), advisor=says.action(), critic=[says.verdict(), says.dropped("wrong fields")]
     )
-    made = bench.explainer(story, None, "reflect").explain(*item())
+    made = bench.proposer(story, None, "reflect").explain([item()])[0]
     assert len(made.advice) == 1
     assert reasons(made) == [("criticise", "reflection: wrong fields")]
 
@@ -277,15 +284,15 @@ def test_modes_without_simulation_never_test(bench, item, says):
     tester = says.tester([-0.5])
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
     for mode in ("none", "reflect"):
-        assert len(bench.explainer(story, tester, mode).explain(*item()).advice) == 1
+        assert len(bench.proposer(story, tester, mode).explain([item()])[0].advice) == 1
     assert tester.tested == []
 
 
 def test_the_longest_path_fits_the_graphs_limit(bench, item, says):
     holds = [says.action("RIGHT", 1 + hold % 8) for hold in range(8)] * 8
     story = says.story(identifier=says.cases(*range(3, 8)), advisor=holds, critic=says.verdict())
-    made = bench.explainer(story, says.tester([-0.5]), "both", max_critical=5, max_revisions=7).explain(*item())
-    assert made.proposed == 5 * 8
+    made = bench.proposer(story, says.tester([-0.5]), "both", max_critical=5, max_revisions=7).explain([item()])[0]
+    assert len(made.attempts) == 5 * 8
     assert reasons(made) == [("test", "no gain in simulation")] * 5
 
 
@@ -297,5 +304,5 @@ def test_an_action_among_many_names_is_checked_by_the_codec(bench, item, says):
 
     environment = Many(CorridorOptions())
     story = says.story(identifier=says.cases(3), advisor=says.action("A59"), critic=says.verdict())
-    (row,) = bench.explainer(story, environment=environment).explain(*item()).advice
-    assert row.action == "A59"
+    (row,) = bench.proposer(story, environment=environment).explain([item()])[0].advice
+    assert row.plan.actions == "A59"

@@ -76,7 +76,7 @@ class Models:
 
 def explain(bench, item, says, opinions, **identifier):
     models = Models(says, opinions)
-    return bench.explainer(models, identifier={**PANEL, **identifier}).explain(*item()), models
+    return bench.proposer(models, identifier={**PANEL, **identifier}).explain([item()])[0], models
 
 
 def test_a_majority_decides_and_the_agreement_is_recorded(bench, item, says):
@@ -85,7 +85,7 @@ def test_a_majority_decides_and_the_agreement_is_recorded(bench, item, says):
     assert sorted((agent, names) for agent, names in models.asked if agent == "identifier") == [
         ("identifier", (name,)) for name in ("one", "three", "two")
     ]
-    assert [(state.step, round(state.agreement, 2)) for state in made.critical] == [(2, 0.67), (5, 0.67)]
+    assert [(state.step, round(state.agreement, 2)) for state in made.states] == [(2, 0.67), (5, 0.67)]
     lone = [(drop.stage, drop.reason, drop.detail) for drop in made.drops]
     assert ("identify", "no majority", "step 7: 1 of 3") in lone
     assert {row.step for row in made.advice} == {2, 5}
@@ -93,12 +93,12 @@ def test_a_majority_decides_and_the_agreement_is_recorded(bench, item, says):
 
 def test_all_agree(bench, item, says):
     made, _ = explain(bench, item, says, dict.fromkeys(("one", "two", "three"), says.cases(4)))
-    assert [(state.step, state.agreement) for state in made.critical] == [(4, 1.0)]
+    assert [(state.step, state.agreement) for state in made.states] == [(4, 1.0)]
 
 
 def test_no_majority_is_no_critical_state(bench, item, says):
     made, models = explain(bench, item, says, {"one": says.cases(0), "two": says.cases(3), "three": says.cases(6)})
-    assert made.critical == ()
+    assert made.states == ()
     assert [drop.reason for drop in made.drops] == ["no majority"] * 3
     assert {agent for agent, _ in models.asked} == {"identifier"}
 
@@ -106,16 +106,16 @@ def test_no_majority_is_no_critical_state(bench, item, says):
 def test_a_useless_reply_counts_against(bench, item, says):
     useless = says.dropped("malformed reply", "no JSON")
     made, _ = explain(bench, item, says, {"one": useless, "two": says.cases(3), "three": says.cases(3)})
-    assert [(state.step, round(state.agreement, 2)) for state in made.critical] == [(3, 0.67)]
+    assert [(state.step, round(state.agreement, 2)) for state in made.states] == [(3, 0.67)]
     assert ("malformed reply", "one: no JSON") in [(drop.reason, drop.detail) for drop in made.drops]
     made, _ = explain(bench, item, says, {"one": useless, "two": useless, "three": says.cases(5)}, panel_tolerance=2)
-    assert made.critical == ()
+    assert made.states == ()
 
 
 def test_an_absent_member_is_counted_and_too_many_end_the_run(bench, item, says):
     gone = Unreachable("no model server answers", hint="start it")
     made, _ = explain(bench, item, says, {"one": gone, "two": says.cases(3), "three": says.cases(3)})
-    assert [state.step for state in made.critical] == [3]
+    assert [state.step for state in made.states] == [3]
     assert "panel member unreachable" in [drop.reason for drop in made.drops]
     with pytest.raises(Unreachable, match="no model server answers"):
         explain(bench, item, says, {"one": gone, "two": gone, "three": says.cases(5)}, panel_tolerance=2)
@@ -129,12 +129,12 @@ def test_a_wrong_key_of_a_member_ends_the_run(bench, item, says):
 
 def test_no_more_states_than_asked_for(bench, item, says):
     models = Models(says, dict.fromkeys(("one", "two", "three"), says.cases(0, 3, 6)))
-    made = bench.explainer(models, identifier=PANEL, max_critical=3).explain(*item())
-    assert len(made.critical) == 3
+    made = bench.proposer(models, identifier=PANEL, max_critical=3).explain([item()])[0]
+    assert len(made.states) == 3
     opinions = {"one": says.cases(0, 6), "two": says.cases(0, 3), "three": says.cases(3, 6)}
     models = Models(says, opinions)
-    made = bench.explainer(models, identifier=PANEL, max_critical=2).explain(*item(episode=1))
-    assert len(made.critical) == 2
+    made = bench.proposer(models, identifier=PANEL, max_critical=2).explain([item(episode=1)])[0]
+    assert len(made.states) == 2
     assert "beyond max_critical" in [drop.reason for drop in made.drops]
 
 

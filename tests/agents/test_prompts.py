@@ -34,7 +34,7 @@ def test_the_conversation_about_a_segment(bench, item, says):
     story = says.story(
         identifier=says.cases(3), advisor=[says.action(hold=8), says.action(hold=2)], critic=says.verdict()
     )
-    bench.explainer(story, says.tester([-0.5, 0.5]), "both").explain(*item())
+    bench.proposer(story, says.tester([-0.5, 0.5]), "both").explain([item()])
     asked = bench.gateway.asked
     assert [row["agent"] for row in asked] == [
         "identifier", "advisor", "critic", "critic", "advisor", "critic", "critic",
@@ -57,7 +57,7 @@ def test_every_prompt_file_is_loaded_and_every_loaded_one_is_a_file():
 def test_prompts_leave_a_small_model_room(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
     trajectory, narration = item()
-    bench.explainer(story, mode="reflect").explain(trajectory, narration)
+    bench.proposer(story, mode="reflect").explain([(trajectory, narration)])
     for row in bench.gateway.asked:
         length = estimate_tokens("".join(text for _, text in row["messages"]))
         assert length - narration.tokens < 650, row["agent"]

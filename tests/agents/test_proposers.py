@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ultra_agents.agents.controls import Case, Followed, Plan
-from ultra_agents.agents.proposers import ControlProposer
+from ultra_agents.agents.controls import ExpertRollout, Oracle, Proposal, Random, Value
+from ultra_agents.agents.proposer import control_proposer
 from ultra_agents.config import AgentsConfig, VerificationConfig
 from ultra_agents.contracts import DiscreteActions, Environment
 from ultra_agents.errors import EnvironmentFault, Interrupted, PluginError
-from ultra_agents.records import Segment
+from ultra_agents.records import CriticalState, Plan, Segment
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
@@ -26,25 +26,33 @@ def control():
         emit=lambda event: None,
         checkpoint=None,
         verification=None,
-        follow=None,
+        play=None,
         **agents,
     ):
-        return ControlProposer(
-            kind=kind,
-            environment=environment or Corridor(CorridorOptions()),
-            agents=AgentsConfig(**agents),
+        streams, world, numbers = (
+            Streams(seed).child("proposer"),
+            environment or Corridor(CorridorOptions()),
+            AgentsConfig(**agents),
+        )
+        made = (
+            Oracle(streams, world, play, numbers.expert_steps)
+            if kind == "oracle"
+            else {"random": Random, "value": Value}[kind](streams)
+        )
+        return control_proposer(
+            control=made,
+            environment=world,
+            agents=numbers,
             tester=tester,
-            streams=Streams(seed).child("proposer"),
             emit=emit,
             checkpoint=checkpoint,
             verification=verification,
-            follow=follow,
         )
 
     return make
 
 
-class Following:
+class Playing:
     """Lets an expert play on in the corridor of 9 cells, as a simulator would."""
 
     def __init__(self):
@@ -56,26 +64,22 @@ class Following:
         while len(actions) < length and 0 < cell < 8:
             actions.append(int(expert(np.array([[2 * cell / 8 - 1]], dtype=np.float32))[0]))
             cell += 2 * actions[-1] - 1
-        return Followed(np.array(actions), len(actions))
+        return ExpertRollout(np.array(actions), len(actions))
 
 
 def episodes(item, count=8):
     return [item(episode=number) for number in range(count)]
 
 
-def never():
-    return False
-
-
 def test_random_proposes_as_many_as_an_identifier_may(control, item):
-    made = control(max_critical=3, min_hold=2, max_hold=5).explain_all(episodes(item), 1, never)
+    made = control(max_critical=3, min_hold=2, max_hold=5).explain(episodes(item))
     for explanation in made:
-        steps = [state.step for state in explanation.critical]
-        assert len(set(steps)) == len(steps) == explanation.proposed == len(explanation.advice) == 3
+        steps = [state.step for state in explanation.states]
+        assert len(set(steps)) == len(steps) == len(explanation.attempts) == len(explanation.advice) == 3
         assert all(0 <= step < 8 for step in steps)
     rows = [row for explanation in made for row in explanation.advice]
-    assert any(row.action == row.taken_action for row in rows), "the action taken may be held, too"
-    assert {row.hold for row in rows} == {2, 3, 4, 5}
+    assert any(row.plan.actions == row.taken_action for row in rows), "the action taken may be held, too"
+    assert {row.plan.steps for row in rows} == {2, 3, 4, 5}
     assert {row.step for row in rows} == set(range(8))
     assert {(row.reward, row.taken_reward, row.source, row.test) for row in rows} == {(1.0, -1.0, "random", None)}
 
@@ -87,21 +91,21 @@ def test_any_other_action_is_drawn(control, item):
             return DiscreteActions(("LEFT", "RIGHT", "JUMP", "SIT"))
 
     items = [item(episode=number, actions="RLRLRLRL") for number in range(12)]
-    made = control(environment=Four(CorridorOptions())).explain_all(items, 1, never)
-    assert {row.action for explanation in made for row in explanation.advice} == {"LEFT", "RIGHT", "JUMP", "SIT"}
+    made = control(environment=Four(CorridorOptions())).explain(items)
+    assert {row.plan.actions for explanation in made for row in explanation.advice} == {"LEFT", "RIGHT", "JUMP", "SIT"}
 
 
 def test_equal_seeds_propose_alike_whatever_the_concurrency(control, item):
-    one, two = (control(seed=3).explain_all(episodes(item), number, never) for number in (1, 4))
+    one, two = (control(seed=3).explain(episodes(item), number) for number in (1, 4))
     assert one == two
-    backwards = control(seed=3).explain_all(episodes(item)[::-1], 1, never)
+    backwards = control(seed=3).explain(episodes(item)[::-1])
     assert backwards[::-1] == one
-    assert control(seed=4).explain_all(episodes(item), 1, never) != one
+    assert control(seed=4).explain(episodes(item)) != one
 
 
 def test_a_short_segment_gives_fewer(control, item):
-    (made,) = control(max_critical=9).explain_all([item(actions="RL")], 1, never)
-    assert made.proposed == 2
+    (made,) = control(max_critical=9).explain([item(actions="RL")])
+    assert len(made.attempts) == 2
 
 
 def test_where_there_is_no_other_action_nothing_is_proposed(control, item):
@@ -110,8 +114,8 @@ def test_where_there_is_no_other_action_nothing_is_proposed(control, item):
         def actions(self):
             return DiscreteActions(("LEFT",))
 
-    (made,) = control(environment=Only(CorridorOptions())).explain_all([item(actions="LLLL")], 1, never)
-    assert made.proposed == 0
+    (made,) = control(environment=Only(CorridorOptions())).explain([item(actions="LLLL")])
+    assert len(made.attempts) == 0
     assert {drop.reason for drop in made.drops} == {"no other action"}
 
 
@@ -119,8 +123,8 @@ def test_where_there_is_no_other_action_nothing_is_proposed(control, item):
 def test_the_same_test_decides_and_nothing_is_revised(control, item, says, kind):
     events = []
     tester = says.tester([-0.5, 0.5])
-    (made,) = control(kind, tester, emit=events.append, max_revisions=5).explain_all([item()], 1, never)
-    assert made.proposed == len(tester.tested) == 3
+    (made,) = control(kind, tester, emit=events.append, max_revisions=5).explain([item()])
+    assert len(made.attempts) == len(tester.tested) == 3
     assert [drop.reason for drop in made.drops] == ["no gain in simulation"]
     assert [row.test.gain for row in made.advice] == [0.5, 0.5]
     assert made.env_steps == 300
@@ -129,14 +133,14 @@ def test_the_same_test_decides_and_nothing_is_revised(control, item, says, kind)
 
 
 def test_the_oracle_proposes_what_the_expert_would_have_done(control, item):
-    follow = Following()
-    oracle = control("oracle", follow=follow, max_critical=8, max_moves=1, max_hold=3)
-    (made,) = oracle.explain_all([item(actions="RLRLLLLL")], 1, never)
-    assert [(row.step, row.moves) for row in made.advice] == [  # to the goal, from cells 5, 5, 4, 3, 2, 1
+    play = Playing()
+    oracle = control("oracle", play=play, max_critical=8, max_moves=1, max_hold=3)
+    (made,) = oracle.explain([item(actions="RLRLLLLL")])
+    assert [(row.step, row.plan.moves) for row in made.advice] == [  # to the goal, from cells 5, 5, 4, 3, 2, 1
         (1, (("RIGHT", 3),)), (3, (("RIGHT", 3),)), (4, (("RIGHT", 4),)), (5, (("RIGHT", 5),)),
         (6, (("RIGHT", 6),)), (7, (("RIGHT", 7),)),
     ], "the upper bound is not bound to the advisor's numbers"  # fmt: skip
-    assert follow.asked == [(0, step) for step in (1, 3, 4, 5, 6, 7)]
+    assert play.asked == [(0, step) for step in (1, 3, 4, 5, 6, 7)]
     assert made.env_steps == 3 + 3 + 4 + 5 + 6 + 7
     assert {row.source for row in made.advice} == {"oracle"}
 
@@ -149,49 +153,45 @@ class Picky(Corridor):
 
 
 def test_the_oracle_follows_its_own_states_where_it_can_and_the_policys_where_not(control, item):
-    def plan_at_0(follow):
-        oracle = control("oracle", environment=Picky(CorridorOptions()), follow=follow, max_critical=8, expert_steps=6)
-        (made,) = oracle.explain_all([item(actions="LRRRRR")], 1, never)
-        return made.advice[0].moves, made.env_steps / made.proposed
+    def plan_at_0(play):
+        oracle = control("oracle", environment=Picky(CorridorOptions()), play=play, max_critical=8, expert_steps=6)
+        (made,) = oracle.explain([item(actions="LRRRRR")])
+        return made.advice[0].plan.moves, made.env_steps / len(made.attempts)
 
     turning = tuple((name, 1) for name in ("RIGHT", "LEFT") * 3)  # cells 4, 5, 4, 5, 4, 5
-    assert plan_at_0(Following()) == (turning, 6)
+    assert plan_at_0(Playing()) == (turning, 6)
     assert plan_at_0(None) == ((("RIGHT", 3), ("LEFT", 3)), 0)  # cells 4, 3, 4, 5, 6, 7 of the episode
 
 
 def test_the_oracles_steps_are_charged_once_even_after_an_interrupt(control, item, says, tmp_path):
     agents = {"max_critical": 3, "expert_steps": 5}
-    whole, cut, tester = Following(), Following(), says.tester([0.5])
-    expected = control("oracle", says.tester([0.5]), follow=whole, **agents).explain_all(episodes(item, 4), 1, never)
+    whole, cut, tester = Playing(), Playing(), says.tester([0.5])
+    expected = control("oracle", says.tester([0.5]), play=whole, **agents).explain(episodes(item, 4))
     checkpoint = tmp_path / "control.sqlite"
     with pytest.raises(Interrupted):
-        control("oracle", tester, follow=cut, checkpoint=checkpoint, **agents).explain_all(
+        control("oracle", tester, play=cut, checkpoint=checkpoint, **agents).explain(
             episodes(item, 4), 1, lambda: len(tester.tested) >= 5
         )
-    made = control("oracle", tester, follow=cut, checkpoint=checkpoint, **agents).explain_all(
-        episodes(item, 4), 1, never
-    )
+    made = control("oracle", tester, play=cut, checkpoint=checkpoint, **agents).explain(episodes(item, 4), 1)
     assert made == expected
     assert cut.asked == whole.asked, "no plan is looked for twice"
-    tests = sum(trial.result.env_steps for one in made for trial in one.trials)
-    plans = sum(hold for one in made for row in one.advice for _, hold in row.moves)
+    tests = sum(attempt.test.env_steps for one in made for attempt in one.attempts if attempt.test)
+    plans = sum(row.plan.steps for one in made for row in one.advice)
     assert sum(one.env_steps for one in made) == tests + plans
     assert plans > 0
 
 
 def test_the_oracle_holds_only_while_the_expert_would(control, item):
     environment = Picky(CorridorOptions())
-    (made,) = control("oracle", environment=environment, max_critical=8).explain_all(
-        [item(actions="LRRRRR")], 1, never
-    )
-    held = {row.step: (row.action, row.hold) for row in made.advice}
+    (made,) = control("oracle", environment=environment, max_critical=8).explain([item(actions="LRRRRR")], 1)
+    held = {row.step: row.plan.moves[0] for row in made.advice}
     assert held[0] == ("RIGHT", 3)  # cells 4, 3, 4, then 5: there it would go LEFT
     assert 1 not in held
 
 
 def test_an_expert_that_agrees_everywhere_has_nothing_to_propose(control, item):
-    (made,) = control("oracle").explain_all([item(actions="RRRR", reward=0.99)], 1, never)
-    assert (made.critical, made.proposed, made.advice) == ((), 0, ())
+    (made,) = control("oracle").explain([item(actions="RRRR", reward=0.99)])
+    assert (made.states, made.attempts, made.advice) == ((), (), ())
 
 
 def test_an_oracle_needs_an_expert(control):
@@ -208,38 +208,37 @@ def test_an_expert_that_fails_is_named(control, item):
             return lambda observations: 1 / 0
 
     with pytest.raises(EnvironmentFault, match="Failing failed at expert"):
-        control("oracle", environment=Failing(CorridorOptions())).explain_all([item()], 1, never)
+        control("oracle", environment=Failing(CorridorOptions())).explain([item()])
 
 
 def test_a_stopped_control_goes_on_without_testing_twice(control, item, says, tmp_path):
     tester = says.tester([0.5])
     checkpoint = tmp_path / "control.sqlite"
     with pytest.raises(Interrupted):
-        control(tester=tester, checkpoint=checkpoint).explain_all(
-            episodes(item, 4), 1, lambda: len(tester.tested) >= 5
-        )
+        control(tester=tester, checkpoint=checkpoint).explain(episodes(item, 4), 1, lambda: len(tester.tested) >= 5)
     assert len(tester.tested) == 5
-    made = control(tester=tester, checkpoint=checkpoint).explain_all(episodes(item, 4), 2, never)
+    made = control(tester=tester, checkpoint=checkpoint).explain(episodes(item, 4), 2)
     assert len(tester.tested) == 12
-    assert made == control(tester=says.tester([0.5])).explain_all(episodes(item, 4), 2, never)
+    assert made == control(tester=says.tester([0.5])).explain(episodes(item, 4), 2)
 
 
 def test_another_seed_does_not_take_up_the_checkpoint(control, item, tmp_path):
     checkpoint = tmp_path / "control.sqlite"
-    first = control(seed=1, checkpoint=checkpoint).explain_all(episodes(item), 1, never)
-    assert control(seed=2, checkpoint=checkpoint).explain_all(episodes(item), 1, never) != first
+    first = control(seed=1, checkpoint=checkpoint).explain(episodes(item))
+    assert control(seed=2, checkpoint=checkpoint).explain(episodes(item)) != first
 
 
 def test_random_never_repeats_the_action_taken_for_one_step(control, item):
-    made = control(max_critical=8, max_hold=1).explain_all(episodes(item), 1, never)
+    made = control(max_critical=8, max_hold=1).explain(episodes(item))
     rows = [row for explanation in made for row in explanation.advice]
     assert len(rows) == 64
-    assert all(row.action != row.taken_action for row in rows)
+    assert {len(row.plan.moves) for row in rows} == {1}
+    assert all(row.plan.actions != row.taken_action for row in rows)
 
 
 def test_random_plans_have_every_length_and_no_two_equal_moves_in_a_row(control, item):
-    made = control(max_critical=8, max_moves=3, max_hold=2).explain_all(episodes(item), 1, never)
-    plans = [row.moves for explanation in made for row in explanation.advice]
+    made = control(max_critical=8, max_moves=3, max_hold=2).explain(episodes(item))
+    plans = [row.plan.moves for explanation in made for row in explanation.advice]
     assert {len(plan) for plan in plans} == {1, 2, 3}
     assert all(first[0] != second[0] for plan in plans for first, second in pairwise(plan))
 
@@ -247,39 +246,39 @@ def test_random_plans_have_every_length_and_no_two_equal_moves_in_a_row(control,
 def test_value_looks_where_the_estimate_fell_most(control, item):
     trajectory, narration = item()
     values = np.array([0.0, 0.5, 0.4, 0.9, 0.1, 0.2, 0.0, 3.0])
-    made = control("value", max_critical=2).explain_all([(replace(trajectory, values=values), narration)], 1, never)
-    assert [(state.step, state.importance) for state in made[0].critical] == [(3, 1.0), (5, pytest.approx(0.25))]
+    made = control("value", max_critical=2).explain([(replace(trajectory, values=values), narration)])
+    assert [(state.step, state.importance) for state in made[0].states] == [(3, 1.0), (5, pytest.approx(0.25))]
     assert {row.source for row in made[0].advice} == {"value"}
 
 
 def test_value_without_estimates_proposes_nothing(control, item):
-    (made,) = control("value").explain_all([item()], 1, never)
-    assert (made.critical, made.proposed) == ((), 0)
+    (made,) = control("value").explain([item()])
+    assert (made.states, made.attempts) == ((), ())
 
 
 def test_value_looks_at_its_segment_only(control, item):
     trajectory, narration = item()
     values = np.linspace(1, 0, 8) ** 3  # falls most at step 0
     part = replace(narration, segment=Segment(0, 2, 6, "part"), steps=(2, 3, 4, 5))
-    (made,) = control("value", max_critical=1).explain_all([(replace(trajectory, values=values), part)], 1, never)
-    assert [state.step for state in made.critical] == [2]
+    (made,) = control("value", max_critical=1).explain([(replace(trajectory, values=values), part)])
+    assert [state.step for state in made.states] == [2]
 
 
 def test_the_oracle_plans_as_the_expert_acts_along_the_episode(control, item):
     environment = Picky(CorridorOptions())
-    (made,) = control("oracle", environment=environment, max_critical=8, max_moves=2, max_hold=8).explain_all(
-        [item(actions="LRRRRR")], 1, never
+    (made,) = control("oracle", environment=environment, max_critical=8, max_moves=2, max_hold=8).explain(
+        [item(actions="LRRRRR")], 1
     )
-    plans = {row.step: row.moves for row in made.advice}
+    plans = {row.step: row.plan.moves for row in made.advice}
     assert plans[0] == (("RIGHT", 3), ("LEFT", 3))  # cells 4, 3, 4, then 5 and on: there it would go LEFT
 
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_the_oracles_plan_takes_expert_steps_at_most(control, item, closed):
-    follow = Following() if closed else None
-    oracle = control("oracle", follow=follow, max_critical=8, max_moves=1, max_hold=1, expert_steps=4)
-    (made,) = oracle.explain_all([item(actions="RLRLRLRL")], 1, never)
-    lengths = {row.step: sum(hold for _, hold in row.moves) for row in made.advice}
+    play = Playing() if closed else None
+    oracle = control("oracle", play=play, max_critical=8, max_moves=1, max_hold=1, expert_steps=4)
+    (made,) = oracle.explain([item(actions="RLRLRLRL")])
+    lengths = {row.step: row.plan.steps for row in made.advice}
     if closed:  # every second step in cell 5, three steps from the goal
         assert lengths == {1: 3, 3: 3, 5: 3, 7: 3}
     else:  # the episode has no more states than these
@@ -288,26 +287,26 @@ def test_the_oracles_plan_takes_expert_steps_at_most(control, item, closed):
 
 
 def test_the_oracles_plan_is_cut_at_expert_steps_in_the_simulator(control, item):
-    (made,) = control("oracle", follow=Following(), max_critical=8, expert_steps=4).explain_all([item()], 1, never)
-    lengths = {row.step: sum(hold for _, hold in row.moves) for row in made.advice}
+    (made,) = control("oracle", play=Playing(), max_critical=8, expert_steps=4).explain([item()])
+    lengths = {row.step: row.plan.steps for row in made.advice}
     assert lengths == {1: 3, 3: 3, 4: 4, 5: 4, 6: 4, 7: 4}
     assert made.env_steps == 22
 
 
 def test_illegal_proposals_are_dropped_and_counted(control, item, says, monkeypatch):
     tester = says.tester([0.5])
-    moves = iter([[("JUMP", 1)], [("LEFT", 0)], [("RIGHT", 2)]])
-    monkeypatch.setattr("ultra_agents.agents.controls.Random.plan", lambda *_: Plan(next(moves)))
-    (made,) = control(tester=tester).explain_all([item()], 1, never)
+    moves = iter([("JUMP", 1), ("LEFT", 0), ("RIGHT", 2)])
+    monkeypatch.setattr(Random, "propose", lambda *_: Proposal(Plan((next(moves),))))
+    (made,) = control(tester=tester).explain([item()])
     assert [drop.reason for drop in made.drops] == ["invalid: illegal action", "invalid: hold below 1"]
-    assert len(made.trials) == len(tester.tested) == 1
+    assert len([one for one in made.attempts if one.test]) == len(tester.tested) == 1
 
 
 @pytest.mark.parametrize(("step", "reason"), [(8, "terminal step"), (9, "step outside the episode")])
 def test_steps_without_an_action_are_dropped_and_counted(control, item, monkeypatch, step, reason):
-    monkeypatch.setattr("ultra_agents.agents.controls.Random.cases", lambda *_: [Case("x", step, 1.0)])
-    monkeypatch.setattr("ultra_agents.agents.controls.Random.plan", lambda *_: Plan([("RIGHT", 2)]))
-    (made,) = control().explain_all([item()], 1, never)
+    monkeypatch.setattr(Random, "critical_states", lambda *_: [CriticalState(step, "x", 1.0)])
+    monkeypatch.setattr(Random, "propose", lambda *_: Proposal(Plan((("RIGHT", 2),))))
+    (made,) = control().explain([item()])
     assert [drop.reason for drop in made.drops] == [f"invalid: {reason}"]
     assert made.advice == ()
 
@@ -317,5 +316,5 @@ def test_a_changed_test_is_run_again(control, item, says, tmp_path):
     tester = says.tester([0.5])
     for horizon in (60, 60, 90):
         rule = VerificationConfig(horizon=horizon)
-        control(tester=tester, checkpoint=checkpoint, verification=rule).explain_all([item()], 1, never)
+        control(tester=tester, checkpoint=checkpoint, verification=rule).explain([item()])
     assert len(tester.tested) == 6

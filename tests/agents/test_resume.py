@@ -14,6 +14,7 @@ from collections import Counter
 import ormsgpack
 import pytest
 
+from ultra_agents.agents.state import EXPLANATION
 from ultra_agents.errors import BudgetReached, Interrupted, LLMError, RunError, UltraError
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
@@ -44,32 +45,33 @@ def failing_at(says, respond, number, error):
     [*((number, KeyboardInterrupt()) for number in range(8)), (1, BudgetReached("cap")), (4, LLMError("down"))],
 )
 def test_after_a_failure_each_question_is_asked_once_and_the_result_is_the_same(bench, item, says, number, error):
-    whole = bench.explainer(full_story(says), says.tester([-0.5, 0.5]), "both")
-    calm = whole.explain(*item(episode=1))
+    whole = bench.proposer(full_story(says), says.tester([-0.5, 0.5]), "both")
+    calm = whole.explain([item(episode=1)])[0]
     asked = bench.gateway.agents()
     assert asked == [*STORY, "advisor"]
 
     gateway, tester = failing_at(says, full_story(says), number, error), says.tester([-0.5, 0.5])
-    explainer = bench.explainer(gateway, tester, "both")
+    proposer = bench.proposer(gateway, tester, "both")
     with pytest.raises(type(error)):
-        explainer.explain(*item(episode=0))
+        proposer.explain([item(episode=0)])
     assert gateway.agents() == asked[: number + 1]
     answered = gateway.asked.pop()  # the one that failed was not answered
-    again = bench.explainer(gateway, tester, "both").explain(*item(episode=0))
+    again = bench.proposer(gateway, tester, "both").explain([item(episode=0)])[0]
     assert gateway.asked[number] == answered
     assert gateway.agents() == asked
     assert len(tester.tested) == 2
-    assert [(row.step, row.hold, row.test) for row in again.advice] == [
-        (row.step, row.hold, row.test) for row in calm.advice
+    assert again.states == calm.states
+    assert [(row.step, row.plan, row.test) for row in again.advice] == [
+        (row.step, row.plan, row.test) for row in calm.advice
     ]
     assert [drop.reason for drop in again.drops] == [drop.reason for drop in calm.drops]
-    assert (again.proposed, again.env_steps) == (calm.proposed, calm.env_steps)
+    assert (len(again.attempts), again.env_steps) == (len(calm.attempts), calm.env_steps)
 
 
 def test_a_finished_segment_is_not_run_again(bench, item, says):
-    first = bench.explainer(full_story(says), says.tester([-0.5, 0.5]), "both").explain(*item())
+    first = bench.proposer(full_story(says), says.tester([-0.5, 0.5]), "both").explain([item()])[0]
     count = len(bench.events)
-    second = bench.explainer(says.story(), says.tester([-9]), "both").explain(*item())
+    second = bench.proposer(says.story(), says.tester([-9]), "both").explain([item()])[0]
     assert second == first
     assert bench.gateway.asked == []
     assert [type(event).__name__ for event in bench.events[count:]] == ["StageProgress"]
@@ -82,17 +84,17 @@ def test_a_finished_segment_is_not_run_again(bench, item, says):
 )
 def test_a_changed_question_starts_the_segment_anew(bench, item, says, change):
     story = says.story(identifier=says.cases(3), advisor=says.action(hold=3), critic=says.verdict())
-    bench.explainer(story).explain(*item())
-    bench.explainer(story, mode=change.get("mode", "none"), **change.get("agents", {})).explain(
-        *item(**change.get("item", {}))
+    bench.proposer(story).explain([item()])
+    bench.proposer(story, mode=change.get("mode", "none"), **change.get("agents", {})).explain(
+        [item(**change.get("item", {}))]
     )
     assert bench.gateway.agents()[:3] == ["identifier", "advisor", "critic"]
 
 
 def test_concurrency_is_no_change(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
-    bench.explainer(story, concurrency=1).explain(*item())
-    bench.explainer(story, concurrency=3).explain(*item())
+    bench.proposer(story, concurrency=1).explain([item()])
+    bench.proposer(story, concurrency=3).explain([item()])
     assert bench.gateway.asked == []
 
 
@@ -121,7 +123,7 @@ class Deadly(FakeTester):
         return super().__call__(trajectory, suggestion)
 
 bench = Bench(Path(sys.argv[2]))
-made = bench.explainer(FakeGateway(respond), Deadly([0.5]), "simulate").explain(*make_item())
+made = bench.proposer(FakeGateway(respond), Deadly([0.5]), "simulate").explain([make_item()])[0]
 print([row.step for row in made.advice])
 """
 
@@ -141,7 +143,7 @@ def test_a_killed_process_is_taken_up_where_it_was(tmp_path, request):
 
 
 def test_the_checkpoint_holds_plain_values_only(bench, item, says):
-    bench.explainer(full_story(says), says.tester([-0.5, 0.5]), "both").explain(*item())
+    bench.proposer(full_story(says), says.tester([-0.5, 0.5]), "both").explain([item()])
     with sqlite3.connect(bench.folder / "agents.sqlite") as connection:
         rows = [
             *connection.execute("select type, checkpoint from checkpoints"),
@@ -160,7 +162,7 @@ def test_a_checkpoint_that_cannot_be_used_is_a_clear_error(bench, item, says, co
     path = bench.folder / "agents.sqlite"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(RunError, match="checkpoint of the agents cannot be used") as caught:
-        bench.explainer(says.story()).explain(*item())
+        bench.proposer(says.story()).explain([item()])
     assert "agents.sqlite" in str(caught.value)
 
 
@@ -183,10 +185,10 @@ def test_results_come_in_the_order_of_the_items_whatever_came_first(bench, item,
         return ask(**request)
 
     gateway.ask = slow_first
-    made = bench.explainer(gateway).explain_all(many(item), 2, lambda: False)
+    made = bench.proposer(gateway).explain(many(item), 2)
     assert [explanation.segment.episode for explanation in made] == list(range(6))
     assert gateway.asked[-1]["segment"] == "0:0-8"
-    alone = bench.explainer(story).explain_all([(t, n) for t, n in many(item)], 1, lambda: False)
+    alone = bench.proposer(story).explain([(t, n) for t, n in many(item)], 1)
     assert alone == made
     assert [(event.done, event.total) for event in bench.events_of("StageProgress")[:6]] == [
         (number, 6) for number in range(1, 7)
@@ -204,12 +206,12 @@ def test_stop_lets_the_running_question_end_and_asks_no_other(bench, item, says)
         )
 
     gateway = says.gateway(respond)
-    explainer = bench.explainer(gateway)
+    proposer = bench.proposer(gateway)
     with pytest.raises(Interrupted):
-        explainer.explain_all(many(item), 1, stopped.is_set)
+        proposer.explain(many(item), 1, stopped.is_set)
     assert gateway.agents() == ["identifier", "advisor"]
     stopped.clear()
-    made = bench.explainer(gateway).explain_all(many(item), 3, lambda: False)
+    made = bench.proposer(gateway).explain(many(item), 3)
     assert len(made) == 6
     counts = Counter((row["segment"], row["agent"]) for row in gateway.asked)
     assert set(counts.values()) == {1}
@@ -236,7 +238,7 @@ def test_the_first_error_is_the_one_that_is_raised(bench, item, says, error):
 
     gateway.ask = meeting
     with pytest.raises(type(error)) as caught:
-        bench.explainer(gateway).explain_all(many(item), 2, lambda: False)
+        bench.proposer(gateway).explain(many(item), 2)
     assert caught.value is error
     assert failed[0].name.startswith("explain")
     asked = sorted((row["segment"], row["agent"]) for row in gateway.asked)
@@ -245,11 +247,11 @@ def test_the_first_error_is_the_one_that_is_raised(bench, item, says, error):
 
 def test_a_segment_given_twice_is_refused(bench, item, says):
     with pytest.raises(ValueError, match="a segment is there twice"):
-        bench.explainer(says.story()).explain_all([item(), item()], 2, lambda: False)
+        bench.proposer(says.story()).explain([item(), item()], 2)
 
 
 def test_nothing_to_explain_is_nothing(bench, says):
-    assert bench.explainer(says.story()).explain_all([], 4, lambda: False) == []
+    assert bench.proposer(says.story()).explain([], 4) == []
 
 
 def test_a_faulty_plugin_ends_the_run_by_its_name(bench, item, says):
@@ -259,10 +261,11 @@ def test_a_faulty_plugin_ends_the_run_by_its_name(bench, item, says):
 
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
     with pytest.raises(UltraError, match="Mute describes a state"):
-        bench.explainer(story, environment=Mute(CorridorOptions())).explain(*item())
+        bench.proposer(story, environment=Mute(CorridorOptions())).explain([item()])
 
 
 def test_an_explanation_is_json_in_the_checkpoint(bench, item, says):
-    made = bench.explainer(full_story(says), says.tester([0.5]), "simulate").explain(*item())
-    rows = [row.to_json() for row in made.advice]
+    made = bench.proposer(full_story(says), says.tester([0.5]), "simulate").explain([item()])[0]
+    rows = EXPLANATION.dump_python(made, mode="json")
     assert json.loads(json.dumps(rows)) == rows
+    assert EXPLANATION.validate_python(rows) == made

@@ -1,4 +1,4 @@
-"""The order of the nodes in each mode, what a measurement says, which trials are kept, what is invalid."""
+"""The order of the nodes in each mode, what a measurement says, which tests are kept, what is invalid."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ultra_agents.agents.wording import amount, measured
-from ultra_agents.records import Suggestion, TestResult
+from ultra_agents.records import Plan, TestResult
 
-UP = Suggestion(0, 118, "UP", 8, "x")
+UP = Plan((("UP", 8),))
 
 
 class Diary:
@@ -54,7 +54,7 @@ class Diary:
 )
 def test_the_order_of_the_nodes(bench, item, says, mode, gains, critic, order):
     diary = Diary(says, gains, critic)
-    bench.explainer(diary.respond, diary.test, mode, max_revisions=1).explain(*item())
+    bench.proposer(diary.respond, diary.test, mode, max_revisions=1).explain([item()])
     assert " ".join(diary.entries) == order
 
 
@@ -62,15 +62,16 @@ def test_the_order_of_the_nodes(bench, item, says, mode, gains, critic, order):
 @pytest.mark.parametrize("revisions", [0, 1, 2])
 def test_a_refuted_suggestion_goes_back_at_most_so_often(bench, item, says, mode, revisions):
     diary = Diary(says, [-0.5])
-    made = bench.explainer(diary.respond, diary.test, mode, max_revisions=revisions).explain(*item())
+    made = bench.proposer(diary.respond, diary.test, mode, max_revisions=revisions).explain([item()])[0]
     assert diary.entries.count("advise") == diary.entries.count("test") == 1 + revisions
-    assert [trial.suggestion.revision for trial in made.trials] == list(range(1 + revisions))
+    assert [attempt.plan.steps for attempt in made.attempts] == [8, 2, 3][: 1 + revisions]
+    assert all(attempt.test is not None for attempt in made.attempts)
     assert made.advice == ()
 
 
 def test_every_refutation_so_far_is_told(bench, item, says):
     diary = Diary(says, [-0.5, -0.4])
-    bench.explainer(diary.respond, diary.test, "simulate", max_revisions=2).explain(*item())
+    bench.proposer(diary.respond, diary.test, "simulate", max_revisions=2).explain([item()])
     told = bench.gateway.said_to("advisor", 2)
     assert "RIGHT for 8 steps lost 0.50 return" in told
     assert "RIGHT for 2 steps lost 0.40 return" in told
@@ -100,7 +101,7 @@ def test_a_measurement_in_words(result, words):
 
 
 def test_a_measured_plan_is_named_as_a_whole():
-    plan = Suggestion(0, 118, "UP", 5, "x", then=(("STAY", 2),))
+    plan = Plan((("UP", 5), ("STAY", 2)))
     words = measured(plan, TestResult(-0.31, -0.5, -0.1, 8, 90, False, "bad", 1, 7))
     assert words.startswith("UP for 5 steps, then STAY for 2 steps lost 0.31 return on average")
 
@@ -112,59 +113,61 @@ def test_amounts_have_three_figures_or_so(value, words):
     assert amount(value) == words
 
 
-def test_every_suggestion_tested_is_a_trial(bench, item, says):
+def test_every_suggestion_tested_keeps_its_measurement(bench, item, says):
     story = says.story(
         identifier=says.cases(3, 4),
         advisor=[says.action(hold=8), says.action(hold=2), says.action(hold=1)],
         critic=[says.verdict("accept", 0.3), says.verdict("accept", 0.9), says.verdict("accept", -0.2)],
     )
-    made = bench.explainer(story, says.tester([-0.5, 0.5, -0.1]), "simulate").explain(*item())
-    assert [(t.suggestion.step, t.suggestion.hold, t.result.gain, t.reward) for t in made.trials][:2] == [
+    made = bench.proposer(story, says.tester([-0.5, 0.5, -0.1]), "simulate").explain([item()])[0]
+    tried = [(state.step, attempt) for state in made.states for attempt in state.attempts if attempt.test]
+    assert [(step, one.plan.steps, one.test.gain, one.critique.reward) for step, one in tried][:2] == [
         (3, 8, -0.5, 0.3), (3, 2, 0.5, 0.9),
     ]  # fmt: skip
-    assert {trial.importance for trial in made.trials} == {0.5}
-    assert [trial.result.passed for trial in made.trials][:2] == [False, True]
-    assert sum(trial.result.env_steps for trial in made.trials) == made.env_steps
+    assert {state.importance for state in made.states} == {0.5}
+    assert [one.test.passed for _, one in tried][:2] == [False, True]
+    assert sum(one.test.env_steps for _, one in tried) == made.env_steps
 
 
-def test_a_trial_keeps_the_reward_given_before_the_outcome_was_known(bench, item, says):
+def test_an_attempt_keeps_the_reward_given_before_the_outcome_was_known(bench, item, says):
     story = says.story(
         identifier=says.cases(3),
         advisor=says.action(),
         critic=[says.verdict("accept", 0.8), says.verdict("accept", 0.1)],
     )
-    made = bench.explainer(story, says.tester([0.5]), "both").explain(*item())
-    assert (made.trials[0].reward, made.advice[0].reward) == (0.8, 0.1)
+    made = bench.proposer(story, says.tester([0.5]), "both").explain([item()])[0]
+    (attempt,) = made.attempts
+    assert (attempt.critique.reward, attempt.reflection.reward, made.advice[0].reward) == (0.8, 0.1, 0.1)
 
 
-def test_without_a_test_there_are_no_trials(bench, item, says):
+def test_without_a_test_there_is_no_measurement(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
-    assert bench.explainer(story).explain(*item()).trials == ()
+    assert [one.test for one in bench.proposer(story).explain([item()])[0].attempts] == [None]
 
 
 def test_a_plan_beyond_the_horizon_is_dropped_before_it_costs_anything(bench, item, says):
     tester = says.tester([0.5])
     story = says.story(identifier=says.cases(3), advisor=says.action(hold=600), critic=says.verdict())
-    made = bench.explainer(story, tester, "simulate", max_hold=600).explain(*item())
+    made = bench.proposer(story, tester, "simulate", max_hold=600).explain([item()])[0]
     assert [(drop.stage, drop.reason) for drop in made.drops] == [
         ("advise", "invalid: beyond the horizon of the test")
     ]
     assert (tester.tested, made.env_steps, "critic" in bench.gateway.agents()) == ([], 0, False)
-    assert len(bench.explainer(story, None, "reflect", max_hold=600).explain(*item(episode=1)).advice) == 1
+    assert len(bench.proposer(story, None, "reflect", max_hold=600).explain([item(episode=1)])[0].advice) == 1
 
 
 def test_a_gain_that_is_no_number_is_dropped_and_its_steps_are_charged(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
-    made = bench.explainer(story, says.tester([float("nan")]), "simulate").explain(*item())
+    made = bench.proposer(story, says.tester([float("nan")]), "simulate").explain([item()])[0]
     assert [drop.reason for drop in made.drops] == ["invalid: gain is not a number"]
-    assert (made.trials, made.env_steps) == ((), 100)
+    assert ([one.test for one in made.attempts], made.env_steps) == ([None], 100)
 
 
 def test_another_model_does_not_reuse_the_explanation(bench, item, says):
     story = says.story(identifier=says.cases(3), advisor=says.action(), critic=says.verdict())
     counts = []
     for model in ("small", "small", "large"):
-        explainer = bench.explainer(story, models={"default": {"provider": "local", "options": {"model": model}}})
-        explainer.explain(*item())
+        proposer = bench.proposer(story, models={"default": {"provider": "local", "options": {"model": model}}})
+        proposer.explain([item()])
         counts.append(len(bench.gateway.asked))
     assert counts == [3, 0, 3]

@@ -38,10 +38,10 @@ def gateway(folder, events, target="good", **config):
 
 def test_good_advice_reaches_the_table(bench, item, says):
     with gateway(bench.folder, bench.events) as models:
-        (made,) = bench.explainer(models, says.tester([0.5]), "both").explain_all([item()], 2, lambda: False)
+        (made,) = bench.proposer(models, says.tester([0.5]), "both").explain([item()], 2)
         usage = models.usage()
     assert made.advice
-    assert {row.action for row in made.advice} == {"RIGHT"}
+    assert {row.plan.actions for row in made.advice} == {"RIGHT"}
     assert set(usage) == {"identifier", "advisor", "critic"}
     spoke = bench.events_of("AgentSpoke")
     assert {event.segment for event in spoke} == {"0:0-8"}
@@ -51,8 +51,8 @@ def test_good_advice_reaches_the_table(bench, item, says):
 def test_replies_that_cannot_be_used_are_repaired_or_dropped(bench, item, monkeypatch):
     monkeypatch.setattr("ultra_agents.testing.corridor_script.good", answer)
     with gateway(bench.folder, bench.events) as models:
-        made = bench.explainer(models).explain(*item())
-    assert [(row.step, row.hold) for row in made.advice] == [(3, 6)]
+        made = bench.proposer(models).explain([item()])[0]
+    assert [(row.step, row.plan.moves) for row in made.advice] == [(3, (("RIGHT", 6),))]
     assert len(made.advice[0].rationale) <= 240
     assert [(drop.stage, drop.reason) for drop in made.drops] == [("advise", "malformed reply")]
     verdicts = [(event.agent, event.verdict) for event in bench.events_of("AgentSpoke")]
@@ -63,9 +63,9 @@ def test_replies_that_cannot_be_used_are_repaired_or_dropped(bench, item, monkey
 def test_a_spending_cap_stops_resumably(bench, item):
     items = [item(episode=number) for number in range(3)]
     with gateway(bench.folder, bench.events, budget={"calls": 5}) as models, pytest.raises(BudgetReached):
-        bench.explainer(models).explain_all(items, 2, lambda: False)
+        bench.proposer(models).explain(items, 2)
     with gateway(bench.folder, bench.events) as models:
-        made = bench.explainer(models).explain_all(items, 2, lambda: False)
+        made = bench.proposer(models).explain(items, 2)
         calls = sum(row.calls for row in models.usage().values())
     spoke = [event for event in bench.events_of("AgentSpoke") if not event.cached]
     assert len(spoke) == calls
@@ -74,15 +74,15 @@ def test_a_spending_cap_stops_resumably(bench, item):
 
 def test_a_recorded_run_replays_without_a_model(bench, item, tmp_path):
     with gateway(bench.folder, bench.events) as models:
-        live = bench.explainer(models, mode="reflect").explain(*item())
+        live = bench.proposer(models, mode="reflect").explain([item()])[0]
     (bench.folder / "agents.sqlite").unlink()
     with gateway(bench.folder, bench.events, mode="replay") as models:
-        assert bench.explainer(models, mode="reflect").explain(*item()) == live
+        assert bench.proposer(models, mode="reflect").explain([item()])[0] == live
 
 
 def test_langgraph_is_imported_only_when_segments_are_run():
     code = (
-        "import sys; import ultra_agents.agents.explain, ultra_agents.agents.proposers; "
+        "import sys; import ultra_agents.agents.proposer, ultra_agents.agents.controls; "
         "print([name for name in ('langgraph', 'torch', 'langchain_core') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""`ultra inspect` on a real finished run, on copies damaged in every way, and on one that is not finished."""
+"""`ultra inspect` on a finished run, on copies damaged in every way, and on runs that are not finished."""
 
 from __future__ import annotations
 
@@ -6,27 +6,48 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.cli.made_run import SETTINGS, make_run
-from ultra_agents.cli.inspect.follow import RunFollow
-from ultra_agents.cli.inspect.partial import read_partial
-from ultra_agents.cli.inspect.read import read_explanations, status_of, stretch_of
+from tests.cli.made_run import (
+    HELD,
+    PLAN,
+    READING,
+    SETTINGS,
+    dumped,
+    make_run,
+    run_pipeline_for,
+    transcript_row,
+    write_checkpoints,
+)
+from ultra_agents.cli.inspect.read import call_of, read_explanations, status_of
+from ultra_agents.cli.inspect.run_reader import RunFolderReader
 from ultra_agents.config import parse_config
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import AdviceDecided, Event
-from ultra_agents.pipeline import run_pipeline
-from ultra_agents.records import Advice, CriticalState, Drop, Explanation, Segment
+from ultra_agents.records import Attempt, CriticalState, Explanation, Fate, Note, Segment
 from ultra_agents.runs import RunFolder
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return make_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return run_pipeline_for(tmp_path_factory.mktemp("ran"))
+
+
+@pytest.fixture(params=["made", "ran"])
+def either(request: pytest.FixtureRequest) -> RunFolder:
+    """A run put together from records, and one that the pipeline made."""
+    folder: RunFolder = request.getfixturevalue({"made": "finished", "ran": "ran"}[request.param])
+    return folder
 
 
 @pytest.fixture
@@ -36,14 +57,14 @@ def copy(finished: RunFolder, tmp_path: Path) -> Path:
     return path
 
 
-def test_the_table_names_what_the_report_counts(ultra: Any, finished: RunFolder) -> None:
-    report = json.loads(finished.report_json.read_text())
-    done = ultra("inspect", str(finished.path), "--plain")
+def test_the_table_names_what_the_report_counts(ultra: Any, either: RunFolder) -> None:
+    report = json.loads(either.report_json.read_text())
+    done = ultra("inspect", str(either.path), "--plain")
     assert done.code == 0, done.err
     rows = [line.split() for line in done.out.splitlines() if line.startswith("critical ")]
-    assert len(rows) == sum(len(one["critical"]) for one in finished.stage_done("explain")["value"])  # type: ignore[index]
+    assert len(rows) == sum(len(one["states"]) for one in either.stage_done("explain")["value"])  # type: ignore[index]
     assert sum(row[2] == "accepted" for row in rows) == report["advice"]["accepted"] > 0
-    assert sum(row[2] == "refused" for row in rows) > 0
+    assert sum(row[2] == "rejected" for row in rows) > 0
     assert all(row[4] == "RIGHT×16" for row in rows)
     assert "finished" in done.out.splitlines()[0]
     assert max(map(len, done.out.splitlines())) < 160
@@ -55,21 +76,21 @@ def test_standard_output_that_is_no_terminal_gets_the_same_table(ultra: Any, fin
     assert ultra("inspect", "walk", "--runs", str(finished.path.parent)).out == plain.out
 
 
-def test_the_json_agrees_with_the_advice_table(ultra: Any, finished: RunFolder) -> None:
-    value = json.loads(ultra("inspect", str(finished.path), "--json").out)
-    advice = [json.loads(line) for line in finished.advice.read_text().splitlines()]
+def test_the_json_agrees_with_the_advice_table(ultra: Any, either: RunFolder) -> None:
+    value = json.loads(ultra("inspect", str(either.path), "--json").out)
+    advice = [json.loads(line) for line in either.advice.read_text().splitlines()]
     accepted = {(one["episode"], one["step"]): one for one in value["critical"] if one["fate"] == "accepted"}
     assert set(accepted) == {(row["episode"], row["step"]) for row in advice}
     for row in advice:
-        last = accepted[row["episode"], row["step"]]["suggestions"][-1]
+        (last,) = [one for one in accepted[row["episode"], row["step"]]["suggestions"] if one["chosen"]]
         assert last["test"]["gain"] == pytest.approx(row["test"]["gain"])
         assert last["verdict"] == "accept"
         assert last["critique"] == "scripted"
         assert accepted[row["episode"], row["step"]]["taken"] == row["taken_action"]
 
 
-def test_steps_pictures_numbers_and_policies_of_the_run(finished: RunFolder) -> None:
-    book, source = RunFollow(finished.path).read()
+def test_steps_pictures_numbers_and_policies_of_the_run(either: RunFolder) -> None:
+    run, source = RunFolderReader(either.path).read()
     try:
         source.read_policies()
         view = source.step(0, 3)
@@ -78,15 +99,15 @@ def test_steps_pictures_numbers_and_policies_of_the_run(finished: RunFolder) -> 
         assert [name for name, _ in view.choices] == ["starting", "ultra-ra"]
         assert {action for _, action in view.choices} <= {"LEFT", "RIGHT"}
         cells = source.series(0)["cell"]
-        for step in (0, 3, len(book.episode(0)) - 1):
+        for step in (0, 3, len(run.episode(0)) - 1):
             frame = source.frame(0, step)
             assert isinstance(frame, np.ndarray)
             walker = np.flatnonzero((frame[8, 8::16] == (50, 90, 200)).all(axis=-1))
             assert walker.tolist() == [int(cells[step])]
-        segment = book.stretches[0].segment.name
-        said = source.conversation(segment)
+        explanation = run.explanations[0]
+        said = source.conversation(explanation.segment.name)
         assert {one.agent for one in said} == {"identifier", "advisor", "critic"}
-        assert {one.step for one in said if one.agent == "advisor"} == {c.step for c in book.stretches[0].critical}
+        assert {one.step for one in said if one.agent == "advisor"} == {state.step for state in explanation.states}
     finally:
         source.close()
 
@@ -175,7 +196,7 @@ def test_other_versions_are_noted(ultra: Any, copy: Path) -> None:
 
 
 def test_pictures_of_damaged_states_are_a_word_not_a_crash(finished: RunFolder) -> None:
-    _, source = RunFollow(finished.path).read()
+    _, source = RunFolderReader(finished.path).read()
     trajectory = source._episodes[0]
     object.__setattr__(trajectory, "snapshots", (b"junk",) * len(trajectory))
     try:
@@ -198,6 +219,8 @@ def test_a_closed_pipe_is_no_crash(finished: RunFolder) -> None:
 
 
 def test_a_run_stopped_amid_explaining_shows_what_there_is(ultra: Any, tmp_path: Path) -> None:
+    from ultra_agents.pipeline import run_pipeline
+
     settings = {**SETTINGS, "agents": {**SETTINGS["agents"], "concurrency": 1}}
     folder = RunFolder.create(tmp_path / "runs", parse_config(settings, "test"))
     decided: list[Event] = []
@@ -210,9 +233,9 @@ def test_a_run_stopped_amid_explaining_shows_what_there_is(ultra: Any, tmp_path:
         run_pipeline(folder, folder.config, emit, lambda: len(decided) >= 4)
     opened = RunFolder.open(folder.path)
     assert opened.stage_done("explain") is None
-    (partial, more), direct = read_explanations(opened), read_partial(folder.explain)
-    assert more
-    assert partial == direct
+    partial, complete = read_explanations(opened)
+    assert not complete
+    assert partial
     done = ultra("inspect", str(folder.path), "--plain")
     assert done.code == 0, done.err
     rows = [line.split() for line in done.out.splitlines() if line.startswith("critical ")]
@@ -236,72 +259,128 @@ def test_a_damaged_checkpoint_of_the_agents_is_told(ultra: Any, copy: Path) -> N
     assert "checkpoint of the agents" in done.err
 
 
-def advice(step: int, critique: str = "fine") -> Advice:
-    return Advice(0, step, "RIGHT", 2, 1.0, "LEFT", 0.0, "why", "so", critique, 0.5, "test")
+def unfinished(copy: Path) -> RunFolder:
+    """The run before its agents were done."""
+    state = json.loads((copy / "state.json").read_text())
+    state["done"] = {"collect": state["done"]["collect"]}
+    (copy / "state.json").write_text(json.dumps(state))
+    return RunFolder.open(copy)
 
 
-@pytest.mark.parametrize(
-    ("rows", "drops", "jointly", "fates"),
-    [
-        ([3], [("test", "no gain in simulation", "")], False, ["accepted", "refused"]),
-        ([7], [("criticise", "malformed reply", "")], False, ["dropped", "accepted"]),
-        (
-            [],
-            [("criticise", "rejected by critic", ""), ("test", "test budget spent", "")],
-            False,
-            ["refused", "dropped"],
-        ),
-        ([], [("identify", "step not shown", ""), ("advise", "malformed reply", "")], False, ["dropped", "open"]),
-        (
-            ["joint 3"],
-            [("test", "no gain in simulation", "")] * 2 + [("test", "no gain together", "step 7: -1")],
-            False,
-            ["accepted", "refused"],
-        ),
-        (["joint 3"], [("test", "no gain together", "step 7: -1")], True, ["accepted", "refused"]),
-        (
-            [7],
-            [("criticise", "reflection: cut", ""), ("test", "no gain in simulation", "")],
-            False,
-            ["refused", "accepted"],
-        ),
-    ],
-)
-def test_fates_follow_from_rows_and_drops(
-    finished: RunFolder, rows: list[Any], drops: list[tuple[str, str, str]], jointly: bool, fates: list[str]
-) -> None:
-    _, source = RunFollow(finished.path).read()
-    said = [
-        advice(row) if isinstance(row, int) else advice(int(row.split()[1]), "Kept by the joint test: +1.")
-        for row in rows
+def open_case(step: int) -> CriticalState:
+    return CriticalState(step, "why", 0.5, taken_action="LEFT", attempts=(Attempt(PLAN, "so", READING),))
+
+
+def test_unfinished_segments_are_read_from_the_checkpoints(ultra: Any, copy: Path) -> None:
+    (copy / "explain.sqlite").unlink(missing_ok=True)
+    accepted = CriticalState(3, "why", 0.5, 1.0, "LEFT", (Attempt(PLAN, "so", READING, HELD),), "accepted")
+    note = Note("identify", "step not shown", "step 99")
+    whole = Explanation(Segment(1, 0, 60, "point lost"), (accepted,), (note,), 400, "scripted")
+    segment, states = dumped(Segment(0, 0, 60, "rally"), Segment), dumped((open_case(7),), tuple[CriticalState, ...])
+    write_checkpoints(
+        copy / "explain.sqlite",
+        {
+            "0:0-60": {"fingerprint": "f", "segment": segment, "states": states, "env_steps": 9, "source": "scripted"},
+            "1:0-60": {"fingerprint": "f", "explanation": dumped(whole, Explanation)},
+            "2:0-60": {"fingerprint": "f", "segment": dumped(Segment(2, 0, 60, "rally"), Segment)},
+            "3:0-60": {"fingerprint": "f"},
+        },
+    )
+    found, complete = read_explanations(unfinished(copy))
+    assert not complete
+    assert found == [
+        Explanation(Segment(0, 0, 60, "rally"), (open_case(7),), (), 9, "scripted"),
+        whole,
+        Explanation(Segment(2, 0, 60, "rally"), ()),
     ]
-    states = tuple(CriticalState(0, step, "why", 0.5) for step in (3, 7))
-    dropped = tuple(Drop(stage, reason, "0:0-10", detail) for stage, reason, detail in drops)
-    one = Explanation(Segment(0, 0, 10, "x"), states, 2, tuple(said), dropped)
-    stretch = stretch_of(one, source._episodes[0], source.environment, (), jointly)
-    assert [state.fate for state in stretch.critical] == fates
+    done = ultra("inspect", str(copy), "--plain")
+    assert done.code == 0, done.err
+    assert "note the agents are not finished: 3 segments so far" in done.out
+    rows = [line.split()[1:3] for line in done.out.splitlines() if line.startswith("critical ")]
+    assert rows == [["0:7", "open"], ["1:3", "accepted"]]
+    (told,) = [one for one in json.loads(ultra("inspect", str(copy), "--json").out)["segments"] if one["notes"]]
+    assert told["notes"] == ["identify: step not shown (step 99)"]
+
+
+def explained(copy: Path, *states: CriticalState) -> None:
+    """Let the run have explained one segment only, with these states."""
+    state = json.loads((copy / "state.json").read_text())
+    one = Explanation(Segment(0, 0, 60, "x\x1b[2J"), states)
+    state["done"]["explain"]["value"] = dumped([one], list[Explanation])
+    (copy / "state.json").write_text(json.dumps(state))
+
+
+def test_fates_and_reasons_are_those_of_the_records(ultra: Any, copy: Path) -> None:
+    fates: tuple[Fate, ...] = ("open", "dropped", "rejected", "accepted")
+    states = [
+        replace(open_case(10 - index), fate=fate, reason="" if fate in ("open", "accepted") else f"because {index}")
+        for index, fate in enumerate(fates)
+    ]
+    explained(copy, *states, replace(open_case(4_000)))
+    done = ultra("inspect", str(copy), "--plain")
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("critical ")]
+    assert [(row[1], row[2], row[-2:]) for row in rows] == [
+        ("0:7", "accepted", ["accept", "-"]),
+        ("0:8", "rejected", ["because", "2"]),
+        ("0:9", "dropped", ["because", "1"]),
+        ("0:10", "open", ["accept", "-"]),
+    ], "in order of time, without what lies outside the episode"
+
+
+def test_words_that_a_terminal_would_obey_are_harmless(ultra: Any, copy: Path) -> None:
+    hostile = "one\x1b[31m\ntwo\u202e"
+    case = CriticalState(
+        3, hostile, 0.5, 1.0, hostile, (Attempt(PLAN, hostile, replace(READING, rationale=hostile)),), "dropped",
+        "advise", hostile, hostile,
+    )  # fmt: skip
+    explained(copy, case)
+    for form in ("--plain", "--json"):
+        done = ultra("inspect", str(copy), form)
+        assert done.code == 0, done.err
+        assert "one[31m two" in done.out
+        assert not set("\x1b\u202e") & set(done.out)
+        assert "u001b" not in done.out
+    view, source = RunFolderReader(copy).read()
     source.close()
+    assert view.critical[0].state.rationale == "one[31m two"
+
+
+def test_the_step_a_call_is_about_is_a_field_of_its_row() -> None:
+    row = transcript_row("advisor", "0:0-60", 7, {"action": "RIGHT"})
+    assert call_of(row).step == 7
+    assert call_of(transcript_row("identifier", "0:0-60", None, {})).step is None
+    del row["step"]
+    assert call_of({**row, "messages": [["user", "Step 7: older rows do not say"]]}).step is None
+
+
+def test_damaged_results_of_methods_are_told(ultra: Any, copy: Path) -> None:
+    state = json.loads((copy / "state.json").read_text())
+    del state["done"]["evaluate"]["value"][0]["before"]
+    (copy / "state.json").write_text(json.dumps(state))
+    done = ultra("inspect", str(copy), "--plain")
+    assert done.code == 2
+    assert "what the methods scored" in done.err
 
 
 def test_a_run_that_goes_on_is_read_again_and_only_then(copy: Path) -> None:
     state = json.loads((copy / "state.json").read_text())
     earlier = {name: value for name, value in state["done"].items() if name in ("policy", "collect")}
     (copy / "state.json").write_text(json.dumps({**state, "done": earlier}))
-    hidden = [one.rename(one.with_name(f".{one.name}")) for one in copy.glob("explain*.sqlite*")]
-    follow = RunFollow(copy)
-    first, source = follow.read()
+    hidden = [one.rename(one.with_name(f".{one.name}")) for one in copy.glob("explain.sqlite*")]
+    reader = RunFolderReader(copy)
+    first, source = reader.read()
     source.read_policies()
     assert (first.critical, first.status) == ((), "stopped")
-    assert not follow.changed()
+    assert not reader.changed()
 
     (copy / "state.json").write_text(json.dumps(state))
     for one in hidden:
         one.rename(one.with_name(one.name.removeprefix(".")))
-    assert follow.changed()
-    second, again = follow.read()
+    assert reader.changed()
+    second, again = reader.read()
     assert second.critical
     assert second.status == "finished"
-    assert not follow.changed()
+    assert not reader.changed()
     assert second.episodes[0].rewards is first.episodes[0].rewards, "episodes that did not change are not read again"
     assert again.step(0, 3).choices == source.step(0, 3).choices, "policies stay in sight"
     again.close()

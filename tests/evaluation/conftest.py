@@ -6,22 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.evaluation.cases import REFUTED, case, explained
 from ultra_agents.config import Config, PluginConfig, PolicyConfig
 from ultra_agents.contracts import ReferenceReturns
 from ultra_agents.evaluation.report import ReportInputs
-from ultra_agents.records import (
-    Advice,
-    CriticalState,
-    CurvePoint,
-    Drop,
-    Explanation,
-    MethodResult,
-    Narration,
-    Returns,
-    Segment,
-    TestResult,
-    Usage,
-)
+from ultra_agents.records import CurvePoint, MethodResult, Narration, Note, Returns, Usage
 
 SEEDS = tuple(range(900, 916))
 
@@ -43,23 +32,6 @@ def make_method(name: str, last: float, env_steps: dict[str, int], **more: Any) 
     )  # fmt: skip
 
 
-def make_advice(**changes: Any) -> Advice:
-    fields: dict[str, Any] = {
-        "episode": 0, "step": 24, "action": "UP", "hold": 4, "reward": 0.6, "taken_action": "STAY",
-        "taken_reward": -0.4, "rationale": "the ball passes below", "advice": "move now", "critique": "plausible",
-        "importance": 0.8, "source": "tiny-llm", "test": TestResult(0.5, 0.2, 0.8, 12, 700, True, "good"),
-    }  # fmt: skip
-    return Advice(**{**fields, **changes})
-
-
-def make_explanation(
-    advice: tuple[Advice, ...] = (), drops: tuple[Drop, ...] = (), proposed: int = 3, start: int = 0
-) -> Explanation:
-    segment = Segment(0, start, start + 60, "point lost")
-    critical = (CriticalState(0, 24, "why", 0.8), CriticalState(0, 30, "why", 0.5))
-    return Explanation(segment, critical, proposed, advice, drops, env_steps=700)
-
-
 @pytest.fixture
 def make_inputs() -> Callable[..., ReportInputs]:
     def make(**changes: Any) -> ReportInputs:
@@ -69,9 +41,11 @@ def make_inputs() -> Callable[..., ReportInputs]:
             environment=PluginConfig(name="pong"),
             policy=PolicyConfig(shipped="100k"),
         )
-        explanation = make_explanation(
-            (make_advice(),),
-            (*[Drop("test", "no gain", "0:0-60")] * 2, Drop("advise", "malformed reply", "0:0-60")),
+        explanation = explained(
+            case(rationale="the ball passes below", advice="move now", critique="plausible"),
+            case(30, REFUTED),
+            case(36, REFUTED),
+            notes=(Note("advise", "malformed reply"),),
         )
         segment = explanation.segment
         fields: dict[str, Any] = {

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from tests.evaluation.cases import case, explained
+from ultra_agents.cli.measures_table import print_measures
 from ultra_agents.evaluation.advice_charts import fidelity, gains
 from ultra_agents.evaluation.advice_measures import advice_measures, rank_correlation, touched
 from ultra_agents.evaluation.advice_page import facts, fidelity_rows
-from ultra_agents.records import Advice, Drop, Explanation, Segment, Suggestion, TestResult, Trajectory, Trial, Usage
+from ultra_agents.records import Note, TestResult, Trajectory, Usage
 
 
 def trajectory(episode, length=100):
@@ -21,28 +26,25 @@ def trajectory(episode, length=100):
     )  # fmt: skip
 
 
-def trial(gain, importance=0.5, reward=0.5, episode=0, step=3, **more):
-    suggestion = Suggestion(episode, step, "UP", 4, "why", **more)
-    result = TestResult(gain, gain - 0.1, gain + 0.1, 8, 60, gain > 0.1, "good", 6, 2)
-    return Trial(suggestion, result, importance, reward)
+def trial(gain, importance=0.5, reward=0.5, step=3, test=None, **more):
+    test = test or TestResult(gain, gain - 0.1, gain + 0.1, 8, 60, gain > 0.1, "good", 6, 2)
+    return case(step, test, importance=importance, reward=reward, fate="rejected", reason="no revision left", **more)
 
 
-def row(episode=0, step=3, hold=4, then=()):
-    return Advice(
-        episode, step, "UP", hold, 0.5, "STAY", -0.5, "r", "a", "c", 0.5, "m",
-        TestResult(0.5, 0.4, 0.6, 8, 60, True, "good"), then,
-    )  # fmt: skip
+def accepted(step=3, hold=4, then=()):
+    return case(step, hold=hold, then=then)
 
 
-def explanation(trials, advice=(), drops=(), episode=0, env_steps=600):
-    return Explanation(
-        Segment(episode, 0, 60, "lost"), (), len(trials), tuple(advice), tuple(drops), env_steps, tuple(trials)
-    )
+def rows_of(*states):
+    return explained(*states).advice
 
 
-def measures(trials, rows=(), drops=(), **more):
+def measures(trials, states=(), notes=(), **more):
+    """`trials` are tested and rejected, `states` beside them accepted without a test of their own."""
     settings = {"usage": {"advisor": Usage(10, 2, 4000, 1000, 9.0)}, "proposer": "tiny", "seconds": 30.0, **more}
-    return advice_measures([explanation(trials, rows, drops)], [trajectory(0), trajectory(1)], **settings)
+    untested = [replace(one, attempts=(replace(one.attempts[0], test=None),)) for one in states]
+    made = explained(*trials, *untested, notes=tuple(notes), env_steps=600)
+    return advice_measures([made], [trajectory(0), trajectory(1)], **settings)
 
 
 def test_precision_is_the_share_that_holds_with_wilsons_interval():
@@ -64,7 +66,7 @@ def test_gains_of_all_and_of_those_that_hold_with_bootstrap_intervals():
 
 
 def test_prices_are_per_accepted_suggestion():
-    found = measures([trial(0.5), trial(0.4)], [row(), row(step=9)])
+    found = measures([trial(0.5), trial(0.4)], [accepted(), accepted(9)])
     assert found["cost"] == {
         "tokens": 5000, "calls": 10, "cached": 2, "money": 0.0, "env_steps": 600, "seconds": 30.0,
     }  # fmt: skip
@@ -73,13 +75,13 @@ def test_prices_are_per_accepted_suggestion():
 
 
 def test_a_pruned_table_counts_what_is_left():
-    found = measures([trial(0.5), trial(0.4)], [row(), row(step=9)], advice=[row()])
+    found = measures([trial(0.5), trial(0.4)], [accepted(), accepted(9)], advice=rows_of(accepted()))
     assert found["accepted"] == 1
     assert found["per_accepted"]["tokens"] == 5000
 
 
 def test_touched_counts_episodes_and_covered_steps_once():
-    rows = [row(0, 3, 4, (("STAY", 6),)), row(0, 5, 4), row(0, 98, 9)]
+    rows = rows_of(accepted(3, 4, (("STAY", 6),)), accepted(5, 4), accepted(98, 9))
     assert touched(rows, [trajectory(0), trajectory(1)]) == {"episodes": 0.5, "steps": 12 / 200}
     assert touched([], [trajectory(0)]) == {"episodes": 0.0, "steps": 0.0}
 
@@ -109,11 +111,11 @@ def test_importance_and_reward_are_ranked_against_the_gain():
 
 
 def test_invalid_suggestions_are_counted_apart():
-    drops = [
-        Drop("advise", "invalid: terminal step", "0:0-60"), Drop("criticise", "invalid: reward is not a number", "s"),
-        Drop("advise", "malformed reply", "s"), Drop("test", "no gain in simulation", "s"),
+    notes = [
+        Note("advise", "invalid: terminal step"), Note("criticise", "invalid: reward is not a number"),
+        Note("advise", "malformed reply"), Note("test", "no gain in simulation"),
     ]  # fmt: skip
-    found = measures([trial(0.5)], drops=drops)
+    found = measures([trial(0.5)], notes=notes)
     assert (found["invalid"], found["unusable"]) == (2, 3)
 
 
@@ -121,17 +123,58 @@ def test_nothing_tested_claims_nothing():
     found = measures([])
     assert (found["precision"], found["gain"], found["steps_per_test"]) == (None, None, None)
     assert found["headline"] == "Nothing was suggested."
-    asked = advice_measures(
-        [Explanation(Segment(0, 0, 9, "x"), (), 4, (row(),), ())], [trajectory(0)], {}, proposer="x", seconds=1.0
-    )
+    said = [case(step, None, fate="dropped") for step in (5, 6, 7)]
+    asked = measures([], [accepted(), *said])
     assert asked["headline"] == "4 suggestions, 1 accepted, none tested in the simulator."
 
 
 def test_everything_is_json_even_where_an_interval_is_endless():
-    endless = Trial(Suggestion(0, 1, "UP", 2, "w"), TestResult(0.1, -np.inf, np.inf, 1, 9, False, "steps"), 0.1, 0.2)
+    endless = trial(0.1, step=1, hold=2, test=TestResult(0.1, -np.inf, np.inf, 1, 9, False, "steps"))
     found = measures([endless, trial(0.4, then=(("STAY", 2),))])
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert [one["plan"] for one in found["trials"]] == ["UP for 2 steps", "UP for 4 steps, then STAY for 2 steps"]
+    assert found["trials"][1]["moves"] == [["UP", 4], ["STAY", 2]]
+
+
+def test_every_revision_that_was_tested_is_a_trial_with_its_number():
+    first, second = trial(-0.3, reward=0.1), trial(0.5, reward=0.9)
+    untested = replace(first.attempts[0], test=None)
+    state = replace(first, attempts=(first.attempts[0], untested, second.attempts[0]))
+    found = measures([state])
+    assert [(one["revision"], one["gain"], one["reward"]) for one in found["trials"]] == [
+        (0, -0.3, 0.1),
+        (2, 0.5, 0.9),
+    ]
+    assert (found["critical"], found["proposed"], found["tested"], found["held"]) == (1, 3, 2, 1)
+
+
+JOINT = {
+    "gain": 0.4, "low": -0.1, "high": 0.7, "pairs": 12, "env_steps": 4800, "passed": False, "stopped": "pairs",
+    "kept": [0, 1], "sets": 1, "worst": -1.0, "rows": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"passed": True, "low": 0.1}, "holds"),
+        ({}, "undecided"),
+        ({"gain": -0.4, "low": -0.7, "high": -0.1, "kept": []}, "loses"),
+        ({"pairs": 0, "kept": []}, "not paid for"),
+    ],
+)
+def test_a_set_in_use_is_called_what_its_test_found(changes, verdict):
+    found = measures([trial(0.5)], joint={**JOINT, **changes})
+    assert found["joint"] == {**JOINT, **changes, "verdict": verdict}
+    (told,) = [fact for fact in facts(found) if fact.name == "Tested together"]
+    used = len(found["joint"]["kept"])
+    assert told.meaning.endswith(f"in force together: {verdict}; {used} of 2 used, 4,800 steps")
+    console = Console(file=io.StringIO(), width=80)
+    print_measures(console, {"tiny": found})
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    assert f"tested together, used {used} of 2" in lines
+    assert f"the set {verdict}" in lines
+    assert "kept" not in console.file.getvalue()
 
 
 FIDELITY = {
@@ -146,7 +189,7 @@ FIDELITY = {
 
 
 def test_the_section_tells_each_measure_with_its_interval():
-    told = {fact.name: fact for fact in facts(measures([trial(0.5), trial(-0.25)], [row()]))}
+    told = {fact.name: fact for fact in facts(measures([trial(0.5), trial(-0.25)], [accepted()]))}
     assert (told["Advice precision"].value, told["Advice precision"].ends) == ("50 %", "9 to 91 %")
     assert told["Gain of a suggestion"].value == "+0.12"
     assert told["Episodes touched"].value == "50 %"

@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from tests.evaluation.cases import case, explained
 from ultra_agents.evaluation.page import CARDS, LONGEST, duration, minus, said
 from ultra_agents.evaluation.report import ReportInputs, build_report, render_html
-from ultra_agents.records import Advice, Drop, Explanation, Narration, Segment, TestResult
+from ultra_agents.records import Narration, Note, Segment, TestResult
 
 Make = Callable[..., ReportInputs]
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'><style>*{display:none}</style>"
@@ -47,12 +48,6 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.words).split())
-
-
-def advice_row(step: int = 24, test: TestResult | None = None, **words: str) -> Advice:
-    said = {"rationale": "why", "advice": "how", "critique": "ok", **words}
-    return Advice(0, step, words.pop("action", "UP"), 4, 0.6, "STAY", -0.4, said["rationale"], said["advice"],
-                  said["critique"], 0.8, said.get("source", "tiny-llm"), test)  # fmt: skip
 
 
 def page_of(inputs: ReportInputs) -> str:
@@ -96,9 +91,10 @@ def test_the_page_asks_for_nothing_from_anywhere(make_inputs: Make) -> None:
 def test_hostile_words_stay_words(make_inputs: Make) -> None:
     clean = make_inputs()
     segment = Segment(0, 0, 60, HOSTILE)
-    row = advice_row(rationale=HOSTILE, advice=HOSTILE, critique=HOSTILE, action=HOSTILE, source=HOSTILE)
+    state = case(test=None, rationale=HOSTILE, advice=HOSTILE, critique=HOSTILE, action=HOSTILE)
+    note = Note("advise", HOSTILE, HOSTILE)
     inputs = make_inputs(
-        explanations=[Explanation(segment, (), 1, (row,), (Drop("advise", HOSTILE, segment.name, HOSTILE),))],
+        explanations=[explained(state, notes=(note,), segment=segment, source=HOSTILE)],
         narrations={segment.name: Narration(segment, HOSTILE, (), 1)},
         warnings=[HOSTILE],
         versions={HOSTILE: HOSTILE},
@@ -125,10 +121,7 @@ def test_empty_runs_have_a_page_too(make_inputs: Make) -> None:
 
 
 def test_an_unknown_radius_and_untested_advice(make_inputs: Make) -> None:
-    segment = Segment(0, 0, 60, "point lost")
-    inputs = make_inputs(
-        explanations=[Explanation(segment, (), 1, (advice_row(),), ())], table={"entries": 1, "radius": None}
-    )
+    inputs = make_inputs(explanations=[explained(case(test=None))], table={"entries": 1, "radius": None})
     text = Page(page_of(inputs)).text
     assert "Not tested in the simulator." in text
     assert "The table has 1 entry." in text
@@ -136,8 +129,7 @@ def test_an_unknown_radius_and_untested_advice(make_inputs: Make) -> None:
 
 def test_many_suggestions_show_the_largest_gains_first(make_inputs: Make) -> None:
     tests = [TestResult(0.1 * k, 0.01, 0.1 * k + 1, 8, 10, True, "good") for k in range(CARDS + 5)]
-    rows = tuple(advice_row(step=k, test=test) for k, test in enumerate(tests))
-    inputs = make_inputs(explanations=[Explanation(Segment(0, 0, 60, "x"), (), 99, rows, ())])
+    inputs = make_inputs(explanations=[explained(*(case(step, test) for step, test in enumerate(tests)))])
     html = page_of(inputs)
     assert html.count('<article class="card') == CARDS
     assert f"The {CARDS} of {CARDS + 5} accepted suggestions" in Page(html).text

@@ -2,27 +2,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.evaluation.cases import HELD, REFUTED, case, explained
 from ultra_agents.config import Config
 from ultra_agents.contracts import ReferenceReturns
 from ultra_agents.errors import RunError
 from ultra_agents.evaluation.report import ReportInputs, build_report, write_report
 from ultra_agents.evaluation.wording import digits_for, interval, number
-from ultra_agents.records import Advice, Drop, Explanation, MethodResult, Returns, Segment, TestResult
+from ultra_agents.records import JointVerdict, MethodResult, Returns
 
 Make = Callable[..., ReportInputs]
-
-
-def explained(advice: tuple[Advice, ...], drops: tuple[Drop, ...] = (), proposed: int = 3) -> list[Explanation]:
-    return [Explanation(Segment(0, 0, 60, "point lost"), (), proposed, advice, drops)]
-
-
-def advice_row(test: TestResult | None) -> Advice:
-    return Advice(0, 24, "UP", 4, 0.6, "STAY", -0.4, "why", "how", "ok", 0.8, "tiny-llm", test)
 
 
 def test_the_keys_programs_rely_on(make_inputs: Make) -> None:
@@ -58,7 +52,7 @@ def test_the_keys_programs_rely_on(make_inputs: Make) -> None:
     assert report["command"] == "ultra run examples/pong.yaml"
     assert report["seconds"] == {"total": 90.0, "by_stage": {"collect": 5.0, "refine": 60.0}}
     assert report["flow"] == {
-        "episodes": 1, "segments": 1, "critical": 2, "suggestions": 3, "tested": 3, "accepted": 1
+        "episodes": 1, "segments": 1, "critical": 3, "suggestions": 3, "tested": 3, "accepted": 1
     }  # fmt: skip
 
 
@@ -87,8 +81,10 @@ def test_write_report_leaves_two_whole_files_and_nothing_else(make_inputs: Make,
 
 
 def test_a_folder_that_cannot_be_written_is_named(make_inputs: Make, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot write .*missing"):
-        write_report(tmp_path / "missing", make_inputs())
+    (tmp_path / "taken").write_text("a file, not a folder")
+    with pytest.raises(RunError, match=r"cannot write .*taken") as caught:
+        write_report(tmp_path / "taken", make_inputs())
+    assert "ultra resume" in (caught.value.hint or "")
 
 
 def test_the_comparison_is_paired_and_worded(make_inputs: Make) -> None:
@@ -104,8 +100,6 @@ def test_the_comparison_is_paired_and_worded(make_inputs: Make) -> None:
 
 
 def equal_methods(inputs: ReportInputs, shift: float) -> list[MethodResult]:
-    from dataclasses import replace
-
     first, second = inputs.results
     wiggle = np.tile([1.0, -1.0], len(second.last.values) // 2)
     values = tuple(float(value) for value in np.add(second.last.values, shift + wiggle))
@@ -126,8 +120,6 @@ def test_the_headline_does_not_claim_what_the_interval_does_not_carry(make_input
 
 
 def test_the_headline_speaks_of_the_first_method_not_of_the_best(make_inputs: Make) -> None:
-    from dataclasses import replace
-
     inputs = make_inputs()
     first, second = inputs.results
     winner = replace(first, method="ultra-a", last=Returns((99.0,) * 16, first.last.seeds, first.last.lengths))
@@ -163,8 +155,6 @@ def test_one_training_seed_is_said_in_plain_words(make_inputs: Make) -> None:
 
 
 def test_unequal_budgets_are_pointed_out(make_inputs: Make) -> None:
-    from dataclasses import replace
-
     first, second = make_inputs().results
     fair = build_report(make_inputs())
     assert not any("budgets differ" in text for text in fair["caveats"])
@@ -178,19 +168,50 @@ def test_precision_counts_every_test(make_inputs: Make) -> None:
     assert advice["precision"]["value"] == pytest.approx(1 / 3)
     assert advice["precision"]["low"] < 1 / 3 < advice["precision"]["high"]
     assert advice["mean_gain_accepted"] == 0.5
-    assert advice["mean_gain_tested"] is None
-    tests = [TestResult(gain, gain - 1, gain + 1, 8, 10, gain > 0, "x") for gain in (0.5, -0.5, -0.3, -0.1)]
-    given = build_report(make_inputs(tests=tests))["advice"]
-    assert (given["held"], given["tested"]) == (1, 4)
-    assert given["mean_gain_tested"] == pytest.approx(-0.1)
+    assert advice["mean_gain_tested"] == pytest.approx(-0.5 / 3)
+    revised = case(30, HELD)
+    revised = replace(revised, attempts=(*case(30, REFUTED).attempts, *revised.attempts))
+    given = build_report(make_inputs(explanations=[explained(revised, case(36, REFUTED))]))["advice"]
+    assert (given["accepted"], given["held"], given["tested"]) == (1, 1, 3), "a revision is tested too"
+    assert given["mean_gain_tested"] == pytest.approx(-0.5 / 3)
+
+
+def test_a_row_of_advice_has_its_plan_in_words_and_as_moves(make_inputs: Make) -> None:
+    state = case(hold=1, then=(("STAY", 6),))
+    (row,) = build_report(make_inputs(explanations=[explained(state)]))["advice"]["rows"]
+    assert (row["plan"], row["moves"]) == ("UP for 1 step, then STAY for 6 steps", [["UP", 1], ["STAY", 6]])
+    fields = ("episode", "step", "taken_action", "reward", "source", "segment", "kind", "joint")
+    assert [row[key] for key in fields] == [0, 24, "STAY", 0.6, "tiny-llm", "0:0-60", "point lost", None]
+    assert row["test"]["gain"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("joint", "verdict"),
+    [
+        (JointVerdict(True, 0.4, 0.1, 0.7, 12), "holds"),
+        (JointVerdict(False, 0.4, -0.1, 0.7, 12), "undecided"),
+        (JointVerdict(False, -0.4, -0.7, -0.1, 12), "loses"),
+        (JointVerdict(False, 0.0, 0.0, 0.0, 0), "not paid for"),
+    ],
+)
+def test_advice_used_in_a_set_says_what_the_test_of_the_set_found(
+    make_inputs: Make, tmp_path: Path, joint: JointVerdict, verdict: str
+) -> None:
+    inputs = make_inputs(explanations=[explained(case(test=None, joint=joint))])
+    (row,) = write_report(tmp_path, inputs)["advice"]["rows"]
+    assert row["joint"]["verdict"] == verdict
+    page = " ".join((tmp_path / "report.html").read_text(encoding="utf-8").split())
+    assert f"Tested together with others: {verdict}" in page
+    assert ("per episode in 12 pairs" in page) is (joint.pairs == 12)
+    assert "Not tested alone." in page
 
 
 def test_untested_and_absent_advice(make_inputs: Make) -> None:
-    untested = build_report(make_inputs(explanations=explained((advice_row(None),))))
+    untested = build_report(make_inputs(explanations=[explained(case(test=None))]))
     assert untested["advice"]["precision"] is None
     assert untested["advice"]["mean_gain_accepted"] is None
     assert any("not tested" in text for text in untested["caveats"])
-    empty = build_report(make_inputs(explanations=explained((), (), 0), usage={}))
+    empty = build_report(make_inputs(explanations=[explained()], usage={}))
     assert empty["advice"]["rows"] == []
     assert empty["llm"]["calls"] == 0
     assert empty["llm"]["tokens_per_accepted"] is None

@@ -12,7 +12,7 @@ from ultra_agents_plugins.algorithms.sac import SAC, SACOptions
 
 from ultra_agents.contracts import Trainer
 from ultra_agents.errors import ConfigError, EnvironmentFault
-from ultra_agents.records import Array, Trajectory
+from ultra_agents.records import Array, CriticalState, Explanation, Segment, Trajectory
 from ultra_agents.registry import create_environment
 from ultra_agents.rollout.restarts import Restarts, critical_snapshots
 from ultra_agents.rollout.simulators import Simulators, make_simulators
@@ -185,15 +185,15 @@ def episode(index: int, snapshots: tuple[bytes, ...] | None) -> Trajectory:
 
 def test_states_are_those_of_accepted_advice_or_else_of_all_critical_states() -> None:
     class Place:
-        def __init__(self, episode: int, step: int) -> None:
-            self.episode, self.step = episode, step
+        episode, step = 0, 1
 
-    class Explained:
-        critical = (Place(0, 0), Place(1, 1))
-
-    episodes, explained = [episode(0, (b"a", b"b")), episode(1, (b"c", b"d"))], [Explained()]
-    accepted: Any = [Place(0, 1), Place(0, 1)]
-    assert critical_snapshots(episodes, explained, accepted) == [b"b"]  # type: ignore[arg-type]
-    assert critical_snapshots(episodes, explained, []) == [b"a", b"d"]  # type: ignore[arg-type]
+    episodes = [episode(0, (b"a", b"b")), episode(1, (b"c", b"d"))]
+    explained = [
+        Explanation(Segment(number, 0, 2, "whole"), (CriticalState(number, "x", 1.0, fate="rejected"),))
+        for number in (0, 1)
+    ]
+    accepted: Any = [Place(), Place()]
+    assert critical_snapshots(episodes, explained, accepted) == [b"b"]
+    assert critical_snapshots(episodes, explained, []) == [b"a", b"d"]
     with pytest.raises(ConfigError, match="hold no simulator states"):
         critical_snapshots([episode(0, None)], [], accepted)

@@ -12,8 +12,9 @@ from ultra_agents.config import parse_config
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import Interrupted
 from ultra_agents.pipeline import run_pipeline
+from ultra_agents.records import CriticalState
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages import joint
+from ultra_agents.stages import joint, narrate
 from ultra_agents.testing.corridor import Corridor
 from ultra_agents.verification import JointResult, Probe
 
@@ -45,21 +46,32 @@ def explain(folder: RunFolder, stop: Any = lambda: False) -> tuple[dict[str, Any
     return done["value"], events
 
 
+def value(folder: RunFolder, stage: str) -> Any:
+    """What the folder keeps of a finished stage."""
+    done = folder.stage_done(stage)
+    assert done is not None
+    return done["value"]
+
+
+def steps_of_prescreening(folder: RunFolder) -> int:
+    return sum(row["env_steps"] for row in value(folder, "narrate"))
+
+
 def steps_of_tests(measures: dict[str, Any]) -> int:
     return sum(trial["env_steps"] for trial in measures["trials"])
 
 
 def test_without_prescreening_the_tests_are_all_that_is_charged(tmp_path: Path) -> None:
-    measures, _ = explain(start(tmp_path))
+    folder = start(tmp_path)
+    measures, _ = explain(folder)
     assert measures["cost"]["env_steps"] == steps_of_tests(measures) > 0
-    assert not (tmp_path / "one" / "prescreen.json").exists()
+    assert steps_of_prescreening(folder) == 0
 
 
 def test_prescreening_by_simulator_is_told_and_charged(tmp_path: Path) -> None:
     folder = start(tmp_path, narration={"prescreen": "simulator", "prescreen_states": 4, "prescreen_horizon": 10})
     measures, _ = explain(folder)
-    kept = json.loads((folder.path / "prescreen.json").read_text())
-    spent = sum(row["env_steps"] for row in kept.values())
+    spent = steps_of_prescreening(folder)
     assert spent > 0
     assert measures["cost"]["env_steps"] == steps_of_tests(measures) + spent
     told = [json.loads(line)["messages"][0][1] for line in folder.transcript.read_text().splitlines()]
@@ -82,7 +94,8 @@ def test_the_report_and_the_method_are_charged_for_it(tmp_path: Path) -> None:
     folder = start(tmp_path, narration={"prescreen": "simulator", "prescreen_horizon": 10}, methods=["ultra-ra"])
     run_pipeline(folder, folder.config, lambda event: None, lambda: False)
     report = json.loads(folder.report_json.read_text())
-    spent = sum(row["env_steps"] for row in json.loads((folder.path / "prescreen.json").read_text()).values())
+    spent = steps_of_prescreening(folder)
+    assert spent > 0
     assert (
         report["env_steps"]["test"]
         == report["measures"]["cost"]["env_steps"]
@@ -93,9 +106,10 @@ def test_the_report_and_the_method_are_charged_for_it(tmp_path: Path) -> None:
 
 
 def test_controls_read_no_evidence_and_pay_for_none(tmp_path: Path) -> None:
-    measures, _ = explain(start(tmp_path, proposer="random", narration={"prescreen": "simulator"}))
+    folder = start(tmp_path, proposer="random", narration={"prescreen": "simulator"})
+    measures, _ = explain(folder)
     assert measures["cost"]["env_steps"] == steps_of_tests(measures)
-    assert not (tmp_path / "one" / "prescreen.json").exists()
+    assert steps_of_prescreening(folder) == 0
 
 
 def test_where_nothing_restores_advice_is_reflected_on_with_a_warning(
@@ -160,11 +174,17 @@ class FakeJoint:
         return JointResult(0.3, 0.1, 0.5, 8, 777, True, "good", (0,))
 
 
+def _any_refuted(state: CriticalState) -> Any:
+    """The last attempt that was tested and did not hold."""
+    found = [one for one in state.attempts if one.test is not None and not one.test.passed]
+    return found[-1] if found else None
+
+
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     """The sets that were tested together."""
     monkeypatch.setattr(joint, "JointTester", FakeJoint)
-    monkeypatch.setattr(joint, "undecided", lambda result: not result.passed)
+    monkeypatch.setattr(CriticalState, "undecided", property(_any_refuted))
     FakeJoint.asked = []
     return FakeJoint.asked
 
@@ -181,7 +201,8 @@ def test_what_is_undecided_alone_is_tested_together(tmp_path: Path, together: li
     llms = {"default": BAD}
     alone, _ = explain(start(tmp_path / "single", llms=llms, verification=rule("single")))
     assert together == []
-    both, events = explain(start(tmp_path / "both", llms=llms, verification=rule("both")))
+    folder = start(tmp_path / "both", llms=llms, verification=rule("both"))
+    both, events = explain(folder)
     ((first, *rest),) = together
     assert both["accepted"] == alone["accepted"] + 1
     assert both["cost"]["env_steps"] == alone["cost"]["env_steps"] + 777
@@ -189,9 +210,17 @@ def test_what_is_undecided_alone_is_tested_together(tmp_path: Path, together: li
     assert (both["joint"]["rows"], both["joint"]["kept"]) == (1 + len(rest), [0])
     rows = [json.loads(line) for line in (tmp_path / "both" / "one" / "advice.jsonl").read_text().splitlines()]
     (row,) = [row for row in rows if (row["episode"], row["step"]) == (first.episode, first.step)]
-    assert row["critique"].startswith("Kept by the joint test: +0.3 per episode (+0.1 to +0.5), 8 pairs.")
+    assert row["joint"] == {"kept": True, "gain": 0.3, "low": 0.1, "high": 0.5, "pairs": 8}
+    assert row["taken_reward"] == 0.0, "no penalty for what the policy did, of an action that did not hold alone"
     drops = [event for event in events if type(event).__name__ == "Dropped" and event.reason == "no gain together"]
     assert len(drops) == len(rest)
+    assert all("+0.3 per episode (+0.1 to +0.5), 8 pairs" in drop.detail for drop in drops)
+    states = [state for one in value(folder, "explain")["explanations"] for state in one["states"] if state["joint"]]
+    assert len(states) == 1 + len(rest)
+    assert sorted((state["fate"], state["stage"], state["reason"], state["joint"]["kept"]) for state in states) == [
+        ("accepted", "", "", True), *[("rejected", "test", "no gain together", False)] * len(rest),
+    ]  # fmt: skip
+    assert value(folder, "explain")["joint"]["advice"] == [[first.episode, first.step]]
 
 
 def test_tested_together_nothing_is_tested_alone(tmp_path: Path, together: list[list[Any]]) -> None:
@@ -211,26 +240,31 @@ def test_without_a_simulator_nothing_is_tested_together(tmp_path: Path, together
 def test_a_joint_test_nobody_can_pay_for_changes_nothing(tmp_path: Path) -> None:
     alone, _ = explain(start(tmp_path / "single", verification=rule("single")))
     poor = {**rule("both"), "joint_max_steps": 10}
-    measures, events = explain(start(tmp_path / "both", verification=poor))
+    folder = start(tmp_path / "both", verification=poor)
+    measures, events = explain(folder)
     assert (measures["joint"]["pairs"], measures["joint"]["env_steps"]) == (0, 0)
     assert (measures["tested"], measures["accepted"]) == (alone["tested"], alone["accepted"])
     assert not any(getattr(event, "reason", "") == "no gain together" for event in events)
+    found = value(folder, "explain")
+    assert not any(state["joint"] for one in found["explanations"] for state in one["states"])
+    assert found["joint"]["pairs"] == 0
 
 
 def test_an_inexact_restore_is_found_out_and_advice_is_reflected_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Probe(False, "reward, 7 steps after restoring into another slot", 900)
-    monkeypatch.setattr(restore_check, "restore_is_exact", lambda *_: found)
-    measures, events = explain(start(tmp_path))
+    monkeypatch.setattr(narrate, "restore_is_exact", lambda *_: found)
+    folder = start(tmp_path)
+    measures, events = explain(folder)
     warnings = [event.text for event in events if type(event).__name__ == "Warned"]
     assert any("does not restore states exactly (reward, 7 steps after" in text for text in warnings)
     assert measures["tested"] == 0
-    assert json.loads((tmp_path / "one" / "probe.json").read_text())["ok"] is False
+    assert (value(folder, "probe")["exact"], value(folder, "probe")["env_steps"]) == (False, 900)
 
 
 def test_an_environment_is_probed_once_per_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(restore_check, "restore_is_exact", lambda *_: asked.append(1) or Probe(True, "", 5))
+    monkeypatch.setattr(narrate, "restore_is_exact", lambda *_: asked.append(1) or Probe(True, "", 5))
     explain(start(tmp_path, narration={"prescreen": "simulator"}, evaluate={"episodes": 2, "fidelity": 1}))
     assert asked == [1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,19 @@ import pytest
 from ultra_agents_plugins.algorithms.ppo import PPO
 
 from ultra_agents import stages
-from ultra_agents.advice.table import advice_from_lines
+from ultra_agents.agents.controls import Oracle, Random
 from ultra_agents.config import parse_config
 from ultra_agents.contracts import Algorithm, Environment
 from ultra_agents.errors import Interrupted
 from ultra_agents.pipeline import run_pipeline
-from ultra_agents.records import Advice, Move, Trajectory
+from ultra_agents.policies import read_safetensors
+from ultra_agents.records import Advice, Plan, Trajectory
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages import imitate, joint
-from ultra_agents.stages.context import RunContext, open_context
-from ultra_agents.stages.explain import _following
-from ultra_agents.stages.imitate import Imitation, Imitator, imitate_advice, imitated_policy
-from ultra_agents.stages.joint import FILE, joint_of, joint_result
+from ultra_agents.stages import Explained, Findings, imitate, joint
+from ultra_agents.stages.context import RunContext, run_context
+from ultra_agents.stages.explain import _control
+from ultra_agents.stages.findings import AsJSON, Imitation, WithCopy
+from ultra_agents.stages.imitate import Imitator, imitate_advice
 from ultra_agents.testing.corridor import Corridor
 
 SETTINGS: dict[str, Any] = {
@@ -47,8 +48,8 @@ SETTINGS: dict[str, Any] = {
     },
     "evaluate": {"episodes": 2},
 }  # fmt: skip
-GOOD: tuple[Move, ...] = (("RIGHT", 8),)
-BAD: tuple[Move, ...] = (("LEFT", 8),)
+GOOD = Plan((("RIGHT", 8),))
+BAD = Plan((("LEFT", 8),))
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -62,20 +63,18 @@ def start(root: Path, **changes: Any) -> RunFolder:
     return RunFolder.create(root, parse_config(settings(**changes), "test"))
 
 
-@contextmanager
-def at_stage_8(root: Path, **changes: Any) -> Iterator[tuple[RunContext, list[Trajectory]]]:
+def at_stage_8(root: Path, **changes: Any) -> tuple[RunContext, Findings]:
     """A run whose episodes are collected."""
     folder = start(root, **changes)
-    with open_context(folder, folder.config, lambda event: None, lambda: False) as context:
-        stages.starting_policy(context)
-        yield context, stages.collect_episodes(context)
-    folder.close()
+    context = run_context(folder, folder.config, lambda event: None, lambda: False)
+    context = context.starting_with(stages.starting_policy(context))
+    trajectories = stages.collect_episodes(context)
+    return context, Findings(trajectories, stages.probe_restoring(context))
 
 
-def rows(trajectories: Sequence[Trajectory], moves: tuple[Move, ...], steps: Sequence[int] = (0, 3)) -> list[Advice]:
-    (action, hold), *then = moves
+def rows(trajectories: Sequence[Trajectory], plan: Plan, steps: Sequence[int] = (0, 3)) -> list[Advice]:
     return [
-        Advice(one.episode, step, action, hold, 1.0, "LEFT", -1.0, "", "", "", 0.5, "test", None, tuple(then))
+        Advice(one.episode, step, plan, 1.0, "LEFT", -1.0, "", "", "", 0.5, "test")
         for one in trajectories
         for step in steps
     ]
@@ -87,39 +86,55 @@ def rights(context: RunContext, policy: Any, side: int = 1) -> float:
     return float(np.mean(policy.act_with_uniforms(cells, np.random.default_rng(0).random((200, 1)))))
 
 
+def advised(findings: Findings, plan: Plan = GOOD) -> Findings:
+    """With `plan` accepted at two steps of every episode."""
+    return replace(findings, advice=rows(findings.trajectories, plan))
+
+
 def test_good_advice_makes_the_copy_better_and_refining_starts_from_it(tmp_path: Path) -> None:
-    with at_stage_8(tmp_path) as (context, trajectories):
-        before = rights(context, context.policy)
-        made = imitate_advice(context, trajectories, rows(trajectories, GOOD), None)
-        chosen = imitated_policy(context, made)
-        assert made.used
-        assert 0 < made.low <= made.gain <= made.high
-        assert (made.plans, made.pairs > 0) == (6, True)
-        assert made.headline.startswith("used: ")
-        assert before < 0.9 < rights(context, chosen)
-        assert rights(context, context.policy) == before, "the starting policy is left alone"
+    context, findings = at_stage_8(tmp_path)
+    before = rights(context, context.policy)
+    made = imitate_advice(context, advised(findings))
+    assert made.used
+    assert 0 < made.low <= made.gain <= made.high
+    assert (made.plans, made.pairs > 0) == (6, True)
+    assert made.headline.startswith("used: ")
+    assert before < 0.9 < rights(context, made.copy)
+    assert rights(context, context.policy) == before, "the starting policy is left alone"
 
 
 def test_bad_advice_is_learnt_tested_and_left(tmp_path: Path) -> None:
-    with at_stage_8(tmp_path) as (context, trajectories):
-        made = imitate_advice(context, trajectories, rows(trajectories, BAD), None)
-        assert not made.used
-        assert made.gain < 0
-        assert made.env_steps > made.steps > 0, "what failed is charged, too"
-        assert "not used" in made.headline
-        assert imitated_policy(context, made) is context.policy
-        assert not (context.folder.checkpoints / "imitated.safetensors").exists()
+    context, findings = at_stage_8(tmp_path)
+    made = imitate_advice(context, advised(findings, BAD))
+    assert not made.used
+    assert made.gain < 0
+    assert made.env_steps > made.steps > 0, "what failed is charged, too"
+    assert "not used" in made.headline
+    assert made.copy is None
+    kept = WithCopy(context, Imitation, "imitated").write(made)
+    assert not (context.folder.checkpoints / "imitated.safetensors").exists()
+    assert WithCopy(context, Imitation, "imitated").read(kept) == made
 
 
 def test_always_uses_the_copy_untested(tmp_path: Path) -> None:
-    with at_stage_8(tmp_path, imitation={"mode": "always"}) as (context, trajectories):
-        made = imitate_advice(context, trajectories, rows(trajectories, BAD), None)
-        assert made.used
-        assert (made.pairs, made.gain) == (0, 0.0)
-        assert made.env_steps == made.steps, "the replays alone"
-        assert (
-            rights(context, imitated_policy(context, made), side=-1) < 0.1 < rights(context, context.policy, side=-1)
-        )
+    context, findings = at_stage_8(tmp_path, imitation={"mode": "always"})
+    made = imitate_advice(context, advised(findings, BAD))
+    assert made.used
+    assert (made.pairs, made.gain) == (0, 0.0)
+    assert made.env_steps == made.steps, "the replays alone"
+    assert rights(context, made.copy, side=-1) < 0.1 < rights(context, context.policy, side=-1)
+
+
+def test_the_copy_comes_back_from_the_folder_as_it_was(tmp_path: Path) -> None:
+    context, findings = at_stage_8(tmp_path, imitation={"mode": "always"})
+    made = imitate_advice(context, advised(findings))
+    keeping = WithCopy(context, Imitation, "imitated")
+    kept = keeping.write(made)
+    assert json.loads(json.dumps(kept)) == kept
+    again = keeping.read(kept)
+    assert replace(again, copy=None) == replace(made, copy=None)
+    assert again.copy is not made.copy
+    assert rights(context, again.copy) == rights(context, made.copy)
 
 
 NOTHING = "nothing imitated: "
@@ -133,50 +148,48 @@ NOTHING = "nothing imitated: "
     ],
 )
 def test_not_asked_for_or_not_needed(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
-    with at_stage_8(tmp_path, **changes) as (context, trajectories):
-        made = imitate_advice(context, trajectories, rows(trajectories, GOOD), None)
-        assert (made.used, made.env_steps, made.headline) == (False, 0, NOTHING + why)
-        assert imitated_policy(context, made) is context.policy
+    context, findings = at_stage_8(tmp_path, **changes)
+    made = imitate_advice(context, advised(findings))
+    assert (made.used, made.env_steps, made.headline, made.copy) == (False, 0, NOTHING + why, None)
 
 
 def test_without_advice_there_is_nothing_to_learn(tmp_path: Path) -> None:
-    with at_stage_8(tmp_path) as (context, trajectories):
-        assert imitate_advice(context, trajectories, [], None).headline == f"{NOTHING}there is no advice"
+    assert imitate_advice(*at_stage_8(tmp_path)).headline == f"{NOTHING}there is no advice"
 
 
 def test_an_algorithm_that_cannot_imitate_is_left_in_peace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PPO, "imitate", Algorithm.imitate)
-    with at_stage_8(tmp_path) as (context, trajectories):
-        made = imitate_advice(context, trajectories, rows(trajectories, GOOD), None)
-        assert made.headline == f"{NOTHING}the algorithm 'ppo' cannot learn from demonstrations"
-        assert (made.used, made.env_steps) == (False, 0)
+    context, findings = at_stage_8(tmp_path)
+    made = imitate_advice(context, advised(findings))
+    assert made.headline == f"{NOTHING}the algorithm 'ppo' cannot learn from demonstrations"
+    assert (made.used, made.env_steps, made.copy) == (False, 0, None)
 
 
 def test_where_nothing_restores_nothing_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Corridor, "snapshot", Environment.snapshot)
     events: list[Any] = []
-    with at_stage_8(tmp_path) as (context, trajectories):
-        context.emit = events.append
-        made = imitate_advice(context, trajectories, rows(trajectories, GOOD), None)
+    context, findings = at_stage_8(tmp_path)
+    made = imitate_advice(replace(context, emit=events.append), advised(findings))
     assert made.headline == f"{NOTHING}states cannot be restored"
     assert any("advice is not replayed" in event.text for event in events)
 
 
 def test_demonstrations_are_what_the_plans_do_from_their_states(tmp_path: Path) -> None:
-    with at_stage_8(tmp_path, environment={"options": {"length": 41, "max_steps": 60}}) as (context, trajectories):
-        imitator = Imitator(context, trajectories)
-        advice = rows(trajectories[:1], (("RIGHT", 3), ("LEFT", 2)), steps=(2,))
-        made = imitator.demonstrations(advice)
-        cell = round((float(trajectories[0].observations[2, 0]) + 1) * 20)
-        cells = [cell, cell + 1, cell + 2, cell + 3, cell + 2]
-        assert made.actions.tolist() == [1, 1, 1, 0, 0]
-        assert np.rint((made.observations[:, 0] + 1) * 20).tolist() == cells
-        assert made.weights.tolist() == [1.0] * 5
-        assert len(made.visited) == sum(map(len, trajectories))
-        assert imitator.env_steps == 5
-        again = imitator.demonstrations([*advice, *rows(trajectories[1:2], GOOD, steps=(1,))])
-        assert imitator.env_steps == 5 + 8, "a plan is replayed once, whatever sets it is in"
-        assert np.array_equal(again.observations[:5], made.observations)
+    context, findings = at_stage_8(tmp_path, environment={"options": {"length": 41, "max_steps": 60}})
+    trajectories = findings.trajectories
+    imitator = Imitator(context, trajectories)
+    advice = rows(trajectories[:1], Plan((("RIGHT", 3), ("LEFT", 2))), steps=(2,))
+    made = imitator.demonstrations(advice)
+    cell = round((float(trajectories[0].observations[2, 0]) + 1) * 20)
+    cells = [cell, cell + 1, cell + 2, cell + 3, cell + 2]
+    assert made.actions.tolist() == [1, 1, 1, 0, 0]
+    assert np.rint((made.observations[:, 0] + 1) * 20).tolist() == cells
+    assert made.weights.tolist() == [1.0] * 5
+    assert len(made.visited) == sum(map(len, trajectories))
+    assert imitator.env_steps == 5
+    again = imitator.demonstrations([*advice, *rows(trajectories[1:2], GOOD, steps=(1,))])
+    assert imitator.env_steps == 5 + 8, "a plan is replayed once, whatever sets it is in"
+    assert np.array_equal(again.observations[:5], made.observations)
 
 
 def test_replays_and_test_are_charged_alike_in_a_resumed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,35 +234,101 @@ def test_replays_and_test_are_charged_alike_in_a_resumed_run(tmp_path: Path, mon
     assert again["methods"]["ultra-ra"]["returns_after"] == report["methods"]["ultra-ra"]["returns_after"]
 
 
-def test_the_joint_test_of_exactly_this_advice_is_not_repeated(
+class Counted:
+    """Counts replays, clones and comparisons."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.replays = self.clones = self.comparisons = 0
+        replay, clone, compare = imitate.replay, PPO.imitate, imitate._compared
+
+        def replayed(*arguments: Any) -> Any:
+            self.replays += 1
+            return replay(*arguments)
+
+        def cloned(*arguments: Any) -> Any:
+            self.clones += 1
+            return clone(*arguments)
+
+        def compared(*arguments: Any) -> Any:
+            self.comparisons += 1
+            return compare(*arguments)
+
+        monkeypatch.setattr(imitate, "replay", replayed)
+        monkeypatch.setattr(PPO, "imitate", cloned)
+        monkeypatch.setattr(imitate, "_compared", compared)
+
+    @property
+    def all(self) -> tuple[int, int, int]:
+        """Replays, clones, comparisons so far."""
+        return self.replays, self.clones, self.comparisons
+
+
+JOINT = {"decide": "joint"}
+
+
+def tested_together(root: Path, **changes: Any) -> tuple[RunContext, Findings]:
+    """A run whose advice was tested together as the copy that imitates it, up to stage 8."""
+    context, findings = at_stage_8(root, verification=JOINT, **changes)
+    findings = replace(findings, narrations=stages.narrate_episodes(context, findings))
+    findings = replace(findings, explained=stages.explain_episodes(context, findings))
+    return context, replace(findings, advice=stages.tabulate(context, findings))
+
+
+def test_stage_8_takes_the_copy_that_was_tested_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    context, findings = tested_together(tmp_path)
+    tested = findings.explained.joint
+    assert tested is not None
+    assert tested.imitated
+    assert tested.passed
+    assert sorted(tested.advice) == sorted((row.episode, row.step) for row in findings.advice)
+    assert counted.all == (1, tested.sets, 0), "every set is cloned once, and the plans are replayed once"
+    made = imitate_advice(context, findings)
+    assert counted.all == (1, tested.sets, 0), "nothing is replayed, learnt or tested a second time"
+    assert made.used
+    assert made.copy is findings.explained.copy
+    assert (made.gain, made.low, made.high, made.pairs) == (tested.gain, tested.low, tested.high, tested.pairs)
+    assert (made.env_steps, made.plans) == (0, len(findings.advice))
+    assert made.steps == tested.steps == len(Imitator(context, findings.trajectories).demonstrations(findings.advice))
+    assert made.headline.startswith("used: ")
+
+
+def test_another_set_or_one_tested_as_a_table_is_tested_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, findings = tested_together(tmp_path)
+    counted = Counted(monkeypatch)
+    fewer = replace(findings, advice=findings.advice[1:])
+    made = imitate_advice(context, fewer)
+    assert counted.all == (1, 1, 1)
+    assert made.env_steps > 0
+    assert made.copy is not findings.explained.copy
+    as_table = replace(findings, explained=replace(findings.explained, copy=None))
+    assert imitate_advice(context, as_table).env_steps > 0
+    assert counted.all == (2, 2, 2)
+
+
+def test_a_resumed_run_reads_the_copy_that_was_tested_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = start(tmp_path, verification={"decide": "joint"})
+    folder = start(tmp_path, verification=JOINT, refine={"steps": 50_000}, methods=["ultra-ra"])
     run_pipeline(folder, folder.config, lambda event: None, lambda: False, "measure")
-    advice = advice_from_lines(folder.advice.read_text())
-    tested = json.loads((folder.path / FILE).read_text())
-    assert tested["imitated"]
-    assert tested["passed"]
-    assert sorted(map(tuple, tested["advice"])) == sorted((row.episode, row.step) for row in advice)
-
-    def forbidden(*_: Any) -> Any:
-        raise AssertionError("tested a second time")
-
-    with open_context(folder, folder.config, lambda event: None, lambda: False) as context:
-        stages.starting_policy(context)
-        trajectories = stages.collect_episodes(context)
-        known = joint_of(context, advice)
-        assert known is not None
-        with monkeypatch.context() as patched:
-            patched.setattr(imitate, "_compared", forbidden)
-            made = imitate_advice(context, trajectories, advice, known)
-        assert made.used
-        assert (made.gain, made.pairs, made.env_steps) == (tested["gain"], tested["pairs"], 0)
-        assert joint_of(context, advice[1:]) is None, "another set: to be tested anew"
-        found = joint_result(context)
-        assert found is not None
-        context.folder.write_json(FILE, {**found, "imitated": False})
-        assert joint_of(context, advice) is None, "tested as a table, not as imitated"
+    kept = folder.stage_done("explain")
+    assert kept is not None
+    assert kept["value"]["copy"] is True
+    tested = kept["value"]["joint"]
+    folder.close()
+    counted, folder = Counted(monkeypatch), RunFolder.open(folder.path)
+    with pytest.raises(Interrupted):
+        run_pipeline(folder, folder.config, lambda event: None, lambda: folder.stage_done("imitate") is not None)
+    assert counted.all == (0, 0, 0)
+    done = folder.stage_done("imitate")
+    assert done is not None
+    value = done["value"]
+    assert (value["used"], value["copy"], value["env_steps"]) == (True, True, 0)
+    assert (value["gain"], value["pairs"], value["steps"]) == (tested["gain"], tested["pairs"], tested["steps"])
+    ours, theirs = (read_safetensors(folder.checkpoint(name))[1] for name in ("imitated", "tested-together"))
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    folder.close()
 
 
 @pytest.mark.parametrize(("tested_as", "imitated"), [("copy", True), ("table", False)])
@@ -259,35 +338,47 @@ def test_a_set_is_tested_as_the_copy_or_as_the_table_in_force(
     built: list[str] = []
     engine = joint.modulation_engine
     monkeypatch.setattr(joint, "modulation_engine", lambda *args: built.append("table") or engine(*args))
-    folder = start(tmp_path, verification={"decide": "joint", "joint_as": tested_as})
-    run_pipeline(folder, folder.config, lambda event: None, lambda: False, "measure")
-    with open_context(folder, folder.config, lambda event: None, lambda: False) as context:
-        found = joint_result(context)
-    folder.close()
-    assert found is not None
-    assert found["pairs"] > 0
-    assert (found["imitated"], bool(built)) == (imitated, not imitated)
+    context, findings = at_stage_8(tmp_path, verification={"decide": "joint", "joint_as": tested_as})
+    findings = replace(findings, narrations=stages.narrate_episodes(context, findings))
+    made = stages.explain_episodes(context, findings)
+    assert made.joint is not None
+    assert made.joint.pairs > 0
+    assert (made.joint.imitated, bool(built)) == (imitated, not imitated)
+    assert (made.copy is not None) == (imitated and made.joint.kept != ())
 
 
-def test_untested_imitation_is_told_from_tested(tmp_path: Path) -> None:
+def test_what_the_joint_test_said_comes_back_from_the_folder(tmp_path: Path) -> None:
+    context, findings = tested_together(tmp_path)
+    keeping = WithCopy(context, Explained, "tested-together")
+    kept = json.loads(json.dumps(keeping.write(findings.explained)))
+    again = keeping.read(kept)
+    assert replace(again, copy=None) == replace(findings.explained, copy=None)
+    assert rights(context, again.copy) == rights(context, findings.explained.copy)
+
+
+def test_untested_imitation_is_told_from_tested() -> None:
     row = Imitation(2, 9, 0.0, 0.0, 0.0, 0, 9, True, "2 plans")
-    assert stages.summary("imitate", row) == "2 plans"
+    assert stages.summary(row) == "2 plans"
+    assert AsJSON[Imitation](Imitation).read(AsJSON[Imitation](Imitation).write(row)) == row
 
 
 @pytest.mark.parametrize(("proposer", "mode", "there"), [("oracle", "both", True), ("oracle", "reflect", False),
                                                          ("random", "both", False)])  # fmt: skip
 def test_an_expert_plays_on_where_states_are_restored(tmp_path: Path, proposer: str, mode: str, there: bool) -> None:
-    with at_stage_8(tmp_path, proposer=proposer, verification={"mode": mode}) as (context, trajectories):
-        with _following(context, context.config.verification) as follow:
-            assert (follow is not None) is there
-            if follow is None:
-                return
-            turning = [
-                follow(trajectories[0], 2, 5, lambda seen, limit=limit: (seen[:, 0] < limit).astype(np.int64))
-                for limit in (-2.0, 2.0)
-            ]
-            long = follow(trajectories[0], 0, 100, context.environment.expert())
-        assert [made.actions.tolist() for made in turning] == [[0] * 5, [1] * 5]
-        assert [made.env_steps for made in turning] == [5, 5]
-        assert long.actions.tolist() == [1] * 7, "from the middle to the goal, and no further"
-        assert long.env_steps == 7
+    context, findings = at_stage_8(tmp_path, proposer=proposer, verification={"mode": mode})
+    trajectory = findings.trajectories[0]
+    with _control(context, context.config.verification) as control:
+        assert isinstance(control, Oracle if proposer == "oracle" else Random)
+        play = getattr(control, "_play", None)
+        assert (play is not None) is there
+        if play is None:
+            return
+        turning = [
+            play(trajectory, 2, 5, lambda seen, limit=limit: (seen[:, 0] < limit).astype(np.int64))
+            for limit in (-2.0, 2.0)
+        ]
+        long = play(trajectory, 0, 100, context.environment.expert())
+    assert [made.actions.tolist() for made in turning] == [[0] * 5, [1] * 5]
+    assert [made.env_steps for made in turning] == [5, 5]
+    assert long.actions.tolist() == [1] * 7, "from the middle to the goal, and no further"
+    assert long.env_steps == 7

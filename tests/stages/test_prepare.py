@@ -12,7 +12,8 @@ from ultra_agents.events import ignore
 from ultra_agents.policies import save_policy
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages.context import open_context
+from ultra_agents.stages.check import check_run
+from ultra_agents.stages.context import run_context
 from ultra_agents.stages.prepare import starting_policy
 
 
@@ -24,8 +25,7 @@ def begin(root: Path, algorithm: str) -> None:
         "refine": {"algorithm": {"name": algorithm}},
     }
     config = parse_config(row, "a test")
-    with open_context(RunFolder.create(root, config), config, ignore, lambda: False) as context:
-        starting_policy(context)
+    starting_policy(run_context(RunFolder.create(root, config), config, ignore, lambda: False))
 
 
 def test_a_policy_of_another_algorithm_is_refused_with_the_name_of_its_own(tmp_path: Path) -> None:
@@ -57,10 +57,9 @@ def test_another_algorithm_of_the_same_library_is_refused_before_anything_is_spe
         "refine": {"algorithm": {"name": wanted}},
     }  # fmt: skip
     config = parse_config(row, "a test")
-    with (
-        open_context(RunFolder.create(tmp_path, config), config, ignore, lambda: False) as context,
-        pytest.raises(ConfigError, match=f"{wanted!r} does not train policies of {made_by!r}") as caught,
-    ):
-        starting_policy(context)
-    assert caught.value.hint == f"--set refine.algorithm.name={made_by}"
-    assert caught.value.found == f"refine.algorithm.name = {wanted}"
+    context = run_context(RunFolder.create(tmp_path, config), config, ignore, lambda: False)
+    for refused in (lambda: check_run(config), lambda: starting_policy(context)):
+        with pytest.raises(ConfigError, match=f"{wanted!r} does not train policies of {made_by!r}") as caught:
+            refused()
+        assert caught.value.hint == f"--set refine.algorithm.name={made_by}"
+        assert caught.value.found == f"refine.algorithm.name = {wanted}"

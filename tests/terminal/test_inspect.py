@@ -32,7 +32,7 @@ def test_a_run_is_browsed_with_keys(kind: type[Terminal] | type[TmuxTerminal], r
         seen.send("RIGHT")
         seen.wait_for("Step 1 of")
         seen.send("n")
-        seen.wait_for("critical, refused")
+        seen.wait_for("critical, rejected")
         seen.send("a")
         seen.wait_for("critical, accepted")
         seen.send("t")
@@ -105,6 +105,6 @@ def test_no_color(run: Path) -> None:
         seen.wait_until(lambda: re.search(r"[▀▄█]", "".join(seen.screen()[2:5])) is not None, what="the picture")
         assert {cell.fg for row in seen.cells() for cell in row} == {"default"}
         assert {cell.bg for row in seen.cells() for cell in row} == {"default"}
-        assert any(cell.reverse for row in seen.cells()[2:20] for cell in row), "the row in sight is marked"
+        assert any(cell.reverse for row in seen.cells()[2:20] for cell in row), "the current row is marked"
         seen.send("q")
         assert seen.wait_exit() == 0

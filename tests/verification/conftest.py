@@ -7,7 +7,7 @@ import pytest
 
 from ultra_agents.config import VerificationConfig
 from ultra_agents.contracts import Policy
-from ultra_agents.records import Array, FloatArray, Suggestion, Trajectory
+from ultra_agents.records import Array, FloatArray, Plan, Suggestion, Trajectory
 from ultra_agents.registry import create_environment
 from ultra_agents.rollout.collect import collect
 from ultra_agents.rollout.simulators import make_simulators
@@ -72,6 +72,5 @@ def testers() -> Any:
         tester.close()
 
 
-def suggest(step: int, *moves: tuple[str, int], episode: int = 0, revision: int = 0) -> Suggestion:
-    (action, hold), *then = moves
-    return Suggestion(episode, step, action, hold, "", revision, tuple(then))
+def suggest(step: int, *moves: tuple[str, int], episode: int = 0) -> Suggestion:
+    return Suggestion(episode, step, Plan(moves))

@@ -130,8 +130,8 @@ def test_the_policys_own_arm_is_played_once_for_all_candidates_and_revisions(tes
     policy = Walker(left=0.5)
     trajectory, tester = play(policy), testers(policy, **LONG, confidence=0.99, min_gain=0)
     first = tester(trajectory, suggest(0, (RIGHT, 4)))
-    second = tester(trajectory, suggest(0, (RIGHT, 3), revision=1))
-    alone = testers(policy, **LONG, confidence=0.99, min_gain=0)(trajectory, suggest(0, (RIGHT, 3), revision=1))
+    second = tester(trajectory, suggest(0, (RIGHT, 3)))
+    alone = testers(policy, **LONG, confidence=0.99, min_gain=0)(trajectory, suggest(0, (RIGHT, 3)))
     assert first is not None
     assert second is not None
     assert alone is not None

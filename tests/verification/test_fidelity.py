@@ -53,8 +53,8 @@ def episode(number=0):
 
 def explained(trajectory, *steps):
     segment = Segment(trajectory.episode, 0, len(trajectory), "whole")
-    critical = tuple(CriticalState(trajectory.episode, step, "x", 1.0) for step in steps)
-    return Explanation(segment, critical, 0, (), ())
+    critical = tuple(CriticalState(step, "x", 1.0) for step in steps)
+    return Explanation(segment, critical)
 
 
 def measure(steps, episodes=6, width=16, **more):
@@ -116,7 +116,7 @@ def test_one_simulator_makes_no_pair():
 
 def at(*weights):
     """Critical states with (step, importance)."""
-    return [CriticalState(0, step, "x", importance) for step, importance in weights]
+    return [CriticalState(step, "x", importance) for step, importance in weights]
 
 
 @pytest.mark.parametrize(
@@ -136,5 +136,5 @@ def test_the_window_holds_the_most_importance(critical, length, start):
 
 
 def test_agreement_of_a_panel_counts():
-    states = [CriticalState(0, 2, "x", 0.9, agreement=0.3), CriticalState(0, 15, "x", 0.6, agreement=1.0)]
+    states = [CriticalState(2, "x", 0.9, agreement=0.3), CriticalState(15, "x", 0.6, agreement=1.0)]
     assert critical_window(Segment(0, 0, 20, "x"), states, 3) == 14

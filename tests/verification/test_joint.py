@@ -9,7 +9,7 @@ from ultra_agents.contracts import Learn, Modulated
 from ultra_agents.records import Array, FloatArray, TestResult
 from ultra_agents.registry import create_environment
 from ultra_agents.seeding import Streams
-from ultra_agents.verification import JointTester, undecided
+from ultra_agents.verification import JointTester
 
 from .conftest import Walker, corridor
 
@@ -195,9 +195,9 @@ def test_what_goes_to_the_joint_test() -> None:
     def result(stopped: str, passed: bool = False, high: float = 1.0) -> TestResult:
         return TestResult(0.0, -1.0, high, 3, 10, passed, stopped)
 
-    assert undecided(result("hopeless"))
-    assert undecided(result("pairs"))
-    assert not undecided(result("good", passed=True))
-    assert not undecided(result("bad"))
-    assert not undecided(result("invalid"))
-    assert not undecided(result("hopeless", high=-0.5))
+    assert result("hopeless").undecided
+    assert result("pairs").undecided
+    assert not result("good", passed=True).undecided
+    assert not result("bad").undecided
+    assert not result("invalid").undecided
+    assert not result("hopeless", high=-0.5).undecided

@@ -88,6 +88,11 @@ def _joint(measures: Measures) -> str:
     return NOTHING if row is None else f"{len(row['kept'])} of {row['rows']}"
 
 
+def _set_verdict(measures: Measures) -> str:
+    row = measures.get("joint")
+    return NOTHING if row is None else str(row["verdict"])
+
+
 def _touched(key: str) -> Callable[[Measures], str]:
     return lambda measures: f"{100 * measures['touched'][key]:.3g} %"
 
@@ -145,7 +150,7 @@ def figure(value: float, sign: bool = False) -> str:
 Row: TypeAlias = tuple[str, Callable[[Measures], str]]
 GROUPS: Sequence[Sequence[Row]] = (
     (
-        ("stretches explained", _count("segments")),
+        ("segments explained", _count("segments")),
         ("critical states", _count("critical")),
         ("suggestions", _count("proposed")),
         ("unusable replies, plans", _count("unusable")),
@@ -159,7 +164,8 @@ GROUPS: Sequence[Sequence[Row]] = (
         (INTERVAL, _gain_ends("gain")),
         ("gain of those that hold", _gain("gain_held")),
         (INTERVAL, _gain_ends("gain_held")),
-        ("tested together, kept", _joint),
+        ("tested together, used", _joint),
+        ("   the set", _set_verdict),
         ("importance ~ gain, rank", _rank("importance")),
         ("reward ~ gain, rank", _rank("reward")),
         ("episodes touched", _touched("episodes")),

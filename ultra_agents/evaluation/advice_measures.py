@@ -1,7 +1,7 @@
 """What advice is worth: the numbers that tell whether a proposer earns its tokens and its environment steps.
 
-All come from the trials in the explanations, so they can be had without training anything. Advice precision, its gain
-and its price are not in the ULTRA paper.
+All come from the tested attempts in the explanations, so they can be had without training anything. Advice precision,
+its gain and its price are not in the ULTRA paper.
 """
 
 from __future__ import annotations
@@ -9,16 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ultra_agents.evaluation.statistics import Interval, mean_interval, proportion_interval
-from ultra_agents.records import Advice, Explanation, Trajectory, Trial, Usage, moves_in_words
+from ultra_agents.records import Advice, Attempt, CriticalState, Explanation, Segment, TestResult, Trajectory, Usage
 
 FEWEST_RANKS = 5
-"""Trials below which a rank correlation says nothing."""
+"""Tested attempts below which a rank correlation says nothing."""
 INVALID = "invalid: "
+
+
+class Trial(NamedTuple):
+    """An attempt that was tested; `revision` is its index among the attempts of its state."""
+
+    segment: Segment
+    state: CriticalState
+    revision: int
+    attempt: Attempt
+    test: TestResult
+
+    @property
+    def reward(self) -> float:
+        """The critic's implicit reward before the test."""
+        assert self.attempt.critique is not None, "nothing is tested that the critic did not read"
+        return self.attempt.critique.reward
 
 
 def advice_measures(
@@ -36,23 +52,24 @@ def advice_measures(
 ) -> dict[str, Any]:
     """Every measure of one proposer on one set of episodes, as JSON types; what cannot be told is None.
 
-    Intervals treat suggestions as independent; those of one stretch are not quite, so read them as a little narrow.
+    Intervals treat suggestions as independent; those of one segment are not quite, so read them as a little narrow.
 
     Args:
-        explanations: One per stretch, with all trials.
-        trajectories: The collected episodes, stretches or not.
+        explanations: One per segment.
+        trajectories: The collected episodes, with segments or without.
         usage: What model calls cost, by agent.
         proposer: Who proposed: a name for people.
         seconds: Wall seconds of explaining, testing included.
         advice: What went into the table in the end; by default all accepted suggestions.
         fidelity: `ultra_agents.verification.fidelity.Fidelity` in JSON types, where measured.
-        joint: `ultra_agents.verification.JointResult` in JSON types with `rows`, the size of the set, where one ran.
+        joint: `ultra_agents.verification.JointResult` in JSON types with `rows`, the size of the set, where one ran;
+            `verdict` is added to it: an undecided set may be in use too.
         confidence: Of all intervals, two-sided.
         seed: Of the bootstrap.
     """
-    trials = [trial for explanation in explanations for trial in explanation.trials]
-    kept = list(advice) if advice is not None else [row for one in explanations for row in one.advice]
-    held = [trial for trial in trials if trial.result.passed]
+    trials = trials_of(explanations)
+    used = list(advice) if advice is not None else [row for one in explanations for row in one.advice]
+    held = [trial for trial in trials if trial.test.passed]
     drops = [drop for explanation in explanations for drop in explanation.drops]
     total = sum(usage.values(), Usage())
     env_steps = sum(explanation.env_steps for explanation in explanations)
@@ -65,35 +82,55 @@ def advice_measures(
         "seconds": seconds,
     }
     precision = proportion_interval(len(held), len(trials), confidence)
-    steps = [trial.result.env_steps for trial in trials]
+    steps = [trial.test.env_steps for trial in trials]
     measures: dict[str, Any] = {
         "schema": 1,
         "proposer": proposer,
         "confidence": confidence,
         "segments": len(explanations),
-        "critical": sum(len(explanation.critical) for explanation in explanations),
-        "proposed": sum(explanation.proposed for explanation in explanations),
+        "critical": sum(len(explanation.states) for explanation in explanations),
+        "proposed": sum(len(explanation.attempts) for explanation in explanations),
         "invalid": sum(drop.reason.startswith(INVALID) for drop in drops),
         "unusable": sum(drop.stage in ("identify", "advise", "criticise") for drop in drops),
         "tested": len(trials),
         "held": len(held),
-        "accepted": len(kept),
+        "accepted": len(used),
         "precision": None if precision is None else _interval(precision),
         "gain": _mean(trials, confidence, seed),
         "gain_held": _mean(held, confidence, seed),
-        "touched": touched(kept, trajectories),
+        "touched": touched(used, trajectories),
         "rank": {
-            "importance": rank_correlation([trial.importance for trial in trials], _gains(trials)),
+            "importance": rank_correlation([trial.state.importance for trial in trials], _gains(trials)),
             "reward": rank_correlation([trial.reward for trial in trials], _gains(trials)),
         },
         "steps_per_test": float(np.median(steps)) if steps else None,
         "cost": cost,
-        "per_accepted": {key: value / len(kept) for key, value in cost.items() if key != "cached"} if kept else None,
+        "per_accepted": {key: value / len(used) for key, value in cost.items() if key != "cached"} if used else None,
         "fidelity": None if fidelity is None else dict(fidelity),
-        "joint": None if joint is None else dict(joint),
-        "trials": [_row(one.segment.name, trial) for one in explanations for trial in one.trials],
+        "joint": None
+        if joint is None
+        else {**joint, "verdict": set_verdict(joint["pairs"], joint["passed"], joint["high"])},
+        "trials": [_row(trial) for trial in trials],
     }
     return {"headline": headline(measures), **measures}
+
+
+def trials_of(explanations: Sequence[Explanation]) -> list[Trial]:
+    """Every tested attempt, state by state."""
+    return [
+        Trial(explanation.segment, state, revision, attempt, attempt.test)
+        for explanation in explanations
+        for state in explanation.states
+        for revision, attempt in enumerate(state.attempts)
+        if attempt.test is not None
+    ]
+
+
+def set_verdict(pairs: int, passed: bool, high: float | None) -> str:
+    """What a joint test found of its set: `holds`, `undecided`, `loses`, or `not paid for`."""
+    if not pairs:
+        return "not paid for"
+    return "holds" if passed else "loses" if high is not None and high < 0 else "undecided"
 
 
 def headline(measures: Mapping[str, Any]) -> str:
@@ -116,7 +153,7 @@ def touched(advice: Sequence[Advice], trajectories: Sequence[Trajectory]) -> dic
     covered = {
         (row.episode, step)
         for row in advice
-        for step in range(row.step, min(row.step + sum(hold for _, hold in row.moves), lengths[row.episode]))
+        for step in range(row.step, min(row.step + row.plan.steps, lengths[row.episode]))
     }
     episodes = {row.episode for row in advice}
     return {
@@ -129,8 +166,8 @@ def rank_correlation(claims: Sequence[float], gains: Sequence[float]) -> dict[st
     """Spearman's correlation of what was claimed with what was measured.
 
     Returns:
-        `rho`, its two-sided `p` and the number `n` of trials; None for fewer than `FEWEST_RANKS`, or where one of the
-        two is always the same (a control, a critic that gives everybody the same reward).
+        `rho`, its two-sided `p` and the number `n` of tested attempts; None for fewer than `FEWEST_RANKS`, or where
+        one of the two is always the same (a control, a critic that gives everybody the same reward).
     """
     if len(claims) < FEWEST_RANKS or np.ptp(claims) == 0 or np.ptp(gains) == 0:
         return None
@@ -142,7 +179,7 @@ def rank_correlation(claims: Sequence[float], gains: Sequence[float]) -> dict[st
 
 
 def _gains(trials: Sequence[Trial]) -> list[float]:
-    return [trial.result.gain for trial in trials]
+    return [trial.test.gain for trial in trials]
 
 
 def _mean(trials: Sequence[Trial], confidence: float, seed: int) -> dict[str, Any] | None:
@@ -153,16 +190,17 @@ def _interval(found: Interval) -> dict[str, Any]:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
-def _row(segment: str, trial: Trial) -> dict[str, Any]:
-    suggestion, result = trial.suggestion, asdict(trial.result)
+def _row(trial: Trial) -> dict[str, Any]:
+    plan, result = trial.attempt.plan, asdict(trial.test)
     ends = {key: result[key] if math.isfinite(result[key]) else None for key in ("low", "high")}
     return {
-        "segment": segment,
-        "episode": suggestion.episode,
-        "step": suggestion.step,
-        "plan": moves_in_words(suggestion.moves),
-        "revision": suggestion.revision,
-        "importance": trial.importance,
+        "segment": trial.segment.name,
+        "episode": trial.segment.episode,
+        "step": trial.state.step,
+        "plan": str(plan),
+        "moves": [list(move) for move in plan.moves],
+        "revision": trial.revision,
+        "importance": trial.state.importance,
         "reward": trial.reward,
         **result,
         **ends,

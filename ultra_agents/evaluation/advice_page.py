@@ -46,8 +46,8 @@ def facts(measures: Mapping[str, Any]) -> list[Fact]:
     joint = measures.get("joint")
     if joint is not None:
         ends = f"{_figure(joint['low'])} to {_figure(joint['high'])}" if joint["low"] is not None else ""
-        kept = f"{len(joint['kept'])} of {joint['rows']} kept, {joint['env_steps']:,} steps"
-        meaning = f"gain per episode of a set of suggestions in force together; {kept}"
+        used = f"{len(joint['kept'])} of {joint['rows']} used, {joint['env_steps']:,} steps"
+        meaning = f"gain per episode of a set of suggestions in force together: {joint['verdict']}; {used}"
         rows.append(Fact("Tested together", _figure(joint["gain"], True), ends, meaning))
     for key in ("importance", "reward"):
         row = measures["rank"][key]

@@ -192,7 +192,7 @@ def _picture(frame: Array | None, row: Mapping[str, Any]) -> str | None:
     if frame is None:
         return None
     try:
-        return png_data_uri(label_frame(frame, row["step"], row["taken_action"], row["action"]))
+        return png_data_uri(label_frame(frame, row["step"], row["taken_action"], row["moves"][0][0]))
     except EnvironmentFault:  # a bad picture is no reason to lose a finished run's report
         return None
 

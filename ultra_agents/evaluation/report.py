@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +20,7 @@ import numpy as np
 from ultra_agents.config import Config
 from ultra_agents.contracts import ReferenceReturns
 from ultra_agents.errors import RunError
+from ultra_agents.evaluation.advice_measures import set_verdict
 from ultra_agents.evaluation.page import render_html
 from ultra_agents.evaluation.statistics import (
     Interval,
@@ -40,9 +39,10 @@ from ultra_agents.records import (
     MethodResult,
     Narration,
     Returns,
-    TestResult,
+    Segment,
     Usage,
 )
+from ultra_agents.runs.files import write_whole
 
 __all__ = ["ReportInputs", "build_report", "render_html", "write_report"]
 
@@ -73,8 +73,6 @@ class ReportInputs:
         reference: Returns that give a number its meaning, where the environment has them.
         peak_memory_mb: Largest resident memory in MiB, where known.
         warnings: What went wrong without stopping the run.
-        tests: Every counterfactual test, failed ones too. Without it, precision is counted from accepted rows and
-            from drops of stage `test`, and the gain of what failed is not known.
         measures: What the advice is worth (`advice_measures`), where advice was asked for.
         video: The starting and a refined policy side by side, or the words why not; None shows nothing.
     """
@@ -96,7 +94,6 @@ class ReportInputs:
     reference: ReferenceReturns | None = None
     peak_memory_mb: float | None = None
     warnings: Sequence[str] = ()
-    tests: Sequence[TestResult] | None = None
     measures: Mapping[str, Any] | None = None
     video: Video | None = None
 
@@ -147,10 +144,10 @@ def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     for name, content in (("report.html", page), ("report.json", text)):
         try:
-            _write(folder / name, content)
+            write_whole(folder / name, content)
         except OSError as error:
             raise RunError(
-                f"cannot write {folder / name}", found=str(error), hint="free some space or choose another --out"
+                f"cannot write {folder / name}", found=str(error), hint=f"make room, then: ultra resume {folder}"
             ) from error
     return report
 
@@ -227,41 +224,52 @@ def _comparison(results: Sequence[MethodResult], confidence: float, seed: int) -
 
 
 def _advice(inputs: ReportInputs) -> dict[str, Any]:
-    rows: list[tuple[str, Advice]] = [
-        (explanation.segment.name, row) for explanation in inputs.explanations for row in explanation.advice
-    ]
+    rows = [(explanation.segment, row) for explanation in inputs.explanations for row in explanation.advice]
     drops = [drop for explanation in inputs.explanations for drop in explanation.drops]
-    tested = [row.test for _, row in rows if row.test is not None]
-    if inputs.tests is None:
-        trials, held = len(tested) + sum(drop.stage == "test" for drop in drops), sum(t.passed for t in tested)
-    else:
-        trials, held = len(inputs.tests), sum(test.passed for test in inputs.tests)
-    precision = proportion_interval(held, max(trials, held), inputs.config.evaluate.confidence)
+    attempts = [attempt for explanation in inputs.explanations for attempt in explanation.attempts]
+    tests = [attempt.test for attempt in attempts if attempt.test is not None]
+    tests_of_accepted = [row.test for _, row in rows if row.test is not None]
+    held = sum(test.passed for test in tests)
+    precision = proportion_interval(held, len(tests), inputs.config.evaluate.confidence)
     reasons = Counter(drop.reason for drop in drops)
-    kinds = {explanation.segment.name: explanation.segment.kind for explanation in inputs.explanations}
     return {
-        "proposed": sum(explanation.proposed for explanation in inputs.explanations),
+        "proposed": len(attempts),
         "accepted": len(rows),
         "dropped": {
             "total": len(drops),
             "by_reason": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
             "by_stage": dict(sorted(Counter(drop.stage for drop in drops).items())),
         },
-        "tested": max(trials, held),
+        "tested": len(tests),
         "held": held,
         "precision": None if precision is None else {**_ends(precision), "value": precision.value},
-        "mean_gain_accepted": float(np.mean([test.gain for test in tested])) if tested else None,
-        "mean_gain_tested": float(np.mean([test.gain for test in inputs.tests])) if inputs.tests else None,
+        "mean_gain_accepted": float(np.mean([t.gain for t in tests_of_accepted])) if tests_of_accepted else None,
+        "mean_gain_tested": float(np.mean([test.gain for test in tests])) if tests else None,
         "env_steps": sum(explanation.env_steps for explanation in inputs.explanations),
-        "rows": [{**row.to_json(), "segment": name, "kind": kinds[name]} for name, row in rows],
+        "rows": [_advice_row(segment, row) for segment, row in rows],
     }
+
+
+def _advice_row(segment: Segment, row: Advice) -> dict[str, Any]:
+    """A row of `advice.rows`: the fields of `Advice`, the plan in words (`plan`) and as `[action, hold]` (`moves`)."""
+    joint = row.joint
+    return {
+        **asdict(row),
+        "plan": str(row.plan),
+        "moves": row.plan.moves,
+        "joint": None if joint is None else {
+            **asdict(joint), "verdict": set_verdict(joint.pairs, joint.kept, joint.high)
+        },
+        "segment": segment.name,
+        "kind": segment.kind,
+    }  # fmt: skip
 
 
 def _flow(inputs: ReportInputs, advice: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "episodes": len({explanation.segment.episode for explanation in inputs.explanations}),
         "segments": len(inputs.explanations),
-        "critical": sum(len(explanation.critical) for explanation in inputs.explanations),
+        "critical": sum(len(explanation.states) for explanation in inputs.explanations),
         "suggestions": advice["proposed"],
         "tested": advice["tested"],
         "accepted": advice["accepted"],
@@ -332,18 +340,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside the target and rename, so that nobody ever sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

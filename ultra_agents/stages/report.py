@@ -72,7 +72,6 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             warnings=_warnings(folder),
             measures=measures or None,
             video=_video(context, results),
-            tests=[one.test for e in explanations for one in e.attempts if one.test] if measures else None,
         ),
     )
     return str(data["headline"])

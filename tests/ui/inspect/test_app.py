@@ -11,19 +11,19 @@ from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
-from tests.ui.inspect.sample_book import SampleSource, book
+from tests.ui.inspect.sample_view import SampleSource, run_view
 from ultra_agents.errors import RunError
 from ultra_agents.ui.inspect.app import InspectApp
-from ultra_agents.ui.inspect.book import Book
+from ultra_agents.ui.inspect.run_view import RunView
 from ultra_agents.ui.inspect.screens import ConversationScreen, HelpScreen, SearchScreen
 from ultra_agents.ui.inspect.timeline import Timeline
 
 Play = Callable[[InspectApp, Pilot[None]], Awaitable[None]]
 
 
-def browse(play: Play, size: tuple[int, int] = (120, 40), run: Book | None = None, **source: Any) -> InspectApp:
+def browse(play: Play, size: tuple[int, int] = (120, 40), run: RunView | None = None, **source: Any) -> InspectApp:
     async def go() -> InspectApp:
-        app = InspectApp(run or book(), SampleSource(**source), "truecolor")
+        app = InspectApp(run or run_view(), SampleSource(**source), "truecolor")
         async with app.run_test(size=size) as pilot:
             await app.workers.wait_for_complete()
             await pilot.pause()
@@ -104,7 +104,7 @@ def test_a_critical_state_is_told_with_everything_known() -> None:
             assert words in told, words
         shown = text(app)
         assert "2 accepted" in shown
-        assert "1 refused" in shown
+        assert "1 rejected" in shown
         assert "-6.40 → 3.25" in shown
         assert "▲ 4" in shown
         assert "▀" in shown
@@ -114,13 +114,13 @@ def test_a_critical_state_is_told_with_everything_known() -> None:
 
 def test_the_filter_leaves_only_its_own_in_the_list() -> None:
     async def play(app: InspectApp, pilot: Pilot[None]) -> None:
-        everything = len(app.rows)
+        everything = len(app.entries)
         await pilot.press("f", "f")
-        kinds = [(row.kind, row.episode, row.step) for row in app.rows]
-        assert kinds == [("episode", 0, 0), ("stretch", 0, 0), ("critical", 0, 7)]
-        assert "only refused" in text(app)
+        kinds = [(entry.kind, entry.episode, entry.step) for entry in app.entries]
+        assert kinds == [("episode", 0, 0), ("segment", 0, 0), ("critical", 0, 7)]
+        assert "only rejected" in text(app)
         await pilot.press("f", "f")
-        assert len(app.rows) == everything
+        assert len(app.entries) == everything
         assert "only" not in text(app).splitlines()[-1]
 
     browse(play)
@@ -129,16 +129,16 @@ def test_the_filter_leaves_only_its_own_in_the_list() -> None:
 def test_the_highlighted_row_follows_the_step() -> None:
     async def play(app: InspectApp, pilot: Pilot[None]) -> None:
         rows = app.query_one("#list", OptionList)
-        for keys, kind, step in (("", "critical", 4), ("right", "stretch", 0), ("n", "critical", 7)):
+        for keys, kind, step in (("", "critical", 4), ("right", "segment", 0), ("n", "critical", 7)):
             await pilot.press(*keys.split())
             assert rows.highlighted is not None
-            row = app.rows[rows.highlighted]
-            assert (row.kind, row.step) == (kind, step)
+            entry = app.entries[rows.highlighted]
+            assert (entry.kind, entry.step) == (kind, step)
 
     browse(play)
 
 
-def test_playing_runs_to_the_end_of_the_stretch_and_stops() -> None:
+def test_playing_runs_to_the_end_of_the_segment_and_stops() -> None:
     async def play(app: InspectApp, pilot: Pilot[None]) -> None:
         await pilot.press("space")
         assert "playing" in text(app)
@@ -329,7 +329,7 @@ def test_without_pictures_there_are_numbers() -> None:
 
 
 def test_a_run_without_critical_states_still_shows_its_episodes() -> None:
-    run = book(stretches=(), notes=("no critical states were found",))
+    run = run_view(explanations=(), notes=("no critical states were found",))
 
     async def play(app: InspectApp, pilot: Pilot[None]) -> None:
         assert "no critical states were found" in text(app)
@@ -362,7 +362,7 @@ def test_the_text_scrolls_and_starts_anew_at_another_step() -> None:
 class Going:
     """A run that goes on when told to."""
 
-    def __init__(self, *later: Book | Exception) -> None:
+    def __init__(self, *later: RunView | Exception) -> None:
         self.later, self.reads = list(later), 0
         self.sources: list[SampleSource] = []
         self.new = False
@@ -370,7 +370,7 @@ class Going:
     def changed(self) -> bool:
         return self.new
 
-    def read(self) -> tuple[Book, SampleSource]:
+    def read(self) -> tuple[RunView, SampleSource]:
         self.new, self.reads = False, self.reads + 1
         found = self.later.pop(0)
         if isinstance(found, Exception):
@@ -379,7 +379,7 @@ class Going:
         return found, self.sources[-1]
 
 
-def follow(going: Going, play: Play, first: Book) -> InspectApp:
+def follow(going: Going, play: Play, first: RunView) -> InspectApp:
     async def go() -> InspectApp:
         app = InspectApp(first, SampleSource(), "truecolor", going)
         async with app.run_test(size=(120, 40)) as pilot:
@@ -392,26 +392,26 @@ def follow(going: Going, play: Play, first: Book) -> InspectApp:
 
 
 def test_a_run_that_went_on_is_shown_again_at_the_same_place() -> None:
-    whole = book()
+    whole = run_view()
     going = Going(whole)
-    first = book(status="running", stretches=whole.stretches[:1])
+    first = run_view(status="running", explanations=whole.explanations[:1])
 
     async def play(app: InspectApp, pilot: Pilot[None]) -> None:
         await pilot.press("n", "z", "right")
         assert (app.episode, app.step, app.whole) == (0, 8, True)
         old = app.source
-        app._look()
+        app._poll()
         await app.workers.wait_for_complete()
         assert going.reads == 0, "nothing is read while nothing changed"
         going.new = True
-        app._next_look = 0.0
-        app._look()
+        app._next_poll = 0.0
+        app._poll()
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert going.reads == 1
         assert (app.episode, app.step, app.whole) == (0, 8, True)
-        assert app.book is whole
-        assert "2 more stretches, 2 more critical states, now finished" in panel(app, "#foot")
+        assert app.run_view is whole
+        assert "2 more segments, 2 more critical states, now finished" in panel(app, "#foot")
         assert len(app.query_one("#list", OptionList).options) == 2 + 3 + 4
         assert isinstance(old, SampleSource)
         assert old.closed
@@ -425,7 +425,7 @@ def test_a_run_that_went_on_is_shown_again_at_the_same_place() -> None:
 
 
 def test_r_reads_again_and_says_what_is_wrong() -> None:
-    going = Going(book(), RunError("half a line"), ValueError("no"))
+    going = Going(run_view(), RunError("half a line"), ValueError("no"))
 
     async def play(app: InspectApp, pilot: Pilot[None]) -> None:
         for words in ("nothing new to see", "cannot be read again: half a line", "cannot be read again: ValueError"):
@@ -434,12 +434,12 @@ def test_r_reads_again_and_says_what_is_wrong() -> None:
             await pilot.pause()
             assert words in panel(app, "#foot")
 
-    assert follow(going, play, book()).book.critical
+    assert follow(going, play, run_view()).run_view.critical
 
 
 def test_r_without_a_run_to_follow_says_so() -> None:
     async def play(app: InspectApp, pilot: Pilot[None]) -> None:
         await pilot.press("r")
-        assert "as it is" in panel(app, "#foot")
+        assert "cannot be read again" in panel(app, "#foot")
 
     browse(play)

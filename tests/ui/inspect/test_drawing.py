@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from rich.color import ColorType
 
-from tests.ui.inspect.sample_book import BAD, GOOD, SampleSource, book
-from ultra_agents.ui.inspect.marks import arrow, interval, spark
+from tests.ui.inspect.sample_view import BAD, GOOD, SampleSource, attempt, critical, run_view
+from ultra_agents.records import Critique, Explanation, JointVerdict, Segment, TestResult
+from ultra_agents.ui.inspect.details import details
+from ultra_agents.ui.inspect.glyphs import arrow, interval, spark
 from ultra_agents.ui.inspect.picture import _PALETTE, Depth, fit, picture
 from ultra_agents.ui.inspect.plain import lines, to_json
+from ultra_agents.ui.inspect.run_view import RunView
 from ultra_agents.ui.inspect.screenshot import screenshot
 from ultra_agents.ui.inspect.search import search
 from ultra_agents.ui.inspect.timeline import draw
@@ -113,7 +116,7 @@ def test_arrows(name: str, sign: str) -> None:
 
 
 def test_the_timeline_at_a_fixed_width() -> None:
-    run = book()
+    run = run_view()
     assert draw(run, 0, 0, 20, 4, run.critical, 49).plain.split("\n") == [
         "value   ▁▁▁▁▁▁▂▂▂▂▃▃▃▃▃▃▄▄▄▄▅▅▅▅▆▆▆▆▆▆▇▇▇▇██████",
         "events  ─────────◆─────◇───+─────◇─────────────-",
@@ -122,18 +125,18 @@ def test_the_timeline_at_a_fixed_width() -> None:
 
 
 def test_the_table_is_stable() -> None:
-    assert list(lines(book())) == [
-        "run sample: pong, proposer llm, finished; 2 episodes, 3 stretches, 4 critical states: "
-        "2 accepted, 1 refused, 1 dropped",
+    assert list(lines(run_view())) == [
+        "run sample: pong, proposer llm, finished; 2 episodes, 3 segments, 4 critical states: "
+        "2 accepted, 1 rejected, 1 dropped",
         "method ultra-ra before=-6.40 after=3.25",
         "episode 0 steps=20 return=0.00 terminated",
         "episode 1 steps=20 return=0.00 truncated",
-        "stretch 0:0-10 critical=2 point won",
-        "stretch 0:10-20 critical=1 point lost",
-        "stretch 1:0-20 critical=1 rally",
+        "segment 0:0-10 critical=2 point won",
+        "segment 0:10-20 critical=1 point lost",
+        "segment 1:0-20 critical=1 rally",
         "#        episode:step  fate      taken  suggested    gain     low    high  pairs  stopped   critic  why",
         "critical 0:4           accepted  DOWN   UP×3       +0.500  +0.250  +0.750      6  good      accept  -",
-        "critical 0:7           refused   DOWN   UP×3       -0.300  -0.600  +0.100      3  hopeless  accept  "
+        "critical 0:7           rejected  DOWN   UP×3       -0.300  -0.600  +0.100      3  hopeless  accept  "
         "no gain in simulation",
         "critical 0:12          dropped   DOWN   -               -       -       -      -  -         -       "
         "malformed reply",
@@ -142,8 +145,8 @@ def test_the_table_is_stable() -> None:
 
 
 def test_the_json_holds_every_suggestion() -> None:
-    value = json.loads(to_json(book()))
-    assert [one["fate"] for one in value["critical"]] == ["accepted", "refused", "dropped", "accepted"]
+    value = json.loads(to_json(run_view()))
+    assert [one["fate"] for one in value["critical"]] == ["accepted", "rejected", "dropped", "accepted"]
     first = value["critical"][0]["suggestions"]
     assert [one["plan"] for one in first] == ["STAY for 1 step", "UP for 3 steps"]
     assert first[1]["test"]["gain"] == 0.5
@@ -151,13 +154,76 @@ def test_the_json_holds_every_suggestion() -> None:
 
 
 def test_a_search_shows_where_it_found_what() -> None:
-    hits = search(book(), SampleSource(), "serve 7")
+    hits = search(run_view(), SampleSource(), "serve 7")
     assert [(hit.episode, hit.step) for hit in hits] == [(0, 7)]
     assert "the serve at 7" in hits[0].line.plain
-    assert search(book(), SampleSource(), "  ") == []
+    assert search(run_view(), SampleSource(), "  ") == []
 
 
 def test_a_screenshot_is_an_svg_of_the_first_accepted_state() -> None:
-    svg = screenshot(book(), SampleSource(), 100, 30)
+    svg = screenshot(run_view(), SampleSource(), 100, 30)
     assert svg.startswith("<svg")
     assert "critical,&#160;accepted" in svg
+
+
+def shown(run: RunView, step: int) -> str:
+    return details(run, SampleSource().step(0, step), 60).plain
+
+
+UNDECIDED = TestResult(0.2, -0.1, 0.5, 8, 300, False, "pairs", 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("joint", "words"),
+    [
+        (JointVerdict(True, 0.4, 0.1, 0.7, 12), "tested together: holds  +0.40 per episode, interval +0.10 to +0.70"),
+        (JointVerdict(False, 0.4, -0.1, 0.7, 12), "tested together: undecided  +0.40 per episode"),
+        (JointVerdict(False, -0.4, -0.7, -0.1, 12), "tested together: loses  -0.40 per episode"),
+        (JointVerdict(False, 0.0, 0.0, 0.0, 0), "tested together: no budget for a single pair"),
+    ],
+)
+def test_a_set_is_called_what_its_test_found(joint: JointVerdict, words: str) -> None:
+    state = critical(4, "accepted", attempt(UNDECIDED, "STAY"), attempt(BAD), joint=joint)
+    told = shown(run_view(explanations=(Explanation(Segment(0, 0, 10, "x"), (state,)),)), 4)
+    assert words in told
+    assert "suggestion 1 of 2, used" in told
+    assert "suggestion 2 of 2  ↑ UP for 3 steps" in told
+
+
+def test_the_attempt_that_became_advice_is_the_one_that_is_shown() -> None:
+    state = critical(
+        4, "accepted", attempt(UNDECIDED, "STAY"), attempt(BAD), joint=JointVerdict(False, 0.4, -0.1, 0.7, 12)
+    )
+    run = run_view(explanations=(Explanation(Segment(0, 0, 10, "x"), (state,)),))
+    (found,) = json.loads(to_json(run))["critical"]
+    assert [(one["moves"], one["chosen"]) for one in found["suggestions"]] == [
+        ([["STAY", 3]], True),
+        ([["UP", 3]], False),
+    ]
+    assert found["joint"] == {"kept": False, "gain": 0.4, "low": -0.1, "high": 0.7, "pairs": 12}
+    (line,) = [line.split() for line in lines(run) if line.startswith("critical ")]
+    assert line[2:6] == ["accepted", "DOWN", "STAY×3", "+0.200"]
+
+
+def test_both_readings_of_the_critic_are_told() -> None:
+    second = Critique("reject", -0.25, 0.5, "on reflection no")
+    told = shown(
+        run_view(
+            explanations=(
+                Explanation(Segment(0, 0, 10, "x"), (critical(4, "rejected", attempt(GOOD, reflection=second)),)),
+            )
+        ),
+        4,
+    )
+    assert (
+        told.index("critic accept  reward +0.75") < told.index("test gain +0.50") < told.index("critic again reject")
+    )
+    assert "reward -0.25, action taken +0.50" in told
+
+
+def test_the_rewards_of_a_control_are_not_a_critics() -> None:
+    run = run_view(proposer="random")
+    told = shown(run, 4)
+    assert "implicit reward +0.75, action taken -0.50" in told
+    assert "critic accept" not in told
+    assert {one["verdict"] for case in json.loads(to_json(run))["critical"] for one in case["suggestions"]} == {None}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ultra_agents.ui.inspect.book import Book
+    from ultra_agents.ui.inspect.run_view import RunView
 
 
 def inspect(
@@ -23,48 +23,48 @@ def inspect(
 
     For finished and for running runs; nothing is changed. [bold]?[/bold] lists the keys.
     """
-    from ultra_agents.cli.inspect.follow import RunFollow
+    from ultra_agents.cli.inspect.run_reader import RunFolderReader
     from ultra_agents.cli.run_display import display_mode, find_folder
     from ultra_agents.cli.terminals import browsable
     from ultra_agents.runs import RunFolder
 
     mode = display_mode(plain, json)
     folder = RunFolder.open(find_folder(run, runs))
-    follow = RunFollow(folder.path)
-    book, source = follow.read()
+    reader = RunFolderReader(folder.path)
+    view, source = reader.read()
     try:
         if svg is not None:
             from ultra_agents.cli.terminals import size_of
             from ultra_agents.ui.inspect.screenshot import screenshot
 
             source.read_policies()
-            svg.write_text(screenshot(book, source, *size_of(size)), encoding="utf-8")
+            svg.write_text(screenshot(view, source, *size_of(size)), encoding="utf-8")
         elif mode == "json":
             from ultra_agents.ui.inspect.plain import to_json
 
-            print(to_json(book))
+            print(to_json(view))
         elif mode == "plain" or not browsable(f"ultra inspect {run} --plain"):
-            _print_plain(book)
+            _print_plain(view)
         else:
             from ultra_agents.ui.inspect.app import InspectApp
 
-            app = InspectApp(book, source, follow=follow)
+            app = InspectApp(view, source, reader=reader)
             app.run()
             app.source.close()
     finally:
         source.close()
 
 
-def _print_plain(book: Book) -> None:
+def _print_plain(view: RunView) -> None:
     """The table; a run without critical states says so and ends with 2."""
     from ultra_agents.errors import RunError
     from ultra_agents.ui.inspect.plain import lines
 
-    for line in lines(book):
+    for line in lines(view):
         print(line)
-    if not book.critical:
+    if not view.critical:
         raise RunError(
-            f"{book.folder} has no critical states to show",
-            found="its agents are still at work" if book.status == "running" else "none was found or looked for",
+            f"{view.folder} has no critical states to show",
+            found="its agents are still at work" if view.status == "running" else "none was found or looked for",
             hint="the browser still shows the episodes, on a terminal: ultra inspect RUN",
         )

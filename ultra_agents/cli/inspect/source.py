@@ -1,4 +1,4 @@
-"""Steps, pictures and policies of a run on demand: what `ultra inspect` shows beside the book."""
+"""Steps, pictures and policies of a run on demand: what `ultra inspect` shows beside the `RunView`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ultra_agents.cli.inspect.read import action_word
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.records import Array, FloatArray, Trajectory
-from ultra_agents.ui.inspect.book import Exchange, StepView
+from ultra_agents.ui.inspect.run_view import ModelCall, StepView
 from ultra_agents.ui.text import clean
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ class RunSource:
         folder: The run.
         environment: Its environment.
         trajectories: Its episodes.
-        conversation: Exchanges by stretch.
-        before: An earlier reading of the run: its policies are shown until they are read again.
+        conversation: Model calls by segment.
+        previous: An earlier reading of the run: its policies are shown until they are read again.
     """
 
     def __init__(
@@ -43,25 +42,27 @@ class RunSource:
         folder: RunFolder,
         environment: Environment,
         trajectories: Sequence[Trajectory],
-        conversation: Mapping[str, tuple[Exchange, ...]],
-        before: RunSource | None = None,
+        conversation: Mapping[str, tuple[ModelCall, ...]],
+        previous: RunSource | None = None,
     ) -> None:
         self.folder = folder
         self.environment = environment
         self._episodes = {one.episode: one for one in trajectories}
         self._conversation = conversation
         self._simulators: Simulators | None = None
-        self._policies: dict[str, Policy] = dict(before._policies) if before is not None else {}
+        self._policies: dict[str, Policy] = dict(previous._policies) if previous is not None else {}
         self._cached = lru_cache(maxsize=256)(self._frame)
 
     def step(self, episode: int, step: int) -> StepView:
         """One step."""
+        from ultra_agents.narration.plugin_calls import action_word
+
         trajectory = self._episodes[episode]
         return StepView(
             episode,
             step,
             self._words(trajectory, step),
-            action_word(self.environment, trajectory, step),
+            clean(action_word(self.environment, trajectory, step)),
             float(trajectory.rewards[step]),
             float(trajectory.values[step]),
             self._choices(trajectory, step),
@@ -86,8 +87,8 @@ class RunSource:
                 found = {}
         return found
 
-    def conversation(self, segment: str) -> tuple[Exchange, ...]:
-        """What was said about a stretch."""
+    def conversation(self, segment: str) -> tuple[ModelCall, ...]:
+        """All model calls about a segment."""
         return self._conversation.get(segment, ())
 
     def read_policies(self) -> None:

@@ -16,13 +16,14 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ultra_agents.errors import UltraError
+from ultra_agents.records import Fate
 from ultra_agents.ui.inspect import layout
 from ultra_agents.ui.inspect.around import around
-from ultra_agents.ui.inspect.book import FATES, Book, Critical, Fate, Follow, Source, what_changed
 from ultra_agents.ui.inspect.details import details
 from ultra_agents.ui.inspect.footer import footer, header
-from ultra_agents.ui.inspect.listing import Row, listed, nearest
+from ultra_agents.ui.inspect.listing import ListEntry, listed, nearest
 from ultra_agents.ui.inspect.picture import Depth
+from ultra_agents.ui.inspect.run_view import FATES, LocatedState, RunReader, RunView, StepSource, what_changed
 from ultra_agents.ui.inspect.scene import scene
 from ultra_agents.ui.inspect.screens import ConversationScreen, HelpScreen, SearchScreen
 from ultra_agents.ui.inspect.timeline import Timeline
@@ -30,45 +31,45 @@ from ultra_agents.ui.text import clean
 
 WIDE, TINY, ROOMY = 110, (60, 16), (150, 44)
 """Columns from which the list stays; columns and rows below which nothing fits; from which there is room for more."""
-LOOK_S = 2.0
-"""Seconds between two looks whether the run went on."""
-SELDOM = 10
-"""How many times as long as reading a run again takes it is left alone afterwards."""
+POLL_S = 2.0
+"""Seconds between two checks whether the run has changed."""
+BACKOFF = 10
+"""The next check comes no sooner than this many times the seconds that the last reading took."""
 PLAY_S = 0.12
 """Seconds between two steps while playing."""
 
 
 class InspectApp(App[None]):
-    """Browses a book.
+    """Browses a run.
 
     Args:
-        book: The run.
+        run: The run.
         source: Answers about single steps.
         depth: Colours of pictures, where it is not the terminal that decides.
-        follow: Knows when the run went on, and reads it again; None for one that is looked at as it is.
+        reader: Knows when the run has changed, and reads it again; None never reads again.
     """
 
     CSS = layout.CSS
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = layout.BINDINGS
 
-    def __init__(self, book: Book, source: Source, depth: Depth | None = None, follow: Follow | None = None) -> None:
+    def __init__(
+        self, run: RunView, source: StepSource, depth: Depth | None = None, reader: RunReader | None = None
+    ) -> None:
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._depth = depth
-        self.book, self.source = book, source
-        self.follow = follow
-        first = book.critical[0] if book.critical else None
-        self.episode = first.episode if first else book.episodes[0].index
-        self.step = first.step if first else 0
+        self.run_view, self.source = run, source
+        self.reader = reader
+        self.episode, self.step = run.critical[0].place if run.critical else (run.episodes[0].episode, 0)
         self.only: Fate | None = None
         self.whole = False
         self.reading = True
-        self.rows: list[Row] = []
+        self.entries: list[ListEntry] = []
         self._playing: Timer | None = None
-        self._words = ""
-        self._rereading = False
-        self._next_look = 0.0
+        self._message = ""
+        self._reloading = False
+        self._next_poll = 0.0
 
     # -- building ----------------------------------------------------------------------------------------------
 
@@ -83,11 +84,11 @@ class InspectApp(App[None]):
                 with VerticalScroll(id="scroll", can_focus=False):
                     yield Static(id="details")
                 yield Static(id="more")
-        yield Timeline(self.book, id="time")
+        yield Timeline(self.run_view, id="time")
         yield Static(id="foot")
 
     def on_mount(self) -> None:
-        """Fill the list, and read the policies beside."""
+        """Fill the list, and read the policies in a thread."""
         chosen = self.query_one("#list", OptionList)
         chosen.can_focus = False
         chosen.border_title = "Episodes"
@@ -95,8 +96,8 @@ class InspectApp(App[None]):
         self.screen_stack[0].set_class(self.depth == "none", "mono")
         self.fill()
         self.run_worker(self._read_policies, thread=True, exit_on_error=False)
-        if self.follow is not None:
-            self.set_interval(LOOK_S, self._look)
+        if self.reader is not None:
+            self.set_interval(POLL_S, self._poll)
 
     def _read_policies(self) -> None:
         try:
@@ -106,10 +107,10 @@ class InspectApp(App[None]):
 
     def _policies_are_read(self) -> None:
         self.reading = False
-        words = self._words
+        message = self._message
         self.show()
-        if words:
-            self.tell(words)
+        if message:
+            self.show_message(message)
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size."""
@@ -136,45 +137,45 @@ class InspectApp(App[None]):
         system = self.console.color_system
         return "standard" if system in ("standard", "windows") else "256" if system == "256" else "truecolor"
 
-    # -- a run that goes on ------------------------------------------------------------------------------------
+    # -- a run that is still going on --------------------------------------------------------------------------
 
-    def _look(self, asked: bool = False) -> None:
-        """Read the run again, beside, where it went on or a person asks."""
-        if self.follow is None or self._rereading or not (asked or time.monotonic() >= self._next_look):
+    def _poll(self, asked: bool = False) -> None:
+        """Read the run again, in a thread, if it has changed or a person asks."""
+        if self.reader is None or self._reloading or not (asked or time.monotonic() >= self._next_poll):
             return
-        self._rereading = True
-        self.run_worker(partial(self._reread, self.follow, asked), thread=True, exit_on_error=False)
+        self._reloading = True
+        self.run_worker(partial(self._reload, self.reader, asked), thread=True, exit_on_error=False)
 
-    def _reread(self, follow: Follow, asked: bool) -> None:
-        found: tuple[Book, Source] | str | None = None
+    def _reload(self, reader: RunReader, asked: bool) -> None:
+        found: tuple[RunView, StepSource] | str | None = None
         began = time.monotonic()
         try:
-            found = follow.read() if asked or follow.changed() else None
-        except UltraError as error:  # half written, perhaps: the next look may find it whole
+            found = reader.read() if asked or reader.changed() else None
+        except UltraError as error:  # perhaps half written: the next poll may find it whole
             found = f"the run cannot be read again: {clean(error.problem, 120)}"
         except Exception as error:
             found = f"the run cannot be read again: {type(error).__name__}"
         finally:
-            self._next_look = time.monotonic() + SELDOM * (time.monotonic() - began)
-            self._rereading = False
+            self._next_poll = time.monotonic() + BACKOFF * (time.monotonic() - began)
+            self._reloading = False
         if found is not None:
-            self.call_from_thread(self.turn, found, asked)
+            self.call_from_thread(self.replace_run, found, asked)
 
-    def turn(self, found: tuple[Book, Source] | str, asked: bool) -> None:
-        """Go on with what was read again, at the same place; or say why it was not."""
+    def replace_run(self, found: tuple[RunView, StepSource] | str, asked: bool) -> None:
+        """Show what was read again, at the same step; or say why it could not be read."""
         if isinstance(found, str):
-            self.tell(found)
+            self.show_message(found)
             return
-        before, old = self.book, self.source
-        self.book, self.source = found
-        self.query_one("#time", Timeline).turn(self.book)
-        if all(one.index != self.episode for one in self.book.episodes):
-            self.episode = self.book.episodes[0].index
-        self.step = min(self.step, len(self.book.episode(self.episode)) - 1)
+        before, old = self.run_view, self.source
+        self.run_view, self.source = found
+        self.query_one("#time", Timeline).replace_run(self.run_view)
+        if all(one.episode != self.episode for one in self.run_view.episodes):
+            self.episode = self.run_view.episodes[0].episode
+        self.step = min(self.step, len(self.run_view.episode(self.episode)) - 1)
         self.fill()
-        new = what_changed(before, self.book)
+        new = what_changed(before, self.run_view)
         if new or asked:
-            self.tell(f"read again: {new or 'nothing new to see'}")
+            self.show_message(f"read again: {new or 'nothing new to see'}")
         if old is not self.source:
             old.close()
             self.run_worker(self._read_policies, thread=True, exit_on_error=False)
@@ -182,60 +183,61 @@ class InspectApp(App[None]):
     # -- showing -----------------------------------------------------------------------------------------------
 
     @property
-    def shown(self) -> tuple[Critical, ...]:
+    def shown(self) -> tuple[LocatedState, ...]:
         """Critical states that pass the filter."""
-        return tuple(one for one in self.book.critical if self.only in (None, one.fate))
+        return tuple(one for one in self.run_view.critical if self.only in (None, one.state.fate))
 
     def fill(self) -> None:
         """Write the list anew."""
-        lines = listed(self.book, self.only)
-        self.rows = [row for row, _ in lines]
+        lines = listed(self.run_view, self.only)
+        self.entries = [entry for entry, _ in lines]
         chosen = self.query_one("#list", OptionList)
         chosen.clear_options()
         chosen.add_options([Option(line) for _, line in lines])
         self.show()
 
     def show(self) -> None:
-        """Draw the step in sight."""
+        """Draw the current step."""
         if not self.is_running or self.screen_stack[0].has_class("tiny"):
             return
-        self._words = ""
+        self._message = ""
         view = self.source.step(self.episode, self.step)
-        critical = self.book.critical_at(self.episode, self.step)
+        critical = self.run_view.critical_at(self.episode, self.step)
         width = self.size.width
-        self.query_one("#head", Static).update(header(self.book, width))
+        self.query_one("#head", Static).update(header(self.run_view, width))
         self.query_one("#foot", Static).update(footer(self.only, self._playing is not None, width))
         box = self.query_one("#scene", Static)
         room = box.content_size
         if room.width > 0 and room.height > 0:
             box.update(scene(self.source, view, critical, room.width, room.height, self.depth))
         panel = self.query_one("#details", Static)
-        panel.update(details(self.book, view, max(self.query_one("#scroll").content_size.width - 1, 20), self.reading))
+        width = max(self.query_one("#scroll").content_size.width - 1, 20)
+        panel.update(details(self.run_view, view, width, self.reading))
         more = self.query_one("#more", Static)
         if more.display:
-            more.border_title, told = around(self.book, self.source, view, *more.content_size)
+            more.border_title, told = around(self.run_view, self.source, view, *more.content_size)
             more.update(told)
         start, stop = self.bounds()
-        self.query_one("#time", Timeline).look(self.episode, start, stop, self.step, self.shown)
-        self.query_one("#list", OptionList).highlighted = nearest(self.book, self.rows, self.episode, self.step)
+        self.query_one("#time", Timeline).show_steps(self.episode, start, stop, self.step, self.shown)
+        self.query_one("#list", OptionList).highlighted = nearest(self.run_view, self.entries, self.episode, self.step)
 
-    def tell(self, words: str) -> None:
-        """Say something in the last line, until the next key."""
-        self._words = words
-        self.query_one("#foot", Static).update(Text(f" {words}", "yellow", no_wrap=True, overflow="ellipsis"))
+    def show_message(self, message: str) -> None:
+        """Show a message in the last line, until the next key."""
+        self._message = message
+        self.query_one("#foot", Static).update(Text(f" {message}", "yellow", no_wrap=True, overflow="ellipsis"))
 
     def bounds(self) -> tuple[int, int]:
         """First step of the timeline and one past its last."""
-        stretch = self.book.stretch_at(self.episode, self.step)
-        if stretch is None or self.whole:
-            return 0, len(self.book.episode(self.episode))
-        return stretch.segment.start, stretch.segment.stop
+        explanation = self.run_view.explanation_at(self.episode, self.step)
+        if explanation is None or self.whole:
+            return 0, len(self.run_view.episode(self.episode))
+        return explanation.segment.start, explanation.segment.stop
 
     def go(self, episode: int, step: int) -> None:
-        """Look at a step; one outside the episode is brought inside."""
+        """Show a step; one outside the episode is clipped to its ends."""
         moved = (episode, step) != (self.episode, self.step)
         self.episode = episode
-        self.step = min(max(step, 0), len(self.book.episode(episode)) - 1)
+        self.step = min(max(step, 0), len(self.run_view.episode(episode)) - 1)
         self.show()
         if moved:
             self.query_one("#scroll", VerticalScroll).scroll_home(animate=False)
@@ -257,44 +259,45 @@ class InspectApp(App[None]):
 
     def action_accepted(self, by: int) -> None:
         """Go to the next or the previous accepted one."""
-        self._jump(tuple(one for one in self.book.critical if one.fate == "accepted"), by, "nothing was accepted")
+        accepted = tuple(one for one in self.run_view.critical if one.state.fate == "accepted")
+        self._jump(accepted, by, "nothing was accepted")
 
-    def _jump(self, states: tuple[Critical, ...], by: int, otherwise: str) -> None:
-        places = [(one.episode, one.step) for one in states]
+    def _jump(self, states: tuple[LocatedState, ...], by: int, otherwise: str) -> None:
+        places = [one.place for one in states]
         if not places:
-            self.tell(otherwise)
+            self.show_message(otherwise)
             return
         here = (self.episode, self.step)
         ahead = [place for place in places if (place > here if by > 0 else place < here)]
-        self.go(*((ahead or places)[0 if by > 0 else -1]))  # round the corner at the ends
+        self.go(*((ahead or places)[0 if by > 0 else -1]))  # wraps around at the ends
 
     def action_row(self, by: int) -> None:
         """Go to the next row of the list."""
-        if not self.rows:
+        if not self.entries:
             return
         index = self.query_one("#list", OptionList).highlighted
-        index = 0 if index is None else min(max(index + by, 0), len(self.rows) - 1)
-        row = self.rows[index]
-        self.go(row.episode, row.step)
+        index = 0 if index is None else min(max(index + by, 0), len(self.entries) - 1)
+        entry = self.entries[index]
+        self.go(entry.episode, entry.step)
         self.query_one("#list", OptionList).highlighted = index
 
-    def action_stretch(self, by: int) -> None:
-        """Go to the next or the previous stretch; where there are none, the next episode."""
-        places = [(one.segment.episode, one.segment.start) for one in self.book.stretches]
-        places = places or [(one.index, 0) for one in self.book.episodes]
-        current = self.book.stretch_at(self.episode, self.step)
+    def action_segment(self, by: int) -> None:
+        """Go to the next or the previous segment; where there are none, the next episode."""
+        places = [(one.segment.episode, one.segment.start) for one in self.run_view.explanations]
+        places = places or [(one.episode, 0) for one in self.run_view.episodes]
+        current = self.run_view.explanation_at(self.episode, self.step)
         here = (self.episode, current.segment.start if current else self.step)
         ahead = [place for place in places if (place > here if by > 0 else place < here)]
         self.go(*((ahead or places)[0 if by > 0 else -1]))
 
     def action_filter(self) -> None:
         """All, then those of one fate only, one after the other."""
-        order = [None, *(fate for fate in FATES if fate != "open" or self.book.counts["open"])]
+        order = [None, *(fate for fate in FATES if fate != "open" or self.run_view.counts["open"])]
         self.only = order[(order.index(self.only) + 1) % len(order)]
         self.fill()
 
     def action_zoom(self) -> None:
-        """Timeline of the stretch, or of the whole episode."""
+        """Timeline of the segment, or of the whole episode."""
         self.whole = not self.whole
         self.show()
 
@@ -325,16 +328,16 @@ class InspectApp(App[None]):
         self.go(self.episode, self.step + 1)
 
     def action_conversation(self) -> None:
-        """What the agents said about this stretch."""
-        stretch = self.book.stretch_at(self.episode, self.step)
-        if stretch is None:
-            self.tell("this step is in no stretch the agents were shown")
+        """What the agents said about this segment."""
+        explanation = self.run_view.explanation_at(self.episode, self.step)
+        if explanation is None:
+            self.show_message("this step is in no segment the agents were shown")
             return
-        exchanges = self.source.conversation(stretch.segment.name)
-        if not exchanges:
-            self.tell(f"no model was asked about this stretch (proposer {self.book.proposer})")
+        calls = self.source.conversation(explanation.segment.name)
+        if not calls:
+            self.show_message(f"no model was asked about this segment (proposer {self.run_view.proposer})")
             return
-        self.push_screen(ConversationScreen(stretch.segment.name, exchanges, self.step))
+        self.push_screen(ConversationScreen(explanation.segment.name, calls, self.step))
 
     def action_search(self) -> None:
         """Look for words."""
@@ -343,14 +346,14 @@ class InspectApp(App[None]):
             if place is not None:
                 self.go(*place)
 
-        self.push_screen(SearchScreen(self.book, self.source), chosen)
+        self.push_screen(SearchScreen(self.run_view, self.source), chosen)
 
     def action_reread(self) -> None:
         """Read the run again."""
-        if self.follow is None:
-            self.tell("this run is looked at as it is")
+        if self.reader is None:
+            self.show_message("this run cannot be read again")
         else:
-            self._look(asked=True)
+            self._poll(asked=True)
 
     def action_help(self) -> None:
         """List the keys."""
@@ -369,8 +372,8 @@ class InspectApp(App[None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A row of the list was clicked."""
         if event.option_list.id == "list":
-            row = self.rows[event.option_index]
-            self.go(row.episode, row.step)
+            entry = self.entries[event.option_index]
+            self.go(entry.episode, entry.step)
 
     def on_timeline_picked(self, event: Timeline.Picked) -> None:
         """A step of the timeline was clicked."""

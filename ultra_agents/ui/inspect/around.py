@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from ultra_agents.ui.inspect.book import Book, Source, StepView
+from ultra_agents.ui.inspect.run_view import RunView, StepSource, StepView
 from ultra_agents.ui.text import clean, prose, wrap
 from ultra_agents.ui.theme import DIM, agent_colour
 
 
-def around(book: Book, source: Source, view: StepView, width: int, height: int) -> tuple[str, Text]:
+def around(run: RunView, source: StepSource, view: StepView, width: int, height: int) -> tuple[str, Text]:
     """A title and at most `height` lines of `width` cells."""
-    stretch = book.stretch_at(view.episode, view.step)
-    said = source.conversation(stretch.segment.name) if stretch is not None else ()
+    explanation = run.explanation_at(view.episode, view.step)
+    said = source.conversation(explanation.segment.name) if explanation is not None else ()
     about = [one for one in said if one.step == view.step]
     if not about:
-        return "What happens next", _next(book, source, view, width, height)
+        return "What happens next", _next(run, source, view, width, height)
     lines: list[Text] = []
     for one in about:
         head = Text.assemble((one.agent, f"bold {agent_colour(one.agent)}"), (f"  {one.model}", DIM))
@@ -31,9 +31,9 @@ def around(book: Book, source: Source, view: StepView, width: int, height: int) 
     return "Agents on this step", text
 
 
-def _next(book: Book, source: Source, view: StepView, width: int, height: int) -> Text:
+def _next(run: RunView, source: StepSource, view: StepView, width: int, height: int) -> Text:
     lines: list[Text] = []
-    for step in range(view.step + 1, len(book.episode(view.episode))):
+    for step in range(view.step + 1, len(run.episode(view.episode))):
         if len(lines) >= height:
             break
         later = source.step(view.episode, step)

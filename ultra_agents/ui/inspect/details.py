@@ -1,12 +1,13 @@
-"""What is known of one step, as text: the state, the advice, the test, and what each policy does there."""
+"""What is known of one step, as text: the state, its case, the tests, and what each policy does there."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
-from ultra_agents.records import TestResult
-from ultra_agents.ui.inspect.book import Attempt, Book, Critical, StepView, Stretch
-from ultra_agents.ui.inspect.marks import SIGNS, arrow, interval
+from ultra_agents.records import Attempt, CriticalState, Critique, Explanation, JointVerdict, TestResult
+from ultra_agents.ui.inspect.glyphs import SIGNS, arrow, interval, short
+from ultra_agents.ui.inspect.plain import note_text
+from ultra_agents.ui.inspect.run_view import RunView, StepView, deciding_attempt
 from ultra_agents.ui.text import clean, score
 from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, METHODS, WARM
 
@@ -20,15 +21,15 @@ _STOPPED = {
 _VERDICTS = {"accept": GOOD, "revise": WARM, "reject": BAD}
 
 
-def details(book: Book, view: StepView, width: int, reading: bool = False) -> Text:
+def details(run: RunView, view: StepView, width: int, reading: bool = False) -> Text:
     """All lines about a step; `reading`: the policies are still being read."""
-    episode = book.episode(view.episode)
-    stretch, critical = book.stretch_at(view.episode, view.step), book.critical_at(view.episode, view.step)
+    episode = run.episode(view.episode)
+    explanation, critical = run.explanation_at(view.episode, view.step), run.critical_at(view.episode, view.step)
     text = Text()
     text.append(f"Step {view.step}", "bold")
     text.append(f" of {len(episode) - 1} · episode {view.episode}", DIM)
-    if stretch is not None:
-        text.append(f" · {clean(stretch.segment.kind, 40)}", DIM)
+    if explanation is not None:
+        text.append(f" · {clean(explanation.segment.kind, 40)}", DIM)
     text.append(f"\n{view.words}\n")
     text.append("policy did ", DIM)
     text.append(_action(view.action), "bold")
@@ -37,12 +38,12 @@ def details(book: Book, view: StepView, width: int, reading: bool = False) -> Te
     text.append("   value ", DIM)
     text.append(f"{score(view.value)}\n")
     if critical is not None:
-        _advice(text, critical, width)
-    elif stretch is not None:
-        _around(text, stretch, view.step)
+        _case(text, critical, width, run.has_critic)
+    elif explanation is not None:
+        _nearby(text, explanation, view.step)
     _choices(text, view, critical, reading)
-    if critical is None and stretch is None and book.stretches:
-        text.append("\nNot in a stretch the agents were shown. n: next critical state\n", DIM)
+    if critical is None and explanation is None and run.explanations:
+        text.append("\nNot in a segment the agents were shown. n: next critical state\n", DIM)
     return text
 
 
@@ -56,42 +57,52 @@ def _title(text: Text, title: str, style: str) -> None:
     text.append(title, style)
 
 
-def _advice(text: Text, one: Critical, width: int) -> None:
-    sign, colour = SIGNS[one.fate]
-    _title(text, f"◆ critical, {one.fate} {sign}", f"bold {colour}")
-    if one.reason:
-        text.append(f"  {one.reason}", colour)
-    text.append(f"\nimportance {one.importance:.2f}", DIM)
-    if one.agreement < 1:
-        text.append(f", named by {one.agreement:.0%} of the panel", DIM)
+def _case(text: Text, state: CriticalState, width: int, has_critic: bool) -> None:
+    sign, colour = SIGNS[state.fate]
+    _title(text, f"◆ critical, {state.fate} {sign}", f"bold {colour}")
+    if state.reason:
+        text.append(f"  {state.reason}", colour)
+    text.append(f"\nimportance {state.importance:.2f}", DIM)
+    if state.agreement < 1:
+        text.append(f", named by {state.agreement:.0%} of the panel", DIM)
     text.append("\n")
-    _said(text, "why", one.rationale, AGENTS["identifier"])
-    if not one.attempts and one.detail:
-        text.append(f"{one.detail}\n", DIM)
-    for number, attempt in enumerate(one.attempts):
-        _attempt(text, attempt, number, len(one.attempts), width)
-    if one.attempts and one.detail and one.test is None:
-        _said(text, "outcome", one.detail, colour)
+    _said(text, "why", state.rationale, AGENTS["identifier"])
+    if not state.attempts and state.detail:
+        text.append(f"{state.detail}\n", DIM)
+    for number, attempt in enumerate(state.attempts, 1):
+        which = "suggestion" if len(state.attempts) == 1 else f"suggestion {number} of {len(state.attempts)}"
+        used = len(state.attempts) > 1 and attempt is state.chosen
+        _attempt(text, attempt, f"{which}, used" if used else which, width, has_critic)
+    if state.joint is not None:
+        _joint(text, state.joint)
+    if state.attempts and state.detail and not any(attempt.test for attempt in state.attempts):
+        _said(text, "outcome", state.detail, colour)
 
 
-def _attempt(text: Text, attempt: Attempt, number: int, total: int, width: int) -> None:
-    which = f"suggestion {number + 1} of {total}" if total > 1 else "suggestion"
-    _title(text, which, "bold")
-    text.append(f"  {_action(attempt.moves[0][0]) if len(attempt.moves) == 1 else ''}", f"bold {AGENTS['advisor']}")
-    words = f" for {attempt.moves[0][1]} step{'s' if attempt.moves[0][1] > 1 else ''}"
-    text.append((words if len(attempt.moves) == 1 else attempt.short) + "\n", AGENTS["advisor"])
+def _attempt(text: Text, attempt: Attempt, title: str, width: int, has_critic: bool) -> None:
+    _title(text, title, "bold")
+    action, hold = attempt.plan.moves[0]
+    single = len(attempt.plan.moves) == 1
+    text.append(f"  {_action(action) if single else ''}", f"bold {AGENTS['advisor']}")
+    words = f" for {hold} step{'s' if hold > 1 else ''}" if single else short(attempt.plan)
+    text.append(f"{words}\n", AGENTS["advisor"])
     _said(text, "why", attempt.rationale, AGENTS["advisor"])
-    if attempt.verdict or attempt.reward is not None:
-        text.append("critic " if attempt.verdict else "implicit ", AGENTS["critic"])
-        text.append(attempt.verdict, f"bold {_VERDICTS.get(attempt.verdict, '')}")
-        if attempt.reward is not None:
-            text.append(f"{'  ' if attempt.verdict else ''}reward {attempt.reward:+.2f}")
-        if attempt.taken_reward is not None:
-            text.append(f", action taken {attempt.taken_reward:+.2f}", DIM)
-        text.append("\n")
-    _said(text, "", attempt.critique, AGENTS["critic"])
+    if attempt.critique is not None:
+        _critique(text, attempt.critique, "critic " if has_critic else "")
     if attempt.test is not None:
         _test(text, attempt.test, width)
+    if attempt.reflection is not None:
+        _critique(text, attempt.reflection, "critic again " if has_critic else "")
+
+
+def _critique(text: Text, critique: Critique, who: str) -> None:
+    """A reading of the critic; without `who` only the implicit rewards, which a control sets itself."""
+    text.append(who or "implicit ", AGENTS["critic"])
+    if who:
+        text.append(f"{critique.verdict}  ", f"bold {_VERDICTS[critique.verdict]}")
+    text.append(f"reward {critique.reward:+.2f}")
+    text.append(f", action taken {critique.taken_reward:+.2f}\n", DIM)
+    _said(text, "", critique.rationale, AGENTS["critic"])
 
 
 def _test(text: Text, test: TestResult, width: int) -> None:
@@ -104,46 +115,59 @@ def _test(text: Text, test: TestResult, width: int) -> None:
     text.append(f"; {_STOPPED.get(test.stopped, clean(test.stopped, 30))}; {test.env_steps} steps\n", DIM)
 
 
+def _joint(text: Text, joint: JointVerdict) -> None:
+    """The test of the whole set this case was in; a set may be used without having been found better."""
+    word, colour = ("holds", GOOD) if joint.kept else ("loses", BAD) if joint.high < 0 else ("undecided", WARM)
+    _title(text, "tested together: ", "bold")
+    if not joint.pairs:
+        text.append("no budget for a single pair\n", WARM)
+        return
+    text.append(word, f"bold {colour}")
+    text.append(f"  {joint.gain:+.2f} per episode, interval {joint.low:+.2f} to {joint.high:+.2f}")
+    text.append(f", {joint.pairs} pairs\n", DIM)
+
+
 def _said(text: Text, who: str, words: str, colour: str) -> None:
     if words:
         text.append(f"{who} " if who else "", colour)
         text.append(f"“{words}”\n", "italic")
 
 
-def _around(text: Text, stretch: Stretch, step: int) -> None:
+def _nearby(text: Text, explanation: Explanation, step: int) -> None:
     """Where the nearest critical states are, at a step that is none."""
-    if not stretch.critical:
-        _title(text, "No critical state in this stretch.\n", DIM)
+    if not explanation.states:
+        _title(text, "No critical state in this segment.\n", DIM)
     else:
-        _title(text, "in this stretch\n", "bold")
-        for one in stretch.critical:
-            sign, colour = SIGNS[one.fate]
+        _title(text, "in this segment\n", "bold")
+        for state in explanation.states:
+            sign, colour = SIGNS[state.fate]
+            attempt = deciding_attempt(state)
             text.append(f"{sign} ", colour)
-            text.append(f"step {one.step}", "")
-            text.append(f" ({one.step - step:+d})", DIM)
-            text.append(f"  {one.last.short if one.last else '-'}", AGENTS["advisor"])
-            text.append(f"  {one.reason}\n", DIM)
-    for note in stretch.notes:
-        text.append(f"{note}\n", DIM)
+            text.append(f"step {state.step}", "")
+            text.append(f" ({state.step - step:+d})", DIM)
+            text.append(f"  {short(attempt.plan) if attempt else '-'}", AGENTS["advisor"])
+            text.append(f"  {state.reason}\n", DIM)
+    for note in explanation.notes:
+        text.append(f"{note_text(note)}\n", DIM)
 
 
-def _choices(text: Text, view: StepView, critical: Critical | None, reading: bool) -> None:
+def _choices(text: Text, view: StepView, critical: CriticalState | None, reading: bool) -> None:
     """Before and after: what each policy does in this very state."""
-    suggested = critical.last if critical is not None else None
+    suggested = deciding_attempt(critical) if critical is not None else None
     if not view.choices and suggested is None and not reading:
         return
     _title(text, "here, before and after\n", "bold")
     rows = [("then", view.action, "")]
     rows += [(name, action, METHODS.get(name, "")) for name, action in view.choices if name == "starting"]
     if suggested is not None:
-        rows.append(("suggested", suggested.short, AGENTS["advisor"]))
+        rows.append(("suggested", short(suggested.plan), AGENTS["advisor"]))
     rows += [(name, action, METHODS.get(name, "")) for name, action in view.choices if name != "starting"]
     wide = max(len(name) for name, _, _ in rows)
     for name, action, colour in rows:
         text.append(f"{name.ljust(wide)}  ", colour or DIM)
         text.append(_action(action), "bold")
         if suggested is not None and name not in ("then", "suggested", "starting"):
-            follows = action == suggested.moves[0][0]
+            follows = action == suggested.plan.moves[0][0]
             text.append("  as suggested" if follows else "", GOOD)
         text.append("\n")
     if reading:

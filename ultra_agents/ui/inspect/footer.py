@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from ultra_agents.ui.inspect.book import Book, Fate
-from ultra_agents.ui.inspect.marks import SIGNS
+from ultra_agents.records import Fate
+from ultra_agents.ui.inspect.glyphs import SIGNS
+from ultra_agents.ui.inspect.run_view import RunView
 from ultra_agents.ui.text import clean, score
 from ultra_agents.ui.theme import DIM, METHODS, WARM
 
 KEYS = (
     ("←→", "step"), ("n p", "critical"), ("a", "accepted"), ("l", "list"), ("t", "agents"), ("?", "help"),
-    ("q", "quit"), ("/", "search"), ("f", "filter"), ("[ ]", "stretch"), ("space", "play"), ("z", "zoom"),
+    ("q", "quit"), ("/", "search"), ("f", "filter"), ("[ ]", "segment"), ("space", "play"), ("z", "zoom"),
     ("↑↓", "row"), ("pgdn", "scroll"),
 )  # fmt: skip
 """The ones named on the screen, as far as there is room."""
 
 
-def header(book: Book, width: int) -> Text:
+def header(run: RunView, width: int) -> Text:
     """Run, environment, what was found, what the methods made of it; then notes, as far as there is room."""
-    text = Text.assemble((" ultra inspect ", "reverse bold"), (f" {clean(book.name, 30)}", "bold"), no_wrap=True)
-    parts: list[Text] = [Text(f"{clean(book.environment, 24)}, {book.status}", DIM)]
+    text = Text.assemble((" ultra inspect ", "reverse bold"), (f" {clean(run.name, 30)}", "bold"), no_wrap=True)
+    parts: list[Text] = [Text(f"{clean(run.environment, 24)}, {run.status}", DIM)]
     counts = Text()
-    for fate, number in book.counts.items():
-        if number or fate in ("accepted", "refused"):
+    for fate, number in run.counts.items():
+        if number or fate in ("accepted", "rejected"):
             sign, colour = SIGNS[fate]
             counts.append(f"{sign} {number} {fate} ", colour)
     parts.append(counts)
-    parts += [Text(f"! {clean(note)}", WARM) for note in book.notes]
-    for arm in book.arms:
-        parts.append(
-            Text.assemble((f"{arm.method} ", METHODS.get(arm.method, "")), f"{score(arm.before)} → {score(arm.after)}")
-        )
+    parts += [Text(f"! {clean(note)}", WARM) for note in run.notes]
+    for one in run.methods:
+        returns = f"{score(one.before.mean)} → {score(one.best.mean)}"
+        parts.append(Text.assemble((f"{one.method} ", METHODS.get(one.method, "")), returns))
     for part in parts:
         room = width - text.cell_len - 2
         if part.cell_len > room:

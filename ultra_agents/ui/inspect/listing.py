@@ -1,4 +1,4 @@
-"""The list of episodes, stretches and critical states: its lines and where each leads."""
+"""The list of episodes, segments and critical states: its lines and where each leads."""
 
 from __future__ import annotations
 
@@ -7,59 +7,63 @@ from typing import Literal
 
 from rich.text import Text
 
-from ultra_agents.ui.inspect.book import Book, Critical, Fate, Stretch
-from ultra_agents.ui.inspect.marks import SIGNS
+from ultra_agents.records import CriticalState, Explanation, Fate
+from ultra_agents.ui.inspect.glyphs import SIGNS, short
+from ultra_agents.ui.inspect.run_view import RunView, deciding_attempt, deciding_test
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import DIM
 
 
 @dataclass(frozen=True)
-class Row:
+class ListEntry:
     """One line of the list and where it leads."""
 
-    kind: Literal["episode", "stretch", "critical"]
+    kind: Literal["episode", "segment", "critical"]
     episode: int
     step: int
 
 
-def listed(book: Book, only: Fate | None) -> list[tuple[Row, Text]]:
+def listed(run: RunView, only: Fate | None) -> list[tuple[ListEntry, Text]]:
     """The lines, in order; with a filter, without what holds nothing that passes it."""
-    found: list[tuple[Row, Text]] = []
-    for episode in book.episodes:
-        inside = [(one, passing(one, only)) for one in book.stretches if one.segment.episode == episode.index]
-        if only is not None and not any(critical for _, critical in inside):
+    found: list[tuple[ListEntry, Text]] = []
+    for episode in run.episodes:
+        number = episode.episode
+        inside = [(one, passing(one, only)) for one in run.explanations if one.segment.episode == number]
+        if only is not None and not any(states for _, states in inside):
             continue
-        head = Text.assemble((f"Episode {episode.index}", "bold"), (f"  {episode.total:+.2f}", ""))
+        head = Text.assemble((f"Episode {number}", "bold"), (f"  {episode.episode_return:+.2f}", ""))
         head.append(f" in {len(episode)} steps", DIM)
-        found.append((Row("episode", episode.index, 0), head))
-        for stretch, critical in inside:
-            if only is not None and not critical:
+        found.append((ListEntry("episode", number, 0), head))
+        for explanation, states in inside:
+            if only is not None and not states:
                 continue
-            line = Text.assemble((f" {stretch.segment.start}–{stretch.segment.stop - 1}", "cyan"))
-            line.append(f" {clean(stretch.segment.kind, 20)}", DIM)
-            found.append((Row("stretch", episode.index, stretch.segment.start), line))
-            found += [(Row("critical", one.episode, one.step), _line(one)) for one in critical]
+            segment = explanation.segment
+            line = Text.assemble((f" {segment.start}–{segment.stop - 1}", "cyan"))
+            line.append(f" {clean(segment.kind, 20)}", DIM)
+            found.append((ListEntry("segment", number, segment.start), line))
+            found += [(ListEntry("critical", number, state.step), _line(state)) for state in states]
     return found
 
 
-def passing(stretch: Stretch, only: Fate | None) -> list[Critical]:
+def passing(explanation: Explanation, only: Fate | None) -> list[CriticalState]:
     """Its critical states that pass the filter."""
-    return [one for one in stretch.critical if only in (None, one.fate)]
+    return [state for state in explanation.states if only in (None, state.fate)]
 
 
-def nearest(book: Book, rows: list[Row], episode: int, step: int) -> int | None:
-    """Index of the row that is nearest to a step: the critical state there, its stretch, or the episode."""
-    stretch = book.stretch_at(episode, step)
-    wanted = [Row("critical", episode, step)]
-    wanted += [Row("stretch", episode, stretch.segment.start)] if stretch else []
-    wanted += [Row("episode", episode, 0)]
-    return next((rows.index(row) for row in wanted if row in rows), None)
+def nearest(run: RunView, entries: list[ListEntry], episode: int, step: int) -> int | None:
+    """Index of the entry that is nearest to a step: the critical state there, its segment, or the episode."""
+    explanation = run.explanation_at(episode, step)
+    wanted = [ListEntry("critical", episode, step)]
+    wanted += [ListEntry("segment", episode, explanation.segment.start)] if explanation else []
+    wanted += [ListEntry("episode", episode, 0)]
+    return next((entries.index(entry) for entry in wanted if entry in entries), None)
 
 
-def _line(one: Critical) -> Text:
-    sign, colour = SIGNS[one.fate]
-    text = Text.assemble(("  ", ""), (sign, colour), f" {one.step:<5} ")
-    text.append(f"{one.last.short if one.last else '-'}"[:11].ljust(12))
-    if one.test is not None:
-        text.append(f"{one.test.gain:+.2f}", "bold" if one.test.gain > 0 else "")
+def _line(state: CriticalState) -> Text:
+    sign, colour = SIGNS[state.fate]
+    attempt, test = deciding_attempt(state), deciding_test(state)
+    text = Text.assemble(("  ", ""), (sign, colour), f" {state.step:<5} ")
+    text.append((short(attempt.plan) if attempt else "-")[:11].ljust(12))
+    if test is not None:
+        text.append(f"{test.gain:+.2f}", "bold" if test.gain > 0 else "")
     return text

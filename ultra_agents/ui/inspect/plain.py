@@ -5,90 +5,115 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
-from ultra_agents.ui.inspect.book import Book, Critical
+from ultra_agents.records import Attempt, CriticalState, Note, Segment, Trajectory
+from ultra_agents.ui.inspect.glyphs import short
+from ultra_agents.ui.inspect.run_view import RunView, deciding_attempt, deciding_test
 from ultra_agents.ui.text import clean
 
 HEAD = ("episode:step", "fate", "taken", "suggested", "gain", "low", "high", "pairs", "stopped", "critic", "why")
 
 
-def lines(book: Book) -> Iterator[str]:
-    """`run ...`, `note ...`, `method ...`, `episode ...`, `stretch ...`, then a table of `critical ...` lines."""
-    counts = ", ".join(f"{number} {fate}" for fate, number in book.counts.items() if number or fate != "open")
+def lines(run: RunView) -> Iterator[str]:
+    """`run ...`, `note ...`, `method ...`, `episode ...`, `segment ...`, then a table of `critical ...` lines."""
+    counts = ", ".join(f"{number} {fate}" for fate, number in run.counts.items() if number or fate != "open")
     yield (
-        f"run {clean(book.name)}: {clean(book.environment)}, proposer {book.proposer}, {book.status}; "
-        f"{len(book.episodes)} episodes, {len(book.stretches)} stretches, "
-        f"{len(book.critical)} critical states: {counts}"
+        f"run {clean(run.name)}: {clean(run.environment)}, proposer {run.proposer}, {run.status}; "
+        f"{len(run.episodes)} episodes, {len(run.explanations)} segments, "
+        f"{len(run.critical)} critical states: {counts}"
     )
-    for note in book.notes:
+    for note in run.notes:
         yield f"note {clean(note)}"
-    for arm in book.arms:
-        yield f"method {arm.method} before={arm.before:.2f} after={arm.after:.2f}"
-    for episode in book.episodes:
-        yield f"episode {episode.index} steps={len(episode)} return={episode.total:.2f} {episode.ending}"
-    for stretch in book.stretches:
-        yield f"stretch {stretch.segment.name} critical={len(stretch.critical)} {clean(stretch.segment.kind)}"
-    table = [HEAD, *map(row, book.critical)]
+    for one in run.methods:
+        yield f"method {one.method} before={one.before.mean:.2f} after={one.best.mean:.2f}"
+    for episode in run.episodes:
+        yield (
+            f"episode {episode.episode} steps={len(episode)} return={episode.episode_return:.2f} {ending_of(episode)}"
+        )
+    for explanation in run.explanations:
+        yield f"segment {explanation.segment.name} critical={len(explanation.states)} {explanation.segment.kind}"
+    table = [HEAD, *(row(segment, state, run.has_critic) for segment, state in run.critical)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEAD) - 1)]
     right = range(4, 8)
-    for line in table if book.critical else ():
+    for line in table if run.critical else ():
         cells = [cell.rjust(widths[n]) if n in right else cell.ljust(widths[n]) for n, cell in enumerate(line[:-1])]
         yield f"{'critical' if line is not HEAD else '#       '} {'  '.join(cells)}  {line[-1]}".rstrip()
 
 
-def row(one: Critical) -> tuple[str, ...]:
+def row(segment: Segment, state: CriticalState, has_critic: bool) -> tuple[str, ...]:
     """The cells of one critical state, `-` where there is nothing."""
-    last, test = one.last, one.test
-    cells = [f"{one.episode}:{one.step}", one.fate, one.taken, clean(last.short, 40) if last else "-"]
+    attempt, test = deciding_attempt(state), deciding_test(state)
+    cells = [f"{segment.episode}:{state.step}", state.fate, state.taken_action]
+    cells.append(clean(short(attempt.plan), 40) if attempt else "-")
     if test is None:
         cells += ["-"] * 5
     else:
         cells += [f"{test.gain:+.3f}", f"{test.low:+.3f}", f"{test.high:+.3f}", str(test.pairs), test.stopped]
-    cells += [(last.verdict if last else "") or "-", clean(one.reason, 60) or "-"]
+    critique = attempt.standing if attempt is not None and has_critic else None
+    cells += [critique.verdict if critique else "-", clean(state.reason, 60) or "-"]
     return tuple(cells)
 
 
-def to_json(book: Book) -> str:
-    """The book as JSON: `critical` holds one object per critical state with all its suggestions."""
+def ending_of(episode: Trajectory) -> str:
+    """How an episode ended, in a word."""
+    return "terminated" if episode.terminated else "truncated" if episode.truncated else "cut"
+
+
+def note_text(note: Note) -> str:
+    """`identify: step not shown (step 7)`."""
+    return f"{note.stage}: {note.reason}" + (f" ({clean(note.detail, 120)})" if note.detail else "")
+
+
+def to_json(run: RunView) -> str:
+    """The run as JSON: `critical` holds one object per critical state with all its suggestions."""
     value = {
-        "run": book.name,
-        "folder": book.folder,
-        "environment": book.environment,
-        "status": book.status,
-        "proposer": book.proposer,
-        "notes": list(book.notes),
-        "methods": [{"method": arm.method, "before": arm.before, "after": arm.after} for arm in book.arms],
+        "run": run.name,
+        "folder": run.folder,
+        "environment": run.environment,
+        "status": run.status,
+        "proposer": run.proposer,
+        "notes": list(run.notes),
+        "methods": [
+            {"method": one.method, "before": one.before.mean, "after": one.best.mean} for one in run.methods
+        ],
         "episodes": [
-            {"episode": one.index, "steps": len(one), "return": one.total, "ending": one.ending}
-            for one in book.episodes
+            {"episode": one.episode, "steps": len(one), "return": one.episode_return, "ending": ending_of(one)}
+            for one in run.episodes
         ],
-        "stretches": [
-            {"segment": one.segment.name, "kind": one.segment.kind, "env_steps": one.env_steps, "notes": one.notes}
-            for one in book.stretches
+        "segments": [
+            {
+                "segment": one.segment.name, "kind": one.segment.kind, "env_steps": one.env_steps,
+                "notes": [note_text(note) for note in one.notes],
+            }
+            for one in run.explanations
         ],
-        "critical": [_object(one) for one in book.critical],
-    }
+        "critical": [_object(segment, state, run.has_critic) for segment, state in run.critical],
+    }  # fmt: skip
     return json.dumps(_finite(value), indent=1, ensure_ascii=False)
 
 
-def _object(one: Critical) -> dict[str, Any]:
+def _object(segment: Segment, state: CriticalState, has_critic: bool) -> dict[str, Any]:
     return {
-        "episode": one.episode, "step": one.step, "segment": one.segment, "fate": one.fate, "reason": one.reason,
-        "detail": one.detail, "rationale": one.rationale, "importance": one.importance, "agreement": one.agreement,
-        "taken": one.taken,
-        "suggestions": [
-            {
-                "plan": a.plan, "rationale": a.rationale, "verdict": a.verdict or None, "reward": a.reward,
-                "taken_reward": a.taken_reward, "critique": a.critique,
-                "test": None if a.test is None else {
-                    "gain": a.test.gain, "low": a.test.low, "high": a.test.high, "pairs": a.test.pairs,
-                    "better": a.test.better, "worse": a.test.worse, "stopped": a.test.stopped,
-                    "passed": a.test.passed, "env_steps": a.test.env_steps,
-                },
-            }
-            for a in one.attempts
-        ],
+        "episode": segment.episode, "step": state.step, "segment": segment.name, "fate": state.fate,
+        "reason": state.reason, "detail": state.detail, "rationale": state.rationale, "importance": state.importance,
+        "agreement": state.agreement, "taken": state.taken_action,
+        "joint": None if state.joint is None else asdict(state.joint),
+        "suggestions": [_suggestion(attempt, attempt is state.chosen, has_critic) for attempt in state.attempts],
+    }  # fmt: skip
+
+
+def _suggestion(attempt: Attempt, chosen: bool, has_critic: bool) -> dict[str, Any]:
+    """One attempt; `verdict`, `reward`, `taken_reward` and `critique` are of the critic's last reading."""
+    critique = attempt.standing
+    return {
+        "plan": str(attempt.plan), "moves": attempt.plan.moves, "chosen": chosen, "rationale": attempt.rationale,
+        "verdict": critique.verdict if critique and has_critic else None,
+        "reward": critique.reward if critique else None,
+        "taken_reward": critique.taken_reward if critique else None,
+        "critique": critique.rationale if critique else "",
+        "test": None if attempt.test is None else asdict(attempt.test),
     }  # fmt: skip
 
 

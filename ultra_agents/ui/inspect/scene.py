@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from rich.text import Text
 
-from ultra_agents.ui.inspect.book import Critical, Source, StepView
-from ultra_agents.ui.inspect.marks import SIGNS, arrow, spark
+from ultra_agents.records import CriticalState
+from ultra_agents.ui.inspect.glyphs import SIGNS, arrow, short, spark
 from ultra_agents.ui.inspect.picture import Depth, picture
+from ultra_agents.ui.inspect.run_view import StepSource, StepView, deciding_attempt
 from ultra_agents.ui.text import score, wrap
 from ultra_agents.ui.theme import DIM
 
@@ -17,7 +18,9 @@ AROUND = 30
 """Steps on each side that a sparkline shows."""
 
 
-def scene(source: Source, view: StepView, critical: Critical | None, width: int, height: int, depth: Depth) -> Text:
+def scene(
+    source: StepSource, view: StepView, critical: CriticalState | None, width: int, height: int, depth: Depth
+) -> Text:
     """At most `height` lines of at most `width` cells."""
     frame = source.frame(view.episode, view.step)
     caption = _caption(view, critical, width)
@@ -34,24 +37,24 @@ def scene(source: Source, view: StepView, critical: Critical | None, width: int,
     return Text("\n", no_wrap=True).join([*lines, caption, *more])
 
 
-def _caption(view: StepView, critical: Critical | None, width: int) -> Text:
+def _caption(view: StepView, critical: CriticalState | None, width: int) -> Text:
     text = Text(no_wrap=True)
     sign = arrow(view.action)
     text.append(f"{sign} {view.action}" if sign else view.action, "bold")
-    last = critical.last if critical is not None else None
-    if critical is not None and last is not None:
+    attempt = deciding_attempt(critical) if critical is not None else None
+    if critical is not None and attempt is not None:
         mark, colour = SIGNS[critical.fate]
         text.append("  instead ", DIM)
-        sign = arrow(last.moves[0][0])
-        text.append(f"{sign} {last.short} " if sign else f"{last.short} ", f"bold {colour}")
+        sign, plan = arrow(attempt.plan.moves[0][0]), short(attempt.plan)
+        text.append(f"{sign} {plan} " if sign else f"{plan} ", f"bold {colour}")
         text.append(mark, colour)
     text.truncate(width, overflow="ellipsis")
     text.pad_left(max((width - text.cell_len) // 2, 0))
     return text
 
 
-def _numbers(source: Source, view: StepView, width: int, rows: int) -> list[Text]:
-    """One line a number: its name, its value, the steps around with this one at the bar's bright place."""
+def _numbers(source: StepSource, view: StepView, width: int, rows: int) -> list[Text]:
+    """One line a number: its name, its value, a sparkline of the steps around with this one highlighted."""
     series = source.series(view.episode)
     names = list(series)[: max(rows, 0)]
     if not names or rows < 1:

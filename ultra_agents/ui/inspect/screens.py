@@ -1,4 +1,4 @@
-"""What lies over the browser: the conversation, the search, the help."""
+"""Screens over the browser: the conversation, the search, the help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ultra_agents.ui.inspect.book import Book, Exchange, Source
+from ultra_agents.ui.inspect.run_view import ModelCall, RunView, StepSource
 from ultra_agents.ui.inspect.search import Hit, search
 from ultra_agents.ui.text import printable, prose
 from ultra_agents.ui.theme import DIM, agent_colour
@@ -25,25 +25,25 @@ HELP = """\
 home end     first and last step of the timeline
 n  p         next and previous critical state that passes the filter
 a  A         next and previous accepted one
-[  ]         previous and next stretch
+[  ]         previous and next segment
 ↑ ↓          previous and next row of the list
 space        play, and stop playing
-f            filter: all, accepted, refused, dropped
-z            timeline of the stretch, or of the whole episode
-t            what the agents said about this stretch (t, Escape: back)
+f            filter: all, accepted, rejected, dropped
+z            timeline of the segment, or of the whole episode
+t            what the agents said about this segment (t, Escape: back)
 /            search in rationales, suggestions, states and replies
 l            show or hide the list
 j k          scroll the text (also page up and down)
-r            read the run again (by itself where it goes on)
+r            read the run again (done by itself while it is going on)
 ?            this help
 q            quit
 
 A click on the list or on the timeline goes there; the wheel scrolls.
 
-◆ accepted   ◇ refused or dropped   + - rewards out of the ordinary
-✔ accepted: the simulator, or the critic where none was asked, agreed
-✘ refused by the critic or by the simulator
-○ dropped for its form: malformed, out of place, no budget left to test it
+◆ accepted   ◇ rejected or dropped   + - rewards out of the ordinary
+✔ accepted by the simulator, or by the critic where nothing was tested
+✘ rejected by the critic or by the simulator
+○ dropped: no usable reply, or no budget left to test it
 """
 
 
@@ -77,12 +77,12 @@ class HelpScreen(ModalScreen[None]):
 
 
 class ConversationScreen(Screen[None]):
-    """Every exchange about one stretch.
+    """Every model call about one segment.
 
     Args:
         segment: Its name.
-        exchanges: Oldest first.
-        step: Where the reader comes from: exchanges about it are marked, and the first is scrolled to.
+        calls: Oldest first.
+        step: The step shown before: calls about it are marked, and the first is scrolled to.
     """
 
     CSS = """
@@ -102,39 +102,39 @@ class ConversationScreen(Screen[None]):
         Binding("end", "by(100000)"),
     ]
 
-    def __init__(self, segment: str, exchanges: tuple[Exchange, ...], step: int) -> None:
+    def __init__(self, segment: str, calls: tuple[ModelCall, ...], step: int) -> None:
         super().__init__()
-        self.segment, self.exchanges, self.step = segment, exchanges, step
+        self.segment, self.calls, self.step = segment, calls, step
         self.prompts = False
 
     def compose(self) -> ComposeResult:
-        """One block per exchange."""
-        yield Static(Text.assemble((" agents ", "reverse bold"), f" stretch {self.segment}", no_wrap=True))
+        """One block per call."""
+        yield Static(Text.assemble((" agents ", "reverse bold"), f" segment {self.segment}", no_wrap=True))
         with VerticalScroll(id="talk", can_focus=False):
-            for exchange in self.exchanges:
-                yield Static(exchange_block(exchange, self.prompts, exchange.step == self.step))
+            for call in self.calls:
+                yield Static(call_block(call, self.prompts, call.step == self.step))
         yield Static(Text(" ↑↓ scroll   p prompts   Escape back", DIM, no_wrap=True), id="keys")
 
     def on_mount(self) -> None:
-        """Begin at the first exchange about the step."""
+        """Begin at the first call about the step."""
         blocks = list(self.query("#talk Static"))
-        here = next((b for b, one in zip(blocks, self.exchanges, strict=True) if one.step == self.step), None)
+        here = next((b for b, one in zip(blocks, self.calls, strict=True) if one.step == self.step), None)
         if here is not None:
             self.call_after_refresh(self.query_one("#talk").scroll_to_widget, here, animate=False, top=True)
 
     def action_prompts(self) -> None:
         """Show or hide what was asked."""
         self.prompts = not self.prompts
-        for block, one in zip(self.query("#talk Static").results(Static), self.exchanges, strict=True):
-            block.update(exchange_block(one, self.prompts, one.step == self.step))
+        for block, one in zip(self.query("#talk Static").results(Static), self.calls, strict=True):
+            block.update(call_block(one, self.prompts, one.step == self.step))
 
     def action_by(self, lines: int) -> None:
         """Scroll."""
         self.query_one("#talk").scroll_relative(y=lines, animate=False)
 
 
-def exchange_block(one: Exchange, prompts: bool, marked: bool) -> RenderableType:
-    """One exchange: who, about which step, what it cost; the prompt; the reply."""
+def call_block(one: ModelCall, prompts: bool, marked: bool) -> RenderableType:
+    """One call: who, about which step, what it cost; the prompt; the reply."""
     colour = agent_colour(one.agent)
     head = Text.assemble(
         ("▶ " if marked else "", "bold"), (one.agent, f"bold {colour}"),
@@ -157,8 +157,8 @@ class SearchScreen(ModalScreen[tuple[int, int] | None]):
     """Finds words; gives the episode and step chosen.
 
     Args:
-        book: What is searched.
-        source: Describes steps, knows the conversation.
+        run: What is searched.
+        source: Describes steps, has the conversation.
     """
 
     CSS = """
@@ -174,9 +174,9 @@ class SearchScreen(ModalScreen[tuple[int, int] | None]):
         Binding("up", "by(-1)"),
     ]
 
-    def __init__(self, book: Book, source: Source) -> None:
+    def __init__(self, run: RunView, source: StepSource) -> None:
         super().__init__()
-        self.book, self.source = book, source
+        self.run_view, self.source = run, source
         self.hits: list[Hit] = []
 
     def compose(self) -> ComposeResult:
@@ -193,7 +193,7 @@ class SearchScreen(ModalScreen[tuple[int, int] | None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Look again."""
-        self.hits = search(self.book, self.source, event.value)
+        self.hits = search(self.run_view, self.source, event.value)
         hits = self.query_one("#hits", OptionList)
         hits.clear_options()
         hits.add_options([Option(hit.line) for hit in self.hits])

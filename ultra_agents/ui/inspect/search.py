@@ -1,4 +1,4 @@
-"""Words in all that was said and told in a run."""
+"""Full-text search over the cases, replies and states of a run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from ultra_agents.ui.inspect.book import Book, Critical, Source
-from ultra_agents.ui.inspect.marks import SIGNS
+from ultra_agents.records import CriticalState
+from ultra_agents.ui.inspect.glyphs import SIGNS
+from ultra_agents.ui.inspect.run_view import RunView, StepSource
 from ultra_agents.ui.text import clean, prose
 from ultra_agents.ui.theme import DIM, agent_colour
 
@@ -27,13 +28,13 @@ class Hit:
     line: Text
 
 
-def search(book: Book, source: Source, words: str) -> list[Hit]:
+def search(run: RunView, source: StepSource, words: str) -> list[Hit]:
     """Every place that holds all of `words`, whatever their case; critical states first, then replies, then states."""
     wanted = words.lower().split()
     if not wanted:
         return []
     hits: list[Hit] = []
-    for episode, step, label, style, text in _texts(book, source):
+    for episode, step, label, style, text in _texts(run, source):
         low = text.lower()
         if not all(word in low for word in wanted):
             continue
@@ -47,23 +48,26 @@ def search(book: Book, source: Source, words: str) -> list[Hit]:
     return hits
 
 
-def _texts(book: Book, source: Source) -> Iterator[tuple[int, int, str, str, str]]:
+def _texts(run: RunView, source: StepSource) -> Iterator[tuple[int, int, str, str, str]]:
     """Episode, step, label, style and text of everything that can be found."""
-    for one in book.critical:
-        sign, colour = SIGNS[one.fate]
-        yield one.episode, one.step, f"{sign} {one.fate}", colour, _critical_text(one)
-    for stretch in book.stretches:
-        for exchange in source.conversation(stretch.segment.name):
-            step = stretch.segment.start if exchange.step is None else exchange.step
-            yield stretch.segment.episode, step, exchange.agent, agent_colour(exchange.agent), prose(exchange.reply)
-    for stretch in book.stretches:
-        for step in range(stretch.segment.start, stretch.segment.stop):
-            view = source.step(stretch.segment.episode, step)
+    for segment, state in run.critical:
+        sign, colour = SIGNS[state.fate]
+        yield segment.episode, state.step, f"{sign} {state.fate}", colour, _case_text(state)
+    segments = [one.segment for one in run.explanations]
+    for segment in segments:
+        for call in source.conversation(segment.name):
+            step = segment.start if call.step is None else call.step
+            yield segment.episode, step, call.agent, agent_colour(call.agent), prose(call.reply)
+    for segment in segments:
+        for step in range(segment.start, segment.stop):
+            view = source.step(segment.episode, step)
             yield view.episode, step, "state", DIM, f"{view.words} Action: {view.action}."
 
 
-def _critical_text(one: Critical) -> str:
-    parts = [one.rationale, one.fate, one.reason, one.detail, one.taken]
-    for attempt in one.attempts:
-        parts += [attempt.plan, attempt.rationale, attempt.verdict, attempt.critique]
+def _case_text(state: CriticalState) -> str:
+    parts = [state.rationale, state.fate, state.reason, state.detail, state.taken_action]
+    for attempt in state.attempts:
+        parts += [str(attempt.plan), attempt.rationale]
+        for critique in (attempt.critique, attempt.reflection):
+            parts += [critique.verdict, critique.rationale] if critique else []
     return " · ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""The timeline: values as a sparkline, rewards and critical states as marks, the step in sight; a click goes there."""
+"""The timeline: values as a sparkline, rewards and critical states as signs, a cursor; a click goes to a step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from textual import events
 from textual.message import Message
 from textual.widget import Widget
 
-from ultra_agents.ui.inspect.book import Book, Critical
-from ultra_agents.ui.inspect.marks import SIGNS, spark
+from ultra_agents.records import Fate
+from ultra_agents.ui.inspect.glyphs import SIGNS, spark
+from ultra_agents.ui.inspect.run_view import LocatedState, RunView
 from ultra_agents.ui.theme import BAD, DIM, GOOD
 
 MARGIN = 8
@@ -28,18 +29,18 @@ class Timeline(Widget):
             self.step = step
             super().__init__()
 
-    def __init__(self, book: Book, id: str | None = None) -> None:
+    def __init__(self, run: RunView, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._book = book
-        self._episode, self._start, self._stop, self._step = book.episodes[0].index, 0, 1, 0
-        self._shown: tuple[Critical, ...] = ()
+        self._run = run
+        self._episode, self._start, self._stop, self._step = run.episodes[0].episode, 0, 1, 0
+        self._shown: tuple[LocatedState, ...] = ()
 
-    def turn(self, book: Book) -> None:
-        """Go on with another reading of the run."""
-        self._book = book
+    def replace_run(self, run: RunView) -> None:
+        """Use another reading of the run from the next drawing on."""
+        self._run = run
 
-    def look(self, episode: int, start: int, stop: int, step: int, shown: tuple[Critical, ...]) -> None:
-        """Show another stretch or step; `shown` are the critical states marked."""
+    def show_steps(self, episode: int, start: int, stop: int, step: int, shown: tuple[LocatedState, ...]) -> None:
+        """Show the steps `start` to `stop - 1`, the critical states `shown`, and the cursor at `step`."""
         self._episode, self._start, self._stop, self._step, self._shown = (
             episode,
             start,
@@ -52,7 +53,7 @@ class Timeline(Widget):
     def render(self) -> Text:
         """Three lines: value, marks, cursor with the ends' numbers."""
         return draw(
-            self._book, self._episode, self._start, self._stop, self._step, self._shown, max(self.size.width, 20)
+            self._run, self._episode, self._start, self._stop, self._step, self._shown, max(self.size.width, 20)
         )
 
     def on_click(self, event: events.Click) -> None:
@@ -62,10 +63,12 @@ class Timeline(Widget):
         self.post_message(self.Picked(self._start + int(share * (self._stop - self._start))))
 
 
-def draw(book: Book, number: int, start: int, stop: int, step: int, shown: tuple[Critical, ...], width: int) -> Text:
+def draw(
+    run: RunView, number: int, start: int, stop: int, step: int, shown: tuple[LocatedState, ...], width: int
+) -> Text:
     """The timeline as three lines of `width` cells."""
     wide, length = max(width - MARGIN - 1, 1), stop - start
-    episode = book.episode(number)
+    episode = run.episode(number)
 
     def column(at: int) -> int:
         return min(int((at - start + 0.5) / length * wide), wide - 1)
@@ -78,10 +81,10 @@ def draw(book: Book, number: int, start: int, stop: int, step: int, shown: tuple
         for at in np.flatnonzero(rewards != usual):
             good = rewards[at] > usual
             cells[column(start + int(at))] = ("+", f"bold {GOOD}") if good else ("-", f"bold {BAD}")
-    order = {"accepted": 3, "open": 2, "refused": 1, "dropped": 0}
-    for one in sorted(shown, key=lambda one: order[one.fate]):
-        if one.episode == number and start <= one.step < stop:
-            cells[column(one.step)] = ("◆" if one.fate == "accepted" else "◇", f"bold {SIGNS[one.fate][1]}")
+    order: list[Fate] = ["dropped", "rejected", "open", "accepted"]  # the last one of a column is seen
+    for segment, state in sorted(shown, key=lambda one: order.index(one.state.fate)):
+        if segment.episode == number and start <= state.step < stop:
+            cells[column(state.step)] = ("◆" if state.fate == "accepted" else "◇", f"bold {SIGNS[state.fate][1]}")
     caret = column(step)
     label = f"▲ {step}" if caret + len(str(step)) + 2 <= wide else f"{step} ▲"
     begin = caret if label.startswith("▲") else max(caret + 1 - len(label), 0)

@@ -1,4 +1,4 @@
-"""A run as `ultra inspect` reads it: once, and again when it went on."""
+"""A run folder read for `ultra inspect`: once, and again when its files have changed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from ultra_agents.cli.inspect.source import RunSource
     from ultra_agents.records import Trajectory
     from ultra_agents.runs import RunFolder
-    from ultra_agents.ui.inspect.book import Book
+    from ultra_agents.ui.inspect.run_view import RunView
 
-Marks: TypeAlias = dict[str, tuple[int, int]]
-"""Size and time of change of files, by their path below the run folder."""
+FileStats: TypeAlias = dict[str, tuple[int, int]]
+"""Size and modification time of files, by their path below the run folder."""
 
 
-class RunFollow:
-    """Reads a run, and knows whether it went on since.
+class RunFolderReader:
+    """Reads a run folder, and knows whether it has changed since.
 
     Args:
         path: The run folder.
@@ -25,27 +25,27 @@ class RunFollow:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._marks: Marks = {}
-        self._episodes: tuple[Marks, Sequence[Trajectory]] | None = None
+        self._stats: FileStats = {}
+        self._episodes: tuple[FileStats, Sequence[Trajectory]] | None = None
         self._source: RunSource | None = None
 
     def changed(self) -> bool:
-        """Whether a file that is shown, or the run's state, is another than when it was last read."""
-        return self._look() != self._marks
+        """Whether a file that is shown, or the run's status, differs from when it was last read."""
+        return self._file_stats() != self._stats
 
-    def read(self) -> tuple[Book, RunSource]:
+    def read(self) -> tuple[RunView, RunSource]:
         """Everything `ultra inspect` shows of a run.
 
         Raises:
             UltraError: No episodes yet, something damaged, or an environment that is not the run's.
         """
-        from ultra_agents.cli.inspect.read import read_book
+        from ultra_agents.cli.inspect.read import read_conversation, read_run
         from ultra_agents.cli.inspect.source import RunSource, check_fit
         from ultra_agents.errors import RunError
         from ultra_agents.registry import create_environment
         from ultra_agents.runs import RunFolder
 
-        marks = self._look()  # before reading: what is written meanwhile is read the next time
+        stats = self._file_stats()  # before reading: what is written meanwhile is read the next time
         folder = RunFolder.open(self._path)
         environment = create_environment(folder.config.environment.name, folder.config.environment.options)
         if not any(folder.trajectories.glob("episode-*.npz")):
@@ -54,33 +54,33 @@ class RunFollow:
                 found=f"finished stages: {', '.join(folder.done) or 'none'}",
                 hint=f"go on with it: ultra resume {folder.path}",
             )
-        trajectories = self._trajectories(folder, marks)
+        trajectories = self._trajectories(folder, stats)
         check_fit(folder, environment, trajectories)
-        book, conversation = read_book(folder, environment, trajectories)
+        conversation, damage = read_conversation(folder.transcript)
+        run = read_run(folder, trajectories, damage)
         self._source = RunSource(folder, environment, trajectories, conversation, self._source)
-        self._marks = marks
-        return book, self._source
+        self._stats = stats
+        return run, self._source
 
-    def _trajectories(self, folder: RunFolder, marks: Marks) -> Sequence[Trajectory]:
+    def _trajectories(self, folder: RunFolder, stats: FileStats) -> Sequence[Trajectory]:
         """The episodes; read again only where their files changed."""
         from ultra_agents.rollout.store import load_trajectories
 
         below = folder.trajectories.name
-        mine = {name: mark for name, mark in marks.items() if name.startswith(f"{below}/")}
+        mine = {name: stat for name, stat in stats.items() if name.startswith(f"{below}/")}
         if self._episodes is None or self._episodes[0] != mine:
             self._episodes = mine, load_trajectories(folder.trajectories)
         return self._episodes[1]
 
-    def _look(self) -> Marks:
+    def _file_stats(self) -> FileStats:
         from ultra_agents.cli.inspect.read import status_of
         from ultra_agents.runs import RunFolder
 
         folder = RunFolder.open(self._path)
         shown = [folder.explain, folder.path / f"{folder.explain.name}-wal", folder.transcript]
-        shown += [folder.path / "advice.jsonl", folder.path / "joint.json", folder.path / "measures.json"]
         shown += sorted(folder.trajectories.glob("episode-*.npz"))
         shown += sorted(folder.checkpoints.glob("*-best.safetensors"))
-        found: Marks = {"": (len(folder.done), hash(status_of(folder)))}
+        found: FileStats = {"": (len(folder.done), hash(status_of(folder)))}
         for path in shown:
             try:
                 status = path.stat()

@@ -1,4 +1,4 @@
-"""Small drawings on one line: sparklines, an interval, arrows, signs of fates."""
+"""Drawings on one line: sparklines, an interval, arrows, plans in signs, signs of fates."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from itertools import pairwise
 import numpy as np
 from rich.text import Text
 
-from ultra_agents.records import FloatArray, TestResult
-from ultra_agents.ui.inspect.book import Fate
+from ultra_agents.records import Fate, FloatArray, Plan, TestResult
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 
 BARS = "▁▂▃▄▅▆▇█"
 SIGNS: dict[Fate, tuple[str, str]] = {
     "accepted": ("✔", GOOD),
-    "refused": ("✘", BAD),
+    "rejected": ("✘", BAD),
     "dropped": ("○", WARM),
     "open": ("…", "cyan"),
 }
@@ -63,6 +62,11 @@ def interval(test: TestResult, width: int) -> Text:
     cells[place(0.0)] = ("┼" if test.low <= 0 <= test.high else "│", "bold")
     cells[place(test.gain)] = ("●", f"bold {colour}")
     return Text.assemble(*cells)
+
+
+def short(plan: Plan) -> str:
+    """The plan in signs: `UP×5 STAY×1`."""
+    return " ".join(f"{action}×{hold}" for action, hold in plan.moves)
 
 
 def arrow(action: str) -> str:

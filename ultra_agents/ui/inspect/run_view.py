@@ -1,0 +1,189 @@
+"""What can be looked up in a run, as the records themselves: episodes, explained segments, results of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+from ultra_agents.records import (
+    Array,
+    Attempt,
+    CriticalState,
+    Explanation,
+    Fate,
+    FloatArray,
+    MethodResult,
+    Segment,
+    TestResult,
+    Trajectory,
+)
+
+FATES: tuple[Fate, ...] = ("accepted", "rejected", "dropped", "open")
+
+
+class LocatedState(NamedTuple):
+    """A critical state and the segment it was found in."""
+
+    segment: Segment
+    state: CriticalState
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Episode and step."""
+        return self.segment.episode, self.state.step
+
+
+def deciding_attempt(state: CriticalState) -> Attempt | None:
+    """The attempt that became advice; of a state without advice the last one."""
+    return state.chosen or (state.attempts[-1] if state.attempts else None)
+
+
+def deciding_test(state: CriticalState) -> TestResult | None:
+    """The test of the deciding attempt; where it was not tested, the newest test of the state."""
+    decisive = deciding_attempt(state)
+    newest = next((one.test for one in reversed(state.attempts) if one.test is not None), None)
+    return decisive.test if decisive is not None and decisive.test is not None else newest
+
+
+@dataclass(frozen=True)
+class ModelCall:
+    """One question to a model and its answer; `step` is the critical state it is about, None for the identifier."""
+
+    agent: str
+    model: str
+    step: int | None
+    verdict: str
+    spent: str
+    messages: tuple[tuple[str, str], ...]
+    reply: str
+
+
+@dataclass(frozen=True, eq=False)
+class StepView:
+    """All that is known of one step.
+
+    Attributes:
+        words: The state in the environment's words.
+        action: What the policy did.
+        choices: What each policy at hand does in this state, by name; empty while they are being read.
+    """
+
+    episode: int
+    step: int
+    words: str
+    action: str
+    reward: float
+    value: float
+    choices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class RunView:
+    """A run to browse. Its texts are clean: one line each, nothing a terminal would obey.
+
+    Attributes:
+        status: `finished`, `running` or `stopped`.
+        proposer: Who proposed the advice.
+        explanations: By episode and start; the states of each by step.
+        methods: Results of the methods that were evaluated.
+        notes: What a reader should know: damaged lines, versions that differ, nothing explained yet.
+    """
+
+    name: str
+    folder: str
+    environment: str
+    status: str
+    proposer: str
+    episodes: tuple[Trajectory, ...]
+    explanations: tuple[Explanation, ...]
+    methods: tuple[MethodResult, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def critical(self) -> tuple[LocatedState, ...]:
+        """All critical states, by episode and step."""
+        every = [LocatedState(one.segment, state) for one in self.explanations for state in one.states]
+        return tuple(sorted(every, key=lambda one: one.place))
+
+    @cached_property
+    def counts(self) -> dict[Fate, int]:
+        """How many critical states met each fate."""
+        return {fate: sum(state.fate == fate for _, state in self.critical) for fate in FATES}
+
+    @property
+    def has_critic(self) -> bool:
+        """A critic read the suggestions; a control's rewards are its own."""
+        return self.proposer == "llm"
+
+    def episode(self, index: int) -> Trajectory:
+        """The episode numbered `index`."""
+        return next(one for one in self.episodes if one.episode == index)
+
+    def explanation_at(self, episode: int, step: int) -> Explanation | None:
+        """The explanation of the segment that holds a step, where one does."""
+        for one in self.explanations:
+            if one.segment.episode == episode and one.segment.start <= step < one.segment.stop:
+                return one
+        return None
+
+    def critical_at(self, episode: int, step: int) -> CriticalState | None:
+        """The critical state at a step, where there is one."""
+        return next((one.state for one in self.critical if one.place == (episode, step)), None)
+
+
+class StepSource(Protocol):
+    """Answers what a `RunView` does not hold, on demand."""
+
+    def step(self, episode: int, step: int) -> StepView:
+        """One step."""
+        ...
+
+    def frame(self, episode: int, step: int) -> Array | str:
+        """The picture `(H, W, 3)` uint8 of a step, or why there is none."""
+        ...
+
+    def series(self, episode: int) -> Mapping[str, FloatArray]:
+        """Numbers of every step `(T,)` by name, for sparklines."""
+        ...
+
+    def conversation(self, segment: str) -> tuple[ModelCall, ...]:
+        """All model calls about a segment, by its name."""
+        ...
+
+    def read_policies(self) -> None:
+        """Read the policies behind `StepView.choices`; slow, called once from a thread of its own."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        ...
+
+
+class RunReader(Protocol):
+    """Reads a run that may still be going on. Both methods are called from a thread of their own."""
+
+    def changed(self) -> bool:
+        """Whether there is something new since it was last read."""
+        ...
+
+    def read(self) -> tuple[RunView, StepSource]:
+        """Read it again."""
+        ...
+
+
+def what_changed(before: RunView, after: RunView) -> str:
+    """What is new in a second reading of a run, in words; empty for nothing that shows."""
+    parts = []
+    for word, one, other in (
+        ("episode", len(before.episodes), len(after.episodes)),
+        ("segment", len(before.explanations), len(after.explanations)),
+        ("critical state", len(before.critical), len(after.critical)),
+    ):
+        if (more := other - one) > 0:
+            parts.append(f"{more} more {word}{'s' if more > 1 else ''}")
+    parts += [f"now {after.status}"] if after.status != before.status else []
+    if not parts and before.critical != after.critical:
+        parts.append("more is known of the critical states")
+    return ", ".join(parts)
