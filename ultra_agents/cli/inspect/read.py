@@ -76,8 +76,9 @@ def read_explanations(folder: RunFolder) -> tuple[list[Explanation], bool]:
     """
     done = folder.stage_done("explain")
     if done is not None:
-        kept = done.get("value")
-        return _validated(kept.get("explanations") if isinstance(kept, dict) else None, Explanation, folder), True
+        value = done.get("value")
+        rows = value.get("explanations") if isinstance(value, dict) else None
+        return _validated(rows, Explanation, folder), True
     if not folder.explain.is_file():
         return [], True
     from ultra_agents.cli.inspect.partial import read_partial
