@@ -117,7 +117,7 @@ def respond(agent, message, before):
     return story(agent, message, before)
 
 class Deadly(FakeTester):
-    def __call__(self, trajectory, suggestion):
+    def __call__(self, trajectory, suggestion, earlier=()):
         if suggestion.step == die_at:
             os._exit(9)
         return super().__call__(trajectory, suggestion)

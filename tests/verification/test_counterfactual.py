@@ -336,3 +336,16 @@ def test_a_real_policy_gives_the_same_bits_in_any_number_of_slots() -> None:
             found.append([measured(one) for one in tester.test_all(trajectory, asked)])
     assert found[0] == found[1]
     assert len({one[0] for one in found[0]}) > 1
+
+
+def test_a_process_that_takes_over_charges_what_the_first_would_have(testers):
+    policy = Walker(0.4)
+    trajectory = play(policy)
+    first, revision = suggest(0, (LEFT, 2)), suggest(0, (RIGHT, 6))
+    whole = testers(policy, max_pairs=8)
+    costs = [whole(trajectory, first), whole(trajectory, revision, [first.plan])]
+    killed = testers(policy, max_pairs=8)(trajectory, first)
+    resumed = testers(policy, max_pairs=8)(trajectory, revision, [first.plan])
+    forgetful = testers(policy, max_pairs=8)(trajectory, revision)
+    assert [killed, resumed] == costs
+    assert forgetful.env_steps > resumed.env_steps, "the first test at a state pays for the policy's own rollouts"

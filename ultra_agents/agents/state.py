@@ -26,6 +26,7 @@ from ultra_agents.records import (
     Explanation,
     Narration,
     Note,
+    Plan,
     Suggestion,
     TestResult,
     Trajectory,
@@ -73,8 +74,10 @@ class AsksModels(Protocol):
 class Tester(Protocol):
     """The counterfactual test, provided by the pipeline; called from several threads."""
 
-    def __call__(self, trajectory: Trajectory, suggestion: Suggestion) -> TestResult | None:
-        """Test one suggestion; None once the budget for tests is spent."""
+    def __call__(
+        self, trajectory: Trajectory, suggestion: Suggestion, earlier: Sequence[Plan] = ()
+    ) -> TestResult | None:
+        """Test one suggestion, after the plans tested at its state `earlier`; None once the budget is spent."""
         ...
 
 

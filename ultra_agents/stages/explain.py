@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ultra_agents.advice import measured_rewards
 from ultra_agents.advice.table import advice_to_lines
-from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, PlayExpert, Random, Value
+from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random, Value
 from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
 from ultra_agents.events import Warned
@@ -110,8 +110,7 @@ def _control(context: RunContext, verification: VerificationConfig) -> Iterator[
             (made,) = replay(simulators, [before], [steps], lambda _, seen, __: expert(seen))
             return ExpertRollout(made.actions, len(made))
 
-        on_simulator: PlayExpert = play
-        yield Oracle(streams, context.environment, on_simulator, length)
+        yield Oracle(streams, context.environment, play, length)
 
 
 def source_of(config: Config) -> str:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from ultra_agents.config import VerificationConfig
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
-from ultra_agents.records import Array, Suggestion, TestResult, Trajectory
+from ultra_agents.records import Array, Plan, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.jobs import Arm, Job, Outcome, Terms, difference
 from ultra_agents.verification.pool import make_pool
@@ -100,8 +100,17 @@ class CounterfactualTester:
         """Environment steps taken so far."""
         return self._spent
 
-    def __call__(self, trajectory: Trajectory, suggestion: Suggestion) -> TestResult | None:
+    def __call__(
+        self, trajectory: Trajectory, suggestion: Suggestion, earlier: Sequence[Plan] = ()
+    ) -> TestResult | None:
         """Test one suggestion made for a step of `trajectory`.
+
+        Args:
+            trajectory: The episode.
+            suggestion: The claim.
+            earlier: Plans tested at this state before. They have paid for the policy's own rollouts; where another
+                process played those, they are played again for no charge, so that what a test costs does not depend
+                on where a run was interrupted.
 
         Returns:
             The measurement; `stopped="invalid"` where there is nothing to test (`refusal` says why); None where the
@@ -110,6 +119,10 @@ class CounterfactualTester:
         Raises:
             EnvironmentFault: The plugin failed, a worker died, or the tester is closed.
         """
+        with self._lock:
+            known = (suggestion.episode, suggestion.step) in self._states
+        for plan in () if known else earlier:
+            self.compare(trajectory, [Suggestion(suggestion.episode, suggestion.step, plan)])
         return self.compare(trajectory, [suggestion])[0]
 
     def test_all(self, trajectory: Trajectory, suggestions: Sequence[Suggestion]) -> list[TestResult | None]:
