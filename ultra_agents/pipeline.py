@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from pydantic import TypeAdapter
 
 from ultra_agents import stages
-from ultra_agents.config import Config, follows_actions, variant_of
+from ultra_agents.config import Config, colours_of, follows_actions, variant_of
 from ultra_agents.events import Emit, Grow, RunFinished, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, Explanation, MethodResult
 from ultra_agents.runs import RunFolder
@@ -70,7 +70,8 @@ def run_pipeline(
         plan += [("imitate", 0.03)] if any(map(follows_actions, config.methods)) else []
         plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
         plan += [("evaluate", 0.1), ("report", 0.02)]
-    emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan)))
+    colours = tuple(colours_of(config.methods).items())
+    emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan), colours))
 
     with stages.open_context(folder, config, run.emit, stop, grow) as context:
         run.stage("policy", "Read the starting policy", lambda: stages.starting_policy(context), type(None))

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import StatisticsError, fmean
 from typing import TYPE_CHECKING, Any
 
+from ultra_agents.config import colours_of
 from ultra_agents.errors import EnvironmentFault, RunError, UltraError
 from ultra_agents.records import Advice, CriticalState, Drop, Explanation, Move, Trajectory
 from ultra_agents.runs.files import PACKAGES
@@ -71,6 +72,7 @@ def read_book(
         stretches=tuple(sorted(stretches, key=lambda one: (one.segment.episode, one.segment.start))),
         arms=arms_of(folder),
         notes=tuple(notes),
+        colours=colours_of(folder.config.methods),
     )
     return book, conversation
 

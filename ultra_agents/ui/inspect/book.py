@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 
@@ -161,6 +161,7 @@ class Book:
         status: `finished`, `running` or `stopped`.
         proposer: Who proposed the advice.
         notes: What a reader should know: damaged lines, versions that differ, nothing explained yet.
+        colours: Places of the methods in the palette.
     """
 
     name: str
@@ -172,6 +173,7 @@ class Book:
     stretches: tuple[Stretch, ...]
     arms: tuple[Arm, ...] = ()
     notes: tuple[str, ...] = ()
+    colours: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def critical(self) -> tuple[Critical, ...]:

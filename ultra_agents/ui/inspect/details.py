@@ -8,7 +8,7 @@ from ultra_agents.records import TestResult
 from ultra_agents.ui.inspect.book import Attempt, Book, Critical, StepView, Stretch
 from ultra_agents.ui.inspect.marks import SIGNS, arrow, interval
 from ultra_agents.ui.text import clean, score
-from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, METHODS, WARM
+from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, WARM, method_colours
 
 _STOPPED = {
     "good": "surely better",
@@ -40,7 +40,7 @@ def details(book: Book, view: StepView, width: int, reading: bool = False) -> Te
         _advice(text, critical, width)
     elif stretch is not None:
         _around(text, stretch, view.step)
-    _choices(text, view, critical, reading)
+    _choices(text, book, view, critical, reading)
     if critical is None and stretch is None and book.stretches:
         text.append("\nNot in a stretch the agents were shown. n: next critical state\n", DIM)
     return text
@@ -127,17 +127,19 @@ def _around(text: Text, stretch: Stretch, step: int) -> None:
         text.append(f"{note}\n", DIM)
 
 
-def _choices(text: Text, view: StepView, critical: Critical | None, reading: bool) -> None:
+def _choices(text: Text, book: Book, view: StepView, critical: Critical | None, reading: bool) -> None:
     """Before and after: what each policy does in this very state."""
     suggested = critical.last if critical is not None else None
     if not view.choices and suggested is None and not reading:
         return
     _title(text, "here, before and after\n", "bold")
     rows = [("then", view.action, "")]
-    rows += [(name, action, METHODS.get(name, "")) for name, action in view.choices if name == "starting"]
+    rows += [(name, action, "") for name, action in view.choices if name == "starting"]
     if suggested is not None:
         rows.append(("suggested", suggested.short, AGENTS["advisor"]))
-    rows += [(name, action, METHODS.get(name, "")) for name, action in view.choices if name != "starting"]
+    refined = [(name, action) for name, action in view.choices if name != "starting"]
+    colours = method_colours((name for name, _ in refined), book.colours)
+    rows += [(name, action, colours[name]) for name, action in refined]
     wide = max(len(name) for name, _, _ in rows)
     for name, action, colour in rows:
         text.append(f"{name.ljust(wide)}  ", colour or DIM)

@@ -7,7 +7,7 @@ from rich.text import Text
 from ultra_agents.ui.inspect.book import Book, Fate
 from ultra_agents.ui.inspect.marks import SIGNS
 from ultra_agents.ui.text import clean, score
-from ultra_agents.ui.theme import DIM, METHODS, WARM
+from ultra_agents.ui.theme import DIM, WARM, method_colours
 
 KEYS = (
     ("←→", "step"), ("n p", "critical"), ("a", "accepted"), ("l", "list"), ("t", "agents"), ("?", "help"),
@@ -28,9 +28,10 @@ def header(book: Book, width: int) -> Text:
             counts.append(f"{sign} {number} {fate} ", colour)
     parts.append(counts)
     parts += [Text(f"! {clean(note)}", WARM) for note in book.notes]
+    colours = method_colours((arm.method for arm in book.arms), book.colours)
     for arm in book.arms:
         parts.append(
-            Text.assemble((f"{arm.method} ", METHODS.get(arm.method, "")), f"{score(arm.before)} → {score(arm.after)}")
+            Text.assemble((f"{arm.method} ", colours[arm.method]), f"{score(arm.before)} → {score(arm.after)}")
         )
     for part in parts:
         room = width - text.cell_len - 2
