@@ -90,7 +90,7 @@ def test_it_is_run_and_reported(site: Path, tmp_path: Path) -> None:
         ({"rice": {"pool": 3}}, ["the options of 'rice' have a section of their own", "set them under rice"]),
     ],
 )
-def test_its_options_are_checked_by_its_own_model(site: Path, tmp_path: Path, options: Any, said: list[str]) -> None:
+def test_its_options_are_checked_by_its_model(site: Path, tmp_path: Path, options: Any, said: list[str]) -> None:
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**RUN, "method_options": options}))
     done = ultra(site, tmp_path, "run", "run.yaml", "--plain")
     assert done.returncode == 2
@@ -100,8 +100,8 @@ def test_its_options_are_checked_by_its_own_model(site: Path, tmp_path: Path, op
 
 
 def test_it_is_compared(site: Path, tmp_path: Path) -> None:
-    methods = ["boiler-room", "continue", {"name": "few", "method": "boiler-room",
-                                           "settings": {"method_options": {"boiler-room": {"states": 1}}}}]  # fmt: skip
+    few = {"name": "few", "method": "boiler-room", "settings": {"method_options": {"boiler-room": {"states": 1}}}}
+    methods = ["boiler-room", "continue", few]
     task = {key: value for key, value in SMALL.items() if key != "evaluate"}
     told = {"name": "c", "seeds": 1, "methods": methods, "tasks": {"corridor": {**task, "evaluate": {"episodes": 4}}}}
     (tmp_path / "compare.yaml").write_text(yaml.safe_dump(told))

@@ -36,7 +36,6 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 from pydantic import Field
-from scipy.special import expit
 
 from ultra_agents.contracts import Algorithm, Environment, Options, Policy, Setting, Simulators, Terms
 from ultra_agents.contracts.environment import random_actions, uniforms_per_action
@@ -112,12 +111,12 @@ class MaskNetwork:
 
     def beats(self, observations: Array, log_odds: FloatArray) -> Array:
         """Whether `(n,)` keeping is at least as likely as `log_odds` `(n,)` say; one look at each state."""
-        uniforms = np.clip(expit(log_odds), 1e-12, 1 - 1e-12)[:, None]
+        uniforms = np.clip(_sigmoid(log_odds), 1e-12, 1 - 1e-12)[:, None]
         return np.asarray(self.policy.act_with_uniforms(observations, uniforms) == KEEP)
 
     def keep(self, observations: Array) -> FloatArray:
         """P(keep) `(n,)`."""
-        return np.asarray(expit(self.log_odds(observations)))
+        return _sigmoid(self.log_odds(observations))
 
     def critical_step(self, trajectory: Trajectory) -> int:
         """Where keeping is likeliest; the earliest of equals."""
@@ -276,6 +275,13 @@ def _scale(returns: Sequence[float] | None) -> tuple[float, float]:
         return 0.0, 1.0
     mean = float(np.mean(returns))
     return mean, max(float(np.std(returns)), 0.1 * abs(mean), 1e-8)
+
+
+def _sigmoid(log_odds: FloatArray) -> FloatArray:
+    """The probability of the log-odds."""
+    from scipy.special import expit  # slow to load, and every reading of a configuration loads this module
+
+    return np.asarray(expit(log_odds))
 
 
 def _rebuilt(

@@ -17,8 +17,7 @@ from ultra_agents.cli.run_display import preflight
 from ultra_agents.cli.terminals import missing, size_of
 from ultra_agents.cli.wizard.facts import RegistryFacts, calls_of
 from ultra_agents.cli.wizard.write_yaml import settings_of, text_of
-from ultra_agents.config import load_config, parse_config
-from ultra_agents.config import method_names
+from ultra_agents.config import load_config, method_names, parse_config
 from ultra_agents.errors import ConfigError
 from ultra_agents.ui.wizard.answers import Answers, Checked, Speed
 

@@ -133,7 +133,7 @@ def _prepare(trial: Trial) -> str:
     prepared = _prepared(trial)
     require(isinstance(prepared.start, Policy), f"start is {prepared.start!r}, no Policy")
     space = trial.environment.observation_space
-    actions = prepared.start.act(np.zeros((3, *space.shape), space.dtype), np.random.default_rng(0))
+    actions = prepared.start.act(np.zeros((3, *(space.shape or ())), space.dtype), np.random.default_rng(0))
     require(
         len(actions) == 3 and all(trial.environment.action_space.contains(one) for one in actions),
         f"start answers {actions!r} to three observations",
@@ -187,7 +187,7 @@ def _train(trial: Trial) -> str:
         for _ in range(UPDATES):
             trainer.update()
         observation = trial.environment.observation_space
-        values = trainer.policy.value(np.zeros((1, *observation.shape), observation.dtype))
+        values = trainer.policy.value(np.zeros((1, *(observation.shape or ())), observation.dtype))
         require(np.isfinite(values).all(), "the policy is not finite after training")
     if prepared.modulation is not None:
         for name, value in prepared.modulation.metrics().items():
