@@ -85,13 +85,21 @@ class Listing:
                 expected=f"contract version {CONTRACT_VERSION} or older",
                 hint="pip install --upgrade ultra-agents",
             )
-        if issubclass(cls, Method) and cls.name != self.name:
-            raise PluginError(
-                f"the plugin {whose} is registered under a name that is not its own",
-                found=f"name = {cls.name!r}",
-                expected=f"name = {self.name!r}, as in its entry point",
-            )
+        if issubclass(cls, Method):
+            _check_words(cls, self.name, whose)
         return cls
+
+
+def _check_words(cls: type[Method], name: str, whose: str) -> None:
+    """Refuse a method without the words that lists and reports are made of, or under another name than its own."""
+    words = {field: getattr(cls, field, None) for field in ("name", "label", "about")}
+    if words["name"] != name or not all(isinstance(text, str) for text in words.values()):
+        raise PluginError(
+            f"the plugin {whose} does not say what it is",
+            found=", ".join(f"{field} = {text!r}" for field, text in words.items()),
+            expected=f"name = {name!r}, as in its entry point, and a label and an about of one line each",
+            hint="ultra plugins new method NAME writes one to start from",
+        )
 
 
 @cache
