@@ -31,7 +31,8 @@ class Event:
 class RunStarted(Event):
     """A run began or was taken up again.
 
-    `stages` lists the pipeline's steps in order, with their share of the expected time.
+    `stages` lists the pipeline's steps in order, with their share of the expected time; `colours` the place of each
+    method in the palettes.
     """
 
     name: str
@@ -39,6 +40,7 @@ class RunStarted(Event):
     config_hash: str
     resumed: bool
     stages: tuple[tuple[str, float], ...]
+    colours: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

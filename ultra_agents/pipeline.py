@@ -30,7 +30,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from ultra_agents import stages
-from ultra_agents.config import Config, follows_actions, variant_of
+from ultra_agents.config import Config, colours_of, follows_actions, variant_of
 from ultra_agents.events import Emit, Grow, RunFinished, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.runs import RunFolder
@@ -85,7 +85,8 @@ def run_pipeline(
         plan += [("imitate", 0.03)] if imitated else []
         plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
         plan += [("evaluate", 0.1), ("report", 0.02)]
-    emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan)))
+    colours = tuple(colours_of(config.methods).items())
+    emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan), colours))
 
     context = stages.run_context(folder, config, emit, stop, grow)
     context = context.starting_with(

@@ -17,8 +17,7 @@ from ultra_agents.cli.run_display import preflight
 from ultra_agents.cli.terminals import missing, size_of
 from ultra_agents.cli.wizard.facts import RegistryFacts, calls_of
 from ultra_agents.cli.wizard.write_yaml import settings_of, text_of
-from ultra_agents.config import load_config, parse_config
-from ultra_agents.config.methods import METHOD_NAMES
+from ultra_agents.config import load_config, method_names, parse_config
 from ultra_agents.errors import ConfigError
 from ultra_agents.ui.wizard.answers import Answers, Checked, Speed
 
@@ -111,10 +110,10 @@ def test_the_speed_is_measured_by_learning() -> None:
 
 def test_every_method_is_offered_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = RegistryFacts().methods(Answers())
-    assert {one.name for one in facts} == set(METHOD_NAMES)
+    assert {one.name for one in facts} == set(method_names())
     assert not any(one.problem for one in facts), "Pong has all that any method needs"
     whole = contracts.capabilities
-    monkeypatch.setattr(contracts, "capabilities", lambda plugin: frozenset(whole(plugin)) - {"snapshot"})
+    monkeypatch.setattr(contracts.method, "capabilities", lambda plugin: frozenset(whole(plugin)) - {"snapshot"})
     without = RegistryFacts().methods(Answers())
     assert {one.name for one in without if one.problem} >= {"rice", "statemask-r"}
     assert all("snapshot" in one.problem for one in without if one.name in ("rice", "statemask-r"))

@@ -16,8 +16,10 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 from pydantic import BaseModel, ConfigDict
 
+from ultra_agents.errors import ConfigError
 from ultra_agents.records import Array, FloatArray, Move, Scalar
 
 CONTRACT_VERSION = 1
@@ -231,3 +233,23 @@ def capabilities(environment: Environment | type[Environment]) -> frozenset[str]
     cls = environment if isinstance(environment, type) else type(environment)
     offered = frozenset(name for name in OPTIONAL if getattr(cls, name) is not getattr(Environment, name))
     return offered if isinstance(environment, type) else offered - environment.absent
+
+
+def uniforms_per_action(environment: Environment) -> int:
+    """How many uniforms `Policy.act_with_uniforms` needs per action."""
+    return max(int(np.prod(environment.action_space.shape or ())), 1)
+
+
+def random_actions(environment: Environment, rng: np.random.Generator, n: int) -> Array:
+    """`(n, ...)` actions drawn uniformly from the action space."""
+    space = environment.action_space
+    if isinstance(space, Discrete):
+        return np.asarray(space.start + rng.integers(space.n, size=n))
+    if isinstance(space, Box) and space.is_bounded():
+        return np.asarray(rng.uniform(space.low, space.high, size=(n, *space.shape)), dtype=space.dtype)
+    raise ConfigError(
+        "no random action can be drawn from this action space",
+        found=str(space),
+        expected="Discrete, or a bounded Box",
+        hint="set evaluate.fidelity: 0, and leave out methods that train a mask",
+    )

@@ -14,19 +14,19 @@ from typing import Any
 
 import yaml
 
+from ultra_agents.config import baseline_of, colours_of
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.evaluation import advice_charts, charts
 from ultra_agents.evaluation.advice_page import WHO, facts, fidelity_rows
 from ultra_agents.evaluation.frames import label_frame, png_data_uri
 from ultra_agents.evaluation.video import Video
-from ultra_agents.evaluation.wording import BASELINE, digits_for, interval, number
+from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.records import Array, Narration
 
 CARDS = 12
 """Advice shown with all its words; the rest goes into a table."""
 LONGEST = 1500
 """Characters of one agent's text shown on a card."""
-COLOURS = {"ultra-ra": 0, BASELINE: 1, "ultra-a": 2, "ultra-r": 3}
 WIDE, NARROW = 840, 380
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -64,7 +64,7 @@ def render_html(
     template = engine.from_string(
         files("ultra_agents.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
-    colours = _colours(methods)
+    colours = colours_of(methods)
     cards, others = _cards(report["advice"]["rows"], frames or {}, narrations or {})
     return template.render(
         report=report,
@@ -118,12 +118,6 @@ def _both(draw: Any, markup: Any) -> tuple[Any, Any]:
     return markup(draw(WIDE)), markup(draw(NARROW))
 
 
-def _colours(methods: Mapping[str, Any]) -> dict[str, int]:
-    """A method keeps its colour from report to report."""
-    free = (index for index in range(len(COLOURS), 99))
-    return {name: COLOURS[name] if name in COLOURS else next(free) for name in methods}
-
-
 def _curves(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> str:
     curves = []
     for name, row in report["methods"].items():
@@ -148,7 +142,10 @@ def _gaps(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> 
         )
         for name, row in report["comparison"].items()
     ]  # fmt: skip
-    return charts.differences(rows, report["methods"][BASELINE]["label"], width) if rows else ""
+    if not rows:
+        return ""
+    against = next(iter(report["comparison"].values()))["against"]
+    return charts.differences(rows, report["methods"][against]["label"], width)
 
 
 def _trials(measures: Mapping[str, Any], width: int) -> str:
@@ -245,7 +242,7 @@ def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             "same for every policy. The best checkpoint is chosen on other seeds. Scoring is charged to nobody",
         ),
     ]
-    if any(name != BASELINE for name in report["methods"]):
+    if any(name != baseline_of(report["methods"]) for name in report["methods"]):
         rows += [("Advice by", WHO[config["proposer"]]), ("Advice tested by", tested), ("Advice used", used)]
     return rows
 

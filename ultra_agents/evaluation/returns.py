@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.records import Returns
-from ultra_agents.rollout.collect import draw, uniforms_per_action, waves
+from ultra_agents.rollout.collect import draw, waves
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
 

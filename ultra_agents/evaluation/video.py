@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.errors import UltraError
 from ultra_agents.evaluation.frames import BACKGROUND, BAND, SUGGESTED, TEXT, enlarge
 from ultra_agents.records import Array
-from ultra_agents.rollout.collect import draw, uniforms_per_action
+from ultra_agents.rollout.collect import draw
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.experiments import tables
 from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, Outcome, Result, cells_folder, result_of
@@ -47,6 +48,7 @@ def drive(
     by_name = {cell.name: cell for cell in cells}
     results = {name: found for name, cell in by_name.items() if (found := result_of(cell, root)) is not None}
     outcomes: dict[str, Outcome] = {}
+    colours = colours_of(dict.fromkeys(cell.method for cell in cells))
     stop_file, pause_file = root / STOP_FILE, root / PAUSE_FILE
     if engine is None:
         return results, outcomes
@@ -55,7 +57,7 @@ def drive(
     pause_file.unlink(missing_ok=True)
 
     def states(running: frozenset[str]) -> list[CellState]:
-        return [_state(cell, root, running, results, outcomes) for cell in cells]
+        return [_state(cell, colours[cell.method], root, running, results, outcomes) for cell in cells]
 
     def tick(running: frozenset[str]) -> bool:
         while True:
@@ -114,16 +116,24 @@ def write_report(
 
 
 def _state(
-    cell: Cell, root: Path, running: frozenset[str], results: Mapping[str, Result], outcomes: Mapping[str, Outcome]
+    cell: Cell,
+    colour: int,
+    root: Path,
+    running: frozenset[str],
+    results: Mapping[str, Result],
+    outcomes: Mapping[str, Outcome],
 ) -> CellState:
+    def shown(status: str, note: str) -> CellState:
+        return CellState(cell.task, cell.method, cell.seed, status, note, colour)
+
     if cell.name in results:
         last = results[cell.name].method.last.values
-        return CellState(cell.task, cell.method, cell.seed, "finished", f"{sum(last) / len(last):.4g}")
+        return shown("finished", f"{sum(last) / len(last):.4g}")
     if cell.name in outcomes:
-        return CellState(cell.task, cell.method, cell.seed, outcomes[cell.name].status, outcomes[cell.name].error)
+        return shown(outcomes[cell.name].status, outcomes[cell.name].error)
     if cell.name in running:
-        return CellState(cell.task, cell.method, cell.seed, "running", _at_work(cells_folder(root) / cell.name))
-    return CellState(cell.task, cell.method, cell.seed, "waiting")
+        return shown("running", _at_work(cells_folder(root) / cell.name))
+    return shown("waiting", "")
 
 
 def _at_work(folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.records import Array, FloatArray, Scalar, Trajectory
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
@@ -80,11 +81,6 @@ def waves(seeds: Sequence[int], num_envs: int) -> Iterator[tuple[range, list[int
         numbers = range(start, min(start + num_envs, len(seeds)))
         used = [seeds[number] for number in numbers]
         yield numbers, used + [used[-1]] * (num_envs - len(used))
-
-
-def uniforms_per_action(environment: Environment) -> int:
-    """How many uniforms `Policy.act_with_uniforms` needs per action."""
-    return max(int(np.prod(environment.action_space.shape or ())), 1)
 
 
 def draw(generator: np.random.Generator, count: int) -> FloatArray:

@@ -30,6 +30,7 @@ class CellState:
         seed: Training seed.
         status: `waiting`, `running`, `finished`, `stopped` or `failed`.
         note: Where it is, what it scored, or what went wrong.
+        colour: The method's place in the palette; None: any.
     """
 
     task: str
@@ -37,6 +38,7 @@ class CellState:
     seed: int
     status: str
     note: str = ""
+    colour: int | None = None
 
 
 class Table:

@@ -139,6 +139,7 @@ class ViewState:
         spent: Environment steps by purpose, without those of refining.
         paused: Since when a person lets the run wait, None while it goes on.
         status: `starting`, `running`, or what `RunFinished` said.
+        colours: Places of the methods in the palette.
     """
 
     name: str = ""
@@ -164,6 +165,7 @@ class ViewState:
     status: str = "starting"
     summary: str = ""
     report: str = ""
+    colours: Mapping[str, int] = field(default_factory=dict)
 
     def elapsed(self, now: float) -> float:
         """Seconds since the start, up to the end, without pauses."""
@@ -215,6 +217,7 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
             return replace(
                 state, name=event.name, folder=event.folder, resumed=event.resumed, started=now, ended=None,
                 stages=stages, status="running", summary="", report="", asked=(), paused=None,
+                colours=dict(event.colours),
             )  # fmt: skip
         case RunPaused():
             return replace(state, paused=now if state.paused is None else state.paused)

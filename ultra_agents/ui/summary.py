@@ -47,7 +47,7 @@ def method_table(state: ViewState) -> Table | None:
     table.add_column("method")
     for title in ("before", "last", "change", "best", "env steps"):
         table.add_column(title, justify="right", no_wrap=True)
-    colours = method_colours(methods)
+    colours = method_colours(methods, state.colours)
     for method in methods:
         purposes = state.scores[method]
         before, last, best = purposes.get("before") or state.before, purposes.get("last"), purposes.get("best")

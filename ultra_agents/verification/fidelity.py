@@ -31,12 +31,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import random_actions, uniforms_per_action
 from ultra_agents.errors import ConfigError
-from ultra_agents.records import Array, CriticalState, Explanation, FloatArray, Segment, Trajectory
-from ultra_agents.rollout.collect import uniforms_per_action
+from ultra_agents.records import CriticalState, Explanation, FloatArray, Segment, Trajectory
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
 
@@ -269,16 +268,3 @@ def _play(
         if not alive.any():
             break
     return returns[:count] - returns[count:], used
-
-
-def random_actions(environment: Environment, rng: np.random.Generator, length: int) -> Array:
-    """`(length, ...)` actions drawn uniformly from the action space."""
-    space = environment.action_space
-    if isinstance(space, Discrete):
-        return np.asarray(space.start + rng.integers(space.n, size=length))
-    if isinstance(space, Box) and space.is_bounded():
-        return np.asarray(rng.uniform(space.low, space.high, size=(length, *space.shape)), dtype=space.dtype)
-    raise ConfigError(
-        "fidelity needs random actions, and this action space has none to draw",
-        found=str(space), expected="Discrete, or a bounded Box", hint="set evaluate.fidelity: 0",
-    )  # fmt: skip

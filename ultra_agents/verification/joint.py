@@ -18,8 +18,9 @@ import numpy as np
 
 from ultra_agents.config import VerificationConfig
 from ultra_agents.contracts import Environment, Modulation, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.contracts.vector import before_reset
-from ultra_agents.rollout.collect import draw, uniforms_per_action
+from ultra_agents.rollout.collect import draw
 from ultra_agents.rollout.simulators import LocalSimulators
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread

@@ -20,9 +20,9 @@ from hashlib import blake2b
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.errors import PluginError, UltraError
 from ultra_agents.records import Array, FloatArray
-from ultra_agents.rollout.collect import uniforms_per_action
 from ultra_agents.verification.env_blocks import Blocks
 from ultra_agents.verification.jobs import NEVER, Job, Match, Outcome, Playing, Terms
 

@@ -60,8 +60,8 @@ class SampleFacts:
     def methods(self, answers: Answers) -> tuple[MethodFact, ...]:
         lacks = "" if answers.environment == "pong" else "it has no snapshot (episodes start at critical states)"
         return (
-            MethodFact("ultra-ra", "both"),
-            MethodFact("ultra-a", "actions"),
+            MethodFact("ultra-ra", "both", advised=True),
+            MethodFact("ultra-a", "actions", advised=True),
             MethodFact("continue", "control"),
             MethodFact("rice", "starts and novelty", lacks),
         )

@@ -121,6 +121,10 @@ def _check(kind: Kind, name: str, options: dict[str, Any]) -> Any:
         from ultra_agents.testing.format_kit import check_format
 
         return check_format(registry.create_format(name, options))
+    if kind == "method":
+        from ultra_agents.testing.method_kit import check_method
+
+        return check_method(registry.create_method(name, options))
     from ultra_agents.testing.llm_kit import check_llm
 
     return check_llm(registry.create_llm(name, options))

@@ -23,6 +23,7 @@ class NewKind(enum.StrEnum):
     algorithm = "algorithm"
     llm = "llm"
     policy_format = "format"
+    method = "method"
 
 
 def plugins_new(

@@ -26,8 +26,9 @@ def curves_panel(board: Board, now: float, width: int, height: int, look: Look =
     if not found:
         lines = [Text("Learning curves appear when refining begins.", DIM)]
         return framed(title, lines, width, height, focused=look.focused)
-    methods = dict.fromkeys(cell.what.method for cell in board.cells if cell.what.task == board.task)
-    colours = method_colours(methods)
+    here = [cell.what for cell in board.cells if cell.what.task == board.task]
+    places = {cell.method: cell.colour for cell in here if cell.colour is not None}
+    colours = method_colours(dict.fromkeys(cell.method for cell in here), places)
     series: dict[str, Series] = {}
     for method, curve in found.items():
         series[f"{method} ahead"] = Series(curve.ahead, colours[method], dots=True)

@@ -24,7 +24,7 @@ def learning_curve(state: ViewState, now: float, width: int, height: int, look: 
     if not methods:
         lines = [Text("Learning curves appear when refining begins.", DIM)]
         return framed("Return", lines, width, height, focused=look.focused)
-    colours = method_colours(methods)
+    colours = method_colours(methods, state.colours)
     series: dict[str, Series] = {
         f"{method} training": Series(state.training[method], colours[method], dots=True)
         for method in methods

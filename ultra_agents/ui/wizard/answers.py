@@ -48,11 +48,18 @@ class ProviderFact:
 
 @dataclass(frozen=True)
 class MethodFact:
-    """A method that can be compared: what it does, and why it cannot be had here; empty where it can."""
+    """A method that can be compared.
+
+    Attributes:
+        about: What it does.
+        problem: Why it cannot be had here; empty where it can.
+        advised: It uses advice.
+    """
 
     name: str
     about: str
     problem: str = ""
+    advised: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Answers:
         proposer: A provider of models, or one of `CONTROLS`.
         options: Further options of the provider, `key=value` separated by blanks.
         methods: What is compared.
+        advised: One of them uses advice.
         episodes: Episodes collected and explained.
         steps: Environment steps per method.
         evaluations: Final evaluation episodes per policy.
@@ -103,6 +111,7 @@ class Answers:
     base_url: str = ""
     options: str = ""
     methods: tuple[str, ...] = ("ultra-ra", "continue")
+    advised: bool = True
     episodes: int = 3
     steps: int = 120_000
     evaluations: int = 16
@@ -118,8 +127,8 @@ class Answers:
 
     @property
     def calls_a_model(self) -> bool:
-        """Whether one proposes to a method that listens."""
-        return self.asks_a_model and any(name.startswith("ultra") for name in self.methods)
+        """Whether one proposes to a method that uses advice."""
+        return self.asks_a_model and self.advised
 
 
 class Facts(Protocol):

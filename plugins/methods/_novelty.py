@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.methods.moments import Moments
 from ultra_agents.records import Array, FloatArray
+
+from ._moments import Moments
 
 WAIT = 100
 """Vector steps without a bonus."""

@@ -27,31 +27,23 @@ Differs from the papers:
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
-from scipy.special import expit
+from pydantic import Field
 
-from ultra_agents.config import Config
-from ultra_agents.config.methods import MaskConfig
-from ultra_agents.contracts import Algorithm, Environment, Policy
+from ultra_agents.contracts import Algorithm, Environment, Options, Policy, Setting, Simulators, Terms
+from ultra_agents.contracts.environment import random_actions, uniforms_per_action
 from ultra_agents.contracts.vector import before_reset
-from ultra_agents.errors import PluginError, PolicyError, RunError
-from ultra_agents.methods.base import Setting
-from ultra_agents.methods.moments import Moments
-from ultra_agents.policies import read_safetensors, write_safetensors
-from ultra_agents.records import Array, CriticalState, Explanation, FloatArray, Segment, Trajectory
-from ultra_agents.registry import create_algorithm
-from ultra_agents.rollout.collect import uniforms_per_action
-from ultra_agents.rollout.simulators import Simulators
-from ultra_agents.verification.fidelity import Fidelity, measure_fidelity, random_actions
+from ultra_agents.errors import PluginError
+from ultra_agents.records import Array, FloatArray, Trajectory
+
+from ._moments import Moments
 
 CHOICES = Discrete(2)
 KEEP, RANDOMISE = 0, 1
@@ -61,7 +53,27 @@ SMALL, ROWS = 1024, 256
 """Numbers of an observation up to which many bounds are asked about at once; states looked at together."""
 WIDEST = 2.0
 """The largest multiplier of the gap's constraint."""
-_KEY, _VERSION = "ultra_agents_mask", 1
+
+
+class MaskAlgorithm(Options):
+    """An algorithm plugin by name, with its options."""
+
+    name: str = Field("ppo", description="registered name, or distribution:name")
+    options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options")
+
+
+class MaskOptions(Options):
+    """How the network is trained that says which states matter."""
+
+    algorithm: MaskAlgorithm = Field(MaskAlgorithm(), description="what trains it, on two discrete actions")
+    steps: int | None = Field(
+        None, gt=0, description="environment steps, out of refine.steps; null: 3 of 13 parts, as RICE's 3e5 + 1e6"
+    )
+    alpha: float = Field(0.01, ge=0, description="reward for randomising one step, in units of environment reward")
+
+    def steps_of(self, budget: int) -> int:
+        """Environment steps of mask training within a method's `budget`."""
+        return round(budget * 3 / 13) if self.steps is None else self.steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +111,12 @@ class MaskNetwork:
 
     def beats(self, observations: Array, log_odds: FloatArray) -> Array:
         """Whether `(n,)` keeping is at least as likely as `log_odds` `(n,)` say; one look at each state."""
-        uniforms = np.clip(expit(log_odds), 1e-12, 1 - 1e-12)[:, None]
+        uniforms = np.clip(_sigmoid(log_odds), 1e-12, 1 - 1e-12)[:, None]
         return np.asarray(self.policy.act_with_uniforms(observations, uniforms) == KEEP)
 
     def keep(self, observations: Array) -> FloatArray:
         """P(keep) `(n,)`."""
-        return np.asarray(expit(self.log_odds(observations)))
+        return _sigmoid(self.log_odds(observations))
 
     def critical_step(self, trajectory: Trajectory) -> int:
         """Where keeping is likeliest; the earliest of equals."""
@@ -189,49 +201,56 @@ def inputs_of(environment: Environment) -> Callable[[Array], FloatArray]:
     return lambda observations: np.asarray(observations, np.float64).reshape(len(observations), -1)
 
 
-def mask_missing(config: Config, mask: MaskConfig, environment: Environment) -> list[str]:
+def mask_missing(terms: Terms, mask: MaskOptions) -> list[str]:
     """What a run lacks for training a mask, in words."""
-    found, space = [], environment.action_space
+    found, environment = [], terms.environment
+    space = environment.action_space
     if not (isinstance(space, Discrete) or (isinstance(space, Box) and space.is_bounded())):
         found.append(f"no random action can be drawn from {space} (Discrete or a bounded Box)")
-    algorithm = create_algorithm(mask.algorithm.name, mask.algorithm.options)
+    algorithm = terms.create_algorithm(mask.algorithm.name, mask.algorithm.options)
     try:
         algorithm.create_policy(environment.observation_space, CHOICES, 0)
     except PluginError as error:
         found.append(f"mask.algorithm {mask.algorithm.name!r} makes no mask network: {error.problem}")
-    steps = mask.steps_of(config.refine.steps)
-    if steps >= config.refine.steps:
-        found.append(
-            f"training the mask takes {steps:,} steps of a budget of {config.refine.steps:,} (lower mask.steps)"
-        )
+    steps = mask.steps_of(terms.total_steps)
+    if steps >= terms.total_steps:
+        budget = f"{terms.total_steps:,}"
+        found.append(f"training the mask takes {steps:,} steps of a budget of {budget} (lower mask.steps)")
     return found
 
 
 def train_mask(
-    setting: Setting, name: str, config: MaskConfig, gap: tuple[Sequence[float], float] | None = None
+    setting: Setting,
+    name: str,
+    options: MaskOptions,
+    gap: tuple[Sequence[float], float] | None = None,
+    episodes: int = 0,
 ) -> MaskNetwork:
     """Train a mask for the starting policy, or read back the one this run has trained already.
 
     Args:
         setting: The run.
         name: Of the method; its file and random streams are called so.
-        config: Budget, algorithm and alpha.
+        options: Budget, algorithm and alpha.
         gap: The target's returns and the step of the multiplier; None is RICE's objective.
+        episodes: How many episodes the returns are of.
 
     Raises:
         RunError: The kept file is damaged or was made under other settings.
     """
-    algorithm = create_algorithm(config.algorithm.name, config.algorithm.options)
-    path, environment = setting.folder / f"{name}-mask.safetensors", setting.environment
-    made_by = _digest(setting.config, name, config)
-    if path.exists():
-        return _read(path, algorithm, environment, made_by)
-    streams, total = setting.streams.child(name, "mask"), config.steps_of(setting.config.refine.steps)
+    terms, services = setting.terms, setting.services
+    environment = terms.environment
+    algorithm = terms.create_algorithm(options.algorithm.name, options.algorithm.options)
+    made_by = {"mask": options.model_dump(mode="json"), "episodes": episodes}
+    kept = services.load(f"{name}-mask", made_by, partial(_rebuilt, algorithm, environment))
+    if kept is not None:
+        return kept
+    streams, total = setting.streams.child(name, "mask"), options.steps_of(terms.total_steps)
     fresh = algorithm.create_policy(environment.observation_space, CHOICES, streams.integer("weights"))
     target, scale = _scale(None if gap is None else gap[0])
     multiplier, told = 0.0, f"mask network of {name}"
-    with setting.simulators(setting.config.refine.num_envs) as simulators:
-        masked = MaskedSimulators(simulators, environment, setting.start, streams.generator("actions"), config.alpha)
+    with services.simulators(terms.num_envs) as simulators:
+        masked = MaskedSimulators(simulators, environment, setting.start, streams.generator("actions"), options.alpha)
         trainer = algorithm.trainer(fresh, masked, total, streams, fresh=True)
         while trainer.steps < total:
             setting.check_stop()
@@ -243,46 +262,11 @@ def train_mask(
             masked.ended.clear()
             setting.on_progress(min(trainer.steps, total), total, told)
     assert masked.seen is not None
-    made = MaskNetwork(trainer.policy, trainer.steps, masked.seen)
-    _write(path, made, made_by)
-    return made
-
-
-def mask_fidelity(setting: Setting, mask: MaskNetwork, trajectories: Sequence[Trajectory]) -> Fidelity | None:
-    """The fidelity of the mask's ranking: `verification.fidelity` with P(keep) as every step's importance.
-
-    Measured as identification by language models is, but over whole episodes, since the mask has a word on every step;
-    charged to nobody. None unless `evaluate.fidelity` asks for it.
-    """
-    config = setting.config
-    if not config.evaluate.fidelity or not trajectories:
-        return None
-    named = []
-    for one in trajectories:
-        keep = mask.keep(one.observations)
-        states = tuple(CriticalState(step, "mask network", float(p)) for step, p in enumerate(keep))
-        named.append(Explanation(Segment(one.episode, 0, len(one), "whole episode"), states))
-    with setting.simulators(min(2 * len(named), 32)) as simulators:
-        return measure_fidelity(
-            named,
-            trajectories,
-            environment=setting.environment,
-            policy=setting.start,
-            simulators=simulators,
-            streams=setting.streams.child("fidelity"),
-            repeats=config.evaluate.fidelity,
-            horizon=config.verification.horizon,
-            discount=config.verification.discount,
-            confidence=config.evaluate.confidence,
-        )
-
-
-def fidelity_metrics(found: Fidelity | None) -> dict[str, float]:
-    """`fidelity_K` and `fidelity_random_K`, in nats, for each share K in percent that has a score."""
-    rows = () if found is None else found.scores
-    pairs = [(f"fidelity_{100 * row.share:.0f}", row.critical) for row in rows]
-    pairs += [(f"fidelity_random_{100 * row.share:.0f}", row.random) for row in rows]
-    return {name: value for name, value in pairs if value is not None}
+    arrays, description = trainer.policy.state()
+    named = {f"policy/{key}": array for key, array in arrays.items()}
+    named |= {f"seen/{key}": array for key, array in masked.seen.arrays().items()}
+    services.save(f"{name}-mask", named, {"env_steps": trainer.steps, "policy": description}, made_by)
+    return MaskNetwork(trainer.policy, trainer.steps, masked.seen)
 
 
 def _scale(returns: Sequence[float] | None) -> tuple[float, float]:
@@ -293,40 +277,19 @@ def _scale(returns: Sequence[float] | None) -> tuple[float, float]:
     return mean, max(float(np.std(returns)), 0.1 * abs(mean), 1e-8)
 
 
-def _digest(config: Config, name: str, mask: MaskConfig) -> str:
-    """Twelve hex digits of all settings a mask depends on; spending caps, which may be raised, are not among them."""
-    rest = {"name": name, "mask": mask.model_dump(mode="json"), "episodes": config.statemask.episodes}
-    rest |= config.model_dump(mode="json", include={"seed", "environment", "policy"})
-    rest |= {"steps": config.refine.steps, "num_envs": config.refine.num_envs}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:12]
+def _sigmoid(log_odds: FloatArray) -> FloatArray:
+    """The probability of the log-odds."""
+    from scipy.special import expit  # slow to load, and every reading of a configuration loads this module
+
+    return np.asarray(expit(log_odds))
 
 
-def _write(path: Path, mask: MaskNetwork, made_by: str) -> None:
-    arrays, description = mask.policy.state()
-    named = {f"policy/{key}": array for key, array in arrays.items()}
-    named |= {f"seen/{key}": array for key, array in mask.seen.arrays().items()}
-    rest = {"version": _VERSION, "made_by": made_by, "env_steps": mask.env_steps, "policy": description}
-    try:
-        write_safetensors(path, named, {_KEY: json.dumps(rest)})
-    except PolicyError as error:
-        raise RunError(error.problem, found=error.found, hint=error.hint) from error
-
-
-def _read(path: Path, algorithm: Algorithm, environment: Environment, wanted: str) -> MaskNetwork:
-    again = f"delete {path} to train the mask anew"
-    try:
-        header, arrays = read_safetensors(path)
-        rest = json.loads(header[_KEY])
-        version, steps, made_by = int(rest["version"]), int(rest["env_steps"]), str(rest["made_by"])
-        weights = {key.removeprefix("policy/"): part for key, part in arrays.items() if key.startswith("policy/")}
-        policy = algorithm.load_policy(weights, rest["policy"], environment.observation_space, CHOICES)
-        seen = Moments(len(arrays["seen/mean"]))
-        seen.load({key.removeprefix("seen/"): part for key, part in arrays.items() if key.startswith("seen/")})
-    except (PolicyError, KeyError, ValueError, TypeError) as error:
-        raise RunError(f"{path} is not a mask network", found=error, hint=again) from error
-    if (version, made_by) != (_VERSION, wanted):
-        raise RunError(
-            f"the mask network {path} was trained under other settings",
-            found=f"settings {made_by}", expected=f"settings {wanted}", hint=again,
-        )  # fmt: skip
-    return MaskNetwork(policy, steps, seen)
+def _rebuilt(
+    algorithm: Algorithm, environment: Environment, arrays: dict[str, Array], rest: dict[str, Any]
+) -> MaskNetwork:
+    """The network from what was kept of it."""
+    weights = {key.removeprefix("policy/"): part for key, part in arrays.items() if key.startswith("policy/")}
+    policy = algorithm.load_policy(weights, rest["policy"], environment.observation_space, CHOICES)
+    seen = Moments(len(arrays["seen/mean"]))
+    seen.load({key.removeprefix("seen/"): part for key, part in arrays.items() if key.startswith("seen/")})
+    return MaskNetwork(policy, int(rest["env_steps"]), seen)

@@ -14,45 +14,58 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ultra_agents.config import Config
-from ultra_agents.contracts import Algorithm, Environment
-from ultra_agents.methods.base import Method, Prepared, Setting
-from ultra_agents.methods.mask import fidelity_metrics, mask_fidelity, mask_missing, train_mask
-from ultra_agents.methods.starts import critical_starts
+from pydantic import Field
+
+from ultra_agents.contracts import Method, Options, Prepared, Setting, Terms
 from ultra_agents.records import Trajectory
-from ultra_agents.rollout.collect import collect
+
+from ._mask import MaskOptions, mask_missing, train_mask
+
+
+class GapMaskOptions(MaskOptions):
+    """StateMask's own objective: a reward for randomising while the return stays where it was."""
+
+    dual_rate: float = Field(0.1, gt=0, description="step of the multiplier per update, per spread of the returns")
+
+
+class StateMaskOptions(Options):
+    """The `statemask` section of a configuration."""
+
+    mask: GapMaskOptions = GapMaskOptions()
+    episodes: int = Field(8, gt=1, description="episodes of the starting policy, one critical state each")
 
 
 class StateMaskR(Method):
     """Always from critical states."""
 
+    Options: ClassVar[type[Options]] = StateMaskOptions
+    options: StateMaskOptions
     name: ClassVar[str] = "statemask-r"
+    label: ClassVar[str] = "StateMask-R"
+    about: ClassVar[str] = "StateMask: episodes begin where a mask network sees a critical state"
     needs: ClassVar[dict[str, str]] = {"snapshot": "episodes start at critical states"}
 
-    def missing(self, config: Config, environment: Environment, algorithm: Algorithm) -> list[str]:
+    def missing(self, terms: Terms) -> list[str]:
         """What a mask network needs."""
-        found = super().missing(config, environment, algorithm)
-        return found + mask_missing(config, config.statemask.mask, environment)
+        return super().missing(terms) + mask_missing(terms, self.options.mask)
 
     def prepare(self, setting: Setting) -> Prepared:
         """Episodes, mask, critical states."""
-        config, streams = setting.config.statemask, setting.streams.child("statemask-r")
+        options, services = self.options, setting.services
         episodes = self._play(setting)
         returns = [one.episode_return for one in episodes]
-        mask = train_mask(setting, self.name, config.mask, (returns, config.mask.dual_rate))
+        mask = train_mask(setting, self.name, options.mask, (returns, options.mask.dual_rate), options.episodes)
         states = [(one.snapshots or ())[mask.critical_step(one)] for one in episodes]
         return Prepared(
             setting.start,
-            restarts=critical_starts(lambda: states, 1.0, streams.child("starts")),
+            restarts=services.starts(lambda: states, 1.0, setting.streams.child(self.name, "starts")),
             spent={"statemask-r episodes": sum(map(len, episodes)), "statemask-r mask": mask.env_steps},
             note=f"{len(states)} critical states",
-            metrics=fidelity_metrics(mask_fidelity(setting, mask, episodes)),
+            metrics=services.fidelity(episodes, lambda one: mask.keep(one.observations)),
         )
 
     def _play(self, setting: Setting) -> list[Trajectory]:
-        config, streams = setting.config, setting.streams.child(self.name, "episodes")
-        count = config.statemask.episodes
-        done = 0
+        count, done = self.options.episodes, 0
 
         def progress(episode: Trajectory) -> None:
             nonlocal done
@@ -60,9 +73,4 @@ class StateMaskR(Method):
             setting.check_stop()
             setting.on_progress(done, count, "episodes to be explained")
 
-        with setting.simulators(min(count, config.refine.num_envs)) as simulators:
-            seeds = streams.integers(count, "reset")
-            return collect(
-                setting.start, setting.environment, simulators, seeds, streams, config.collect.max_steps,
-                on_episode=progress,
-            )  # fmt: skip
+        return setting.services.collect(count, setting.streams.child(self.name, "episodes"), progress)

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ultra_agents.methods.base import Method, Prepared, Setting
+from ultra_agents.contracts import Method, Prepared, Setting
 
 
 class Unrefined(Method):
     """Last, best and starting policy are one; the budget is not touched."""
 
     name: ClassVar[str] = "none"
+    label: ClassVar[str] = "the starting policy"
+    about: ClassVar[str] = "the starting policy as it is, evaluated only"
+    trains: ClassVar[bool] = False
 
     def prepare(self, setting: Setting) -> Prepared:
         """Leave everything as it is."""
-        return Prepared(setting.start, note="not refined, nothing spent", trains=False)
+        return Prepared(setting.start, note="not refined, nothing spent")
 
 
 class Continued(Method):
     """Plain training for the whole budget."""
 
     name: ClassVar[str] = "continue"
+    label: ClassVar[str] = "continued {algorithm}"
+    about: ClassVar[str] = "the control: more training, no advice"
+    baseline: ClassVar[bool] = True
+    colour: ClassVar[int | None] = 1
 
     def prepare(self, setting: Setting) -> Prepared:
         """Nothing to prepare."""

@@ -14,54 +14,77 @@ imitating out). The table is followed with a chance that falls to 0, and the upd
 
 from __future__ import annotations
 
-from ultra_agents.config import Config, follows_actions
-from ultra_agents.contracts import Algorithm, Environment, Modulation, capabilities
-from ultra_agents.methods.base import Method, Prepared, Setting
-from ultra_agents.methods.starts import critical_starts
+from typing import ClassVar
+
+from ultra_agents.contracts import Method, Modulation, Prepared, Setting, Terms, capabilities
 from ultra_agents.records import Variant
 
 
 class Ultra(Method):
-    """One of the three variants.
+    """What the three variants share."""
 
-    Args:
-        variant: `a`, `r` or `ra`.
-    """
+    advice: ClassVar[Variant]
 
-    def __init__(self, variant: Variant) -> None:
-        self.variant = variant
-        self.name = f"ultra-{variant}"  # type: ignore[misc]
-
-    def missing(self, config: Config, environment: Environment, algorithm: Algorithm) -> list[str]:
+    def missing(self, terms: Terms) -> list[str]:
         """A way of learning from overridden steps."""
-        found = super().missing(config, environment, algorithm)
-        if config.modulation.learn not in algorithm.learns:
-            known = ", ".join(sorted(algorithm.learns)) or "in no way"
+        found = super().missing(terms)
+        if terms.learn not in terms.algorithm.learns:
+            known = ", ".join(sorted(terms.algorithm.learns)) or "in no way"
             found.append(
-                f"the algorithm {config.refine.algorithm.name!r} does not learn from overridden steps by "
-                f"modulation.learn: {config.modulation.learn} (it does: {known})"
+                f"the algorithm {terms.algorithm_name!r} does not learn from overridden steps by "
+                f"modulation.learn: {terms.learn} (it does: {known})"
             )
-        if config.modulation.restart_probability and "snapshot" not in capabilities(environment):
+        if terms.restart_probability and "snapshot" not in capabilities(terms.environment):
             found.append(
-                f"the environment {config.environment.name!r} has no snapshot (modulation.restart_probability starts "
+                f"the environment {terms.environment_name!r} has no snapshot (modulation.restart_probability starts "
                 "episodes at restored critical states; set it to 0)"
             )
         return found
 
     def prepare(self, setting: Setting) -> Prepared:
         """The engine over the table; for variants that act, the policy that imitated the advice."""
-        advised = setting.advised
+        advised, terms = setting.advised, setting.terms
         assert advised is not None, "stages 1 to 7 come first"
         spent, start, restarts = dict(advised.spent), setting.start, None
         engine: Modulation | None = None
-        if follows_actions(self.name):
+        if "a" in self.advice:
             start = advised.copy or start
             spent |= {"imitate": advised.copying} if advised.copying else {}
         note = "from the copy that learnt the advice"
-        if start is setting.start or setting.config.imitation.table == "keep":
-            engine, note = advised.engine(self.variant), "advice in force"
+        if start is setting.start or terms.keep_table:
+            engine, note = advised.engine(self.advice), "advice in force"
         if advised.critical:
-            chance, states = setting.config.modulation.restart_probability, advised.critical
-            restarts = critical_starts(lambda: states, chance, setting.streams.child("restarts"))
+            chance, states = terms.restart_probability, advised.critical
+            restarts = setting.services.starts(lambda: states, chance, setting.streams.child("restarts"))
             note += f", {chance:.0%} of the episodes from one of {len(states)} critical states"
         return Prepared(start, engine, restarts, spent=spent, note=note)
+
+
+class UltraA(Ultra):
+    """Advice overrides actions."""
+
+    name: ClassVar[str] = "ultra-a"
+    label: ClassVar[str] = "ULTRA-A"
+    about: ClassVar[str] = "advice is followed at times"
+    advice: ClassVar[Variant] = "a"
+    colour: ClassVar[int | None] = 2
+
+
+class UltraR(Ultra):
+    """Advice gives rewards."""
+
+    name: ClassVar[str] = "ultra-r"
+    label: ClassVar[str] = "ULTRA-R"
+    about: ClassVar[str] = "advice is rewarded only"
+    advice: ClassVar[Variant] = "r"
+    colour: ClassVar[int | None] = 3
+
+
+class UltraRA(Ultra):
+    """Both."""
+
+    name: ClassVar[str] = "ultra-ra"
+    label: ClassVar[str] = "ULTRA-RA"
+    about: ClassVar[str] = "advice is followed at times, and rewarded"
+    advice: ClassVar[Variant] = "ra"
+    colour: ClassVar[int | None] = 0

@@ -20,15 +20,27 @@ Differs from the paper:
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from ultra_agents.config import Config
-from ultra_agents.config.methods import JsrlConfig
-from ultra_agents.contracts import Algorithm, Environment, Learn, Modulated, Policy
-from ultra_agents.methods.base import Method, Prepared, Setting
+from ultra_agents.contracts import Learn, Method, Modulated, Options, Policy, Prepared, Setting, Terms
 from ultra_agents.records import Array, FloatArray
+
+
+class JsrlOptions(Options):
+    """The `jsrl` section of a configuration."""
+
+    schedule: Literal["thresholds", "linear"] = Field(
+        "thresholds", description="the guide's share falls when returns allow and at latest linearly, or just linearly"
+    )
+    horizon: int | None = Field(None, gt=0, description="environment steps of the guide at first; null: its episodes'")
+    stages: int = Field(10, gt=0, description="equal parts in which it falls to 0")
+    window: int = Field(16, gt=0, description="episodes of a stage whose mean return is compared")
+    tolerance: float = Field(0.05, ge=0, description="share of the best mean return so far that may be missing")
+    until: float = Field(0.8, gt=0, le=1, description="share of the budget after which the guide never acts")
+    learner: Literal["copy", "fresh"] = Field("copy", description="the learner begins as the guide, or untrained")
 
 
 class JumpStart:
@@ -38,25 +50,25 @@ class JumpStart:
         guide: Plays the first h steps; left alone.
         horizon: Steps of the guide that are divided into stages.
         guide_return: Mean undiscounted return of the guide alone.
-        config: Stages and thresholds.
+        options: Stages and thresholds.
         rng: Draws the guide's actions.
     """
 
     learn: Learn = "mask"
 
     def __init__(
-        self, guide: Policy, horizon: int, guide_return: float, config: JsrlConfig, rng: np.random.Generator
+        self, guide: Policy, horizon: int, guide_return: float, options: JsrlOptions, rng: np.random.Generator
     ) -> None:
-        self._guide, self._horizon, self._config, self._rng = guide, horizon, config, rng
+        self._guide, self._horizon, self._options, self._rng = guide, horizon, options, rng
         self._stage, self._best = 1, guide_return
-        self._returns: deque[float] = deque(maxlen=config.window)
+        self._returns: deque[float] = deque(maxlen=options.window)
         self._clear_counts()
         self.begin(0)
 
     @property
     def horizon(self) -> int:
         """The guide's environment steps in episodes that begin now."""
-        return round(self._horizon * (1 - self._stage / self._config.stages))
+        return round(self._horizon * (1 - self._stage / self._options.stages))
 
     def begin(self, num_envs: int) -> None:
         """Episodes start everywhere."""
@@ -66,8 +78,8 @@ class JumpStart:
 
     def set_progress(self, progress: float) -> None:
         """Let h fall to where it has to be at the latest."""
-        stages = self._config.stages
-        due = min(int(stages * progress / self._config.until + 1e-9) + 1, stages)
+        stages = self._options.stages
+        due = min(int(stages * progress / self._options.until + 1e-9) + 1, stages)
         if due > self._stage:
             self._enter(due)
 
@@ -116,18 +128,18 @@ class JumpStart:
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
         self._stage, self._best = int(state["stage"]), float(state["best"])
-        self._returns = deque(state["returns"], maxlen=self._config.window)
+        self._returns = deque(state["returns"], maxlen=self._options.window)
         self._age, self._until, self._stages = (np.asarray(state[key], np.int64) for key in ("age", "until", "stages"))
         self._sums = np.asarray(state["sums"], np.float64)
         self._rng.bit_generator.state = state["rng"]
 
     def _consider(self) -> None:
         """Go on to the next stage if the episodes of this one were good enough."""
-        config = self._config
-        if config.schedule == "linear" or self._stage >= config.stages or len(self._returns) < config.window:
+        options = self._options
+        if options.schedule == "linear" or self._stage >= options.stages or len(self._returns) < options.window:
             return
         mean = float(np.mean(self._returns))
-        if mean >= self._best - config.tolerance * abs(self._best):
+        if mean >= self._best - options.tolerance * abs(self._best):
             self._best = max(self._best, mean)
             self._enter(self._stage + 1)
 
@@ -142,25 +154,29 @@ class JumpStart:
 class JSRL(Method):
     """Guide and learner."""
 
+    Options: ClassVar[type[Options]] = JsrlOptions
+    options: JsrlOptions
     name: ClassVar[str] = "jsrl"
+    label: ClassVar[str] = "JSRL"
+    about: ClassVar[str] = "JSRL: the starting policy begins episodes, a learner ends them"
 
-    def missing(self, config: Config, environment: Environment, algorithm: Algorithm) -> list[str]:
+    def missing(self, terms: Terms) -> list[str]:
         """A policy loss that leaves out the guide's steps."""
-        found = super().missing(config, environment, algorithm)
-        if "mask" not in algorithm.learns:
-            found.append(f"the algorithm {config.refine.algorithm.name!r} cannot leave the guide's steps out (`mask`)")
+        found = super().missing(terms)
+        if "mask" not in terms.algorithm.learns:
+            found.append(f"the algorithm {terms.algorithm_name!r} cannot leave the guide's steps out (`mask`)")
         return found
 
     def prepare(self, setting: Setting) -> Prepared:
         """The guide's length and return are those of the collected episodes, which are charged."""
-        config, streams, start = setting.config.jsrl, setting.streams.child("jsrl"), setting.start
+        options, streams, start = self.options, setting.streams.child("jsrl"), setting.start
         lengths = [len(one) for one in setting.trajectories]
-        horizon = config.horizon or max(round(float(np.mean(lengths))), 1)
+        horizon = options.horizon or max(round(float(np.mean(lengths))), 1)
         guide_return = float(np.mean([one.episode_return for one in setting.trajectories]))
-        fresh = config.learner == "fresh"
+        fresh = options.learner == "fresh"
         if fresh:
-            spaces = setting.environment.observation_space, setting.environment.action_space
-            start = setting.algorithm.create_policy(*spaces, streams.integer("weights"))
-        guide = JumpStart(setting.start, horizon, guide_return, config, streams.generator("guide"))
+            spaces = setting.terms.environment.observation_space, setting.terms.environment.action_space
+            start = setting.terms.algorithm.create_policy(*spaces, streams.integer("weights"))
+        guide = JumpStart(setting.start, horizon, guide_return, options, streams.generator("guide"))
         note = f"the guide leads for {guide.horizon} steps at first"
         return Prepared(start, guide, spent={"collect": sum(lengths)}, note=note, fresh=fresh)

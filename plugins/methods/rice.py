@@ -17,6 +17,19 @@ Differs from the paper:
     paper is followed: p is the chance of a critical start, not of the other; a restored state carries the time its
     episode had left; the bonus is not rescaled to [0, 1] within each step, which would never let it fall.
   - The refining algorithm is the run's, whatever it is.
+
+What the paper used, for whom to repeat it (Table 1): refining for 1e6 steps after 3e5 of mask training with 20
+environments, a learning rate of 1e-5, `rice.mask.alpha` 1e-4 (its prose and code say 0.01), and
+
+| task | `rice.probability` | `rice.bonus` |
+|---|---|---|
+| Hopper | 0.25 | 0.001 |
+| Walker2d | 0.25 | 0.01 |
+| Reacher | 0.5 | 0.001 |
+| HalfCheetah | 0.5 | 0.01 |
+
+Those values of lambda belong to a bonus scaled to [0, 1] in every step; here it is divided by the running deviation of
+its own discounted sum, as its inventors have it, so that the same lambda weighs less at first and falls with novelty.
 """
 
 from __future__ import annotations
@@ -27,26 +40,28 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from ultra_agents.config import Config
-from ultra_agents.contracts import Algorithm, Environment, Learn, Modulated
-from ultra_agents.methods.base import Method, Prepared, Setting
-from ultra_agents.methods.mask import (
-    LIMIT,
-    MaskNetwork,
-    fidelity_metrics,
-    inputs_of,
-    mask_fidelity,
-    mask_missing,
-    train_mask,
-)
-from ultra_agents.methods.novelty import Novelty
-from ultra_agents.methods.starts import critical_starts
+from ultra_agents.contracts import Learn, Method, Modulated, Options, Prepared, Setting, Simulators, Terms
 from ultra_agents.records import Array, FloatArray
-from ultra_agents.rollout.simulators import Simulators
+
+from ._mask import LIMIT, MaskNetwork, MaskOptions, inputs_of, mask_missing, train_mask
+from ._novelty import Novelty
 
 RECORD = 1e-4
 """Log-odds by which a state must beat its episode's best so far to take its place."""
+
+
+class RiceOptions(Options):
+    """The `rice` section of a configuration."""
+
+    mask: MaskOptions = MaskOptions()
+    probability: float = Field(0.25, ge=0, le=1, description="chance p that an episode starts at a critical state")
+    pool: int = Field(16, gt=0, description="latest episodes whose critical states are started from")
+    bonus: float = Field(0.01, ge=0, description="lambda, weight of the normalised novelty, environment reward units")
+    features: int = Field(64, gt=0, description="width of the random and of the predicting network")
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's step size of the predicting network")
+    discount: float = Field(0.99, gt=0, lt=1, description="of novelty, in the sum whose deviation it is divided by")
 
 
 class CriticalStates:
@@ -182,37 +197,41 @@ def _text(state: bytes) -> str:
 class RICE(Method):
     """Mixed starts and novelty."""
 
+    Options: ClassVar[type[Options]] = RiceOptions
+    options: RiceOptions
     name: ClassVar[str] = "rice"
+    label: ClassVar[str] = "RICE"
+    about: ClassVar[str] = "RICE: episodes begin at critical states at times, and what is new earns a bonus"
     needs: ClassVar[dict[str, str]] = {"snapshot": "episodes start at critical states"}
 
-    def missing(self, config: Config, environment: Environment, algorithm: Algorithm) -> list[str]:
+    def missing(self, terms: Terms) -> list[str]:
         """What a mask network needs, and an algorithm that lets rewards be changed."""
-        found = super().missing(config, environment, algorithm)
-        if not algorithm.learns:
-            found.append(f"the algorithm {config.refine.algorithm.name!r} takes no modulation (the bonus comes by it)")
-        return found + mask_missing(config, config.rice.mask, environment)
+        found = super().missing(terms)
+        if not terms.algorithm.learns:
+            found.append(f"the algorithm {terms.algorithm_name!r} takes no modulation (the bonus comes by it)")
+        return found + mask_missing(terms, self.options.mask)
 
     def prepare(self, setting: Setting) -> Prepared:
         """Mask, pool, novelty."""
-        config, streams = setting.config.rice, setting.streams.child("rice")
-        mask = train_mask(setting, self.name, config.mask)
-        states = CriticalStates(mask, config.pool)
+        options, streams = self.options, setting.streams.child("rice")
+        mask = train_mask(setting, self.name, options.mask)
+        states = CriticalStates(mask, options.pool)
         played = [one for one in setting.trajectories if one.snapshots is not None]
         states.pool.extend((one.snapshots or ())[mask.critical_step(one)] for one in played)
         spent = {"collect": sum(map(len, played))} if played else {}
-        novelty = Novelty(mask.seen, config.features, config.learning_rate, config.discount, streams.generator("rnd"))
-        learns = setting.algorithm.learns
+        novelty = Novelty(
+            mask.seen, options.features, options.learning_rate, options.discount, streams.generator("rnd")
+        )
+        learns = setting.terms.algorithm.learns
         learn: Learn = "policy" if "policy" in learns else sorted(learns)[0]
-        explorer = Explorer(novelty, config.bonus, inputs_of(setting.environment), states, learn)
+        explorer = Explorer(novelty, options.bonus, inputs_of(setting.terms.environment), states, learn)
         return Prepared(
             setting.start,
             explorer,
-            critical_starts(lambda: tuple(states.pool), config.probability, streams.child("starts"), states.watch),
+            setting.services.starts(
+                lambda: tuple(states.pool), options.probability, streams.child("starts"), states.watch
+            ),
             spent={**spent, "rice mask": mask.env_steps},
             note=f"mask trained for {mask.env_steps:,} steps",
-            metrics=self._fidelity(setting, mask),
+            metrics=setting.services.fidelity(setting.trajectories, lambda one: mask.keep(one.observations)),
         )
-
-    def _fidelity(self, setting: Setting, mask: MaskNetwork) -> Mapping[str, float]:
-        """Of the mask on the collected episodes, which are the same for everybody who explains."""
-        return fidelity_metrics(mask_fidelity(setting, mask, setting.trajectories))
