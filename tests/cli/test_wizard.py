@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from ultra_agents import contracts
-from ultra_agents.cli import wizard as command
+from ultra_agents.cli.wizard import command
 from ultra_agents.cli.run_display import preflight
-from ultra_agents.cli.terminals import missing, size_of
+from ultra_agents.cli.terminals import missing
 from ultra_agents.cli.wizard.facts import RegistryFacts, calls_of
 from ultra_agents.cli.wizard.write_yaml import settings_of, text_of
 from ultra_agents.config import load_config, parse_config
@@ -210,10 +210,3 @@ def test_running_becomes_ultra_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.execv", lambda program, arguments: became.append(arguments))
     command.run(Path("my file.yaml"))
     assert became == [[sys.executable, "-m", "ultra_agents.cli.main", "run", "my file.yaml"]]
-
-
-def test_sizes_of_screenshots() -> None:
-    assert size_of("120x40") == (120, 40)
-    for bad in ("120", "20x5", "axb"):
-        with pytest.raises(ConfigError):
-            size_of(bad)

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from ultra_agents.ui import sample
+from tests.ui import sample_run
 from ultra_agents.ui.keys import KeyReader, keyboard, split
 from ultra_agents.ui.model import ViewState
 from ultra_agents.ui.view import FAR, View, press, settled
@@ -48,7 +48,7 @@ def test_tab_goes_through_the_panes_and_back_to_none() -> None:
 
 
 def test_scrolling_back_holds_the_pane_still_until_the_end() -> None:
-    old, _ = sample.state()
+    old, _ = sample_run.state()
     view = pressed("UP", "PAGEUP", state=old)
     assert (view.focus, view.scroll) == ("conversation", {"conversation": 6})
     assert view.state("conversation", ViewState()) is old

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.markup import MarkupError
 
+from tests.ui import sample_run
 from ultra_agents.events import (
     AdviceDecided,
     AgentAsked,
@@ -26,7 +27,6 @@ from ultra_agents.events import (
     StepsSpent,
     Warned,
 )
-from ultra_agents.ui import sample
 from ultra_agents.ui.canvas import Canvas, Series, chart
 from ultra_agents.ui.model import ViewState, reduce
 from ultra_agents.ui.panels import PLAIN, Look, PanelFunction
@@ -62,7 +62,7 @@ def drawn(what: RenderableType, width: int, height: int, colour: bool = False) -
 
 def made() -> dict[str, str]:
     """Every golden text as it is now, by file name."""
-    view, now = sample.state()
+    view, now = sample_run.state()
     done = reduce(view, Evaluated("ultra-ra", 50_000, "last", (-3.0, -4.0)), now)
     done = reduce(done, Evaluated("ultra-ra", 40_000, "best", (-2.0, -3.0)), now)
     done = reduce(done, Evaluated("continue", 50_000, "last", (-7.0, -7.5)), now)
@@ -92,7 +92,7 @@ def test_screens_look_as_they_should(name: str) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [*SIZES, (40, 10), (72, 16), (100, 30), (130, 34), (300, 90)])
 def test_screens_fill_the_terminal_exactly(width: int, height: int) -> None:
-    view, now = sample.state()
+    view, now = sample_run.state()
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None, _environ={})
     lines = console.render_lines(Screen(view, now), console.options.update(height=height), pad=False)
     assert len(lines) == height
@@ -102,7 +102,7 @@ def test_screens_fill_the_terminal_exactly(width: int, height: int) -> None:
 @pytest.mark.parametrize("name", sorted(PANELS))
 @pytest.mark.parametrize(("width", "height"), [(12, 3), (20, 4), (30, 8), (78, 5), (150, 40)])
 def test_panels_keep_to_their_size(name: str, width: int, height: int) -> None:
-    view, now = sample.state()
+    view, now = sample_run.state()
     lines = drawn(PANELS[name](view, now, width, height, PLAIN), width, height).splitlines()
     assert len(lines) == height
     assert max(map(len, lines)) <= width
@@ -143,7 +143,7 @@ def test_what_a_model_says_cannot_steer_the_terminal(text: str) -> None:
 
 
 def test_agents_have_colours_of_their_own() -> None:
-    view, now = sample.state()
+    view, now = sample_run.state()
     shown = drawn(conversation(view, now, 100, 20), 100, 20, colour=True)
     assert "\x1b[1;36midentifier" in shown
     assert "\x1b[1;32madvisor" in shown

@@ -47,11 +47,3 @@ def check_size(instead: str) -> None:
             expected=f"at least {SMALLEST[0]} x {SMALLEST[1]}",
             hint=f"enlarge the window, or: {instead}",
         )
-
-
-def size_of(text: str) -> tuple[int, int]:
-    """`120x40` -> columns and rows."""
-    columns, _, rows = text.partition("x")
-    if not (columns.isdigit() and rows.isdigit() and int(columns) >= SMALLEST[0] and int(rows) >= SMALLEST[1]):
-        raise ConfigError("--size cannot be used", found=text, expected=f"COLUMNSxROWS, at least {SMALLEST[0]}x16")
-    return int(columns), int(rows)

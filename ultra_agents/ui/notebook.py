@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ultra_agents.events import Event
 from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.svg import screen_svg
 
 WIDTH, HEIGHT, REFRESH_S = 120, 40, 2.0
 """Cells have no height of their own, and a kernel has other things to do."""
@@ -75,9 +76,7 @@ class NotebookDisplay:
 
     def picture(self) -> str:
         """The screen as it is now."""
-        from ultra_agents.ui.screenshot import picture
-
-        return picture(self.state, self.now(), WIDTH, HEIGHT, "ultra")
+        return screen_svg(self.state, self.now(), WIDTH, HEIGHT, "ultra")
 
     def _loop(self) -> None:
         shown: ViewState | None = None

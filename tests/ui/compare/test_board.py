@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ui.compare.sample_comparison import board
 from ultra_agents.events import AgentSpoke, Evaluated, Event, RunFinished, RunStarted, StageStarted, StateShown
 from ultra_agents.ui.compare.board import (
     Board,
@@ -21,7 +22,6 @@ from ultra_agents.ui.compare.board import (
     start_of,
 )
 from ultra_agents.ui.compare.logs import CellLogs
-from ultra_agents.ui.compare.sample import board
 from ultra_agents.ui.experiment import CellState
 from ultra_agents.ui.model import ViewState, reduce
 

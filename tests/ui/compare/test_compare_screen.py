@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from tests.ui.compare.sample_comparison import board
 from ultra_agents.events import RunContinued, RunPaused, Warned
 from ultra_agents.ui.compare import screen
 from ultra_agents.ui.compare.board import Board
 from ultra_agents.ui.compare.cells import cells_panel, columns_of
 from ultra_agents.ui.compare.curves import curves_panel
 from ultra_agents.ui.compare.display import CompareDisplay
-from ultra_agents.ui.compare.sample import board
 from ultra_agents.ui.compare.screen import CompareScreen, panes, regions
 from ultra_agents.ui.experiment import CellState
 from ultra_agents.ui.view import View

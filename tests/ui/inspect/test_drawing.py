@@ -12,7 +12,6 @@ from tests.ui.inspect.sample_book import BAD, GOOD, SampleSource, book
 from ultra_agents.ui.inspect.marks import arrow, interval, spark
 from ultra_agents.ui.inspect.picture import _PALETTE, Depth, fit, picture
 from ultra_agents.ui.inspect.plain import lines, to_json
-from ultra_agents.ui.inspect.screenshot import screenshot
 from ultra_agents.ui.inspect.search import search
 from ultra_agents.ui.inspect.timeline import draw
 
@@ -155,9 +154,3 @@ def test_a_search_shows_where_it_found_what() -> None:
     assert [(hit.episode, hit.step) for hit in hits] == [(0, 7)]
     assert "the serve at 7" in hits[0].line.plain
     assert search(book(), SampleSource(), "  ") == []
-
-
-def test_a_screenshot_is_an_svg_of_the_first_accepted_state() -> None:
-    svg = screenshot(book(), SampleSource(), 100, 30)
-    assert svg.startswith("<svg")
-    assert "critical,&#160;accepted" in svg

@@ -16,8 +16,6 @@ def inspect(
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     plain: Annotated[bool, typer.Option("--plain", help="A line per critical state instead of the browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", hidden=True)] = None,
-    size: Annotated[str, typer.Option("--size", metavar="COLUMNSxROWS", hidden=True)] = "120x40",
 ) -> None:
     """Step through episodes: pictures, critical states, what was suggested, and what the simulator found.
 
@@ -33,13 +31,7 @@ def inspect(
     follow = RunFollow(folder.path)
     book, source = follow.read()
     try:
-        if svg is not None:
-            from ultra_agents.cli.terminals import size_of
-            from ultra_agents.ui.inspect.screenshot import screenshot
-
-            source.read_policies()
-            svg.write_text(screenshot(book, source, *size_of(size)), encoding="utf-8")
-        elif mode == "json":
+        if mode == "json":
             from ultra_agents.ui.inspect.plain import to_json
 
             print(to_json(book))

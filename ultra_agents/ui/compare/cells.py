@@ -154,9 +154,3 @@ def counts(board: Board) -> str:
         if number := board.count(status):
             parts.append(f"{number} {word}")
     return ", ".join(parts)
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.compare.sample import show
-
-    show(cells_panel)

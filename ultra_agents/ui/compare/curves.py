@@ -65,9 +65,3 @@ def _legend(names: list[Text], inner: int, rows: int) -> tuple[list[Text], int]:
             lines.append(Text())
         lines[-1] = Text.assemble(lines[-1], "  " if lines[-1].cell_len else "", name)
     return lines, 0
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.compare.sample import show
-
-    show(curves_panel)

@@ -1,7 +1,4 @@
-"""One panel a file: a pure function from the state, the time and a size to something Rich can draw.
-
-Each shows itself on sample data: `python -m ultra_agents.ui.panels.flow`.
-"""
+"""One panel a file: a pure function from the state, the time and a size to something Rich can draw."""
 
 from __future__ import annotations
 

@@ -82,9 +82,3 @@ def _signed(value: float) -> str:
     if abs(value) >= 9.995:
         return f"{value:+.0f}" if abs(value) >= 99.95 else f"{value:+.1f}"
     return f"{value:+.2f}"
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(advice)

@@ -83,9 +83,3 @@ def _purposes(spent: dict[str, int], inner: int, rows: int) -> list[Text]:
 
 def _row(name: str, value: str, more: str) -> Text:
     return Text.assemble((f"{name:<11}", DIM), (value, "bold"), (f"  {more}" if more else "", DIM))
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(budget)

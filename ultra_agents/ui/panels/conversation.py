@@ -97,9 +97,3 @@ def verdict_in(text: str) -> str:
         return ""
     found = value.get("verdict") if isinstance(value, dict) else None
     return found if found in ("accept", "revise", "reject") else ""
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(conversation)

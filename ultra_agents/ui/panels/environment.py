@@ -136,9 +136,3 @@ def _numbers(shown: StateShown, inner: int, rows: int) -> list[Text]:
         last = shown.first + length - 1
         lines.append(Text(f"features of steps {shown.first} to {last}", DIM))
     return lines
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(environment)

@@ -78,9 +78,3 @@ def bar(fraction: float, width: int, colour: str = "cyan") -> Text:
     halves = round(min(max(fraction, 0.0), 1.0) * width * 2)
     full, half = divmod(halves, 2)
     return Text.assemble(("━" * full + "╸" * half, colour), ("━" * (width - full - half), DIM))
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(flow)

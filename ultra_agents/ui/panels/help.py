@@ -45,9 +45,3 @@ def _legend() -> Text:
     for agent, colour in AGENTS.items():
         text.append("▌", colour).append(f"{agent}  ", DIM)
     return text
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(help_panel)

@@ -54,9 +54,3 @@ def _newest(state: ViewState, method: str, inner: int) -> str:
         return score(state.training[method][-1][1])
     _, mean, wide = state.curves[method][-1]
     return score(mean) + (f"±{score(wide)}" if inner >= 70 and math.isfinite(wide) else "")
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(learning_curve)

@@ -1,6 +1,6 @@
-"""What the live screen of a comparison showed at some moment, from the events of its cells.
+"""What the live screen of a comparison showed at a given moment, from the event logs of its cells.
 
-The moment is one at which an agent spoke, where agents spoke, and the cell looked at is the one it spoke in.
+Where agents replied, the moment is that of the reply closest to the one asked for, and the selected cell is its cell.
 """
 
 from __future__ import annotations

@@ -1,19 +1,14 @@
-"""A made-up comparison for demos and tests: `python -m ultra_agents.ui.compare.sample [WIDTH HEIGHT]`."""
+"""A made-up comparison of four methods on two tasks with three seeds."""
 
 from __future__ import annotations
 
 import math
-import sys
 
-from rich.console import Console
-
+from tests.ui import sample_run
 from ultra_agents.events import Evaluated, Event, RunStarted, StageFinished, StageStarted, TrainingProgress
-from ultra_agents.ui import sample
 from ultra_agents.ui.compare.board import Board, CellView
-from ultra_agents.ui.compare.screen import BoardPanel, CompareScreen
 from ultra_agents.ui.experiment import CellState
 from ultra_agents.ui.model import ViewState, reduce
-from ultra_agents.ui.panels import PLAIN
 
 METHODS = {"none": 0.0, "continue": 4.0, "ultra-ra": 11.0, "rice": 6.0}
 STEPS = 80_000
@@ -62,23 +57,5 @@ def board() -> tuple[Board, float]:
                 elif status == "failed":
                     note = "its worker died 3 times"
                 cells.append(CellView(CellState(task, method, seed, status, note), state))
-    live, _ = sample.state()
+    live, _ = sample_run.state()
     return Board("demo", "runs/demo", tuple(cells), 8, True, False, live, 20.0, earlier=2.0), now
-
-
-def show(panel: BoardPanel, width: int = 78, height: int = 14) -> None:
-    """Print one panel of the sample comparison."""
-    what, now = board()
-    Console().print(panel(what, now, width, height, PLAIN))
-
-
-def main(arguments: list[str]) -> None:
-    """Print the whole screen of the sample comparison."""
-    console = Console()
-    width, height = map(int, arguments) if len(arguments) == 2 else console.size
-    what, now = board()
-    Console(width=width, height=height).print(CompareScreen(what, now), height=height)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,14 +1,11 @@
-"""A made-up run for demos and tests of the screens: `python -m ultra_agents.ui.sample [WIDTH HEIGHT]`."""
+"""A made-up run: the events of Pong up to the middle of its second refinement."""
 
 from __future__ import annotations
 
 import base64
 import math
-import sys
 import zlib
 from collections.abc import Iterator
-
-from rich.console import Console
 
 from ultra_agents.events import (
     AdviceDecided,
@@ -27,7 +24,6 @@ from ultra_agents.events import (
     Warned,
 )
 from ultra_agents.ui.model import ViewState, reduce
-from ultra_agents.ui.panels import PLAIN, PanelFunction
 
 STAGES = (
     ("policy", 0.02), ("collect", 0.03), ("explain", 0.5), ("tabulate", 0.01), ("imitate", 0.03),
@@ -123,23 +119,3 @@ def state() -> tuple[ViewState, float]:
         now = 100.0 + seconds
         view = reduce(view, event, now)
     return view, now
-
-
-def show(panel: PanelFunction, width: int = 78, height: int = 14) -> None:
-    """Print one panel of the sample run."""
-    view, now = state()
-    Console().print(panel(view, now, width, height, PLAIN))
-
-
-def main(arguments: list[str]) -> None:
-    """Print the whole screen of the sample run."""
-    from ultra_agents.ui.screen import Screen
-
-    console = Console()
-    width, height = map(int, arguments) if len(arguments) == 2 else console.size
-    view, now = state()
-    Console(width=width, height=height).print(Screen(view, now), height=height)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
