@@ -1,21 +1,27 @@
 """What happens in a run, as typed events: the only thing a display sees beside records.
 
 Every event is a frozen dataclass of JSON-able fields; `to_json` gives the machine form (`event` names the class),
-`from_json` reads it back, and `schema` describes it (`ultra events`). A log written by an older version lacks fields
-that have defaults here; one of a newer version may have fields and events that are passed over.
+`from_json` reads it back, and `schema` describes it (`ultra events`). Fields that an older version did not write have
+defaults here; fields and events that only a newer version knows are ignored.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Annotated, Any, TypeAlias, Union
 
-Stage: TypeAlias = Literal[
-    "policy", "collect", "narrate", "identify", "advise", "criticise", "test", "tabulate", "modulate", "refine",
-    "evaluate", "report",
-]  # fmt: skip
+from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
+
+Number: TypeAlias = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    WithJsonSchema({"type": ["number", "null"]}),
+]
+"""A float that is null in JSON where it is not finite, and NaN when read back."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class RunStarted(Event):
     folder: str
     config_hash: str
     resumed: bool
-    stages: tuple[tuple[str, float], ...]
+    stages: tuple[tuple[str, Number], ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class StageFinished(Event):
     """A pipeline step ended; `summary` is one line for a person."""
 
     stage: str
-    seconds: float
+    seconds: Number
     summary: str
 
 
@@ -103,9 +109,9 @@ class AgentSpoke(Event):
     cached: bool
     prompt_tokens: int
     completion_tokens: int
-    seconds: float
+    seconds: Number
     verdict: str
-    cost: float = 0.0
+    cost: Number = 0.0
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class StateShown(Event):
     height: int = 0
     pixels: str = ""
     first: int = 0
-    series: tuple[tuple[float, ...], ...] = ()
+    series: tuple[tuple[Number, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ class TrainingProgress(Event):
     method: str
     steps: int
     total: int
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,7 +201,7 @@ class Evaluated(Event):
     method: str
     steps: int
     purpose: str
-    returns: tuple[float, ...]
+    returns: tuple[Number, ...]
 
 
 @dataclass(frozen=True)
@@ -210,7 +216,7 @@ class RunFinished(Event):
     """The run ended; `status` is `finished`, `interrupted`, `budget` or `failed`."""
 
     status: str
-    seconds: float
+    seconds: Number
     summary: str
     report: str = ""
 
@@ -250,52 +256,25 @@ KINDS: dict[str, type[Event]] = {
 
 
 def from_json(row: Mapping[str, Any]) -> Event | None:
-    """The event that `to_json` wrote as `row`; None for one this version cannot read.
-
-    Fields it does not know are left out; null stands for a number that was not finite, where one belongs.
-    """
-    kind = KINDS.get(str(row.get("event")))
-    if kind is None:
+    """The event that `to_json` wrote as `row`; None for one this version cannot read. Unknown fields are ignored."""
+    try:
+        return _reader().validate_python(row)
+    except ValidationError:
         return None
-    values: dict[str, Any] = {}
-    for one in fields(kind):
-        if one.name not in row:
-            if one.default is MISSING and one.default_factory is MISSING:
-                return None
-            continue
-        try:
-            values[one.name] = _read(row[one.name], str(one.type))
-        except (TypeError, ValueError):
-            return None
-    return kind(**values)
 
 
-def _read(value: Any, kind: str) -> Any:
-    """`value`, checked and converted to the field type spelt `kind`."""
-    if kind == "float | None" and value is None:
-        return None
-    if kind.startswith("float"):
-        return _number(value)
-    if kind.startswith("dict"):
-        return {str(name): _number(part) for name, part in value.items()}
-    if kind.startswith("tuple"):
-        return _tuples(value)
-    if not isinstance(value, {"str": str, "int": int, "bool": bool}[kind]):
-        raise TypeError(kind)
-    return value
+@cache
+def _reader() -> TypeAdapter[Event]:
+    """Reads an event of the class that `event` names."""
+    kinds: Any = Union[tuple(Annotated[kind, Tag(name)] for name, kind in KINDS.items())]  # noqa: UP007 - a tuple
+    return TypeAdapter(Annotated[kinds, Discriminator(lambda row: row.get("event"))])
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+class _WithoutTitles(GenerateJsonSchema):
+    """A title that repeats the field's name says nothing."""
 
-
-def _tuples(value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError("a list belongs here")
-    return tuple(
-        _tuples(part) if isinstance(part, list | tuple) else part if isinstance(part, str) else _number(part)
-        for part in value
-    )
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
 
 _TIME = {"type": "number", "description": "Seconds since the epoch, in `events.jsonl` and `ultra watch --json`."}
@@ -307,17 +286,13 @@ def schema() -> dict[str, Any]:
 
     Numbers that are not finite are null.
     """
-    from pydantic import TypeAdapter
-
     kinds: dict[str, Any] = {}
     for name, kind in KINDS.items():
-        one = TypeAdapter(kind).json_schema()
-        first = " ".join((kind.__doc__ or "").split())
-        properties = {"event": {"const": name}, **one.get("properties", {}), "time": _TIME, "run": _RUN}
+        one = TypeAdapter(kind).json_schema(schema_generator=_WithoutTitles)
         kinds[name] = {
             "type": "object",
-            "description": first,
-            "properties": {key: _nullable(value) for key, value in properties.items()},
+            "description": " ".join((kind.__doc__ or "").split()),
+            "properties": {"event": {"const": name}, **one.get("properties", {}), "time": _TIME, "run": _RUN},
             "required": ["event", *one.get("required", [])],
             "additionalProperties": False,
         }
@@ -327,11 +302,3 @@ def schema() -> dict[str, Any]:
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds],
         "$defs": kinds,
     }
-
-
-def _nullable(value: Any) -> Any:
-    """The schema of a field, numbers allowed to be null."""
-    if isinstance(value, dict):
-        made = {key: _nullable(part) for key, part in value.items() if key != "title"}
-        return {**made, "type": ["number", "null"]} if made.get("type") == "number" else made
-    return [_nullable(part) for part in value] if isinstance(value, list) else value

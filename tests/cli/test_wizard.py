@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from ultra_agents import contracts
-from ultra_agents.cli.wizard import command
 from ultra_agents.cli.run_display import preflight
 from ultra_agents.cli.terminals import missing
+from ultra_agents.cli.wizard import command
 from ultra_agents.cli.wizard.facts import RegistryFacts, calls_of
 from ultra_agents.cli.wizard.write_yaml import settings_of, text_of
 from ultra_agents.config import load_config, parse_config

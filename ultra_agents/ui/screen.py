@@ -14,7 +14,6 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from ultra_agents.ui.inspect.picture import Depth
 from ultra_agents.ui.model import ViewState
 from ultra_agents.ui.panels import PanelFunction
 from ultra_agents.ui.panels.advice import advice
@@ -25,6 +24,7 @@ from ultra_agents.ui.panels.flow import flow
 from ultra_agents.ui.panels.frame import Framed
 from ultra_agents.ui.panels.help import help_panel
 from ultra_agents.ui.panels.learning_curve import learning_curve
+from ultra_agents.ui.picture import Depth
 from ultra_agents.ui.text import about, clean, clock
 from ultra_agents.ui.theme import BAD, DIM, FOCUS, GOOD, WARM
 from ultra_agents.ui.view import View

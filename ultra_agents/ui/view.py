@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ultra_agents.ui.inspect.picture import Depth
 from ultra_agents.ui.model import ViewState
 from ultra_agents.ui.panels import Look
+from ultra_agents.ui.picture import Depth
 
 FAR = 1_000_000
 """Further than anything can be scrolled; drawing says how far it really is."""

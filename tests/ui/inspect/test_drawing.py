@@ -10,10 +10,10 @@ from rich.color import ColorType
 
 from tests.ui.inspect.sample_book import BAD, GOOD, SampleSource, book
 from ultra_agents.ui.inspect.marks import arrow, interval, spark
-from ultra_agents.ui.inspect.picture import _PALETTE, Depth, fit, picture
 from ultra_agents.ui.inspect.plain import lines, to_json
 from ultra_agents.ui.inspect.search import search
 from ultra_agents.ui.inspect.timeline import draw
+from ultra_agents.ui.picture import _PALETTE, Depth, fit, picture
 
 BROWN, WHITE, GREEN, ORANGE = (144, 72, 17), (236, 236, 236), (92, 186, 92), (213, 130, 74)
 

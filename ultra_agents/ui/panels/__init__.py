@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ultra_agents.ui.inspect.picture import Depth
 from ultra_agents.ui.model import ViewState
 from ultra_agents.ui.panels.frame import Framed
+from ultra_agents.ui.picture import Depth
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ from rich.text import Text
 
 from ultra_agents.events import AdviceDecided, StateShown
 from ultra_agents.records import Array
-from ultra_agents.ui.inspect.picture import Depth, picture
 from ultra_agents.ui.model import ViewState
 from ultra_agents.ui.panels import PLAIN, Look
 from ultra_agents.ui.panels.advice import gain_colour, gain_words, interval_words
 from ultra_agents.ui.panels.frame import Framed, framed
-from ultra_agents.ui.picture import sparkline, unpack
+from ultra_agents.ui.picture import Depth, picture, sparkline, unpack
 from ultra_agents.ui.text import clean, score, wrap
 from ultra_agents.ui.theme import DIM, WARM, decision_sign
 
