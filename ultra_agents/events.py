@@ -86,7 +86,7 @@ class AgentAsked(Event):
 
 
 @dataclass(frozen=True)
-class ReplyGrowing(Event):
+class ReplyStreaming(Event):
     """An answer is being written; `text` is the end of what there is of it.
 
     It passes: only a live screen is told, no log and no `--json` ever holds one, so it is not in `KINDS`.
@@ -237,7 +237,7 @@ class CellChanged(Event):
 
 Emit: TypeAlias = Callable[[Event], None]
 """Where events go: called from any thread, never raises into the caller."""
-Grow: TypeAlias = Callable[[ReplyGrowing], None]
+EmitStreaming: TypeAlias = Callable[[ReplyStreaming], None]
 """Where answers go while they are written: as `Emit`."""
 
 

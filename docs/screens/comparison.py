@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from ultra_agents.events import AgentSpoke, Evaluated, Event, RunFinished
-from ultra_agents.ui.compare.board import Board
+from ultra_agents.ui.compare.cell_table import CellStatus
 from ultra_agents.ui.compare.logs import CellLogs
-from ultra_agents.ui.experiment import CellState
-from ultra_agents.ui.tail import Tail
+from ultra_agents.ui.compare.state import ComparisonState
+from ultra_agents.ui.event_log import EventLogReader
 
 Timed = list[tuple[float, Event]]
 
 
-def board_at(folder: Path, share: float) -> tuple[Board, float]:
-    """The board of the comparison in `folder` when `share` of its time had passed, in [0, 1]; and that moment.
+def comparison_at(folder: Path, share: float) -> tuple[ComparisonState, float]:
+    """The comparison of the comparison in `folder` when `share` of its time had passed, in [0, 1]; and that moment.
 
     Raises:
         SystemExit: It is no comparison that has reported, or its cells have logged nothing.
@@ -32,7 +32,7 @@ def board_at(folder: Path, share: float) -> tuple[Board, float]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SystemExit(f"there is no report of a comparison in {folder}: {error}") from error
     paths = [folder / "cells" / row[0] / "events.jsonl" for row in rows]
-    logs = [[found for found in Tail(path).poll() if found is not None] for path in paths]
+    logs = [[found for found in EventLogReader(path).poll() if found is not None] for path in paths]
     timed: list[Timed] = [[(when, event) for when, event in log if when is not None] for log in logs]
     times = [when for log in timed for when, _ in log]
     if not times:
@@ -42,15 +42,17 @@ def board_at(folder: Path, share: float) -> tuple[Board, float]:
               if isinstance(event, AgentSpoke)]  # fmt: skip
     moment, chosen = min(spoken)[1:] if spoken else (wanted, 0)
     states = [
-        CellState(task, method, seed, *_status(log, moment))
+        CellStatus(task, method, seed, *_status(log, moment))
         for (_, task, method, seed), log in zip(rows, timed, strict=True)
     ]
     if not spoken:
         chosen = next((at for at, one in enumerate(states) if one.status == "running"), 0)
     read = CellLogs(paths)
     cells = read.cells(states, states[chosen].task, moment)
-    board = Board(name, str(folder), cells, chosen, live=read.live(chosen, states[chosen].status, moment))
-    return replace(board, started=min(times)), moment
+    comparison = ComparisonState(
+        name, str(folder), cells, chosen, run=read.run_state(chosen, states[chosen].status, moment)
+    )
+    return replace(comparison, started=min(times)), moment
 
 
 def _status(log: Sequence[tuple[float, Event]], moment: float) -> tuple[str, str]:

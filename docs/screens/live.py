@@ -12,12 +12,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from docs.screens.comparison import board_at
+from docs.screens.comparison import comparison_at
 from ultra_agents.events import AdviceDecided, Event, RunFinished, StateShown, TrainingProgress
 from ultra_agents.ui.compare.screen import CompareScreen
-from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.event_log import EventLogReader
+from ultra_agents.ui.run_state import RunState, reduce
 from ultra_agents.ui.svg import screen_svg, to_svg
-from ultra_agents.ui.tail import Tail
 from ultra_agents.ui.view import View
 
 
@@ -38,13 +38,13 @@ def moments(events: Sequence[tuple[float, Event]]) -> dict[str, int]:
 
 def write(log: Path, out: Path, width: int, height: int) -> list[Path]:
     """Write the pictures of the run whose events are in `log`; where they are."""
-    read = [found for found in Tail(log).poll() if found is not None]
+    read = [found for found in EventLogReader(log).poll() if found is not None]
     events = [(0.0 if when is None else when, event) for when, event in read]
     if not events:
         raise SystemExit(f"there are no events in {log}")
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    wanted, state = moments(events), ViewState()
+    wanted, state = moments(events), RunState()
     for count, (when, event) in enumerate(events, 1):
         state = reduce(state, event, when)
         for name in (name for name, at in wanted.items() if at == count):
@@ -58,11 +58,11 @@ def write(log: Path, out: Path, width: int, height: int) -> list[Path]:
 
 def write_comparison(folder: Path, out: Path, width: int, height: int, share: float) -> Path:
     """Write the picture of the comparison in `folder` when `share` of its time had passed; where it is."""
-    board, moment = board_at(folder, share)
+    comparison, moment = comparison_at(folder, share)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "live-compare.svg"
-    shown = CompareScreen(board, moment, View(keys=True, focus="cells"))
-    path.write_text(to_svg(shown, width, height, f"ultra compare {board.name}"), encoding="utf-8")
+    shown = CompareScreen(comparison, moment, View(keys=True, focus="cells"))
+    path.write_text(to_svg(shown, width, height, f"ultra compare {comparison.name}"), encoding="utf-8")
     return path
 
 

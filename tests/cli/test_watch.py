@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ultra_agents.cli.broadcast import StopSignal
+from ultra_agents.cli.run_control import RunControl
 from ultra_agents.cli.watch import held
 from ultra_agents.config import Config
 from ultra_agents.events import Emit, Event, RunContinued, RunFinished, RunPaused, RunStarted, Warned, schema
@@ -95,7 +95,7 @@ def test_the_schema_is_printed(ultra: Any) -> None:
 
 def test_whoever_asks_waits_while_paused() -> None:
     seen: list[Event] = []
-    stop = StopSignal(emit=seen.append)
+    stop = RunControl(emit=seen.append)
     passed = threading.Event()
 
     def work() -> None:
@@ -115,7 +115,7 @@ def test_whoever_asks_waits_while_paused() -> None:
 
 def test_a_wish_to_stop_ends_a_pause() -> None:
     told = threading.Event()
-    stop = StopSignal(notice=lambda text: told.set())
+    stop = RunControl(notice=lambda text: told.set())
     stop.toggle_pause()
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(stop()))

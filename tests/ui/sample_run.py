@@ -23,7 +23,7 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.run_state import RunState, reduce
 
 STAGES = (
     ("policy", 0.02), ("collect", 0.03), ("explain", 0.5), ("tabulate", 0.01), ("imitate", 0.03),
@@ -112,9 +112,9 @@ def court(index: int) -> tuple[int, int, str]:
     return 160, 210, base64.b64encode(zlib.compress(data)).decode("ascii")
 
 
-def state() -> tuple[ViewState, float]:
+def state() -> tuple[RunState, float]:
     """The view at that moment, and its time."""
-    view, now = ViewState(), 100.0
+    view, now = RunState(), 100.0
     for seconds, event in events():
         now = 100.0 + seconds
         view = reduce(view, event, now)

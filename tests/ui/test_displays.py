@@ -27,14 +27,14 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.ui import live, screen
+from ultra_agents.ui import screen
 from ultra_agents.ui.display import choose_display
 from ultra_agents.ui.history import past_events
 from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.live import LiveDisplay
-from ultra_agents.ui.model import ViewState, reduce
 from ultra_agents.ui.notebook import NotebookDisplay
 from ultra_agents.ui.plain import PlainDisplay
+from ultra_agents.ui.run_state import RunState, reduce
 
 
 class Clock:
@@ -105,7 +105,7 @@ def test_plain_lines_are_stable() -> None:
 
 def test_plain_lines_can_take_over_in_the_middle() -> None:
     out, clock = io.StringIO(), Clock()
-    state = reduce(ViewState(), RunStarted("demo", "runs/demo", "abc", False, ()), 0.0)
+    state = reduce(RunState(), RunStarted("demo", "runs/demo", "abc", False, ()), 0.0)
     clock.seconds = 75
     PlainDisplay(out, clock, state).handle(Warned("from here on"))
     assert out.getvalue() == "[1:15] warning from here on\n"
@@ -202,7 +202,7 @@ def test_no_colour_means_a_screen_without_colours() -> None:
         console = Console(
             file=out, width=80, height=24, force_terminal=True, _environ={"TERM": "xterm-256color", **variables}
         )
-        console.print(live.Screen(view, now), height=24)
+        console.print(screen.Screen(view, now), height=24)
         assert bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", out.getvalue())) is coloured
 
 

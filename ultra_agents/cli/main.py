@@ -17,9 +17,9 @@ import typer
 from ultra_agents.cli.compare.command import compare
 from ultra_agents.cli.data import data_export, data_import
 from ultra_agents.cli.doctor import doctor
+from ultra_agents.cli.error_output import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
 from ultra_agents.cli.events import events
 from ultra_agents.cli.explain import explain
-from ultra_agents.cli.failure import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
 from ultra_agents.cli.inspect.command import inspect
 from ultra_agents.cli.llm.cassette import llm_export, llm_import
 from ultra_agents.cli.llm.check import llm_check

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ultra_agents.ui.watching import Watched
+    from ultra_agents.ui.watch import WatchedRun
 
 
 def watch(
@@ -36,29 +36,29 @@ def watch(
         one.poll()
     if mode == "auto":
         from ultra_agents.ui.display import live_fits
-        from ultra_agents.ui.keys import keyboard
+        from ultra_agents.ui.keys import has_keyboard
 
-        if live_fits(console) and keyboard(console.is_terminal):
+        if live_fits(console) and has_keyboard(console.is_terminal):
             _on_screen(console, found)
             return
     _in_lines(console, mode == "json", [_watched(name, runs) for name in dict.fromkeys(run)])
 
 
-def _watched(name: str, runs: Path) -> Watched:
+def _watched(name: str, runs: Path) -> WatchedRun:
     """Raises `RunError` where `name` is no run this version can read."""
     from ultra_agents.cli.run_display import find_folder
     from ultra_agents.runs import RunFolder
-    from ultra_agents.ui.watching import watched
+    from ultra_agents.ui.watch import watch_folder
 
     path = find_folder(name, runs)
     folder = RunFolder.open(path)
-    return watched(folder.name, folder.path, lambda: held(folder.path))
+    return watch_folder(folder.name, folder.path, lambda: held(folder.path))
 
 
-def _on_screen(console: Console, found: list[Watched]) -> None:
-    from ultra_agents.cli.failure import write_crash
+def _on_screen(console: Console, found: list[WatchedRun]) -> None:
+    from ultra_agents.cli.error_output import write_crash
     from ultra_agents.ui.summary import summary
-    from ultra_agents.ui.watching import POLL_S, WatchDisplay
+    from ultra_agents.ui.watch import POLL_S, WatchDisplay
 
     display = WatchDisplay(console, found)
     failure: Exception | None = None
@@ -82,10 +82,10 @@ def _on_screen(console: Console, found: list[Watched]) -> None:
         console.print(summary(one.state, time.time()))
 
 
-def _in_lines(console: Console, json: bool, found: list[Watched]) -> None:
+def _in_lines(console: Console, json: bool, found: list[WatchedRun]) -> None:
     from ultra_agents.ui.json_lines import JsonLines
     from ultra_agents.ui.plain import PlainDisplay
-    from ultra_agents.ui.watching import GONE, POLL_S
+    from ultra_agents.ui.watch import GONE, POLL_S
 
     several, when = len(found) > 1, 0.0
     displays: list[JsonLines | PlainDisplay] = []
@@ -104,7 +104,7 @@ def _in_lines(console: Console, json: bool, found: list[Watched]) -> None:
         time.sleep(POLL_S)
     for one in found:
         if one.state.status.endswith(GONE) and not json:
-            path = shlex.quote(str(one.tail.path.parent))
+            path = shlex.quote(str(one.log.path.parent))
             console.print(f"{one.name}: {GONE}; go on with it: ultra resume {path}", markup=False, highlight=False)
 
 

@@ -29,7 +29,7 @@ _LOOK_S, _STALE_S = 0.5, 60.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """How a cell ended.
 
     Attributes:
@@ -50,7 +50,7 @@ def cells_folder(root: Path) -> Path:
     return root / "cells"
 
 
-def run_cell(cell: Cell, root: Path) -> Outcome:
+def run_cell(cell: Cell, root: Path) -> CellOutcome:
     """Run a cell to its end, or go on with it; never raises for what goes wrong inside.
 
     Args:
@@ -61,17 +61,17 @@ def run_cell(cell: Cell, root: Path) -> Outcome:
     try:
         _run(cell, root)
     except Interrupted:
-        return Outcome(cell.name, "stopped", time.monotonic() - began)
+        return CellOutcome(cell.name, "stopped", time.monotonic() - began)
     except BudgetReached as error:
-        return Outcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}: {error.found}")
+        return CellOutcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}: {error.found}")
     except UltraError as error:
         found = f": {error.found}" if error.found else ""
-        return Outcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}{found}")
+        return CellOutcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}{found}")
     except Exception as error:
         crash = cells_folder(root) / cell.name / "crash.txt"
         crash.write_text(traceback.format_exc(), encoding="utf-8")
-        return Outcome(cell.name, "failed", time.monotonic() - began, f"{type(error).__name__}: {error} ({crash})")
-    return Outcome(cell.name, "finished", time.monotonic() - began)
+        return CellOutcome(cell.name, "failed", time.monotonic() - began, f"{type(error).__name__}: {error} ({crash})")
+    return CellOutcome(cell.name, "finished", time.monotonic() - began)
 
 
 def _run(cell: Cell, root: Path) -> None:
@@ -90,13 +90,13 @@ def _run(cell: Cell, root: Path) -> None:
                 share_episodes(RunFolder.open(cells_folder(root) / cell.after), folder)
             if cell.advice_of is not None:
                 share_advice(RunFolder.open(cells_folder(root) / cell.advice_of), folder)
-            run_pipeline(folder, folder.config, emit, Signs(root, emit))
+            run_pipeline(folder, folder.config, emit, ControlFiles(root, emit))
     finally:
         folder.close()
         training.close()
 
 
-class Signs:
+class ControlFiles:
     """Whether the stop file is there; waits while the pause file is. Looks at the disk twice a second at most.
 
     Args:
@@ -147,7 +147,7 @@ class Signs:
 
 
 @dataclass(frozen=True)
-class Result:
+class CellResult:
     """What a finished cell found.
 
     Attributes:
@@ -161,7 +161,7 @@ class Result:
     measures: dict[str, Any] | None
 
 
-def result_of(cell: Cell, root: Path) -> Result | None:
+def result_of(cell: Cell, root: Path) -> CellResult | None:
     """What a cell found; None unless it is finished, with this configuration.
 
     Raises:
@@ -175,4 +175,4 @@ def result_of(cell: Cell, root: Path) -> Result | None:
         return None
     (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
     measured = folder.stage_done("measure")
-    return Result(cell, method, None if measured is None else measured["value"])
+    return CellResult(cell, method, None if measured is None else measured["value"])

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ultra_agents.errors import RunError
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, Outcome, Result, cells_folder, result_of
+from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, CellOutcome, CellResult, cells_folder, result_of
 from ultra_agents.experiments.engines import POLL_S, Engine
 from ultra_agents.experiments.page import headline, render
 from ultra_agents.experiments.spec import Cell, Experiment
 from ultra_agents.experiments.summary import summarise
 from ultra_agents.runs.files import plain, write_whole
-from ultra_agents.ui.experiment import CellState
+from ultra_agents.ui.compare.cell_table import CellStatus
 
 _TAIL = 4096
 
@@ -25,9 +25,9 @@ def drive(
     root: Path,
     engine: Engine | None,
     stop: Callable[[], bool],
-    show: Callable[[Sequence[CellState]], None],
+    show: Callable[[Sequence[CellStatus]], None],
     paused: Callable[[], bool] = lambda: False,
-) -> tuple[dict[str, Result], dict[str, Outcome]]:
+) -> tuple[dict[str, CellResult], dict[str, CellOutcome]]:
     """Run every cell that is not finished.
 
     Args:
@@ -46,7 +46,7 @@ def drive(
     """
     by_name = {cell.name: cell for cell in cells}
     results = {name: found for name, cell in by_name.items() if (found := result_of(cell, root)) is not None}
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, CellOutcome] = {}
     stop_file, pause_file = root / STOP_FILE, root / PAUSE_FILE
     if engine is None:
         return results, outcomes
@@ -54,7 +54,7 @@ def drive(
     stop_file.unlink(missing_ok=True)
     pause_file.unlink(missing_ok=True)
 
-    def states(running: frozenset[str]) -> list[CellState]:
+    def states(running: frozenset[str]) -> list[CellStatus]:
         return [_state(cell, root, running, results, outcomes) for cell in cells]
 
     def tick(running: frozenset[str]) -> bool:
@@ -89,8 +89,8 @@ def drive(
 def write_report(
     experiment: Experiment,
     cells: Sequence[Cell],
-    results: Mapping[str, Result],
-    outcomes: Mapping[str, Outcome],
+    results: Mapping[str, CellResult],
+    outcomes: Mapping[str, CellOutcome],
     references: Mapping[str, float | None],
     root: Path,
     command: str,
@@ -114,16 +114,20 @@ def write_report(
 
 
 def _state(
-    cell: Cell, root: Path, running: frozenset[str], results: Mapping[str, Result], outcomes: Mapping[str, Outcome]
-) -> CellState:
+    cell: Cell,
+    root: Path,
+    running: frozenset[str],
+    results: Mapping[str, CellResult],
+    outcomes: Mapping[str, CellOutcome],
+) -> CellStatus:
     if cell.name in results:
         last = results[cell.name].method.last.values
-        return CellState(cell.task, cell.method, cell.seed, "finished", f"{sum(last) / len(last):.4g}")
+        return CellStatus(cell.task, cell.method, cell.seed, "finished", f"{sum(last) / len(last):.4g}")
     if cell.name in outcomes:
-        return CellState(cell.task, cell.method, cell.seed, outcomes[cell.name].status, outcomes[cell.name].error)
+        return CellStatus(cell.task, cell.method, cell.seed, outcomes[cell.name].status, outcomes[cell.name].error)
     if cell.name in running:
-        return CellState(cell.task, cell.method, cell.seed, "running", _at_work(cells_folder(root) / cell.name))
-    return CellState(cell.task, cell.method, cell.seed, "waiting")
+        return CellStatus(cell.task, cell.method, cell.seed, "running", _at_work(cells_folder(root) / cell.name))
+    return CellStatus(cell.task, cell.method, cell.seed, "waiting")
 
 
 def _at_work(folder: Path) -> str:

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Protocol
 
-from ultra_agents.experiments.cells import Outcome, run_cell
+from ultra_agents.experiments.cells import CellOutcome, run_cell
 from ultra_agents.experiments.spec import Cell
 
 POLL_S = 0.25
@@ -22,7 +22,7 @@ class Engine(Protocol):
 
     def run(
         self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[CellOutcome]:
         """Run `cells` whose predecessors are in `done` or among them.
 
         Args:
@@ -37,7 +37,7 @@ class Engine(Protocol):
         ...
 
 
-class Queue:
+class CellQueue:
     """Which cells may begin, as others end."""
 
     def __init__(self, cells: Sequence[Cell], done: frozenset[str]) -> None:
@@ -52,20 +52,20 @@ class Queue:
         self._waiting = [cell for cell in self._waiting if cell not in chosen]
         return chosen
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: CellOutcome) -> None:
         """Take note of an outcome; what waits for a cell that was stopped goes on waiting."""
         if outcome.status != "stopped":
             (self._done if outcome.status == "finished" else self._lost).add(outcome.cell)
 
-    def hopeless(self) -> list[Outcome]:
+    def hopeless(self) -> list[CellOutcome]:
         """Cells that cannot begin any more, because one they wait for failed; taken out of the queue."""
-        found: list[Outcome] = []
+        found: list[CellOutcome] = []
         while lost := [cell for cell in self._waiting if self._lost.intersection(cell.waits_for)]:
             for cell in lost:
                 self._waiting.remove(cell)
                 self._lost.add(cell.name)
                 whose = ", ".join(sorted(self._lost.intersection(cell.waits_for)))
-                found.append(Outcome(cell.name, "failed", 0.0, f"not begun: it needs {whose}, which failed"))
+                found.append(CellOutcome(cell.name, "failed", 0.0, f"not begun: it needs {whose}, which failed"))
         return found
 
     @property
@@ -88,17 +88,17 @@ class LocalEngine:
         self,
         workers: int,
         attempts: int = 3,
-        work: Callable[[Cell, Path], Outcome] = run_cell,
+        work: Callable[[Cell, Path], CellOutcome] = run_cell,
         output: Path | None = None,
     ) -> None:
         self.workers, self.attempts, self._work, self._output = workers, attempts, work, output
 
     def run(
         self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[CellOutcome]:
         """See `Engine.run`."""
-        queue, tries = Queue(cells, done), dict.fromkeys((cell.name for cell in cells), 0)
-        running: dict[Future[Outcome], Cell] = {}
+        queue, tries = CellQueue(cells, done), dict.fromkeys((cell.name for cell in cells), 0)
+        running: dict[Future[CellOutcome], Cell] = {}
         again: list[Cell] = []
         pool = self._pool()
         try:
@@ -123,7 +123,7 @@ class LocalEngine:
                         if tries[cell.name] < self.attempts:
                             again.append(cell)
                             continue
-                        outcome = Outcome(cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times")
+                        outcome = CellOutcome(cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times")
                     queue.ended(outcome)
                     yield outcome
                     yield from queue.hopeless()
@@ -131,7 +131,9 @@ class LocalEngine:
                     again += [cell for cell in running.values() if tries[cell.name] < self.attempts]
                     for cell in running.values():
                         if tries[cell.name] >= self.attempts:
-                            outcome = Outcome(cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times")
+                            outcome = CellOutcome(
+                                cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times"
+                            )
                             queue.ended(outcome)
                             yield outcome
                     running.clear()

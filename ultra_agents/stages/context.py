@@ -10,7 +10,7 @@ from pathlib import Path
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, Interrupted
-from ultra_agents.events import Emit, Grow
+from ultra_agents.events import Emit, EmitStreaming
 from ultra_agents.methods import check_methods
 from ultra_agents.policies import save_policy
 from ultra_agents.registry import create_algorithm, create_environment
@@ -36,7 +36,7 @@ class RunContext:
     algorithm: Algorithm
     streams: Streams
     start: Policy | None = None
-    grow: Grow | None = None
+    grow: EmitStreaming | None = None
 
     @property
     def policy(self) -> Policy:
@@ -70,7 +70,7 @@ class RunContext:
 
 @contextmanager
 def open_context(
-    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], grow: Grow | None = None
+    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], grow: EmitStreaming | None = None
 ) -> Iterator[RunContext]:
     """Build the plugins of a run and check, before anything is spent, that they fit together."""
     environment = create_environment(config.environment.name, config.environment.options)

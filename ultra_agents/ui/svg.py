@@ -7,7 +7,7 @@ import io
 from rich.console import Console, RenderableType
 from rich.terminal_theme import TerminalTheme
 
-from ultra_agents.ui.model import ViewState
+from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.screen import Screen
 from ultra_agents.ui.view import View
 
@@ -22,7 +22,7 @@ THEME = TerminalTheme(
 """Colours that can be told apart on a dark ground."""
 
 
-def screen_svg(state: ViewState, now: float, width: int, height: int, title: str, view: View | None = None) -> str:
+def screen_svg(state: RunState, now: float, width: int, height: int, title: str, view: View | None = None) -> str:
     """The screen at one moment as SVG."""
     return to_svg(Screen(state, now, view or View(keys=True)), width, height, title)
 

@@ -15,7 +15,7 @@ METHODS = {
 }
 OTHERS = ("bright_blue", "bright_red", "cyan", "magenta", "green", "yellow")
 
-GOOD, BAD, WARM, DIM, TITLE, BORDER = "green", "red", "yellow", "bright_black", "bold", "bright_black"
+GOOD, BAD, WARM, DIM, BORDER = "green", "red", "yellow", "bright_black", "bright_black"
 FOCUS = "cyan"
 
 SIGNS = {

@@ -6,9 +6,9 @@ import math
 
 from tests.ui import sample_run
 from ultra_agents.events import Evaluated, Event, RunStarted, StageFinished, StageStarted, TrainingProgress
-from ultra_agents.ui.compare.board import Board, CellView
-from ultra_agents.ui.experiment import CellState
-from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.compare.cell_table import CellStatus
+from ultra_agents.ui.compare.state import CellProgress, ComparisonState
+from ultra_agents.ui.run_state import RunState, reduce
 
 METHODS = {"none": 0.0, "continue": 4.0, "ultra-ra": 11.0, "rice": 6.0}
 STEPS = 80_000
@@ -39,15 +39,15 @@ def trained(method: str, seed: int, share: float, top: float) -> list[Event]:
     return made
 
 
-def board() -> tuple[Board, float]:
-    """The board at a moment, and its time: the first task all but done, the second waiting."""
+def comparison() -> tuple[ComparisonState, float]:
+    """The comparison at a moment, and its time: the first task all but done, the second waiting."""
     cells, now = [], 220.0
     for task in ("pong", "hopper"):
         for method, top in METHODS.items():
             for seed in range(3):
                 at = (list(METHODS).index(method) * 3 + seed) if task == "pong" else 99
                 status = "finished" if at < 8 else "running" if at < 10 else "failed" if at == 10 else "waiting"
-                state, note = ViewState(), ""
+                state, note = RunState(), ""
                 if at < 10:
                     began = 20.0 * at
                     for event in trained(method, seed, 1.0 if at < 8 else 0.3 + 0.2 * (10 - at), top):
@@ -56,6 +56,6 @@ def board() -> tuple[Board, float]:
                     note = f"{-14 + top + seed - 1:.4g}"
                 elif status == "failed":
                     note = "its worker died 3 times"
-                cells.append(CellView(CellState(task, method, seed, status, note), state))
+                cells.append(CellProgress(CellStatus(task, method, seed, status, note), state))
     live, _ = sample_run.state()
-    return Board("demo", "runs/demo", tuple(cells), 8, True, False, live, 20.0, earlier=2.0), now
+    return ComparisonState("demo", "runs/demo", tuple(cells), 8, True, False, live, 20.0, done_before=2.0), now

@@ -23,7 +23,7 @@ def inspect(
     """
     from ultra_agents.cli.inspect.follow import RunFollow
     from ultra_agents.cli.run_display import display_mode, find_folder
-    from ultra_agents.cli.terminals import browsable
+    from ultra_agents.cli.terminal_check import full_screen_possible
     from ultra_agents.runs import RunFolder
 
     mode = display_mode(plain, json)
@@ -35,7 +35,7 @@ def inspect(
             from ultra_agents.ui.inspect.plain import to_json
 
             print(to_json(book))
-        elif mode == "plain" or not browsable(f"ultra inspect {run} --plain"):
+        elif mode == "plain" or not full_screen_possible(f"ultra inspect {run} --plain"):
             _print_plain(book)
         else:
             from ultra_agents.ui.inspect.app import InspectApp

@@ -1,4 +1,4 @@
-"""A run's event log, read while another process writes it."""
+"""Reads a run's event log, also while another process appends to it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,35 @@ from pathlib import Path
 
 from ultra_agents.events import Event, from_json
 
-CHUNK = 1 << 20
-_HEAD = 40
-"""Bytes of a line in which its event's name stands."""
-LONGEST = 16 << 20
-"""Bytes of a line that are waited for; a longer one is damaged."""
+CHUNK_BYTES = 1 << 20
+"""Read at once."""
+_NAME_WITHIN = 40
+"""Bytes at the beginning of a line within which the name of its event stands."""
+MAX_LINE_BYTES = 16 << 20
+"""An unfinished line longer than this is taken for damaged and dropped."""
 
 
-class Tail:
-    """New events of a log, each time it is asked.
+class EventLogReader:
+    """Each `poll` yields the events appended since the one before.
 
-    A line whose end is not written yet waits for it, one that is damaged or of a newer version is passed over. A file
-    that was replaced or cut short is read again from its beginning. No file is no events.
+    A line without its newline is kept until the rest is written. Damaged lines and events that this version does not
+    know are skipped. A file that was replaced or truncated is read again from its beginning. A missing file has no
+    events.
 
     Args:
-        path: The log.
-        without: Names of events that are passed over unread.
-
-    Attributes:
-        skipped: Lines that held no event this version knows.
+        path: The log, JSON Lines.
+        without: Names of events that are skipped before their line is parsed.
     """
 
     def __init__(self, path: Path, without: Iterable[str] = ()) -> None:
         self.path = path
         self._without = tuple(f'"{name}"'.encode() for name in without)
-        self.skipped = 0
         self._at = 0
         self._inode = 0
         self._rest = b""
 
     def poll(self) -> Iterator[tuple[float | None, Event] | None]:
-        """`(time, event)` of every new line, seconds since the epoch; None where the log begins anew."""
+        """`(time, event)` of every new line, in seconds since the epoch; None where reading starts again."""
         try:
             file = self.path.open("rb")
         except OSError:
@@ -51,25 +49,24 @@ class Tail:
                 yield None
             self._inode = status.st_ino
             file.seek(self._at)
-            while data := file.read(CHUNK):
+            while data := file.read(CHUNK_BYTES):
                 self._at += len(data)
                 *lines, self._rest = (self._rest + data).split(b"\n")
-                if len(self._rest) > LONGEST:
+                if len(self._rest) > MAX_LINE_BYTES:
                     self._rest = b""
                 for line in lines:
                     if (found := self._read(line)) is not None:
                         yield found
 
     def _read(self, line: bytes) -> tuple[float | None, Event] | None:
-        if not line.strip() or any(name in line[:_HEAD] for name in self._without):
+        if not line.strip() or any(name in line[:_NAME_WITHIN] for name in self._without):
             return None
         try:
             row = json.loads(line)
         except ValueError:
             row = None
         event = from_json(row) if isinstance(row, dict) else None
-        if event is None or row is None:
-            self.skipped += 1
+        if event is None:
             return None
         when = row.get("time")
         return (float(when) if isinstance(when, int | float) else None), event

@@ -1,8 +1,7 @@
-"""Line charts in braille: eight dots to a character cell.
+"""Line charts in braille characters, eight dots to a cell, with confidence bands.
 
-Of the libraries that draw charts on terminals plotext is the best kept. It returns text with its own escape codes and
-has no bands; here a chart has to keep a panel's exact width in cells, the colours of the methods, and an interval
-beside each line. The lines below do that.
+Not plotext, the best maintained library for charts on terminals: it returns text with its own escape codes and draws
+no bands, while a panel needs an exact width in cells, the methods' colours and the interval of each line.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from ultra_agents.ui.text import count, score
 
 Points = Sequence[tuple[float, ...]]
 """`(x, y)` or `(x, y, half the width of y's interval)`."""
-ROOM = 1.0
-"""How far bands may stretch the y axis to each side, in spans of what the lines and dots need."""
+BAND_ROOM = 1.0
+"""How far bands may extend the y axis beyond lines and dots to each side, in multiples of their range."""
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""Bit of the dot at row 0-3, column 0-1 of a cell (Unicode block 2800)."""
+"""Bit of the dot at row 0-3, column 0-1 of a cell (Unicode block U+2800)."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its points in data units, its colour, and whether only its points are drawn."""
+    """One series: its points in data units, its colour, and whether it is drawn as points without a line."""
 
     points: Points
     colour: str
     dots: bool = False
 
 
-class Canvas:
-    """A grid of `2 * width` by `4 * height` dots, origin at the lower left; later colours win a cell."""
+class BrailleCanvas:
+    """A grid of `2 * width` by `4 * height` dots, origin at the lower left; a cell has the colour of its last dot."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -69,7 +68,7 @@ def _band(point: tuple[float, ...]) -> tuple[float, float, float]:
     return point[0], point[1] - half, point[1] + half
 
 
-def _shade(canvas: Canvas, spots: Sequence[tuple[tuple[int, int], tuple[int, int]]], colour: str) -> None:
+def _shade(canvas: BrailleCanvas, spots: Sequence[tuple[tuple[int, int], tuple[int, int]]], colour: str) -> None:
     """The edges of the area between the lower and the upper ends, dotted; a bar where there is a single one."""
     for (low, high), (next_low, next_high) in pairwise(spots):
         width = max(next_low[0] - low[0], 1)
@@ -87,7 +86,7 @@ def chart(series: Mapping[str, Series], width: int, height: int, level: float | 
     """Lines of a chart with axes, `height` of them, each `width` cells wide.
 
     Args:
-        series: What is drawn, in order; the last one wins a shared cell.
+        series: What is drawn, in order; shared cells have the colour of the last.
         width: Columns in all.
         height: Rows in all: one for the x axis' numbers, one for its line.
         level: A horizontal dashed line (the starting policy's return).
@@ -99,7 +98,7 @@ def chart(series: Mapping[str, Series], width: int, height: int, level: float | 
     low, high = min(ys), max(ys)
     bands = {name: [_band(point) for point in line.points] for name, line in series.items() if not line.dots}
     ends = [end for band in bands.values() for _, *pair in band for end in pair if math.isfinite(end)]
-    reach = (high - low) * ROOM or math.inf
+    reach = (high - low) * BAND_ROOM or math.inf
     low, high = max(min([low, *ends]), low - reach), min(max([high, *ends]), high + reach)
     pad = (high - low) * 0.06 or max(abs(high) * 0.1, 0.5)
     low, high = low - pad, high + pad
@@ -107,7 +106,7 @@ def chart(series: Mapping[str, Series], width: int, height: int, level: float | 
     rows = height - 2
     numbers = {0: score(high), rows - 1: score(low)} | ({rows // 2: score((low + high) / 2)} if rows >= 5 else {})
     margin = max(map(len, numbers.values()))
-    canvas = Canvas(width - margin - 2, rows)
+    canvas = BrailleCanvas(width - margin - 2, rows)
 
     def place(x: float, y: float) -> tuple[int, int]:
         return (
@@ -128,7 +127,7 @@ def chart(series: Mapping[str, Series], width: int, height: int, level: float | 
             canvas.dot(*spot, line.colour)
         if not line.dots:
             for start, stop in pairwise(spots):
-                for lift in (0, 1) if rows >= 8 else (0,):  # heavier than dots
+                for lift in (0, 1) if rows >= 8 else (0,):  # two dots thick, to stand out from training points
                     canvas.line(start[0], start[1] + lift, stop[0], stop[1] + lift, line.colour)
     lines = [
         Text.assemble(

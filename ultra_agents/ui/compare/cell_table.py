@@ -1,4 +1,4 @@
-"""The cells of a comparison where there is no live screen: a table, lines, or JSON."""
+"""The cells of a comparison without the live screen: a table, lines, or JSON."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 
-LOOK = {"waiting": DIM, "running": "cyan", "finished": GOOD, "stopped": WARM, "failed": BAD}
+STATUS_COLOURS = {"waiting": DIM, "running": "cyan", "finished": GOOD, "stopped": WARM, "failed": BAD}
 
 
 @dataclass(frozen=True)
-class CellState:
-    """What a person sees of a cell.
+class CellStatus:
+    """What the driver reports of a cell.
 
     Attributes:
         task: Name of the task.
         method: Name of the method.
         seed: Training seed.
         status: `waiting`, `running`, `finished`, `stopped` or `failed`.
-        note: Where it is, what it scored, or what went wrong.
+        note: Its stage while it runs, its return, or its error.
     """
 
     task: str
@@ -39,22 +39,21 @@ class CellState:
     note: str = ""
 
 
-class Table:
+class CellTable:
     """Shows the cells of a comparison while they run.
 
     Args:
         console: Where.
-        places: Task, method and seed of every cell, in order.
         plain: One line per change instead of a table that is redrawn.
     """
 
-    def __init__(self, console: Console, places: Sequence[tuple[str, str, int]], plain: bool) -> None:
-        self._console, self._places = console, list(places)
+    def __init__(self, console: Console, plain: bool) -> None:
+        self._console = console
         self._live = (
             None if plain or not console.is_terminal or console.is_dumb_terminal
             else Live(console=console, refresh_per_second=2, transient=False)
         )  # fmt: skip
-        self._changes = Changes()
+        self._changes = StatusChanges()
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -67,46 +66,46 @@ class Table:
         if self._live is not None:
             self._live.stop()
 
-    def update(self, cells: Sequence[CellState]) -> None:
-        """Show the state of all cells; in plain lines, of those whose status changed."""
+    def update(self, cells: Sequence[CellStatus]) -> None:
+        """Show all cells; as plain lines, those whose status changed."""
         if self._live is not None:
-            self._live.update(grid(cells))
+            self._live.update(cell_grid(cells))
             return
         for cell in self._changes.of(cells):
             line = f"{cell.status:9} {cell.task} {cell.method} seed {cell.seed} {clean(cell.note)}"
             self._console.print(line.rstrip(), soft_wrap=True, highlight=False, markup=False)
 
 
-class Rows:
-    """Writes the cells whose status changed as `CellChanged` events, one JSON object a line."""
+class CellEventLines:
+    """Writes every change of a cell's status as a `CellChanged` event, one JSON object a line."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._lines, self._changes = JsonLines(stream), Changes()
+        self._lines, self._changes = JsonLines(stream), StatusChanges()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing to give back."""
+        """Does nothing."""
 
-    def update(self, cells: Sequence[CellState]) -> None:
-        """Write what changed."""
+    def update(self, cells: Sequence[CellStatus]) -> None:
+        """Write the changes."""
         for cell in self._changes.of(cells):
             self.handle(CellChanged(cell.task, cell.method, cell.seed, cell.status, cell.note))
 
     def handle(self, event: Event) -> None:
-        """Write what is told about the comparison itself."""
+        """Write an event of the comparison itself."""
         self._lines.handle(event)
 
 
-class Changes:
-    """Finds the cells whose status is another one than when it was asked before."""
+class StatusChanges:
+    """Finds the cells whose status changed since the call before."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, int], str] = {}
 
-    def of(self, cells: Sequence[CellState]) -> list[CellState]:
-        """Those cells; a note stands for what came out only."""
+    def of(self, cells: Sequence[CellStatus]) -> list[CellStatus]:
+        """Those cells; the notes of cells that have not ended are left out."""
         found = []
         for cell in cells:
             place = (cell.task, cell.method, cell.seed)
@@ -116,8 +115,8 @@ class Changes:
         return found
 
 
-def grid(cells: Sequence[CellState]) -> RichTable:
-    """The table as it is now."""
+def cell_grid(cells: Sequence[CellStatus]) -> RichTable:
+    """The cells as a table."""
     seeds = list(dict.fromkeys(cell.seed for cell in cells))
     done = sum(cell.status == "finished" for cell in cells)
     lost = sum(cell.status == "failed" for cell in cells)
@@ -127,7 +126,7 @@ def grid(cells: Sequence[CellState]) -> RichTable:
     table.add_column("method")
     for seed in seeds:
         table.add_column(f"seed {seed}", justify="right", no_wrap=True)
-    rows: dict[tuple[str, str], dict[int, CellState]] = {}
+    rows: dict[tuple[str, str], dict[int, CellStatus]] = {}
     for cell in cells:
         rows.setdefault((cell.task, cell.method), {})[cell.seed] = cell
     before = ""
@@ -139,6 +138,6 @@ def grid(cells: Sequence[CellState]) -> RichTable:
     return table
 
 
-def _cell(cell: CellState) -> Text:
+def _cell(cell: CellStatus) -> Text:
     words = {"waiting": "·", "failed": "failed", "stopped": "stopped"}.get(cell.status, clean(cell.note, 16) or "...")
-    return Text(words, LOOK.get(cell.status, ""))
+    return Text(words, STATUS_COLOURS.get(cell.status, ""))

@@ -1,4 +1,4 @@
-"""Puts regions on a terminal, sending only the lines that are not there yet."""
+"""Draws regions on a terminal's alternate screen; sends only the lines that changed since the last drawing."""
 
 from __future__ import annotations
 
@@ -11,35 +11,33 @@ from rich.color import ColorSystem
 from rich.console import Console, RenderableType
 from rich.segment import Segment
 
-from ultra_agents.ui.panels import Look
+from ultra_agents.ui.panels import PanelView
 from ultra_agents.ui.screen import Region, lines_of
 
 Part: TypeAlias = tuple[Region, tuple[Any, ...], Callable[[], RenderableType]]
-"""A place, what its look depends on, and how to make it."""
+"""A region, the values its content depends on, and a function that makes the content."""
 _SYSTEMS = {
     "standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR,
 }  # fmt: skip
+CLOSE_TIMEOUT_S = 5.0
+"""How long `close` waits for a drawing that a blocked terminal does not accept."""
 
 
-PATIENCE_S = 5.0
-"""How long a terminal that takes nothing may hold up the end."""
-
-
-class Painter:
-    """The second screen of a terminal.
+class TerminalRenderer:
+    """Incremental renderer on the alternate screen of a terminal.
 
     Args:
         console: The terminal.
 
     Attributes:
-        cost: Processor seconds of a drawing, smoothed.
+        cost_s: Processor seconds of one drawing, exponentially smoothed.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.cost = 0.0
-        self._file = console.file  # now: standard output is something else while a screen is up
-        self._open: bool | None = None  # until it is taken
+        self.cost_s = 0.0
+        self._file = console.file  # taken now: `OutputCapture` replaces standard output later
+        self._open: bool | None = None  # None before the first `open`: drawing needs no alternate screen then
         self._writing = threading.Lock()
         self._size = (0, 0)
         self._known: dict[Region, tuple[Any, ...]] = {}
@@ -47,30 +45,30 @@ class Painter:
         self._system = None if console.color_system is None else _SYSTEMS.get(console.color_system)
 
     def open(self) -> None:
-        """Take the second screen."""
+        """Switch to the alternate screen."""
         if not self._open:
             self._open = True
-            self.forget()
+            self.invalidate()
             self._write("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")
 
     def close(self) -> None:
-        """Give the first screen back; a drawing that is still under way stays unseen."""
-        held = self._writing.acquire(timeout=PATIENCE_S)
+        """Switch back to the main screen; a drawing that is still being made is discarded."""
+        held = self._writing.acquire(timeout=CLOSE_TIMEOUT_S)
         try:
             if self._open:
                 self._open = False
-                # emptied first: tmux shows its last rows on the first screen where the window grew meanwhile
+                # cleared first: in a window that was enlarged tmux would leave its last rows on the main screen
                 self._write("\x1b[0m\x1b[2J\x1b[H\x1b[?7h\x1b[?25h\x1b[?1049l")
         finally:
             if held:
                 self._writing.release()
 
-    def forget(self) -> None:
-        """Draw everything anew next time."""
+    def invalidate(self) -> None:
+        """Draw all regions at the next call, whatever is known of the screen."""
         self._size = (0, 0)
 
-    def paint(self, parts: Sequence[Part], width: int, height: int) -> None:
-        """Bring the screen, of `width` columns and `height` rows, to `parts`."""
+    def render(self, parts: Sequence[Part], width: int, height: int) -> None:
+        """Show `parts` on a screen of `width` columns and `height` rows."""
         began = time.thread_time()
         sent: list[str] = []
         if (width, height) != self._size:
@@ -87,7 +85,7 @@ class Painter:
             made = lines_of(self.console, self.console.options, region, make())
             for row, line in enumerate(made):
                 lines[region.y + row, region.x] = self._ansi(line)
-        moved = known.keys() != self._known.keys()  # another layout: whatever stood there has to be drawn over
+        moved = known.keys() != self._known.keys()  # the layout changed: every line is sent
         for place, row_text in sorted(lines.items()):
             if self._lines.get(place) != row_text or moved:
                 sent.append(f"\x1b[{place[0] + 1};{place[1] + 1}H{row_text}")
@@ -96,7 +94,7 @@ class Painter:
             if sent and self._open is not False:
                 self._write("".join(sent))
         spent = time.thread_time() - began
-        self.cost += 0.3 * (min(spent, 2 * self.cost or 0.01) - self.cost)  # the first one loads modules
+        self.cost_s += 0.3 * (min(spent, 2 * self.cost_s or 0.01) - self.cost_s)  # the first drawing loads modules
 
     def _ansi(self, line: Sequence[Segment]) -> str:
         parts = []
@@ -113,7 +111,9 @@ class Painter:
 
 
 def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Equal without comparing at length: the same objects, or equal small values."""
+    """Whether two keys are equal, by identity except for small values: states are immutable and large."""
     if len(one) != len(other):
         return False
-    return all(a is b or (isinstance(a, int | float | str | Look) and a == b) for a, b in zip(one, other, strict=True))
+    return all(
+        a is b or (isinstance(a, int | float | str | PanelView) and a == b) for a, b in zip(one, other, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""Whether a person can browse and type here."""
+"""Whether standard input and output are a terminal that full-screen applications can use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import os
 import sys
 
 from ultra_agents.errors import ConfigError
-
-SMALLEST = (60, 16)
-"""Columns and rows below which a full screen is of no use."""
+from ultra_agents.ui.display import MIN_SIZE
 
 
-def missing() -> str | None:
-    """What a full screen lacks here, in words; None where nothing is."""
+def terminal_problem() -> str | None:
+    """Why no full-screen application can run here, in words; None where one can."""
     if not sys.stdin.isatty():
         return "standard input is no terminal"
     if not sys.stdout.isatty():
@@ -25,25 +23,29 @@ def missing() -> str | None:
     return None
 
 
-def browsable(instead: str) -> bool:
-    """Whether a full screen can be shown.
+def full_screen_possible(instead: str) -> bool:
+    """Whether a full-screen application can run here.
 
     Raises:
-        ConfigError: There is a terminal, but a tiny one; `instead` is the command that works there.
+        ConfigError: There is a terminal, but it is too small; `instead` is the command that works there.
     """
-    if missing() is not None:
+    if terminal_problem() is not None:
         return False
     check_size(instead)
     return True
 
 
 def check_size(instead: str) -> None:
-    """Refuse a terminal too small to show anything."""
+    """Refuse a terminal below `MIN_SIZE`.
+
+    Raises:
+        ConfigError: It is smaller; `instead` is the command that works there.
+    """
     size = os.get_terminal_size(sys.stdout.fileno())
-    if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
+    if size.columns < MIN_SIZE[0] or size.lines < MIN_SIZE[1]:
         raise ConfigError(
             "the terminal is too small",
             found=f"{size.columns} columns, {size.lines} rows",
-            expected=f"at least {SMALLEST[0]} x {SMALLEST[1]}",
+            expected=f"at least {MIN_SIZE[0]} x {MIN_SIZE[1]}",
             hint=f"enlarge the window, or: {instead}",
         )

@@ -1,4 +1,4 @@
-"""How failures end: what was found, what was expected, what to do; a traceback only in a file."""
+"""Prints errors: what was found, what was expected, what to do. Tracebacks go to a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ultra_agents.errors import UltraError
 from ultra_agents.version import __version__
 
 CLOSED_PIPE = 141
-"""Exit status after the reader went away: 128 + SIGPIPE, as other tools have it."""
+"""Exit status after standard output was closed by its reader: 128 + SIGPIPE, as shells report it."""
 
 
 class Crashed(Exception):

@@ -1,7 +1,7 @@
-"""What a screen shows of a run, as a value: `reduce(state, event, now)` gives the next one.
+"""What a screen shows of a run, as an immutable value: `reduce(state, event, now)` returns the next one.
 
-A pure function of immutable values, so the thread that draws needs no lock: it takes whatever state is current. Memory
-is bounded whatever the run sends.
+`reduce` is pure, so the drawing thread needs no lock: it reads the current state. The size of a state is bounded,
+whatever events arrive.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
-    ReplyGrowing,
+    ReplyStreaming,
     RunContinued,
     RunFinished,
     RunPaused,
@@ -38,9 +38,9 @@ V = TypeVar("V")
 P = TypeVar("P", bound=tuple[float, ...])
 Status: TypeAlias = Literal["waiting", "running", "done", "kept", "stopped"]
 
-MESSAGES, ADVICE, WARNINGS, KEYS, POINTS, TEXT, ASKED, SHOWN = 200, 200, 20, 40, 400, 2000, 16, 8
-"""The most that is kept: agent messages, decisions, warnings, keys of a counter, points of a curve, characters,
-questions under way, pictures."""
+MESSAGES, ADVICE, WARNINGS, KEYS, POINTS, TEXT, PENDING, SHOWN = 200, 200, 20, 40, 400, 2000, 16, 8
+"""Upper bounds of what a state keeps: agent messages, decisions, warnings, keys of a counter, points of a curve,
+characters of a text, pending requests, pictures."""
 Point: TypeAlias = tuple[int, float, float]
 """Steps, mean return, half the width of its 95 % interval (NaN where there is none)."""
 _T = (
@@ -51,13 +51,13 @@ _T = (
 
 
 @dataclass(frozen=True)
-class StageView:
-    """One line of the flow.
+class StageState:
+    """One stage of the pipeline.
 
     Attributes:
         name: The stage, as events call it.
         share: Its share of the expected time.
-        status: `kept` means that an earlier part of this run finished it.
+        status: `kept`: finished before this run was resumed.
         started: When it started, on the caller's clock in seconds.
         seconds: How long it took, once finished.
     """
@@ -76,21 +76,21 @@ class StageView:
 
     @property
     def fraction(self) -> float:
-        """How much of it is finished, in [0, 1]."""
+        """The finished share, in [0, 1]."""
         if self.status in ("done", "kept"):
             return 1.0
         return min(max(self.done / self.total, 0.0), 1.0) if self.total > 0 else 0.0
 
     def left(self, now: float) -> float | None:
-        """Expected seconds to its end; None while nothing can be said."""
+        """Expected seconds to its end; None while there is no estimate."""
         if self.status != "running" or self.fraction < 0.02 or now <= self.started:
             return None
         return (now - self.started) * (1 - self.fraction) / self.fraction
 
 
 @dataclass(frozen=True)
-class UsageView:
-    """What the agents have cost so far."""
+class UsageTotals:
+    """Usage of the models so far."""
 
     calls: int = 0
     cached: int = 0
@@ -101,8 +101,8 @@ class UsageView:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question under way, when it was asked, on the caller's clock in seconds, and the end of what is written."""
+class PendingRequest:
+    """A model request without a reply: when it was sent, on the caller's clock in seconds, and the text so far."""
 
     agent: str
     segment: str
@@ -112,7 +112,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Score:
+class MeanReturn:
     """Returns of one evaluation: mean, its standard error (NaN for one episode), episodes, steps of refinement."""
 
     mean: float
@@ -122,22 +122,22 @@ class Score:
 
 
 @dataclass(frozen=True)
-class ViewState:
-    """All that a screen can show.
+class RunState:
+    """Everything a screen shows of a run.
 
     Attributes:
         started: When the run (or this part of it) started, on the caller's clock in seconds.
         ended: When it ended, None while it runs.
         decisions: Count of suggestions by decision (`accept`, `revise`, `reject`, ...).
-        drops: Count of what was not used by reason.
-        scores: `method -> purpose -> Score` with purpose `before`, `last`, `best`, `curve` (its newest point).
+        drops: Count of dropped items by reason.
+        scores: `method -> purpose -> MeanReturn` with purpose `before`, `last`, `best`, `curve` (its newest point).
         curves: `method -> (Point, ...)` from unmodulated evaluations.
         training: `method -> ((steps, mean return), ...)` of training episodes.
         steps: `method -> (steps, total)` of refinement.
-        asked: Questions under way.
-        shown: The states that the newest decisions were about.
+        pending: Model requests without a reply.
+        shown: The environment states of the newest decisions.
         spent: Environment steps by purpose, without those of refining.
-        paused: Since when a person lets the run wait, None while it goes on.
+        paused: When the user paused the run, on the caller's clock; None while it runs.
         status: `starting`, `running`, or what `RunFinished` said.
     """
 
@@ -146,17 +146,17 @@ class ViewState:
     resumed: bool = False
     started: float = 0.0
     ended: float | None = None
-    stages: tuple[StageView, ...] = ()
+    stages: tuple[StageState, ...] = ()
     messages: tuple[AgentSpoke, ...] = ()
     advice: tuple[AdviceDecided, ...] = ()
     decisions: Mapping[str, int] = field(default_factory=dict)
     drops: Mapping[str, int] = field(default_factory=dict)
-    usage: UsageView = field(default_factory=UsageView)
-    scores: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
+    usage: UsageTotals = field(default_factory=UsageTotals)
+    scores: Mapping[str, Mapping[str, MeanReturn]] = field(default_factory=dict)
     curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     training: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    asked: tuple[Asked, ...] = ()
+    pending: tuple[PendingRequest, ...] = ()
     shown: tuple[StateShown, ...] = ()
     spent: Mapping[str, int] = field(default_factory=dict)
     paused: float | None = None
@@ -172,49 +172,49 @@ class ViewState:
         return max((self.moment(now) if self.ended is None else self.ended) - self.started, 0.0)
 
     def moment(self, now: float) -> float:
-        """`now`, or the moment the run was paused: clocks stand still from then on."""
+        """`now`, or when the run was paused: the time that clocks show."""
         return now if self.paused is None else self.paused
 
     def left(self, now: float) -> float | None:
         """Expected seconds to the end of the run: elapsed time over the share done, None while it is too early."""
-        worth = [stage for stage in self.stages if stage.status != "kept"]
-        whole, done = _worth(worth)
+        unkept = [stage for stage in self.stages if stage.status != "kept"]
+        whole, done = _shares(unkept)
         if self.ended is not None or whole <= 0 or done / whole < 0.03 or self.elapsed(now) < 2:
             return None
         return self.elapsed(now) * (whole - done) / done
 
     @property
     def fraction(self) -> float:
-        """How much of the run is finished by its stages' shares, in [0, 1]."""
-        whole, done = _worth(self.stages)
+        """The finished share of the run, its stages weighted by their shares, in [0, 1]."""
+        whole, done = _shares(self.stages)
         return done / whole if whole > 0 else 0.0
 
     @property
-    def current(self) -> StageView | None:
+    def current(self) -> StageState | None:
         """The stage that runs now, the latest started if several do."""
         running = [stage for stage in self.stages if stage.status == "running"]
         return max(running, key=lambda stage: stage.started) if running else None
 
     @property
-    def before(self) -> Score | None:
+    def before(self) -> MeanReturn | None:
         """The starting policy's returns, whichever method they were reported under."""
         return next((purposes["before"] for purposes in self.scores.values() if "before" in purposes), None)
 
 
-def _worth(stages: Iterable[StageView]) -> tuple[float, float]:
+def _shares(stages: Iterable[StageState]) -> tuple[float, float]:
     """Shares of the expected time: of all stages, and of what is finished of them."""
     rows = [(stage.share, stage.share * stage.fraction) for stage in stages]
     return sum(share for share, _ in rows), sum(done for _, done in rows)
 
 
-def reduce(state: ViewState, event: Event, now: float) -> ViewState:
+def reduce(state: RunState, event: Event, now: float) -> RunState:
     """The state after `event`, which arrived at `now` (seconds on any steady clock). Unknown events change nothing."""
     match event:
         case RunStarted():
-            stages = tuple(StageView(name, max(share, 0.0)) for name, share in event.stages)
+            stages = tuple(StageState(name, max(share, 0.0)) for name, share in event.stages)
             return replace(
                 state, name=event.name, folder=event.folder, resumed=event.resumed, started=now, ended=None,
-                stages=stages, status="running", summary="", report="", asked=(), paused=None,
+                stages=stages, status="running", summary="", report="", pending=(), paused=None,
             )  # fmt: skip
         case RunPaused():
             return replace(state, paused=now if state.paused is None else state.paused)
@@ -234,13 +234,13 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
                 summary=event.summary[:TEXT],
             )
         case AgentAsked():
-            asked = Asked(event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT], now)
-            return replace(state, asked=(*state.asked, asked)[-ASKED:])
-        case ReplyGrowing():
-            return _grown(state, event, now)
+            request = PendingRequest(event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT], now)
+            return replace(state, pending=(*state.pending, request)[-PENDING:])
+        case ReplyStreaming():
+            return _streamed(state, event, now)
         case AgentSpoke():
             short = replace(event, text=event.text[:TEXT])
-            state = replace(state, asked=_answered(state.asked, event))
+            state = replace(state, pending=_without(state.pending, event))
             return replace(state, messages=(*state.messages, short)[-MESSAGES:], usage=_used(state.usage, event))
         case StateShown():
             others = tuple(one for one in state.shown if (one.segment, one.step) != (event.segment, event.step))
@@ -270,31 +270,31 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
             began = now if state.status == "starting" else state.started  # it may fail before it started
             return replace(
                 state, status=event.status, started=began, ended=now, summary=event.summary, report=event.report,
-                stages=stages, asked=(),
+                stages=stages, pending=(),
             )  # fmt: skip
     return state
 
 
-def _start(state: ViewState, event: StageStarted, now: float) -> ViewState:
+def _start(state: RunState, event: StageStarted, now: float) -> RunState:
     if all(stage.name != event.stage for stage in state.stages):
-        state = replace(state, stages=(*state.stages, StageView(event.stage))[-KEYS:])
+        state = replace(state, stages=(*state.stages, StageState(event.stage))[-KEYS:])
     return _stage(
         state, event.stage, status="running", title=event.title, total=event.total, done=0, unit=event.unit,
         started=now, note="", summary="",
     )  # fmt: skip
 
 
-def _stage(state: ViewState, name: str, **changes: object) -> ViewState:
+def _stage(state: RunState, name: str, **changes: object) -> RunState:
     return replace(
         state,
         stages=tuple(replace(s, **changes) if s.name == name else s for s in state.stages),  # type: ignore[arg-type]
     )
 
 
-def _used(usage: UsageView, event: AgentSpoke) -> UsageView:
+def _used(usage: UsageTotals, event: AgentSpoke) -> UsageTotals:
     if event.cached:
         return replace(usage, cached=usage.cached + 1)
-    return UsageView(
+    return UsageTotals(
         usage.calls + 1,
         usage.cached,
         usage.prompt_tokens + event.prompt_tokens,
@@ -304,43 +304,43 @@ def _used(usage: UsageView, event: AgentSpoke) -> UsageView:
     )
 
 
-def _answered(asked: tuple[Asked, ...], event: AgentSpoke) -> tuple[Asked, ...]:
-    """`asked` without the oldest question this may be the answer of."""
-    index = _asked_by(asked, event)
-    return asked if index is None else asked[:index] + asked[index + 1 :]
+def _without(pending: tuple[PendingRequest, ...], event: AgentSpoke) -> tuple[PendingRequest, ...]:
+    """`pending` without the oldest request that `event` may be the reply to."""
+    index = _request_of(pending, event)
+    return pending if index is None else pending[:index] + pending[index + 1 :]
 
 
-def _asked_by(asked: tuple[Asked, ...], event: AgentSpoke | ReplyGrowing) -> int | None:
-    """The oldest question this may be an answer of: its place in `asked`."""
+def _request_of(pending: tuple[PendingRequest, ...], event: AgentSpoke | ReplyStreaming) -> int | None:
+    """Index in `pending` of the oldest request that `event` may be the reply to."""
     wanted = event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT]
-    return next((i for i, one in enumerate(asked) if (one.agent, one.segment, one.model) == wanted), None)
+    return next((i for i, one in enumerate(pending) if (one.agent, one.segment, one.model) == wanted), None)
 
 
-def _grown(state: ViewState, event: ReplyGrowing, now: float) -> ViewState:
-    """The state with what there is of a reply; one that is asked for again after a failure has no question here."""
+def _streamed(state: RunState, event: ReplyStreaming, now: float) -> RunState:
+    """The state with the text streamed so far; a request that is retried after a failure is added again here."""
     if state.ended is not None:
         return state
-    asked, index = state.asked, _asked_by(state.asked, event)
+    pending, index = state.pending, _request_of(state.pending, event)
     if index is None:
-        if len(asked) >= ASKED:
+        if len(pending) >= PENDING:
             return state
-        index = len(asked)
-        asked += (Asked(event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT], now),)
-    grown = replace(asked[index], text=event.text[-TEXT:])
-    return replace(state, asked=(*asked[:index], grown, *asked[index + 1 :]))
+        index = len(pending)
+        pending += (PendingRequest(event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT], now),)
+    streamed = replace(pending[index], text=event.text[-TEXT:])
+    return replace(state, pending=(*pending[:index], streamed, *pending[index + 1 :]))
 
 
-def _continued(state: ViewState, now: float) -> ViewState:
-    """The state after a pause: everything that was timed begins later by its length."""
+def _continued(state: RunState, now: float) -> RunState:
+    """The state after a pause: all start times are moved by its length."""
     if state.paused is None:
         return state
     gap = max(now - state.paused, 0.0)
     stages = tuple(replace(one, started=one.started + gap) for one in state.stages)
-    asked = tuple(replace(one, since=one.since + gap) for one in state.asked)
-    return replace(state, started=state.started + gap, stages=stages, asked=asked, paused=None)
+    pending = tuple(replace(one, since=one.since + gap) for one in state.pending)
+    return replace(state, started=state.started + gap, stages=stages, pending=pending, paused=None)
 
 
-def _trained(state: ViewState, event: TrainingProgress) -> ViewState:
+def _trained(state: RunState, event: TrainingProgress) -> RunState:
     state = replace(state, steps=_put(state.steps, event.method, (event.steps, event.total)))
     for stage in state.stages:
         if stage.status == "running" and stage.name in (event.method, f"refine {event.method}"):
@@ -352,12 +352,12 @@ def _trained(state: ViewState, event: TrainingProgress) -> ViewState:
         state.training.get(event.method, ()), (event.steps, value))))  # fmt: skip
 
 
-def _evaluated(state: ViewState, event: Evaluated) -> ViewState:
+def _evaluated(state: RunState, event: Evaluated) -> RunState:
     values = [value for value in event.returns if math.isfinite(value)]
     if not values:
         return state
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    found = Score(fmean(values), error, len(values), event.steps)
+    found = MeanReturn(fmean(values), error, len(values), event.steps)
     purposes = {**state.scores.get(event.method, {}), event.purpose: found}
     state = replace(state, scores=_put(state.scores, event.method, purposes))
     if event.purpose == "curve":
@@ -373,7 +373,7 @@ def half_width(error: float, many: int) -> float:
 
 
 def _with_point(points: tuple[P, ...], point: P) -> tuple[P, ...]:
-    """Points before `point` and itself (a resumed run repeats some); thinned to every other when too many."""
+    """The points before `point`, and it (a resumed run repeats some); every second one is dropped when too many."""
     kept = tuple(one for one in points[-8:] if one[0] < point[0])
     points = (*points[:-8], *kept, point)
     return points[::2] + points[-1:] if len(points) > POINTS else points

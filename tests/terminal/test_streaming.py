@@ -1,4 +1,4 @@
-"""A reply that grows on a real terminal, and in no log; and that nobody is asked for a stream where nobody looks."""
+"""A reply streams to a real terminal and to no log; without a display that shows it, no stream is requested."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def config(tmp_path: Path, writer: Writer) -> Path:
     return path
 
 
-def test_a_reply_grows_on_the_screen_and_in_no_log(config: Path, tmp_path: Path, writer: Writer) -> None:
+def test_a_reply_streams_to_the_screen_and_in_no_log(config: Path, tmp_path: Path, writer: Writer) -> None:
     with Terminal(110, 32).start([*ULTRA, "explain", str(config)], cwd=tmp_path) as run:
         text = run.wait_for(CURSOR)
         assert "identifier default" in text
@@ -111,7 +111,7 @@ def test_a_reply_grows_on_the_screen_and_in_no_log(config: Path, tmp_path: Path,
         assert run.wait_exit() == 0
     assert writer.streamed == {True}
     log = (tmp_path / "runs/one/events.jsonl").read_text()
-    assert "ReplyGrowing" not in log
+    assert "ReplyStreaming" not in log
     assert '"AgentSpoke"' in log
 
 
@@ -121,5 +121,5 @@ def test_lines_of_json_hold_whole_replies_only(
     execute(RunFolder.create(tmp_path / "runs", load_config(config)), "json", "measure")
     kinds = {json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()}
     assert "AgentSpoke" in kinds
-    assert "ReplyGrowing" not in kinds
+    assert "ReplyStreaming" not in kinds
     assert writer.streamed == {False}

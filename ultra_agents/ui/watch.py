@@ -1,4 +1,4 @@
-"""Runs that other processes make, or made: their logs turned into states and lines."""
+"""Runs of other processes, at work or finished, shown from their event logs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from ultra_agents.events import Event, RunFinished, RunStarted
-from ultra_agents.ui.live import LiveDisplay, terminal_keys
-from ultra_agents.ui.model import ViewState, reduce
-from ultra_agents.ui.tail import Tail
+from ultra_agents.ui.event_log import EventLogReader
+from ultra_agents.ui.full_screen import terminal_keys
+from ultra_agents.ui.live import LiveDisplay
+from ultra_agents.ui.run_state import RunState, reduce
 from ultra_agents.ui.text import about
 
 POLL_S = 0.25
@@ -20,32 +21,32 @@ GONE = "no process is running it"
 
 
 @dataclass
-class Watched:
-    """One run.
+class WatchedRun:
+    """A run that is watched.
 
     Args:
-        name: What it is called on the screen.
-        tail: Its log.
-        alive: Whether a process holds the run.
+        name: Its name on the screen.
+        log: Reads its event log.
+        alive: Whether a process is working on it.
 
     Attributes:
-        state: What the log says so far; its clock is that of the log, seconds since the epoch.
-        ended: The last word was `RunFinished`, or its process is gone.
+        state: The state after the events read so far; its clock is the log's, seconds since the epoch.
+        ended: `RunFinished` was read, or its process is gone.
     """
 
     name: str
-    tail: Tail
+    log: EventLogReader
     alive: Callable[[], bool]
-    state: ViewState = field(default_factory=ViewState)
+    state: RunState = field(default_factory=RunState)
     ended: bool = False
 
     def poll(self) -> list[tuple[float, Event]]:
-        """The events since the last time, with their times; the state follows them."""
-        held = self.alive()  # asked first: what a process wrote before it ended is read after this
+        """Read the new events into the state; those events with their times."""
+        alive = self.alive()  # before reading: events written before the process ended are then read below
         new: list[tuple[float, Event]] = []
-        for found in self.tail.poll():
+        for found in self.log.poll():
             if found is None:
-                self.state = ViewState()
+                self.state = RunState()
                 continue
             when, event = found
             when = time.time() if when is None else when
@@ -55,24 +56,24 @@ class Watched:
                 self.ended = False
             if isinstance(event, RunFinished):
                 self.ended = True
-        if not held and not self.ended:
+        if not alive and not self.ended:
             self.ended = True
             self.state = replace(self.state, status=f"stopped: {GONE}", ended=self.last)
-        if held and self.state.status.endswith(GONE):  # taken up again
+        if alive and self.state.status.endswith(GONE):  # resumed
             self.ended = False
             self.state = replace(self.state, status="running", ended=None)
         return new
 
     @property
     def last(self) -> float:
-        """The time of the newest change, for a run that has none of its own any more."""
+        """When the log last changed, as the end of a run whose process is gone; seconds since the epoch."""
         try:
-            return max(self.tail.path.stat().st_mtime, self.state.started)
+            return max(self.log.path.stat().st_mtime, self.state.started)
         except OSError:
             return self.state.started
 
     def label(self, now: float) -> str:
-        """Name and progress, for a tab."""
+        """Name and progress, as the label of a tab."""
         state = self.state
         if state.paused is not None:
             return f"{self.name} paused"
@@ -84,14 +85,14 @@ class Watched:
 
 
 class WatchDisplay(LiveDisplay):
-    """The live screen on runs of other processes; the keys 1-9 and n choose among them, q leaves.
+    """The live screen for runs of other processes; the keys 1-9 and n select one of them, q leaves.
 
     Args:
         console: The terminal.
-        runs: What is watched.
+        runs: The watched runs.
     """
 
-    def __init__(self, console: Console, runs: Sequence[Watched]) -> None:
+    def __init__(self, console: Console, runs: Sequence[WatchedRun]) -> None:
         super().__init__(console, now=time.time, keys=terminal_keys)
         self.runs = list(runs)
         self.chosen = 0
@@ -100,7 +101,7 @@ class WatchDisplay(LiveDisplay):
         self.refresh()
 
     def press(self, key: str) -> None:
-        """Take a key."""
+        """Handle a key."""
         if not self.view.help and key == "q":
             self.left = True
         elif not self.view.help and len(self.runs) > 1 and (key == "n" or key in "123456789"):
@@ -112,7 +113,7 @@ class WatchDisplay(LiveDisplay):
         super().press("" if key == "q" and not self.view.help else key)
 
     def refresh(self) -> None:
-        """Show what the runs have come to."""
+        """Show the current state of the selected run, and the progress of all."""
         now = time.time()
         if len(self.runs) > 1:
             tabs = tuple((run.label(now), index == self.chosen) for index, run in enumerate(self.runs))
@@ -121,6 +122,6 @@ class WatchDisplay(LiveDisplay):
         self.check()
 
 
-def watched(name: str, folder: Path, alive: Callable[[], bool]) -> Watched:
+def watch_folder(name: str, folder: Path, alive: Callable[[], bool]) -> WatchedRun:
     """The run in `folder`."""
-    return Watched(name, Tail(folder / "events.jsonl"), alive)
+    return WatchedRun(name, EventLogReader(folder / "events.jsonl"), alive)

@@ -29,14 +29,14 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.ui import model
-from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui import run_state
+from ultra_agents.ui.run_state import RunState, reduce
 
 STARTED = RunStarted("demo", "runs/demo", "abc", False, (("policy", 0.2), ("explain", 0.6), ("report", 0.2)))
 
 
-def after(*events: tuple[float, Event], state: ViewState | None = None) -> ViewState:
-    state = state or ViewState()
+def after(*events: tuple[float, Event], state: RunState | None = None) -> RunState:
+    state = state or RunState()
     for now, event in events:
         state = reduce(state, event, now)
     return state
@@ -162,7 +162,7 @@ def test_a_state_is_never_changed() -> None:
 
 
 def test_memory_is_bounded_whatever_is_sent() -> None:
-    state = ViewState()
+    state = RunState()
     for step in range(3000):
         for event in (
             spoke(text="x" * 10_000),
@@ -175,28 +175,28 @@ def test_memory_is_bounded_whatever_is_sent() -> None:
             Warned("z" * 10_000),
         ):
             state = reduce(state, event, float(step))
-    assert len(state.messages) == model.MESSAGES
-    assert len(state.advice) == model.ADVICE
-    assert len(state.warnings) == model.WARNINGS
-    assert max(len(state.decisions), len(state.drops)) <= model.KEYS + 1
+    assert len(state.messages) == run_state.MESSAGES
+    assert len(state.advice) == run_state.ADVICE
+    assert len(state.warnings) == run_state.WARNINGS
+    assert max(len(state.decisions), len(state.drops)) <= run_state.KEYS + 1
     assert sum(state.drops.values()) == 3000
-    assert len(state.scores) <= model.KEYS
-    assert len(state.stages) <= model.KEYS
-    assert len(state.curves["x"]) <= model.POINTS
+    assert len(state.scores) <= run_state.KEYS
+    assert len(state.stages) <= run_state.KEYS
+    assert len(state.curves["x"]) <= run_state.POINTS
     assert state.curves["x"][-1][:2] == (2999, 2999.0)
     assert state.curves["x"][0][:2] == (0, 0.0)
-    assert max(len(state.messages[0].text), len(state.advice[0].reason), len(state.warnings[0])) <= model.TEXT
+    assert max(len(state.messages[0].text), len(state.advice[0].reason), len(state.warnings[0])) <= run_state.TEXT
 
 
 def test_an_unknown_event_changes_nothing() -> None:
-    state = ViewState()
+    state = RunState()
     assert reduce(state, Event(), 5) is state
 
 
 def test_fifty_thousand_events_take_no_more_room_than_five_thousand() -> None:
     frame = "x" * 4000
 
-    def feed(state: ViewState, first: int, last: int) -> ViewState:
+    def feed(state: RunState, first: int, last: int) -> RunState:
         for number in range(first, last):
             segment = f"{number}:0-60"
             event: Event = (
@@ -216,7 +216,7 @@ def test_fifty_thousand_events_take_no_more_room_than_five_thousand() -> None:
 
     tracemalloc.start()
     try:
-        state = feed(ViewState(), 0, 10_000)
+        state = feed(RunState(), 0, 10_000)
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
         state = feed(state, 10_000, 50_000)
@@ -245,7 +245,7 @@ def test_a_pause_stops_every_clock() -> None:
     assert state.elapsed(530) == 30
     assert state.current is not None
     assert state.current.left(530) == 30
-    assert state.asked[0].since == 510
+    assert state.pending[0].since == 510
     assert after((540, RunContinued()), state=state) == state
     ended = after((20, RunPaused()), (60, RunFinished("interrupted", 60.0, "")), state=after((0, STARTED)))
     assert ended.elapsed(99) == 20
@@ -255,10 +255,10 @@ def test_a_pause_stops_every_clock() -> None:
 def test_questions_wait_until_their_answer_and_steps_add_up_by_purpose() -> None:
     asked = AgentAsked("critic", "0:0-9", "m"), AgentAsked("advisor", "0:0-9", "m")
     state = after((1, asked[0]), (2, asked[1]), (3, spoke()))
-    assert [(one.agent, one.since) for one in state.asked] == [("advisor", 2)]
+    assert [(one.agent, one.since) for one in state.pending] == [("advisor", 2)]
     state = after((4, StepsSpent("test", 7)), (5, StepsSpent("test", 3)), (5, StepsSpent("joint", 1)), state=state)
     assert state.spent == {"test": 10, "joint": 1}
-    assert after((9, RunFinished("finished", 9.0, "")), state=state).asked == ()
+    assert after((9, RunFinished("finished", 9.0, "")), state=state).pending == ()
 
 
 def test_a_point_of_a_curve_has_the_interval_of_its_mean() -> None:

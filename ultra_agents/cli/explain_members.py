@@ -1,4 +1,4 @@
-"""Who is compared by `ultra explain --compare`: names to configurations."""
+"""The configurations that `ultra explain --compare` compares, from their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def members(config: Config, names: str) -> dict[str, Config]:
     A name is a control (`random`, `value`, `oracle`), an entry of `llms`, or a provider; in this order.
 
     Raises:
-        ConfigError: No name, a name twice, or one nobody goes by.
+        ConfigError: No name, a name twice, or an unknown one.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
@@ -33,7 +33,7 @@ def members(config: Config, names: str) -> dict[str, Config]:
 
 
 def member(config: Config, name: str) -> Config:
-    """`config` with `name` as the proposer."""
+    """`config` with `name` as its proposer."""
     from ultra_agents.config import AgentConfig, IdentifierConfig, LLMConfig, Proposer
     from ultra_agents.registry import catalogue
 
@@ -64,8 +64,8 @@ def member(config: Config, name: str) -> Config:
     return config.model_copy(update={"name": folder, "proposer": "llm", "llms": {key: llm}, "agents": agents})
 
 
-def check(config: Config) -> None:
-    """Find out before anything is spent whether `config` can be explained.
+def check_explainable(config: Config) -> None:
+    """Refuse, before anything is spent, a configuration whose run cannot be explained.
 
     Raises:
         UltraError: Unknown plugin, unusable options, no policy there, an oracle without an expert.

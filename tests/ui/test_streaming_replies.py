@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ultra_agents.cli.broadcast import Broadcast
+from ultra_agents.cli.event_dispatcher import EventDispatcher
 from ultra_agents.config import parse_config
-from ultra_agents.events import KINDS, AgentAsked, AgentSpoke, Event, ReplyGrowing, RunFinished, from_json, schema
+from ultra_agents.events import KINDS, AgentAsked, AgentSpoke, Event, ReplyStreaming, RunFinished, from_json, schema
 from ultra_agents.runs import RunFolder
-from ultra_agents.ui.display import Display, GrowingDisplay, choose_display
+from ultra_agents.ui.display import Display, StreamingDisplay, choose_display
 from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.live import LiveDisplay
-from ultra_agents.ui.model import ASKED, TEXT, ViewState, reduce
-from ultra_agents.ui.panels import Look
+from ultra_agents.ui.panels import PanelView
 from ultra_agents.ui.panels.conversation import CURSOR, conversation
 from ultra_agents.ui.plain import PlainDisplay
+from ultra_agents.ui.run_state import PENDING, TEXT, RunState, reduce
 from ultra_agents.ui.screen import Screen
 from ultra_agents.ui.text import unfinished
 
@@ -28,68 +28,68 @@ QUESTION = AgentAsked("critic", "0:0-9", "m")
 REPLY = '{"reasoning": "a \\"far\\" wall", "reward": 1.5, "verdict": "accept"}'
 
 
-def growing(text: str, model: str = "m", segment: str = "0:0-9") -> ReplyGrowing:
-    return ReplyGrowing("critic", segment, model, text)
+def streaming(text: str, model: str = "m", segment: str = "0:0-9") -> ReplyStreaming:
+    return ReplyStreaming("critic", segment, model, text)
 
 
 def spoke(text: str, verdict: str = "ok", model: str = "m") -> AgentSpoke:
     return AgentSpoke("critic", "0:0-9", model, text, False, 100, 10, 2.0, verdict)
 
 
-def after(*events: Event) -> ViewState:
-    state = ViewState()
+def after(*events: Event) -> RunState:
+    state = RunState()
     for second, event in enumerate(events):
         state = reduce(state, event, float(second))
     return state
 
 
-def panel(state: ViewState, width: int = 60, height: int = 12, look: Look | None = None, now: float = 5.0) -> str:
+def panel(state: RunState, width: int = 60, height: int = 12, view: PanelView | None = None, now: float = 5.0) -> str:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None, _environ={})
-    console.print(conversation(state, now, width, height, look or Look(depth="none")), height=height)
+    console.print(conversation(state, now, width, height, view or PanelView(depth="none")), height=height)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def test_a_reply_grows_where_its_question_stands_and_leaves_with_it() -> None:
+def test_a_reply_streams_where_its_question_stands_and_leaves_with_it() -> None:
     other = AgentAsked("critic", "0:0-9", "n")
-    state = after(other, QUESTION, growing("a"), growing("a wall"))
-    assert [(one.model, one.text, one.since) for one in state.asked] == [("n", "", 0.0), ("m", "a wall", 1.0)]
+    state = after(other, QUESTION, streaming("a"), streaming("a wall"))
+    assert [(one.model, one.text, one.since) for one in state.pending] == [("n", "", 0.0), ("m", "a wall", 1.0)]
     state = reduce(state, spoke("a wall is far"), 9.0)
-    assert [one.model for one in state.asked] == ["n"]
+    assert [one.model for one in state.pending] == ["n"]
     assert [message.text for message in state.messages] == ["a wall is far"]
 
 
 @pytest.mark.parametrize("last", [spoke("", "failed: HTTP 500"), RunFinished("interrupted", 3.0, "")])
 def test_nothing_stays_of_one_that_failed(last: Event) -> None:
-    state = after(QUESTION, growing("half of"), last)
-    assert state.asked == ()
+    state = after(QUESTION, streaming("half of"), last)
+    assert state.pending == ()
     assert "half of" not in panel(state)
 
 
-def test_one_that_is_asked_for_again_grows_though_nobody_asked() -> None:
-    state = after(QUESTION, growing("half of"), spoke("", "failed: HTTP 500"), growing("a"), growing("a wall"))
-    assert [(one.text, one.since) for one in state.asked] == [("a wall", 3.0)]
-    assert reduce(state, spoke("a wall"), 9.0).asked == ()
+def test_one_that_is_asked_for_again_streams_though_nobody_asked() -> None:
+    state = after(QUESTION, streaming("half of"), spoke("", "failed: HTTP 500"), streaming("a"), streaming("a wall"))
+    assert [(one.text, one.since) for one in state.pending] == [("a wall", 3.0)]
+    assert reduce(state, spoke("a wall"), 9.0).pending == ()
 
 
 def test_one_that_comes_after_the_end_is_not_shown() -> None:
-    assert after(QUESTION, RunFinished("interrupted", 3.0, ""), growing("late")).asked == ()
+    assert after(QUESTION, RunFinished("interrupted", 3.0, ""), streaming("late")).pending == ()
 
 
 def test_what_is_kept_is_bounded_and_nobody_is_pushed_out() -> None:
-    questions = [AgentAsked("critic", f"{index}:0-9", "m") for index in range(ASKED + 3)]
-    state = after(*questions, growing("x" * 3 * TEXT, segment=f"{ASKED}:0-9"), growing("y", segment="0:0-9"))
-    assert [one.segment for one in state.asked] == [f"{index}:0-9" for index in range(3, ASKED + 3)]
-    assert sorted({len(one.text) for one in state.asked}) == [0, TEXT]
+    questions = [AgentAsked("critic", f"{index}:0-9", "m") for index in range(PENDING + 3)]
+    state = after(*questions, streaming("x" * 3 * TEXT, segment=f"{PENDING}:0-9"), streaming("y", segment="0:0-9"))
+    assert [one.segment for one in state.pending] == [f"{index}:0-9" for index in range(3, PENDING + 3)]
+    assert sorted({len(one.text) for one in state.pending}) == [0, TEXT]
 
 
 def test_the_panel_shows_its_end_with_a_cursor_until_the_whole_takes_its_place() -> None:
     assert "thinking … 5 s" in panel(after(QUESTION))
-    text = panel(after(QUESTION, growing(REPLY[:45])))
+    text = panel(after(QUESTION, streaming(REPLY[:45])))
     assert "critic m  0:0-9  writing … 5 s" in text
     assert f'▌ reasoning: a "far" wall; reward: 1.5{CURSOR}' in text
     assert "thinking" not in text
-    text = panel(after(QUESTION, growing(REPLY[:45]), spoke(REPLY)))
+    text = panel(after(QUESTION, streaming(REPLY[:45]), spoke(REPLY)))
     assert CURSOR not in text
     assert "writing" not in text
     assert "accept" in text
@@ -99,8 +99,8 @@ def test_the_panel_shows_its_end_with_a_cursor_until_the_whole_takes_its_place()
 def test_a_long_one_leaves_room_for_what_was_said(height: int) -> None:
     words = " ".join(f"word{index}" for index in range(200))
     many = [AgentAsked("critic", f"{index}:0-9", "m") for index in range(4)]
-    grown = [growing(words, segment=f"{index}:0-9") for index in range(4)]
-    text = panel(after(spoke("it was said before"), *many, *grown), height=height)
+    streamed = [streaming(words, segment=f"{index}:0-9") for index in range(4)]
+    text = panel(after(spoke("it was said before"), *many, *streamed), height=height)
     assert len(text.splitlines()) == height
     assert "critic m  0:0-9  ✔" in text
     if height >= 5:
@@ -110,13 +110,15 @@ def test_a_long_one_leaves_room_for_what_was_said(height: int) -> None:
 
 
 def test_who_reads_what_was_said_is_not_disturbed() -> None:
-    text = panel(after(spoke("it was said before"), QUESTION, growing("new")), look=Look(depth="none", scroll=1))
+    text = panel(
+        after(spoke("it was said before"), QUESTION, streaming("new")), view=PanelView(depth="none", scroll=1)
+    )
     assert CURSOR not in text
 
 
 @pytest.mark.parametrize("evil", ["\x1b]0;title\x07\x1b[2J", "\x9b31m", "[bold][/nonsense]", "\u202eabc\x00\r\n"])
 def test_it_cannot_steer_the_terminal(evil: str) -> None:
-    state = after(QUESTION, growing(evil), ReplyGrowing(evil, evil, evil, evil))
+    state = after(QUESTION, streaming(evil), ReplyStreaming(evil, evil, evil, evil))
     console = Console(file=io.StringIO(), width=120, height=40, color_system=None, _environ={})
     console.print(Screen(state, 2.0), height=40)
     assert isinstance(console.file, io.StringIO)
@@ -137,7 +139,7 @@ def test_half_a_reply_is_readable(text: str, seen: str) -> None:
     assert unfinished(text) == seen
 
 
-class Growing:
+class Recorder:
     """A display that keeps what it was told, and breaks when it should."""
 
     def __init__(self) -> None:
@@ -150,7 +152,7 @@ class Growing:
     def handle(self, event: Event) -> None:
         self.told.append(event)
 
-    def grow(self, event: ReplyGrowing) -> None:
+    def stream_reply(self, event: ReplyStreaming) -> None:
         if self.error is not None:
             raise self.error
         self.told.append(event)
@@ -167,58 +169,58 @@ def folder(path: Path) -> RunFolder:
 
 
 def test_it_is_told_to_the_display_and_to_no_log(tmp_path: Path) -> None:
-    run, display = folder(tmp_path), Growing()
-    with Broadcast(run, display) as emit:
-        grow = emit.growing
-        assert grow is not None
+    run, display = folder(tmp_path), Recorder()
+    with EventDispatcher(run, display) as emit:
+        stream = emit.emit_streaming
+        assert stream is not None
         emit(QUESTION)
-        grow(growing("a"))
-        grow(growing("a wall"))
+        stream(streaming("a"))
+        stream(streaming("a wall"))
         emit(spoke("a wall"))
         assert emit.state.usage.calls == 1
-    assert [type(event) for event in display.told] == [AgentAsked, ReplyGrowing, ReplyGrowing, AgentSpoke]
+    assert [type(event) for event in display.told] == [AgentAsked, ReplyStreaming, ReplyStreaming, AgentSpoke]
     rows = [json.loads(line) for line in run.events.read_text().splitlines()]
     assert [row["event"] for row in rows] == ["AgentAsked", "AgentSpoke"]
 
 
 def test_it_is_no_kind_of_line() -> None:
-    assert "ReplyGrowing" not in KINDS
-    assert "ReplyGrowing" not in json.dumps(schema())
-    assert from_json(growing("x").to_json()) is None
+    assert "ReplyStreaming" not in KINDS
+    assert "ReplyStreaming" not in json.dumps(schema())
+    assert from_json(streaming("x").to_json()) is None
 
 
 @pytest.mark.parametrize("mode", ["json", "plain", "auto"])
 def test_lines_are_told_of_whole_replies_only(tmp_path: Path, mode: Any) -> None:
     display = choose_display(mode, Console(file=io.StringIO()), [], None, None)
     assert isinstance(display, JsonLines if mode == "json" else PlainDisplay)
-    with Broadcast(folder(tmp_path), display) as emit:
-        assert emit.growing is None
+    with EventDispatcher(folder(tmp_path), display) as emit:
+        assert emit.emit_streaming is None
 
 
 def test_a_screen_that_breaks_meanwhile_never_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run, display = folder(tmp_path), Growing()
-    with Broadcast(run, display) as emit:
-        grow = emit.growing
-        assert grow is not None
+    run, display = folder(tmp_path), Recorder()
+    with EventDispatcher(run, display) as emit:
+        stream = emit.emit_streaming
+        assert stream is not None
         display.error = KeyError("screen")
-        grow(growing("a"))
-        grow(growing("a wall"))
-        assert emit.growing is None
+        stream(streaming("a"))
+        stream(streaming("a wall"))
+        assert emit.emit_streaming is None
         emit(spoke("a wall"))
-    grow(growing("too late"))
+    stream(streaming("too late"))
     out = capsys.readouterr().out
     assert out.count("the display failed") == 1
     assert "agent   critic [m] 0:0-9 ok (2.0 s): a wall" in out
     assert "too late" not in out
-    assert "ReplyGrowing" not in run.events.read_text()
+    assert "ReplyStreaming" not in run.events.read_text()
 
 
 def test_the_live_screen_is_one_that_shows_them() -> None:
     display: Display = LiveDisplay(Console(file=io.StringIO(), width=80, height=24), now=lambda: 0.0)
-    assert isinstance(display, GrowingDisplay)
+    assert isinstance(display, StreamingDisplay)
     assert isinstance(display, LiveDisplay)
     display.handle(QUESTION)
-    before = display.scene()
-    display.grow(growing("a wall"))
-    assert display.state.asked[0].text == "a wall"
-    assert display.scene() != before, "there is something to draw"
+    before = display.shown_values()
+    display.stream_reply(streaming("a wall"))
+    assert display.state.pending[0].text == "a wall"
+    assert display.shown_values() != before, "there is something to draw"
