@@ -44,6 +44,8 @@ CIRCLES_LEFT: list[set[str]] = [
     {"ultra_agents/verification/pool.py", "ultra_agents/verification/ray_pool.py"},
 ]
 """Files that still import each other; to be emptied."""
+LONG_LEFT = {"ultra_agents/rollout/workers.py"}
+"""Files that are still longer than 400 lines; to be emptied."""
 
 
 def imports(path: Path, package: str = "") -> set[str]:
@@ -148,11 +150,12 @@ def test_every_package_is_listed_and_every_listed_one_exists() -> None:
 def test_every_builtin_entry_point_loads() -> None:
     ours = [
         point
-        for group in ("environments", "algorithms", "llms")
+        for group in ("environments", "algorithms", "llms", "formats")
         for point in entry_points(group=f"ultra_agents.{group}")
         if point.dist and point.dist.name == "ultra-agents"
     ]
-    assert {point.load().__name__ for point in ours} >= {"Pong", "MountainCar", "PPO", "Local", "OpenAI", "Ollama"}
+    names = {"Pong", "MountainCar", "PPO", "Local", "OpenAI", "Ollama", "CleanRL", "TorchScript", "ONNX"}
+    assert {point.load().__name__ for point in ours} >= names
 
 
 def test_no_pickle_and_no_eval_anywhere() -> None:
@@ -176,5 +179,5 @@ def test_top_level_holds_only_what_belongs_there() -> None:
 
 @pytest.mark.parametrize("folder", ["ultra_agents", "plugins"])
 def test_no_file_outgrows_400_lines(folder: str) -> None:
-    long = {p.name: n for p in (ROOT / folder).rglob("*.py") if (n := len(p.read_text().splitlines())) > 420}
-    assert not long
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in (ROOT / folder).rglob("*.py")}
+    assert {name: n for name, n in lengths.items() if n > 400 and name not in LONG_LEFT} == {}

@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ultra_agents.cli.compare.command import compare
+from ultra_agents.cli.config import config_schema
 from ultra_agents.cli.data import data_export, data_import
 from ultra_agents.cli.doctor import doctor
 from ultra_agents.cli.error_output import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
@@ -56,6 +57,7 @@ policy_app = typer.Typer(
     no_args_is_help=True,
     help="Policies of Stable-Baselines3, CleanRL, TorchScript and ONNX: in, scored, and out again.",
 )
+config_app = typer.Typer(no_args_is_help=True, help="What configuration files may hold.")
 data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari datasets.")
 
 app.command("run")(run)
@@ -68,6 +70,7 @@ app.command("events")(events)
 app.command("doctor")(doctor)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(llm_app, name="llm")
+app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(policy_app, name="policy")
 plugins_app.command("list")(plugins_list)
@@ -76,6 +79,7 @@ plugins_app.command("new")(plugins_new)
 policy_app.command("import")(policy_import)
 policy_app.command("export")(policy_export)
 policy_app.command("score")(policy_score)
+config_app.command("schema")(config_schema)
 data_app.command("export")(data_export)
 data_app.command("import")(data_import)
 llm_app.command("list")(llm_list)

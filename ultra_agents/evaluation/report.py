@@ -150,7 +150,7 @@ def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
             _write(folder / name, content)
         except OSError as error:
             raise RunError(
-                f"cannot write {folder / name}", found=str(error), hint="free some space or choose another --out"
+                f"cannot write {folder / name}", found=str(error), hint="free some space or choose another --runs"
             ) from error
     return report
 
