@@ -44,7 +44,7 @@ def test_a_cell_begins_when_those_it_needs_are_finished(small: Any) -> None:
     (second,) = queue.ready(8)
     assert second.method == "ultra-ra"
     queue.ended(CellOutcome(second.name, "failed", 1.0, "out of luck"))
-    (lost,) = queue.hopeless()
+    (lost,) = queue.blocked()
     assert lost.cell == "corridor-ultra-a-0"
     assert "corridor-ultra-ra-0" in lost.error
     assert queue.empty
@@ -55,7 +55,7 @@ def test_a_cell_that_was_stopped_fails_nobody(small: Any) -> None:
     queue = CellQueue(cells, frozenset())
     (first,) = queue.ready(8)
     queue.ended(CellOutcome(first.name, "stopped", 1.0))
-    assert (queue.hopeless(), queue.ready(8), queue.empty) == ([], [], False)
+    assert (queue.blocked(), queue.ready(8), queue.empty) == ([], [], False)
 
 
 def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:

@@ -30,7 +30,7 @@ def holding(signs: ControlFiles, heard: list[Event]) -> threading.Thread:
 @pytest.mark.parametrize("ends_by", ["continue", "stop"])
 def test_a_cell_waits_until_the_file_is_gone_or_it_has_to_stop(tmp_path: Path, ends_by: str) -> None:
     heard: list[Event] = []
-    signs = ControlFiles(tmp_path, heard.append, look=0.0)
+    signs = ControlFiles(tmp_path, heard.append, poll_s=0.0)
     assert not signs()
     (tmp_path / PAUSE_FILE).touch()
     thread = holding(signs, heard)
@@ -49,7 +49,7 @@ def test_a_cell_waits_until_the_file_is_gone_or_it_has_to_stop(tmp_path: Path, e
 def test_a_pause_whose_driver_is_gone_ends_by_itself_and_stays_ended(tmp_path: Path) -> None:
     heard: list[Event] = []
     (tmp_path / PAUSE_FILE).touch()
-    signs = ControlFiles(tmp_path, heard.append, look=0.0, stale=0.05)
+    signs = ControlFiles(tmp_path, heard.append, poll_s=0.0, stale_s=0.05)
     assert not signs()
     assert heard == [RunPaused(), RunContinued()]
     assert not signs()

@@ -1,7 +1,7 @@
-"""The command `ultra`: `main()` runs it and turns every ending into an exit status.
+"""The command `ultra`; `main` maps every outcome to an exit status.
 
-0 done, 1 a defect of ours, 2 something the person can fix, 3 a spending cap, 130 interrupted, 141 the reader of our
-output went away.
+0 done, 1 a defect of ultra-agents or a plugin, 2 an error the user can fix, 3 a spending cap, 130 interrupted, 141
+standard output was closed by its reader.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def root(
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the process' own by default); the exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # an ASCII terminal gets question marks, not an exception
+        if hasattr(stream, "reconfigure"):  # characters an ASCII terminal lacks become question marks
             stream.reconfigure(errors="replace")
     try:
         status = _invoke(arguments)
@@ -119,7 +119,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _let_go_of_stdout()
+        _detach_stdout()
         status = CLOSED_PIPE
     return status
 
@@ -128,12 +128,12 @@ def _invoke(arguments: Sequence[str] | None) -> int:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="ultra")
     except SystemExit as done:
-        if isinstance(done.__context__, BrokenPipeError):  # typer has answered it with a plain 1
-            _let_go_of_stdout()
+        if isinstance(done.__context__, BrokenPipeError):  # typer has turned it into status 1
+            _detach_stdout()
             return CLOSED_PIPE
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except BrokenPipeError:
-        _let_go_of_stdout()
+        _detach_stdout()
         return CLOSED_PIPE
     except UltraError as error:
         show_error(error)
@@ -147,8 +147,8 @@ def _invoke(arguments: Sequence[str] | None) -> int:
     return 0
 
 
-def _let_go_of_stdout() -> None:
-    """Point standard output elsewhere, or Python's own flush at exit complains about the closed pipe."""
+def _detach_stdout() -> None:
+    """Point standard output at the null device: Python's flush at exit would raise on the closed pipe."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""`ultra watch`: see runs that other processes make, or what finished ones came to."""
+"""`ultra watch`: the live screen for runs of other processes, and for finished ones."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def watch(
     plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live screen.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
 ) -> None:
-    """Watch runs that other processes make, or what finished ones came to.
+    """Watch runs of other processes, or look at finished ones.
 
-    Nothing is written and nothing is held up; leaving does not end a run.
+    Only their event logs are read: a watched run is neither slowed down nor ended by leaving.
     """
     from ultra_agents.cli.console import out
     from ultra_agents.cli.run_display import display_mode
@@ -52,7 +52,7 @@ def _watched(name: str, runs: Path) -> WatchedRun:
 
     path = find_folder(name, runs)
     folder = RunFolder.open(path)
-    return watch_folder(folder.name, folder.path, lambda: held(folder.path))
+    return watch_folder(folder.name, folder.path, lambda: is_locked(folder.path))
 
 
 def _on_screen(console: Console, found: list[WatchedRun]) -> None:
@@ -108,8 +108,8 @@ def _in_lines(console: Console, json: bool, found: list[WatchedRun]) -> None:
             console.print(f"{one.name}: {GONE}; go on with it: ultra resume {path}", markup=False, highlight=False)
 
 
-def held(folder: Path) -> bool:
-    """Whether the process that took the run folder last still has it; asked without touching its lock."""
+def is_locked(folder: Path) -> bool:
+    """Whether the process that locked the run folder last still holds the lock, without trying to take it."""
     try:
         holder = int((folder / ".lock").read_text(encoding="utf-8").strip())
         os.kill(holder, 0)
@@ -118,6 +118,6 @@ def held(folder: Path) -> bool:
     lock = (folder / ".lock").resolve()
     try:
         there = [Path(os.readlink(one.path)) for one in os.scandir(f"/proc/{holder}/fd")]
-    except OSError:  # no such files on this system, or somebody else's process: its number has to do
+    except OSError:  # no /proc, or another user's process: that it lives has to suffice
         return True
     return lock in there

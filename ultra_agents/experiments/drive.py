@@ -1,4 +1,4 @@
-"""Run what is missing of a comparison, watch it, and write down what came out."""
+"""Runs the unfinished cells of a comparison, shows their progress, and writes its report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ultra_agents.experiments.summary import summarise
 from ultra_agents.runs.files import plain, write_whole
 from ultra_agents.ui.compare.cell_table import CellStatus
 
-_TAIL = 4096
+_TAIL_BYTES = 4096
+"""Read from the end of an event log."""
 
 
 def drive(
@@ -34,9 +35,9 @@ def drive(
         cells: All cells of the comparison.
         root: Its folder.
         engine: Where they run; None runs nothing.
-        stop: True as soon as the user wants to stop; cells at work stop cleanly.
-        show: Told the state of all cells, a few times a second.
-        paused: True while the user lets the cells wait; those at work hold at their next safe point.
+        stop: True once the user requested a stop; running cells stop cleanly.
+        show: Called with the status of all cells, a few times a second.
+        paused: True while the user pauses the cells; running ones wait at their next safe point.
 
     Returns:
         Results of the finished cells, and how the others ended, both by name.
@@ -63,13 +64,13 @@ def drive(
             if wanted and not stop_file.exists():
                 stop_file.touch()
             if held and not wanted:
-                pause_file.touch()  # every time: it tells the cells that somebody is still there
+                pause_file.touch()  # touched every time: cells ignore a pause file that becomes stale
             else:
                 pause_file.unlink(missing_ok=True)
             show(states(running))
             if wanted or running or not held:
                 return wanted or held
-            time.sleep(POLL_S)  # an engine that has nothing at work and may begin nothing is done
+            time.sleep(POLL_S)  # keep the engine from returning: it ends when nothing runs and nothing may begin
 
     try:
         missing = [cell for cell in cells if cell.name not in results]
@@ -126,15 +127,15 @@ def _state(
     if cell.name in outcomes:
         return CellStatus(cell.task, cell.method, cell.seed, outcomes[cell.name].status, outcomes[cell.name].error)
     if cell.name in running:
-        return CellStatus(cell.task, cell.method, cell.seed, "running", _at_work(cells_folder(root) / cell.name))
+        return CellStatus(cell.task, cell.method, cell.seed, "running", _progress(cells_folder(root) / cell.name))
     return CellStatus(cell.task, cell.method, cell.seed, "waiting")
 
 
-def _at_work(folder: Path) -> str:
-    """The stage a cell is in, and how far training is, from the end of its event log."""
+def _progress(folder: Path) -> str:
+    """The current stage of a cell, or its training progress, from the end of its event log."""
     try:
         with (folder / "events.jsonl").open("rb") as file:
-            file.seek(max(file.seek(0, 2) - _TAIL, 0))
+            file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""

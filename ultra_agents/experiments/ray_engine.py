@@ -1,8 +1,7 @@
 """Cells on a Ray cluster (extra `ray`): the same function as on one machine, so the same numbers for the same seeds.
 
-The comparison's folder must be on storage that every node sees at the same path; each cell looks for a token there
-before it begins. A cell whose worker or node dies is begun again by Ray, elsewhere, and goes on from its last
-checkpoint.
+The comparison's folder must be on storage that every node mounts at the same path; each cell checks for a token file
+there first. A cell whose worker or node dies is retried by Ray and resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class RayEngine:
         address: Of a running cluster (`auto`, `ray://head:10001`, `head:6379`); None starts one on this machine.
         cpus: Cores a cell takes, whole or in part.
         attempts: Times a cell is begun before its worker's death counts as its failure.
-        work: What is done with a cell, for tests.
+        work: Runs a cell; replaced in tests.
     """
 
     def __init__(
@@ -47,12 +46,12 @@ class RayEngine:
         token.touch()
         try:
             with connected(self.address) as ray:
-                begin = ray.remote(num_cpus=self.cpus, max_retries=self.attempts - 1)(_on_a_node)
-                yield from self._played(ray, begin, CellQueue(cells, done), root, token, tick)
+                begin = ray.remote(num_cpus=self.cpus, max_retries=self.attempts - 1)(_run_on_node)
+                yield from self._run(ray, begin, CellQueue(cells, done), root, token, tick)
         finally:
             token.unlink(missing_ok=True)
 
-    def _played(
+    def _run(
         self, ray: Any, begin: Any, queue: CellQueue, root: Path, token: Path, tick: Callable[[frozenset[str]], bool]
     ) -> Iterator[CellOutcome]:
         running: dict[Any, Cell] = {}
@@ -77,11 +76,11 @@ class RayEngine:
                     outcome = CellOutcome(cell.name, "failed", 0.0, f"its worker died {self.attempts} times: {why}")
                 queue.ended(outcome)
                 yield outcome
-                yield from queue.hopeless()
+                yield from queue.blocked()
 
 
-def _on_a_node(work: Callable[[Cell, Path], CellOutcome], cell: Cell, root: Path, token: Path) -> CellOutcome:
-    """Run a cell where Ray put it."""
+def _run_on_node(work: Callable[[Cell, Path], CellOutcome], cell: Cell, root: Path, token: Path) -> CellOutcome:
+    """Run a cell on the node that Ray chose."""
     if not token.exists():
         import socket
 

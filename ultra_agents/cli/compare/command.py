@@ -1,4 +1,4 @@
-"""`ultra compare`: tasks x methods x seeds, run or gone on with, and what came out."""
+"""`ultra compare`: runs or resumes tasks x methods x seeds and writes the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ultra policy import`: a policy of another tool, scored before it is believed."""
+"""`ultra policy import`: converts a policy of another tool and scores it."""
 
 from __future__ import annotations
 
