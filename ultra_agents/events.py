@@ -1,4 +1,4 @@
-"""What happens in a run, as typed events: the only thing a display sees beside records.
+"""Typed events of a run, the only input of displays and logs beside records.
 
 Every event is a frozen dataclass of JSON-able fields; `to_json` gives the machine form (`event` names the class),
 `from_json` reads it back, and `schema` describes it (`ultra events`). Fields that an older version did not write have
@@ -35,7 +35,7 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """A run began or was taken up again.
+    """A run began or was resumed.
 
     `stages` lists the pipeline's steps in order, with their share of the expected time.
     """
@@ -49,7 +49,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A pipeline step began; `title` says what it does to a person, `total` how many `unit`s it has."""
+    """A pipeline step began; `title` describes it to the user, `total` is its number of `unit`s."""
 
     stage: str
     title: str
@@ -69,7 +69,7 @@ class StageProgress(Event):
 
 @dataclass(frozen=True)
 class StageFinished(Event):
-    """A pipeline step ended; `summary` is one line for a person."""
+    """A pipeline step ended; `summary` is one line for the user."""
 
     stage: str
     seconds: Number
@@ -78,7 +78,7 @@ class StageFinished(Event):
 
 @dataclass(frozen=True)
 class AgentAsked(Event):
-    """A model was sent a question; its answer comes as `AgentSpoke`, or never."""
+    """A request was sent to a model; `AgentSpoke` follows unless it fails."""
 
     agent: str
     segment: str
@@ -87,9 +87,9 @@ class AgentAsked(Event):
 
 @dataclass(frozen=True)
 class ReplyStreaming(Event):
-    """An answer is being written; `text` is the end of what there is of it.
+    """A reply is being streamed; `text` is the end of the text so far.
 
-    It passes: only a live screen is told, no log and no `--json` ever holds one, so it is not in `KINDS`.
+    Only live screens receive it: it is never written to a log or by `--json`, so it is not in `KINDS`.
     """
 
     agent: str
@@ -100,7 +100,7 @@ class ReplyStreaming(Event):
 
 @dataclass(frozen=True)
 class AgentSpoke(Event):
-    """One answer of one agent about one segment; `cost` in the currency of the configured prices."""
+    """One reply of one agent about one segment; `cost` in the currency of the configured prices."""
 
     agent: str
     segment: str
@@ -118,7 +118,7 @@ class AgentSpoke(Event):
 class AdviceDecided(Event):
     """A suggestion was accepted, sent back, rejected or dropped.
 
-    `gain` is the measured one, `low` and `high` the ends of its interval, `pairs` the paired rollouts behind it.
+    `gain` is the measured gain, `low` and `high` its interval, `pairs` the number of paired rollouts.
     """
 
     segment: str
@@ -155,7 +155,7 @@ class StateShown(Event):
 
 @dataclass(frozen=True)
 class StepsSpent(Event):
-    """Environment steps were taken for `purpose`: `collect|test|joint|imitate|evaluate`, or what a method says.
+    """Environment steps were taken for `purpose`: `collect|test|joint|imitate|evaluate`, or a method's own.
 
     Those of refining are in `TrainingProgress`.
     """
@@ -166,17 +166,17 @@ class StepsSpent(Event):
 
 @dataclass(frozen=True)
 class RunPaused(Event):
-    """A person asked to wait: nothing new is begun until `RunContinued`."""
+    """The user paused the run: nothing new is begun until `RunContinued`."""
 
 
 @dataclass(frozen=True)
 class RunContinued(Event):
-    """The wait that a person asked for is over."""
+    """The user continued the run."""
 
 
 @dataclass(frozen=True)
 class Dropped(Event):
-    """Something was not used; reasons are counted."""
+    """A reply, state or suggestion was dropped; displays count the reasons."""
 
     stage: str
     reason: str
@@ -206,7 +206,7 @@ class Evaluated(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something a person should know that does not stop the run."""
+    """A warning for the user; the run goes on."""
 
     text: str
 
@@ -225,7 +225,7 @@ class RunFinished(Event):
 class CellChanged(Event):
     """A cell of a comparison is `running`, `finished`, `stopped` or `failed`, or `waiting` again.
 
-    `note` says what it scored or what went wrong.
+    `note` is its return or its error.
     """
 
     task: str
@@ -236,13 +236,13 @@ class CellChanged(Event):
 
 
 Emit: TypeAlias = Callable[[Event], None]
-"""Where events go: called from any thread, never raises into the caller."""
+"""Receives events; called from any thread, never raises."""
 EmitStreaming: TypeAlias = Callable[[ReplyStreaming], None]
-"""Where answers go while they are written: as `Emit`."""
+"""Receives replies while they are streamed; otherwise as `Emit`."""
 
 
 def ignore(event: Event) -> None:
-    """An `Emit` that listens to nothing."""
+    """An `Emit` that discards events."""
 
 
 KINDS: dict[str, type[Event]] = {
@@ -252,7 +252,7 @@ KINDS: dict[str, type[Event]] = {
         AgentSpoke, AdviceDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned, CellChanged,
     )
 }  # fmt: skip
-"""Every event that is written, by its name in JSON."""
+"""Every event that is written to logs, by its name in JSON."""
 
 
 def from_json(row: Mapping[str, Any]) -> Event | None:
