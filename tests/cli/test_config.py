@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
 from ultra_agents.config import Config
 from ultra_agents.experiments import Experiment
@@ -85,3 +88,28 @@ def test_every_setting_is_described() -> None:
         if "description" not in value and "$ref" not in value
     ]
     assert missing == []
+
+
+def settings_named(source: str) -> set[str]:
+    """What a module's texts tell to set, as `section.key=...`."""
+    texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    return {
+        found for text in texts if isinstance(text, str) for found in re.findall(r"\b([a-z_]+\.[a-z_.]+)=\w", text)
+    }
+
+
+def test_messages_tell_to_set_only_what_can_be_set() -> None:
+    sections = {
+        name: set(field.annotation.model_fields)
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("ultra_agents", "plugins")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in settings_named(path.read_text(encoding="utf-8"))
+        if name.split(".")[0] in sections and name.split(".")[1] not in sections[name.split(".")[0]]
+    }
+    assert wrong == set()
+    assert settings_named('hint = f"set verification.enabled=false, {x}"') == {"verification.enabled"}
