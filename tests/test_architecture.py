@@ -42,16 +42,26 @@ MAY_IMPORT = {
 METHOD_TRIAL = {"config", "methods", "registry", "rollout"}
 """What `testing/_method_trial.py` may import besides: a method is tried with the engine's own services."""
 PLUGINS_MAY_IMPORT = {"contracts", "records", "errors", "seeding", "testing"}
+CIRCLES_LEFT: list[set[str]] = [
+    {"plugins/algorithms/sb3/state.py", "plugins/algorithms/sb3/trainer.py"},
+    {"ultra_agents/rollout/shared_memory.py", "ultra_agents/rollout/simulators.py", "ultra_agents/rollout/workers.py"},
+    {"ultra_agents/verification/pool.py", "ultra_agents/verification/ray_pool.py"},
+]
+"""Files that still import each other; to be emptied."""
+LONG_LEFT = {"ultra_agents/rollout/workers.py"}
+"""Files that are still longer than 400 lines; to be emptied."""
 
 
-def imports(path: Path) -> set[str]:
-    """Every module a file imports, anywhere in it."""
+def imports(path: Path, package: str = "") -> set[str]:
+    """Every module a file imports, anywhere in it; relative ones are taken from `package`, the file's own."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names}
     return found
 
 
@@ -80,6 +90,56 @@ def test_a_forbidden_import_is_seen(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n    from ultra_agents.pipeline import run_pipeline\n")
     assert "ultra_agents.pipeline.run_pipeline" in imports(bad)
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Which files of the engine and of the plugins import which, by path; a package stands for its `__init__.py`."""
+    installed = {"ultra_agents": "ultra_agents", "plugins": "ultra_agents_plugins"}
+    paths = {str(path.relative_to(root)): path for top in installed for path in (root / top).rglob("*.py")}
+    modules, packages = {}, {}
+    for name in paths:
+        top, *parts = name.removesuffix(".py").split("/")
+        packages[name] = ".".join([installed[top], *parts[:-1]])
+        modules[".".join([installed[top], *parts]).removesuffix(".__init__")] = name
+    graph = {}
+    for name, path in paths.items():
+        found = {modules.get(one) or modules.get(one.rpartition(".")[0]) for one in imports(path, packages[name])}
+        graph[name] = {other for other in found if other is not None and other != name}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of files each of which imports, directly or through others, every other one of its group."""
+    reached = {name: _reached(graph, name) for name in graph}
+    groups = [{name, *(other for other in reached[name] if name in reached[other])} for name in graph]
+    return [group for index, group in enumerate(groups) if len(group) > 1 and group not in groups[:index]]
+
+
+def _reached(graph: dict[str, set[str]], name: str) -> set[str]:
+    found: set[str] = set()
+    waiting = list(graph[name])
+    while waiting:
+        if (one := waiting.pop()) not in found:
+            found.add(one)
+            waiting += graph[one]
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    left = [group for group in circles(import_graph(ROOT)) if not any(group <= known for known in CIRCLES_LEFT)]
+    assert left == []
+
+
+def test_a_circle_is_found_through_functions_and_through_packages(tmp_path: Path) -> None:
+    package = tmp_path / "ultra_agents" / "ui"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from ultra_agents.ui.one import f\n")
+    (package / "one.py").write_text("def f():\n    from ultra_agents.ui import two\n")
+    (package / "two.py").write_text("from ultra_agents.ui.three import g\n")
+    (package / "three.py").write_text("import ultra_agents.ui.one\n")
+    (package / "four.py").write_text("from ultra_agents.ui.one import f\n")
+    there = {f"ultra_agents/ui/{name}.py" for name in ("one", "two", "three")}
+    assert circles(import_graph(tmp_path)) == [there]
 
 
 def test_every_package_is_listed_and_every_listed_one_exists() -> None:
@@ -137,7 +197,7 @@ def test_no_pickle_and_no_eval_anywhere() -> None:
 
 def test_top_level_holds_only_what_belongs_there() -> None:
     allowed = {
-        "pyproject.toml", "README.md", "ultra_agents", "plugins", "prompts", "tests", "examples", "benchmarks",
+        "pyproject.toml", "README.md", "ultra_agents", "plugins", "prompts", "tests", "examples", "benchmarks", "docs",
         "Makefile", "LICENSE", "CHANGELOG.md", "constraints.txt",
     }  # fmt: skip
     made = {"runs", "build", "dist", "shared"}
@@ -147,5 +207,5 @@ def test_top_level_holds_only_what_belongs_there() -> None:
 
 @pytest.mark.parametrize("folder", ["ultra_agents", "plugins"])
 def test_no_file_outgrows_400_lines(folder: str) -> None:
-    long = {p.name: n for p in (ROOT / folder).rglob("*.py") if (n := len(p.read_text().splitlines())) > 420}
-    assert not long
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in (ROOT / folder).rglob("*.py")}
+    assert {name: n for name, n in lengths.items() if n > 400 and name not in LONG_LEFT} == {}

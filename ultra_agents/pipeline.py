@@ -31,7 +31,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ultra_agents import stages
 from ultra_agents.config import Config, colours_of, follows_actions, variant_of
-from ultra_agents.events import Emit, Grow, RunFinished, RunStarted, StageFinished, StageStarted
+from ultra_agents.events import Emit, EmitStreaming, RunFinished, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages import (
@@ -59,7 +59,7 @@ def run_pipeline(
     emit: Emit,
     stop: Callable[[], bool],
     until: Until | None = None,
-    grow: Grow | None = None,
+    grow: EmitStreaming | None = None,
 ) -> None:
     """Run every stage of `config` that `folder` does not hold yet, and write the report.
 

@@ -211,7 +211,7 @@ def test_a_probe_that_raises_or_hangs_is_a_finding() -> None:
 
     assert probe("x", raising) == Finding("x", "fail", "ModuleNotFoundError: No module named 'xyz'", "pip install xyz")
     assert probe("x", hinting) == Finding("x", "fail", "no weights (nothing)", "install them")
-    assert probe("x", hanging, patience_s=0.01) == Finding("x", "fail", "no answer within 0 s")
+    assert probe("x", hanging, timeout_s=0.01) == Finding("x", "fail", "no answer within 0 s")
     held.set()
 
 

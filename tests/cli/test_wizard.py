@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from ultra_agents import contracts
-from ultra_agents.cli import wizard as command
 from ultra_agents.cli.run_display import preflight
-from ultra_agents.cli.terminals import missing, size_of
+from ultra_agents.cli.terminal_check import terminal_problem
+from ultra_agents.cli.wizard import command
 from ultra_agents.cli.wizard.facts import RegistryFacts, calls_of
 from ultra_agents.cli.wizard.write_yaml import settings_of, text_of
 from ultra_agents.config import load_config, method_names, parse_config
@@ -196,12 +196,12 @@ def test_a_terminal_without_a_cursor_or_utf_8_is_none(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdin", Tty())
     monkeypatch.setattr(sys, "stdout", Tty())
     monkeypatch.setenv("TERM", "xterm")
-    assert missing() is None
+    assert terminal_problem() is None
     monkeypatch.setenv("TERM", "dumb")
-    assert missing() == "TERM=dumb cannot move a cursor"
+    assert terminal_problem() == "TERM=dumb cannot move a cursor"
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(Tty, "encoding", "ascii")
-    assert "not UTF-8" in str(missing())
+    assert "not UTF-8" in str(terminal_problem())
 
 
 def test_running_becomes_ultra_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,10 +209,3 @@ def test_running_becomes_ultra_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.execv", lambda program, arguments: became.append(arguments))
     command.run(Path("my file.yaml"))
     assert became == [[sys.executable, "-m", "ultra_agents.cli.main", "run", "my file.yaml"]]
-
-
-def test_sizes_of_screenshots() -> None:
-    assert size_of("120x40") == (120, 40)
-    for bad in ("120", "20x5", "axb"):
-        with pytest.raises(ConfigError):
-            size_of(bad)

@@ -11,7 +11,7 @@ import pytest
 
 from ultra_agents.config import GatewayConfig
 from ultra_agents.errors import Interrupted, LLMError
-from ultra_agents.events import AgentSpoke, ReplyGrowing
+from ultra_agents.events import AgentSpoke, ReplyStreaming
 from ultra_agents.llm import streaming as growing
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.llm.retry import classify, stream_at_fault
@@ -95,7 +95,7 @@ def test_a_streamed_reply_is_the_whole_reply(bench, server, text, finish):
     said = text if isinstance(text, str) else json.dumps(text)
     assert said.startswith(grown[0].text) if said else grown == []
     if said:
-        assert grown[-1] == ReplyGrowing("identifier", "0:0-9", "a", said)
+        assert grown[-1] == ReplyStreaming("identifier", "0:0-9", "a", said)
 
 
 def test_only_the_end_of_a_long_reply_is_told(bench, server):

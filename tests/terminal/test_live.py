@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from tests.terminal.terminal import BACKENDS, Terminal, TmuxTerminal
+from tests.ui import sample_run
 from ultra_agents.config import Config
 from ultra_agents.events import RunFinished
 from ultra_agents.runs import RunFolder
-from ultra_agents.ui import sample
 
 ULTRA = [sys.executable, "-m", "ultra_agents.cli.main"]
 Kind: TypeAlias = type[Terminal] | type[TmuxTerminal]
@@ -113,7 +113,7 @@ def test_a_run_is_paused_watched_resized_stopped_and_resumed(kind: Kind, config:
 DEMO = """
 import sys, time
 from rich.console import Console
-from ultra_agents.ui import sample
+from tests.ui import sample_run
 from ultra_agents.ui.live import LiveDisplay
 class Controls:
     def toggle_pause(self): pass
@@ -123,7 +123,7 @@ stopped = []
 display = LiveDisplay(Console(), controls=Controls())
 display.start()
 print("printed meanwhile")
-for _, event in sample.events():
+for _, event in sample_run.events():
     display.handle(event)
 while not stopped:
     time.sleep(0.02)
@@ -239,7 +239,7 @@ def test_without_colours_there_is_still_a_screen() -> None:
 def test_several_runs_are_watched_in_tabs(kind: Kind, tmp_path: Path) -> None:
     for name, last in (("first", []), ("second", [RunFinished("finished", 92.0, "it helped", "report.html")])):
         folder = RunFolder.create(tmp_path / "runs", Config.model_validate({**SETTINGS, "name": name}))
-        for event in [*(event for _, event in sample.events()), *last]:
+        for event in [*(event for _, event in sample_run.events()), *last]:
             folder.append_event({**event.to_json(), "time": 1e9})
         folder.close()
     with kind(110, 32).start([*ULTRA, "watch", "first", "second"], cwd=tmp_path) as seen:

@@ -47,9 +47,10 @@ def execute(
         Crashed: A defect; its traceback is in the folder.
         KeyboardInterrupt: A second Ctrl-C.
     """
-    from ultra_agents.cli.broadcast import Broadcast, StopSignal
     from ultra_agents.cli.console import out
-    from ultra_agents.cli.failure import Crashed, write_crash
+    from ultra_agents.cli.error_output import Crashed, write_crash
+    from ultra_agents.cli.event_dispatcher import EventDispatcher
+    from ultra_agents.cli.run_control import RunControl
     from ultra_agents.runs import read_lines
     from ultra_agents.ui.display import choose_display
     from ultra_agents.ui.history import past_events
@@ -60,9 +61,9 @@ def execute(
     began = time.monotonic()
     with folder.lock():
         past = list(past_events(read_lines(folder.events)))
-        stop = StopSignal()
+        stop = RunControl()
         shown = choose_display(mode, console, past, None, stop)
-        with Broadcast(folder, shown, past) as emit, stop:
+        with EventDispatcher(folder, shown, past) as emit, stop:
             stop.notice, stop.emit = emit.notice, emit
 
             def ended(status: str, why: str) -> None:
@@ -74,7 +75,7 @@ def execute(
                     emit(Warned(f"{folder.config_path} was changed; finished stages keep the results they have"))
                 from ultra_agents.pipeline import run_pipeline
 
-                run_pipeline(folder, folder.config, emit, stop, until, emit.growing)
+                run_pipeline(folder, folder.config, emit, stop, until, emit.emit_streaming)
             except UltraError as error:
                 status = {Interrupted: "interrupted", BudgetReached: "budget"}.get(type(error), "failed")
                 ended(status, error.problem)

@@ -26,7 +26,11 @@ class PluginConfig(Section):
 class AgentConfig(Section):
     """One agent."""
 
-    llm: str | None = Field(None, description="name of an entry of `llms`, or a list: [first, next on failure, ...]")
+    llm: str | None = Field(
+        None,
+        description="name of an entry of `llms`, or a list: [first, next on failure, ...]",
+        json_schema_extra={"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}}]},
+    )
     fallback: tuple[str, ...] = Field((), description="entries of `llms` asked next when one fails")
 
     @model_validator(mode="before")

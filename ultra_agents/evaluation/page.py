@@ -24,7 +24,7 @@ from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.records import Array, Narration
 
 CARDS = 12
-"""Advice shown with all its words; the rest goes into a table."""
+"""Advice shown in full; the rest goes into a table."""
 LONGEST = 1500
 """Characters of one agent's text shown on a card."""
 WIDE, NARROW = 840, 380
@@ -43,7 +43,7 @@ def render_html(
         report: Content of `report.json`.
         frames: Rendered critical states `(H, W, 3)` uint8 by `(episode, step)`.
         narrations: What the agents were shown, by segment name.
-        video: The starting and a refined policy side by side, or the words why not.
+        video: The starting and a refined policy side by side, or the reason why not.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -92,7 +92,7 @@ def minus(text: str) -> str:
 
 
 def said(text: str) -> str:
-    """An agent's words without control and direction characters, cut where they are endless."""
+    """An agent's text without control and direction characters, cut to `LONGEST` characters."""
     clean = _CONTROL.sub("", text).strip()
     return clean if len(clean) <= LONGEST else clean[:LONGEST].rstrip() + " \u2026"
 
@@ -114,7 +114,7 @@ def _ends(row: Mapping[str, Any], digits: int) -> str:
 
 
 def _both(draw: Any, markup: Any) -> tuple[Any, Any]:
-    """A chart drawn twice, so that its letters stay readable on a phone; CSS shows one."""
+    """A chart in two widths, for large screens and phones; CSS shows one."""
     return markup(draw(WIDE)), markup(draw(NARROW))
 
 
@@ -136,7 +136,7 @@ def _curves(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -
 
 def _gaps(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> str:
     rows = [
-        charts.Strip(
+        charts.DifferenceRow(
             report["methods"][name]["label"], colours[name], row["mean"], row["low"], row["high"],
             tuple(row["differences"]),
         )
@@ -190,7 +190,7 @@ def _picture(frame: Array | None, row: Mapping[str, Any]) -> str | None:
         return None
     try:
         return png_data_uri(label_frame(frame, row["step"], row["taken_action"], row["moves"][0][0]))
-    except EnvironmentFault:  # a bad picture is no reason to lose a finished run's report
+    except EnvironmentFault:  # a broken renderer must not prevent the report of a finished run
         return None
 
 

@@ -64,14 +64,14 @@ class Experiment(Section):
     common: Settings = Field(default_factory=dict, description="settings of every run")
     engine: EngineConfig = EngineConfig()
 
-    @field_validator("seeds", mode="before")
+    @field_validator("seeds", mode="before", json_schema_input_type=int | tuple[int, ...])
     @classmethod
     def _counted(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             return tuple(range(value))
         return value
 
-    @field_validator("methods", mode="before")
+    @field_validator("methods", mode="before", json_schema_input_type=tuple[str | MethodVariant, ...])
     @classmethod
     def _named(cls, value: Any) -> Any:
         if isinstance(value, list | tuple):

@@ -23,7 +23,7 @@ from ultra_agents.evaluation.statistics import (
     stratified_interval,
     t_interval,
 )
-from ultra_agents.experiments.cells import Outcome, Result
+from ultra_agents.experiments.cells import CellOutcome, CellResult
 from ultra_agents.experiments.presets import controls, preset
 from ultra_agents.experiments.spec import Cell, Experiment
 
@@ -35,8 +35,8 @@ Row = dict[str, Any]
 def summarise(
     experiment: Experiment,
     cells: Sequence[Cell],
-    results: Mapping[str, Result],
-    outcomes: Mapping[str, Outcome],
+    results: Mapping[str, CellResult],
+    outcomes: Mapping[str, CellOutcome],
     references: Mapping[str, float | None],
 ) -> Row:
     """Everything the report shows.
@@ -88,7 +88,7 @@ def baseline_name(experiment: Experiment) -> str:
     return baseline_of(plain) or next(others, default_baseline())
 
 
-def _of(results: Mapping[str, Result], task: str) -> list[Result]:
+def _of(results: Mapping[str, CellResult], task: str) -> list[CellResult]:
     """One result per seed of a task: the starting policy's score is the same for all methods."""
     by_seed = {result.cell.seed: result for result in results.values() if result.cell.task == task}
     return list(by_seed.values())
@@ -99,7 +99,7 @@ def _budget(cells: Sequence[Cell], task: str) -> int:
 
 
 def _method(
-    experiment: Experiment, found: Mapping[tuple[str, str, int], Result], task: str, method: str, baseline: str
+    experiment: Experiment, found: Mapping[tuple[str, str, int], CellResult], task: str, method: str, baseline: str
 ) -> Row:
     here = {seed: found[task, method, seed] for seed in experiment.seeds if (task, method, seed) in found}
     last = {seed: _mean(one.method.last.values) for seed, one in here.items()}
@@ -130,7 +130,7 @@ def _method(
     }  # fmt: skip
 
 
-def _curve(results: Sequence[Result]) -> list[Row]:
+def _curve(results: Sequence[CellResult]) -> list[Row]:
     """Mean and interval over seeds at the places all seeds have, steps charged before refining included."""
     rows = [
         [(point.steps + sum(v for k, v in one.method.env_steps.items() if k != "refine"), point.value)
@@ -169,7 +169,7 @@ def _advice(measures: Sequence[Mapping[str, Any]]) -> Row | None:
 
 def _overall(
     experiment: Experiment,
-    found: Mapping[tuple[str, str, int], Result],
+    found: Mapping[tuple[str, str, int], CellResult],
     references: Mapping[str, float | None],
     baseline: str,
 ) -> Row:
@@ -200,14 +200,14 @@ def _overall(
     return {"tasks": tasks, "methods": rows, "levels": levels.tolist()}
 
 
-def _normalised(result: Result | None, reference: float | None) -> float | None:
+def _normalised(result: CellResult | None, reference: float | None) -> float | None:
     if result is None or reference is None:
         return None
     before = _mean(result.method.before.values)
     return None if reference == before else (_mean(result.method.last.values) - before) / (reference - before)
 
 
-def _cell(cell: Cell, result: Result | None, outcome: Outcome | None) -> Row:
+def _cell(cell: Cell, result: CellResult | None, outcome: CellOutcome | None) -> Row:
     row: Row = {"name": cell.name, "task": cell.task, "method": cell.method, "seed": cell.seed}
     if result is not None:
         return {**row, "status": "finished", "last": _mean(result.method.last.values),

@@ -20,7 +20,7 @@ from typing import Any, Generic
 from ultra_agents.config import GatewayConfig, LLMConfig
 from ultra_agents.contracts.llm import Unreachable, question_key
 from ultra_agents.errors import ConfigError, did_you_mean
-from ultra_agents.events import AgentAsked, AgentSpoke, Emit, Grow, ReplyGrowing, Warned, ignore
+from ultra_agents.events import AgentAsked, AgentSpoke, Emit, EmitStreaming, ReplyStreaming, Warned, ignore
 from ultra_agents.llm import tracing
 from ultra_agents.llm.budget import Budget, cost_of, usage_of
 from ultra_agents.llm.cache import AnswerCache, RawReply, cache_key
@@ -88,7 +88,7 @@ class Gateway:
         emit: Emit = ignore,
         stop: Stop | None = None,
         chains: Iterable[Sequence[str]] = (),
-        grow: Grow | None = None,
+        grow: EmitStreaming | None = None,
     ) -> None:
         if not llms:
             raise ConfigError("no language model is configured", expected="at least one entry under llms")
@@ -343,7 +343,7 @@ class Gateway:
         """What a reply of `model` is given to while it is written; None where nobody looks."""
         if (grow := self._grow) is None:
             return None
-        return lambda text: grow(ReplyGrowing(asking.agent, asking.segment, model.name, text))
+        return lambda text: grow(ReplyStreaming(asking.agent, asking.segment, model.name, text))
 
     def _note(
         self,

@@ -98,9 +98,7 @@ class EngineServices:
             return {}
         named = []
         for one in trajectories:
-            states = tuple(
-                CriticalState(step, "importance", float(p)) for step, p in enumerate(importance(one))
-            )
+            states = tuple(CriticalState(step, "importance", float(p)) for step, p in enumerate(importance(one)))
             named.append(Explanation(Segment(one.episode, 0, len(one), "whole episode"), states))
         with self.make(min(2 * len(named), 32)) as simulators:
             found = measure_fidelity(

@@ -116,16 +116,12 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def snapshot(self, indices: Sequence[int]) -> list[bytes]:
         """The complete states of the environments at `indices`, in that order."""
-        self._need(
-            self.can_snapshot, "save its state", "advice cannot be tested there: set verification.enabled=false"
-        )
+        self._need(self.can_snapshot, "save its state", "advice cannot be tested there: set verification.mode=none")
         return self._snapshot(self._known(indices))
 
     def restore(self, indices: Sequence[int], snapshots: Sequence[bytes]) -> Array:
         """Put `snapshots` into the environments at `indices`; their observations `(len(indices), ...)`."""
-        self._need(
-            self.can_snapshot, "restore a state", "advice cannot be tested there: set verification.enabled=false"
-        )
+        self._need(self.can_snapshot, "restore a state", "advice cannot be tested there: set verification.mode=none")
         if len(indices) != len(snapshots):
             raise ValueError(f"{len(snapshots)} snapshots for {len(indices)} environments")
         return self._restore(self._known(indices), snapshots)

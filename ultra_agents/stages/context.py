@@ -9,7 +9,7 @@ from pathlib import Path
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.errors import Interrupted
-from ultra_agents.events import Emit, Grow
+from ultra_agents.events import Emit, EmitStreaming
 from ultra_agents.policies import save_policy
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.runs import RunFolder
@@ -33,7 +33,7 @@ class RunContext:
     environment: Environment
     algorithm: Algorithm
     streams: Streams
-    grow: Grow | None = None
+    grow: EmitStreaming | None = None
     start: Policy | None = None
 
     @property
@@ -71,7 +71,7 @@ class RunContext:
 
 
 def run_context(
-    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], grow: Grow | None = None
+    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], grow: EmitStreaming | None = None
 ) -> RunContext:
     """Build the plugins of a run; raises what `build_plugins` raises."""
     environment, algorithm = build_plugins(config)

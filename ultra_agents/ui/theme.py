@@ -14,7 +14,7 @@ PALETTE = (
 OTHERS = PALETTE[4:]
 """Those that no built-in method claims."""
 
-GOOD, BAD, WARM, DIM, TITLE, BORDER = "green", "red", "yellow", "bright_black", "bold", "bright_black"
+GOOD, BAD, WARM, DIM, BORDER = "green", "red", "yellow", "bright_black", "bright_black"
 FOCUS = "cyan"
 
 SIGNS = {

@@ -336,5 +336,5 @@ def fault(why: str, env_id: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"the state of {env_id!r} cannot be saved exactly",
         found=why,
-        hint="advice cannot be tested there: set verification.enabled=false",
+        hint="advice cannot be tested there: set verification.mode=none",
     )

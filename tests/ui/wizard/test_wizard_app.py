@@ -7,7 +7,6 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
@@ -25,7 +24,6 @@ from ultra_agents.ui.wizard.answers import (
 )
 from ultra_agents.ui.wizard.app import WizardApp, WizardScreen
 from ultra_agents.ui.wizard.parts import ConfirmScreen
-from ultra_agents.ui.wizard.screenshot import screenshot
 
 Play = Callable[[WizardApp, Pilot[Outcome]], Awaitable[None]]
 
@@ -411,9 +409,3 @@ def test_sizes() -> None:
         assert "Win points." in text(app)
 
     ask(play, SampleFacts(), size=(80, 24))
-
-
-def test_a_screenshot_is_an_svg(tmp_path: Path) -> None:
-    svg: Any = screenshot(SampleFacts(), 100, 30, ["enter"])
-    assert svg.startswith("<svg")
-    assert "ships&#160;with&#160;pong" in svg

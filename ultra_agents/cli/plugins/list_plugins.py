@@ -1,4 +1,4 @@
-"""`ultra plugins list`: what is installed, and what of it does not work."""
+"""`ultra plugins list`: the registered plugins, and why one does not load."""
 
 from __future__ import annotations
 

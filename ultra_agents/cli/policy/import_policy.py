@@ -1,4 +1,4 @@
-"""`ultra policy import`: a policy of another tool, scored before it is believed."""
+"""`ultra policy import`: converts a policy of another tool and scores it."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _verdict(
     taken: Imported, found: Score, environment: Environment, file: Path, expect: float | None, keep: bool, console: Any
 ) -> None:
     """Refuse a policy that scores far below what is said of it, or say so where it is kept all the same."""
-    from ultra_agents.cli.failure import show_error
+    from ultra_agents.cli.error_output import show_error
     from ultra_agents.errors import PolicyError
     from ultra_agents.exchange.scoring import random_score, refuse_drop
 

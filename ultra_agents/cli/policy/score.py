@@ -1,4 +1,4 @@
-"""`ultra policy score`: what a policy file scores now, beside what it says."""
+"""`ultra policy score`: a policy's measured return beside the one its file records."""
 
 from __future__ import annotations
 

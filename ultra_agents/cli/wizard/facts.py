@@ -163,9 +163,9 @@ class RegistryFacts:
             finally:
                 simulators.close()
         except UltraError as error:
-            return Speed(0.0, None, f"the speed is unknown: {error.problem}")
+            return Speed(0.0, f"the speed is unknown: {error.problem}")
         except Exception as error:  # somebody's plugin
-            return Speed(0.0, None, f"the speed is unknown: {type(error).__name__}: {error}")
+            return Speed(0.0, f"the speed is unknown: {type(error).__name__}: {error}")
         return Speed(rate)
 
     def cost(self, answers: Answers, speed: Speed | None, checked: Checked | None) -> Labelled:

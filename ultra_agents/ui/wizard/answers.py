@@ -1,4 +1,4 @@
-"""What the wizard asks, what it is answered, and whom it asks for facts."""
+"""The wizard's answers, and the protocol through which it gets facts about plugins, models and costs."""
 
 from __future__ import annotations
 
@@ -76,16 +76,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class Speed:
-    """Environment steps per second while learning, and the mean length of episodes, where any ended."""
+    """Environment steps per second while learning; `problem` says why they are unknown."""
 
     steps_per_s: float
-    episode_steps: float | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """All that is asked, with what Enter alone answers.
+    """All answers, with their defaults.
 
     Attributes:
         environment: Registered name, or `gymnasium:<id>`.
@@ -132,7 +131,7 @@ class Answers:
 
 
 class Facts(Protocol):
-    """Whom the wizard asks; `check` and `speed` take long and are called from a thread."""
+    """Facts the wizard shows; `check` and `speed` take long and are called from a thread."""
 
     def environments(self) -> tuple[str, ...]:
         """Names of the registered environments."""
