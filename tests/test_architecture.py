@@ -109,7 +109,7 @@ def test_no_pickle_and_no_eval_anywhere() -> None:
 def test_top_level_holds_only_what_belongs_there() -> None:
     allowed = {
         "pyproject.toml", "README.md", "ultra_agents", "plugins", "prompts", "tests", "examples", "benchmarks",
-        "Makefile", "LICENSE", "CHANGELOG.md", "constraints.txt",
+        "Makefile", "LICENSE", "CHANGELOG.md", "constraints.txt", "docs",
     }  # fmt: skip
     made = {"runs", "build", "dist", "shared"}
     there = {p.name for p in ROOT.iterdir() if not p.name.startswith(".") and not p.name.endswith(".egg-info")}
