@@ -139,7 +139,7 @@ def errors(environment: Any, policy: Any, args: Any) -> None:
     def test(which: Sequence[Any], options: Any, name: str) -> list[Any]:
         return measured(environment, policy, trajectories, which, options, streams.child(name), args)
 
-    addresses = [f"{one.episode}:{one.step}:{one.moves}" for one in everything]
+    addresses = [f"{one.episode}:{one.step}:{one.plan.moves}" for one in everything]
     kept = args.reference is not None and args.reference.is_file()
     known: dict[str, float] = json.loads(args.reference.read_text()) if kept else {}
     for episode in trajectories:

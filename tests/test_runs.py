@@ -138,6 +138,16 @@ def test_a_folder_of_a_newer_version_is_refused(folder: RunFolder) -> None:
     assert caught.value.hint == "pip install --upgrade ultra-agents"
 
 
+def test_a_folder_of_an_older_version_is_refused(folder: RunFolder) -> None:
+    folder.write_json("state.json", {"format": runs.FORMAT - 1, "done": {"collect": {}}})
+    with pytest.raises(RunError, match="was made by an older ultra-agents, whose run folders") as caught:
+        RunFolder.open(folder.path)
+    assert caught.value.exit_code == 2
+    assert (caught.value.found, caught.value.expected) == ("run folder format 1", "format 2")
+    assert f"ultra run {folder.config_path} --name one-2" in str(caught.value.hint)
+    assert str(folder.report_html) in str(caught.value.hint)
+
+
 @pytest.mark.parametrize("text", ["a: [", "colour: red\n", ""])
 def test_a_damaged_configuration_is_said_to_be_so(folder: RunFolder, text: str) -> None:
     folder.config_path.write_text(text)

@@ -29,11 +29,8 @@ def control():
         play=None,
         **agents,
     ):
-        streams, world, numbers = (
-            Streams(seed).child("proposer"),
-            environment or Corridor(CorridorOptions()),
-            AgentsConfig(**agents),
-        )
+        streams, numbers = Streams(seed).child("proposer"), AgentsConfig(**agents)
+        world = environment or Corridor(CorridorOptions())
         made = (
             Oracle(streams, world, play, numbers.expert_steps)
             if kind == "oracle"
@@ -172,7 +169,7 @@ def test_the_oracles_steps_are_charged_once_even_after_an_interrupt(control, ite
         control("oracle", tester, play=cut, checkpoint=checkpoint, **agents).explain(
             episodes(item, 4), 1, lambda: len(tester.tested) >= 5
         )
-    made = control("oracle", tester, play=cut, checkpoint=checkpoint, **agents).explain(episodes(item, 4), 1)
+    made = control("oracle", tester, play=cut, checkpoint=checkpoint, **agents).explain(episodes(item, 4))
     assert made == expected
     assert cut.asked == whole.asked, "no plan is looked for twice"
     tests = sum(attempt.test.env_steps for one in made for attempt in one.attempts if attempt.test)
@@ -183,7 +180,7 @@ def test_the_oracles_steps_are_charged_once_even_after_an_interrupt(control, ite
 
 def test_the_oracle_holds_only_while_the_expert_would(control, item):
     environment = Picky(CorridorOptions())
-    (made,) = control("oracle", environment=environment, max_critical=8).explain([item(actions="LRRRRR")], 1)
+    (made,) = control("oracle", environment=environment, max_critical=8).explain([item(actions="LRRRRR")])
     held = {row.step: row.plan.moves[0] for row in made.advice}
     assert held[0] == ("RIGHT", 3)  # cells 4, 3, 4, then 5: there it would go LEFT
     assert 1 not in held
@@ -267,7 +264,7 @@ def test_value_looks_at_its_segment_only(control, item):
 def test_the_oracle_plans_as_the_expert_acts_along_the_episode(control, item):
     environment = Picky(CorridorOptions())
     (made,) = control("oracle", environment=environment, max_critical=8, max_moves=2, max_hold=8).explain(
-        [item(actions="LRRRRR")], 1
+        [item(actions="LRRRRR")]
     )
     plans = {row.step: row.plan.moves for row in made.advice}
     assert plans[0] == (("RIGHT", 3), ("LEFT", 3))  # cells 4, 3, 4, then 5 and on: there it would go LEFT

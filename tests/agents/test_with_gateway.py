@@ -60,6 +60,17 @@ def test_replies_that_cannot_be_used_are_repaired_or_dropped(bench, item, monkey
     assert made.advice[0].reward == 0.7
 
 
+def test_the_transcript_says_which_step_a_question_was_about(bench, item, monkeypatch):
+    monkeypatch.setattr("ultra_agents.testing.corridor_script.good", answer)
+    with gateway(bench.folder, bench.events) as models:
+        bench.proposer(models).explain([item()])
+    rows = [json.loads(line) for line in (bench.folder / "transcript.jsonl").read_text().splitlines()]
+    assert [(row["agent"], row["step"], row["verdict"]) for row in rows] == [
+        ("identifier", None, "ok"), ("advisor", 3, "ok"), ("critic", 3, "wrong fields"), ("critic", 3, "ok"),
+        ("advisor", 5, "malformed reply"), ("advisor", 5, "malformed reply"),
+    ]  # fmt: skip
+
+
 def test_a_spending_cap_stops_resumably(bench, item):
     items = [item(episode=number) for number in range(3)]
     with gateway(bench.folder, bench.events, budget={"calls": 5}) as models, pytest.raises(BudgetReached):

@@ -91,9 +91,9 @@ def make_run(runs: Path) -> RunFolder:
     folder.write_text(folder.advice, "".join(f"{json.dumps(row)}\n" for row in dumped(advice, list[Advice])))
     inputs = ReportInputs(folder.config, folder.config.hash(), {}, results, explanations)
     headline = write_report(folder.path, inputs)["headline"]
-    folder.mark_done("collect", {"episodes": len(trajectories)})
+    folder.mark_done("collect", {"seconds": 1.0, "value": {"episodes": len(trajectories)}})
     for stage, value in (
-        ("explain", dumped(explanations, list[Explanation])),
+        ("explain", {"explanations": dumped(explanations, list[Explanation]), "joint": None, "copy": False}),
         ("tabulate", dumped(advice, list[Advice])),
         ("evaluate", dumped(results, list[MethodResult])),
         ("report", headline),

@@ -49,7 +49,7 @@ def test_it_stops_before_refining_prints_the_measures_and_keeps_them(ultra: Any,
     assert done.code == 0, done.err
     for word in ("advice precision", "gain of a suggestion", "environment steps", "tokens", "Intervals at 95%"):
         assert word in done.out
-    assert stages("runs/one") == ["policy", "collect", "explain", "tabulate", "measure"]
+    assert stages("runs/one") == ["policy", "collect", "probe", "narrate", "explain", "tabulate", "measure"]
     kept = json.loads(Path("runs/one/measures.json").read_text())
     assert kept["proposed"] > 0
     assert kept["cost"]["tokens"] > 0

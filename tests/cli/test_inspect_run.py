@@ -62,7 +62,7 @@ def test_the_table_names_what_the_report_counts(ultra: Any, either: RunFolder) -
     done = ultra("inspect", str(either.path), "--plain")
     assert done.code == 0, done.err
     rows = [line.split() for line in done.out.splitlines() if line.startswith("critical ")]
-    assert len(rows) == sum(len(one["states"]) for one in either.stage_done("explain")["value"])  # type: ignore[index]
+    assert len(rows) == sum(len(one["states"]) for one in either.stage_done("explain")["value"]["explanations"])  # type: ignore[index]
     assert sum(row[2] == "accepted" for row in rows) == report["advice"]["accepted"] > 0
     assert sum(row[2] == "rejected" for row in rows) > 0
     assert all(row[4] == "RIGHT×16" for row in rows)
@@ -135,7 +135,7 @@ def spoil(path: Path, how: str) -> None:
     elif how == "damaged transcript":
         (path / "transcript.jsonl").write_text("not json\nneither\n")
     elif how == "damaged explanations":
-        state["done"]["explain"]["value"] = [{"segment": 3}]
+        state["done"]["explain"]["value"] = {"explanations": [{"segment": 3}], "joint": None, "copy": False}
         (path / "state.json").write_text(json.dumps(state))
     elif how == "plugin missing":
         text = (path / "config.yaml").read_text()
@@ -144,7 +144,7 @@ def spoil(path: Path, how: str) -> None:
         text = (path / "config.yaml").read_text()
         (path / "config.yaml").write_text(text.replace("length: 31", "length: 21"))
     elif how == "nothing explained":
-        state["done"]["explain"]["value"] = []
+        state["done"]["explain"]["value"] = {"explanations": [], "joint": None, "copy": False}
         (path / "state.json").write_text(json.dumps(state))
 
 
@@ -306,7 +306,8 @@ def explained(copy: Path, *states: CriticalState) -> None:
     """Let the run have explained one segment only, with these states."""
     state = json.loads((copy / "state.json").read_text())
     one = Explanation(Segment(0, 0, 60, "x\x1b[2J"), states)
-    state["done"]["explain"]["value"] = dumped([one], list[Explanation])
+    rows = dumped([one], list[Explanation])
+    state["done"]["explain"]["value"] = {"explanations": rows, "joint": None, "copy": False}
     (copy / "state.json").write_text(json.dumps(state))
 
 

@@ -1,25 +1,19 @@
-"""One run on a Ray cluster: its episodes are explained there, and everything comes out as on this machine."""
+"""One run whose tests are played on a Ray cluster: everything comes out as on this machine."""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from ultra_agents.agents.ray_segments import RaySegments
-from ultra_agents.agents.state import Context
-from ultra_agents.config import AgentsConfig, Config, NarrationConfig, VerificationConfig, parse_config
+from ultra_agents.config import Config, parse_config
 from ultra_agents.errors import ConfigError, Interrupted, RunError
-from ultra_agents.narration import narrate
 from ultra_agents.pipeline import run_pipeline
-from ultra_agents.records import Segment, Trajectory
 from ultra_agents.runs import RunFolder
-from ultra_agents.testing.corridor import Corridor, CorridorOptions
+from ultra_agents.verification import ray_pool
+from ultra_agents.verification.ray_pool import RayPool
 
 from .conftest import COMMON, TASK
 
@@ -54,11 +48,17 @@ def explained(root: Path, stop: Any = lambda: False, **changes: Any) -> tuple[An
 
 
 @pytest.mark.parametrize("proposer", ["llm", "random"])
-def test_episodes_explained_on_a_cluster_give_the_same_advice(ray: Any, tmp_path: Path, proposer: str) -> None:
+def test_suggestions_tested_on_a_cluster_give_the_same_advice(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proposer: str
+) -> None:
     here = explained(tmp_path / "here", proposer=proposer)
+    made: list[RayPool] = []
+    monkeypatch.setattr(ray_pool, "RayPool", lambda *arguments: made.append(RayPool(*arguments)) or made[-1])
     there = explained(tmp_path / "there", proposer=proposer, engine=RAY)
     assert here == there
-    assert any(one["trials"] for one in here[0]), "something was tested"
+    assert len(made) == 1, "the tests were played there"
+    attempts = [one for made in here[0]["explanations"] for state in made["states"] for one in state["attempts"]]
+    assert any(one["test"] for one in attempts), "something was tested"
     assert here[2]
 
 
@@ -67,67 +67,8 @@ def test_an_interrupted_explanation_goes_on_and_ends_the_same(ray: Any, tmp_path
     checks = iter([*[False] * 6])
     with pytest.raises(Interrupted):
         explained(tmp_path / "there", lambda: next(checks, True), agents={"concurrency": 1}, engine=RAY)
+    assert RunFolder.open(tmp_path / "there" / "one").done[-1] == "narrate", "stopped while explaining"
     assert explained(tmp_path / "there", agents={"concurrency": 1}, engine=RAY)[:2] == whole[:2]
-
-
-class Gateway:
-    """Counts the questions."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def ask(self, *, agent: str, segment: str, models: Any, messages: Any, reply: Any) -> Any:
-        self.asked.append(agent)
-        case = {"case_analysis": "seen", "step": 2, "importance": 0.5}
-        said = {"identifier": {"cases": [case]}, "advisor": {"reasoning": "go", "action": "RIGHT", "hold": 3}}
-        judged = {"reasoning": "good", "reward": 0.5, "taken_reward": -0.5, "verdict": "accept"}
-        return type("Answer", (), {"value": reply.model_validate(said.get(agent, judged))})
-
-
-class DiesOnce:
-    """The agents' own nodes, but the first worker that heard of the critical states is killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self) -> Any:
-        from ultra_agents.agents.advisor import advise
-        from ultra_agents.agents.graph import Minds
-
-        def then(state: Any, runtime: Any) -> Any:
-            (self.folder / str(os.getpid())).touch()
-            if not (self.folder / "died").exists():
-                (self.folder / "died").touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            return advise(state, runtime)
-
-        return Minds(advise=then)
-
-
-def test_a_lost_worker_asks_nobody_twice(ray: Any, tmp_path: Path) -> None:
-    cells = np.array([4, 5, 4, 3, 2])
-    trajectory = Trajectory(
-        episode=0, seed=0, observations=(2 * cells / 8 - 1).astype(np.float32)[:, None],
-        actions=np.array([1, 0, 0, 0, 0]), rewards=np.full(5, -0.01), values=np.zeros(5),
-        infos=tuple({"cell": int(cell)} for cell in cells), terminated=True, truncated=False,
-    )  # fmt: skip
-    world, gateway, events = Corridor(CorridorOptions()), Gateway(), list[Any]()
-    narration = narrate(trajectory, Segment(0, 0, 5, "lured"), world, NarrationConfig(stride=1))
-    context = Context(
-        trajectory, narration, world, gateway, AgentsConfig(), VerificationConfig(mode="none"), None, events.append,
-        "test", lambda: False,
-    )  # fmt: skip
-    segments = RaySegments(ray, 3)
-    try:
-        state = segments.invoke(DiesOnce(tmp_path), 40, {"fingerprint": "x"}, context)
-    finally:
-        segments.close()
-    workers = {path.name for path in tmp_path.iterdir()} - {"died"}
-    assert len(workers) == 2
-    assert str(os.getpid()) not in workers
-    assert gateway.asked == ["identifier", "advisor", "critic"]
-    assert [row["step"] for row in (state["explanation"] or {})["advice"]] == [2]
-    assert len(events) == 1
 
 
 def test_the_engine_is_no_part_of_what_a_run_is() -> None:

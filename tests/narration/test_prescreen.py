@@ -138,7 +138,10 @@ def test_evidence_stands_at_the_end_of_the_narration(walk):
     assert more.text == narration.text + "\nEvidence: look."
     assert more.tokens > narration.tokens
     assert more.steps == narration.steps
-    assert with_evidence(narration, Evidence()) is narration
+    assert (narration.env_steps, more.env_steps) == (0, 7)
+    assert with_evidence(narration, Evidence()) == narration
+    silent = with_evidence(narration, Evidence((), 7))
+    assert silent == replace(narration, env_steps=7), "looking in vain is charged, too"
 
 
 def test_evidence_fits_the_token_budget(walk):

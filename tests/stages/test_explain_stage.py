@@ -232,6 +232,21 @@ def test_tested_together_nothing_is_tested_alone(tmp_path: Path, together: list[
     assert measures["cost"]["env_steps"] == 777
 
 
+def test_a_set_nobody_can_pay_for_is_dropped_where_only_the_set_decides(tmp_path: Path) -> None:
+    folder = start(tmp_path, verification={**rule("joint"), "joint_max_steps": 10})
+    measures, events = explain(folder)
+    assert (measures["accepted"], measures["cost"]["env_steps"]) == (0, 0)
+    states = [state for one in value(folder, "explain")["explanations"] for state in one["states"]]
+    asked = [state for state in states if state["joint"]]
+    assert len(asked) >= 2
+    assert {(state["fate"], state["stage"], state["reason"]) for state in asked} == {
+        ("dropped", "test", "joint test budget spent")
+    }
+    assert {(state["joint"]["kept"], state["joint"]["pairs"]) for state in asked} == {(False, 0)}
+    told = [event for event in events if type(event).__name__ == "Dropped" and event.reason == asked[0]["reason"]]
+    assert len(told) == len(asked)
+
+
 def test_without_a_simulator_nothing_is_tested_together(tmp_path: Path, together: list[list[Any]]) -> None:
     explain(start(tmp_path, verification={**rule("both"), "mode": "reflect"}))
     assert together == []

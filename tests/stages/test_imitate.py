@@ -266,7 +266,7 @@ class Counted:
 JOINT = {"decide": "joint"}
 
 
-def tested_together(root: Path, **changes: Any) -> tuple[RunContext, Findings]:
+def with_joint_test(root: Path, **changes: Any) -> tuple[RunContext, Findings]:
     """A run whose advice was tested together as the copy that imitates it, up to stage 8."""
     context, findings = at_stage_8(root, verification=JOINT, **changes)
     findings = replace(findings, narrations=stages.narrate_episodes(context, findings))
@@ -276,7 +276,7 @@ def tested_together(root: Path, **changes: Any) -> tuple[RunContext, Findings]:
 
 def test_stage_8_takes_the_copy_that_was_tested_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(monkeypatch)
-    context, findings = tested_together(tmp_path)
+    context, findings = with_joint_test(tmp_path)
     tested = findings.explained.joint
     assert tested is not None
     assert tested.imitated
@@ -294,7 +294,7 @@ def test_stage_8_takes_the_copy_that_was_tested_together(tmp_path: Path, monkeyp
 
 
 def test_another_set_or_one_tested_as_a_table_is_tested_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context, findings = tested_together(tmp_path)
+    context, findings = with_joint_test(tmp_path)
     counted = Counted(monkeypatch)
     fewer = replace(findings, advice=findings.advice[1:])
     made = imitate_advice(context, fewer)
@@ -348,7 +348,7 @@ def test_a_set_is_tested_as_the_copy_or_as_the_table_in_force(
 
 
 def test_what_the_joint_test_said_comes_back_from_the_folder(tmp_path: Path) -> None:
-    context, findings = tested_together(tmp_path)
+    context, findings = with_joint_test(tmp_path)
     keeping = WithCopy(context, Explained, "tested-together")
     kept = json.loads(json.dumps(keeping.write(findings.explained)))
     again = keeping.read(kept)

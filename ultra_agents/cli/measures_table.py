@@ -147,8 +147,8 @@ def figure(value: float, sign: bool = False) -> str:
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
 
 
-Row: TypeAlias = tuple[str, Callable[[Measures], str]]
-GROUPS: Sequence[Sequence[Row]] = (
+TableRow: TypeAlias = tuple[str, Callable[[Measures], str]]
+GROUPS: Sequence[Sequence[TableRow]] = (
     (
         ("segments explained", _count("segments")),
         ("critical states", _count("critical")),

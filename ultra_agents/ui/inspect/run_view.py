@@ -67,7 +67,7 @@ class StepView:
     Attributes:
         words: The state in the environment's words.
         action: What the policy did.
-        choices: What each policy at hand does in this state, by name; empty while they are being read.
+        choices: What each policy of the run does in this state, by name; empty while they are being read.
     """
 
     episode: int
@@ -157,7 +157,7 @@ class StepSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close the simulator."""
         ...
 
 
