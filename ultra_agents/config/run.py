@@ -161,7 +161,7 @@ class ImitationConfig(Section):
 
 
 class ModulationConfig(Section):
-    """Stage 9 (METHOD table of choices; the first named is the default)."""
+    """Stage 9 (`docs/method.md`, "Choices the paper leaves open"; the first named is the default)."""
 
     probability: float = Field(0.3, ge=0, le=1, description="chance p of following the table at a match")
     schedule: Literal["linear", "constant", "cosine"] = Field("linear", description="how p falls to 0 over training")

@@ -138,7 +138,7 @@ def _percent(row: Mapping[str, Any]) -> str:
 
 
 def _fidelity(measured: Sequence[Mapping[str, Any]] | None) -> str:
-    """Identified minus random windows, mean over seeds and shares K (METHOD section 3)."""
+    """Identified minus random windows, mean over seeds and shares K (`docs/method.md`, "Rivals")."""
     values = [float(row["difference"]) for one in measured or () for row in one["scores"]]
     return f"{sum(values) / len(values):+.2f}" if values else ""
 

@@ -1,9 +1,10 @@
 """Which stretches of a long episode are explained.
 
-A critic that is only shown failures fixes on one of them (salience bias, METHOD section 5), so the stretches of one
-episode are of different kinds: one that ends with a punishment, one that ends with a reward, one of median length, and
-the same again from the rest. Where rewards give no such marks (dense, or the same on every step), stretches are where
-the policy's own value changed most, at the start, at the end, and at random. Not stated by the ULTRA paper.
+A critic that is only shown failures fixes on one of them (salience bias: `docs/method.md`, "How a comparison is
+made"), so the stretches of one episode are of different kinds: one that ends with a punishment, one that ends with a
+reward, one of median length, and the same again from the rest. Where rewards give no such marks (dense, or the same on
+every step), stretches are where the policy's own value changed most, at the start, at the end, and at random. Not
+stated by the ULTRA paper.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 "From this state, this plan, then the policy, earns more than the policy alone." From the stored simulator state, pairs
 of rollouts are played under common random numbers: the uniforms depend on episode, step, pair and time only, so the
 difference within a pair is the plan's doing. The policy alone is played once per pair, as far as any candidate at that
-state needs it, and shared by all of them, later revisions included. Not part of the ULTRA paper (METHOD section 1,
-"beyond the paper").
+state needs it, and shared by all of them, later revisions included. Not part of the ULTRA paper (`docs/method.md`,
+"Choices the paper leaves open").
 
 What makes it cheap:
 
