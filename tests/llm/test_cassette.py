@@ -11,7 +11,8 @@ import pytest
 
 from ultra_agents.config import LLMConfig
 from ultra_agents.errors import ConfigError, LLMError
-from ultra_agents.llm.cache import AnswerCache, RawReply
+from ultra_agents.llm.cache import AnswerCache
+from ultra_agents.llm.replies import RawReply
 from ultra_agents.records import Usage
 
 COMMITTED = Path(__file__).parent / "cassettes" / "two_questions.jsonl"
@@ -113,7 +114,8 @@ def test_a_bad_line_takes_in_nothing(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from ultra_agents.llm.cache import AnswerCache, RawReply
+from ultra_agents.llm.cache import AnswerCache
+from ultra_agents.llm.replies import RawReply
 cache = AnswerCache(Path(sys.argv[1]))
 sys.stdin.readline()
 for number in range(150):

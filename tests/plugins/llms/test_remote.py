@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ultra_agents_plugins.llms.langchain import Langchain
 
 from ultra_agents.config import GatewayConfig, LLMConfig
-from ultra_agents.contracts.llm import plain_address
+from ultra_agents.contracts.secrets import plain_address
 from ultra_agents.errors import ConfigError, LLMError
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.llm.structured import ReplyDropped
