@@ -58,7 +58,7 @@ class OpenAIOptions(LLMOptions):
 
 
 class OpenAIRequest:
-    """Which of OpenAI's request parameters a server takes, learned from its refusals; for every client of its protocol.
+    """Which of OpenAI's request parameters a server takes, learned from its refusals.
 
     `max_completion_tokens` is called `max_tokens` by older servers, and newer models take only the former.
     """

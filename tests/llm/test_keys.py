@@ -165,3 +165,57 @@ def test_callbacks_hear_redacted_copies():
     assert sent.content == f"key {KEY}"
     assert listener.heard[0][0][0].content == "key [secret]"
     assert [str(error) for error in listener.heard[1:]] == ["ValueError: bad [secret]", "late"]
+
+
+IN_CONFIGURATIONS = {
+    "extra_body, nested": {"extra_body": {"metadata": [{"x-api-key": KEY}]}},
+    "extra_body, by its value": {"extra_body": {"metadata": {"note": "sk-canary9aB3kLmZq7wPx28"}}},
+    "query under another name": {"query": {"code": "9aB3kLmZq7wPx28QqRr5"}},
+    "query by its value": {"query": {"v": "9aB3kLmZq7wPx28QqRr5Tt"}},
+    "default headers": {"arguments": {"default_headers": {"Authorization": f"Bearer {KEY}"}}},
+    "headers by their value": {"arguments": {"default_headers": {"x-team": f"Bearer {KEY}"}}},
+    "userinfo of a nested address": {"arguments": {"base_url": f"https://me:{KEY[:9]}@host/v1"}},
+    "query of a nested address": {"arguments": {"base_url": "https://host/v1?sig=9aB3kLm"}},
+    "path of an address": {"base_url": "https://host/sk-canary9aB3kLmZq7wPx28/v1"},
+    "userinfo of an address": {"base_url": f"https://{KEY[:9]}@host/v1"},
+    "pasted into the name of the variable": {"api_key_env": "sk-canary-9aB3kLmZq7wPx28"},
+    "pasted, and a name by its form": {"api_key_env": "gsk_9aB3kLmZq7wPx28QqRr5Tt"},
+}
+
+
+@pytest.mark.parametrize("options", IN_CONFIGURATIONS.values(), ids=IN_CONFIGURATIONS.keys())
+def test_a_key_in_a_configuration_is_refused_without_being_repeated(tmp_path, options):
+    import yaml
+
+    from ultra_agents.config import load_config
+    from ultra_agents.errors import ConfigError
+    from ultra_agents.registry import create_llm
+
+    provider = "langchain" if "arguments" in options else "openai"
+    more = {"chat_model": "langchain_openai.ChatOpenAI"} if provider == "langchain" else {}
+    path = tmp_path / "config.yaml"
+    entry = {"provider": provider, "options": {"model": "m", **more, **options}}
+    path.write_text(yaml.safe_dump({"environment": {"name": "corridor"}, "llms": {"a": entry}}))
+    for step in (lambda: load_config(path), lambda: create_llm(provider, {"model": "m", **more, **options})):
+        with pytest.raises(ConfigError) as caught:
+            step()
+        said = f"{caught.value!r} {caught.value}"
+        assert "9aB3kLm" not in said
+        assert KEY[:9] not in said
+        assert caught.value.hint
+
+
+def test_what_only_looks_random_is_let_through():
+    from ultra_agents.config import LLMConfig
+
+    options = {
+        "model": "ft:gpt-4o-mini-2024-07-18:my-org:custom:9AbCdEfG",
+        "base_url": "https://name.openai.azure.com/openai/v1",
+        "query": {"api-version": "2024-10-21"},
+        "extra_body": {"prompt_cache_key": "pong", "endpoint_id": "9aB3kLmZq7wPx28QqRr5", "top_k": 3, "stop": ["END"]},
+        "api_key_env": "MY_PROVIDER_2_API_KEY",
+        "api_key_file": "/home/me/keys/9aB3kLmZq7wPx28QqRr5",
+    }
+    assert LLMConfig(provider="openai", options=options).options == options
+    arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0"
+    assert LLMConfig(provider="langchain", options={"arguments": {"provisioned": arn}}).options

@@ -25,7 +25,7 @@ class ReplyTooLarge(Exception):
 
 @cache
 def tls_context() -> Any:
-    """The certificates to check servers by, read once: a client of its own for each model would read them each time."""
+    """The certificates to check servers by, read once and not for each model's client."""
     import httpx
 
     return httpx.create_ssl_context()

@@ -36,6 +36,10 @@ _PREFIXED = re.compile(
 )
 _SCHEME = re.compile(r"(?:bearer|basic|token)\s+\S{8,}", re.IGNORECASE)
 _RUN = re.compile(r"[A-Za-z0-9]{20,}")
+_IDENTIFIER = re.compile(
+    r"(^|[_-])(ids?|names?|model|deployment|endpoint|project|version|path|file|user)$", re.IGNORECASE
+)
+"""Names of what may look random without being secret."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HINT = "export it and name the variable in options.api_key_env, or the file in options.api_key_file"
 
@@ -151,12 +155,17 @@ def environment_secrets() -> tuple[SecretStr, ...]:
     return tuple(SecretStr(value.strip()) for name, value in os.environ.items() if _NAME.search(name))
 
 
-def looks_like_key(value: str) -> bool:
-    """Whether a text in a configuration is most likely a key: a known prefix, or a long mixed run of letters."""
+def looks_like_key(value: str, name: str = "") -> bool:
+    """Whether a text in a configuration is most likely a key: a known prefix, or a long mixed run of letters.
+
+    Args:
+        value: The text.
+        name: What it is called; an identifier may be random (`endpoint_id`).
+    """
     value = value.strip()
     if _SCHEME.fullmatch(value) or _PREFIXED.fullmatch(value):
         return True
-    if len(value.split()) != 1:
+    if len(value.split()) != 1 or _IDENTIFIER.search(name):
         return False
     runs = [run for run in _RUN.findall(value) if re.search(r"[0-9]", run) and re.search(r"[A-Za-z]", run)]
     return any(is_secret(run) for run in runs)
@@ -178,7 +187,7 @@ def no_secrets(values: dict[str, Any], where: str) -> dict[str, Any]:
             in_query = any(_NAME.search(name) or looks_like_key(said) for name, said in _query(parts.query))
             if "@" in parts.netloc or in_query or any(looks_like_key(part) for part in parts.path.split("/")):
                 raise _secret_in(f"{path} is an address with something secret in it")
-        elif not value.startswith(("/", "./", "~")) and looks_like_key(value):
+        elif not value.startswith(("/", "./", "~")) and looks_like_key(value, name):
             raise _secret_in(f"the value of {path} looks like a secret")
     return values
 
@@ -210,8 +219,8 @@ def variable_name(value: str | None) -> str | None:
     Raises:
         ultra_agents.errors.ConfigError: It cannot, or is itself a key; the message does not repeat it.
     """
-    if value is None or (_VARIABLE.fullmatch(value) and not looks_like_key(value)):
-        return value
+    if not isinstance(value, str) or (_VARIABLE.fullmatch(value) and not looks_like_key(value)):
+        return value  # what is no text is the validator's to refuse
     raise ConfigError(
         "options.api_key_env does not name a variable of the environment",
         found="what looks like a key" if looks_like_key(value) else f"{len(value)} characters",

@@ -152,3 +152,23 @@ def test_a_key_file_that_holds_none(tmp_path, server, content, message):
     ):
         ask(made)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("key", ["sk-canary-\u00e9-0123456789", "sk-canary-01234\r\n56789"])
+def test_a_key_of_the_package_s_own_variable_is_checked_too(server, tmp_path, monkeypatch, key):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+    with gateway(tmp_path, anthropic(server)) as made, pytest.raises(LLMError) as caught:
+        ask(made)
+    assert "sk-canary" not in f"{caught.value!r} {caught.value} {caught.value.__context__!r}"
+    assert server.requests == []
+
+
+def test_a_parameter_the_model_does_not_take_is_left_out(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    error = {"type": "error", "error": {"type": "invalid_request_error", "message": "temperature is deprecated"}}
+    answers = [(400, "application/json", json.dumps(error).encode()), said(TOOL), said(TOOL)]
+    server.table["/v1/messages"] = lambda: answers.pop(0)
+    with gateway(tmp_path, anthropic(server)) as made:
+        ask(made, "1")
+        ask(made, "2")
+    assert ["temperature" in body for _, body in server.requests] == [True, False, False]
