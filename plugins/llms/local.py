@@ -206,7 +206,7 @@ class Local(LLM):
             check_memory(path, self._context(path) * self.options.slots)
 
     def close(self) -> None:
-        """Stop the server unless somebody else still uses it."""
+        """Release the server; the last user stops it."""
         key, self._key = self._key, None
         if key is not None:
             _release(key)

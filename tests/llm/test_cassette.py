@@ -55,7 +55,7 @@ def test_a_committed_cassette_answers_without_a_call(bench):
     with bench.gateway(llms) as gateway:
         assert bench.ask(gateway, "What now?").value == bench.Move(**bench.GOOD)
         assert bench.ask(gateway, "And then?").usage == Usage(cached=1)
-        assert gateway.model_label() == "replay:two_questions.jsonl"
+        assert gateway._models["a"].llm.model_name == "two_questions.jsonl"
         assert gateway.usage()["identifier"] == Usage(cached=2)
         with pytest.raises(LLMError, match=r"not in the cassette") as caught:
             bench.ask(gateway, "What else?")

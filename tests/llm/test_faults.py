@@ -81,7 +81,7 @@ def test_nobody_listening_is_one_clear_message(bench, server):
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
         with bench.gateway({"a": bench.openai(server, base_url=address)}) as gateway:
-            for attempt in (gateway.check, lambda: bench.ask(gateway)):
+            for attempt in (gateway._models["a"].check, lambda: bench.ask(gateway)):
                 with pytest.raises(LLMError, match="no model server answers") as caught:
                     attempt()
                 assert caught.value.exit_code == 2

@@ -102,7 +102,7 @@ def test_a_key_no_header_can_carry_is_refused_where_it_is_read(bench, server, mo
     monkeypatch.setenv("CANARY_KEY", key)
     server.says(bench.GOOD)
     with bench.gateway({"a": bench.openai(server, api_key_env="CANARY_KEY")}) as gateway:
-        for step in (gateway.check, lambda: bench.ask(gateway)):
+        for step in (gateway._models["a"].check, lambda: bench.ask(gateway)):
             with pytest.raises(LLMError, match="CANARY_KEY holds no key") as caught:
                 step()
             chain = [caught.value, caught.value.__cause__, caught.value.__context__]

@@ -29,7 +29,7 @@ class Unreachable(LLMError):
 
 
 def question_key(messages: Sequence[Sequence[str]], schema: dict[str, Any] | None) -> str:
-    """Hex SHA-256 of a question, whoever answers it: `(role, text)` pairs and the reply's JSON schema."""
+    """Hex SHA-256 of a question, independent of the model: `(role, text)` pairs and the reply's JSON schema."""
     question = {"messages": [list(message) for message in messages], "schema": schema}
     return hashlib.sha256(json.dumps(question, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -111,7 +111,7 @@ class LLM(ABC):
         """Find out cheaply whether `open` and a first call would work; spends no tokens.
 
         Raises:
-            Unreachable: Nobody answers.
+            Unreachable: No server answers.
             ultra_agents.errors.LLMError: They would not work for another reason.
         """
 

@@ -13,7 +13,7 @@ from ultra_agents.llm.replies import RawReply
 from ultra_agents.records import Usage
 
 Prices: TypeAlias = tuple[float, float] | None
-"""Money per million prompt and completion tokens; None where nobody knows."""
+"""Money per million prompt and completion tokens; None where no price is known."""
 
 
 def cost_of(prices: Prices, prompt_tokens: int, completion_tokens: int) -> float:
@@ -29,7 +29,7 @@ def usage_of(prices: Prices, reply: RawReply) -> Usage:
 
 
 class Budget:
-    """What a run and each of its agents may spend, and have.
+    """What a run and each of its agents may spend, and have spent.
 
     Args:
         caps: The limits; None is none.

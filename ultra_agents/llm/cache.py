@@ -63,7 +63,7 @@ class AnswerCache:
                 "(key text primary key, owner text not null, ends real not null) strict"
             )
         except (sqlite3.Error, OSError) as error:
-            raise self._broken(error) from error
+            raise self._unusable(error) from error
         if cassette:
             self.load(path)
 
@@ -78,7 +78,7 @@ class AnswerCache:
                 row = self._db.execute("select reply from replies where key = ?", (key,)).fetchone()
             return None if row is None else RawReply(**json.loads(row[0]))
         except (sqlite3.Error, ValueError, TypeError) as error:
-            raise self._broken(error) from error
+            raise self._unusable(error) from error
 
     def put(self, key: str, reply: RawReply, about: Mapping[str, str] | None = None) -> RawReply:
         """Store `reply`; what is already there stays, so that every reader agrees.
@@ -97,7 +97,7 @@ class AnswerCache:
                 if about is not None:
                     self._db.execute("insert or ignore into asked values (?, ?)", (key, json.dumps(dict(about))))
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            raise self._unusable(error) from error
         return self.get(key) or reply
 
     def claim(self, key: str, owner: str, ends: float) -> bool:
@@ -117,7 +117,7 @@ class AnswerCache:
                 )
             return taken.rowcount == 1
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            raise self._unusable(error) from error
 
     def release(self, key: str, owner: str) -> None:
         """Give up a claim of `owner`."""
@@ -144,7 +144,7 @@ class AnswerCache:
                 if keys is None or key in keys
             ]
         except (sqlite3.Error, ValueError) as error:
-            raise self._broken(error) from error
+            raise self._unusable(error) from error
         part = path.with_name(path.name + ".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,11 +179,11 @@ class AnswerCache:
         return taken
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         with self._lock:
             self._db.close()
 
-    def _broken(self, error: Exception) -> LLMError:
+    def _unusable(self, error: Exception) -> LLMError:
         said = str(error).lower()
         aside = f"mv {self.path} {self.path}.aside"
         if "full" in said or "disk i/o" in said:

@@ -68,7 +68,7 @@ class ModelCheck:
         latency_s: Median seconds of one answer.
         context_tokens: Context window in tokens, where it is known.
         seed: At temperature 1, does the same seed give the same text, and another seed another?
-        price_prompt_1k: Money per 1,000 prompt tokens; None where nobody knows.
+        price_prompt_1k: Money per 1,000 prompt tokens; None where it is not known.
         price_completion_1k: Money per 1,000 completion tokens.
         usage: What the check itself cost.
     """

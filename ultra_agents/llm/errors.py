@@ -14,7 +14,7 @@ def one_line(failure: Failure) -> str:
 
 
 def refused(model: Model, failure: Failure) -> LLMError:
-    """Asking again, or asking somebody else, would hide a mistake in the configuration."""
+    """Every call will fail: retries and fallbacks would hide a mistake in the configuration."""
     return LLMError(
         f"the model {model.name!r} ({_who(model)}) refuses to answer",
         found=one_line(failure),
@@ -24,7 +24,7 @@ def refused(model: Model, failure: Failure) -> LLMError:
 
 
 def no_answer(model: Model, failure: Failure, retries: int) -> Unreachable:
-    """It did not answer, however often it was asked."""
+    """Every attempt failed in a transient way."""
     return Unreachable(
         f"the model {model.name!r} ({_who(model)}) does not answer, after {retries + 1} attempts",
         found=one_line(failure),
@@ -34,7 +34,7 @@ def no_answer(model: Model, failure: Failure, retries: int) -> Unreachable:
 
 
 def not_recorded(model: Model, key: str, cache: object, who: str) -> LLMError:
-    """Replay met a question nobody has asked before."""
+    """Replay met a question that was not recorded."""
     return LLMError(
         "replay: this question is not in the answer cache",
         found=f"no key {key} ({who}, model {model.name!r})",

@@ -17,8 +17,8 @@ Kind: TypeAlias = Literal[
     "transient", "fatal", "unexplained", "schema refused", "parameter refused", "prompt too long", "prompt filtered",
     "malformed reply", "too long",
 ]  # fmt: skip
-"""`transient`: ask again. `fatal`: every call will fail (key, model, credit). `unexplained`: refused, nobody says why.
-`schema refused`, `parameter refused`: ask otherwise. The others concern this one question."""
+"""`transient`: ask again. `fatal`: every call will fail (key, model, credit). `unexplained`: refused without
+a reason we know. `schema refused`, `parameter refused`: ask in another form. The others concern this one question."""
 
 OF_ONE_QUESTION: frozenset[Kind] = frozenset({"prompt too long", "prompt filtered", "malformed reply", "too long"})
 _FATAL = frozenset({401, 402, 403, 404, 405, 410})
@@ -228,7 +228,7 @@ def _failed_generation(body: Any) -> str:
 def stream_at_fault(failure: Failure) -> bool:
     """Whether a question that failed as a stream may well be answered otherwise.
 
-    Not where a key, money, patience, a shorter prompt or a simpler schema is wanting, or where nobody was reached in
+    Not where the key, the credit, the rate, the prompt or the schema is at fault, or where no server was reached in
     time.
     """
     if failure.kind in OF_ONE_QUESTION or failure.late:

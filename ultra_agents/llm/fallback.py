@@ -33,7 +33,7 @@ class FallbackChain:
         budget: What may be spent.
         log: Where exchanges are written down.
         emit: Where events go.
-        grow: Told of replies while they arrive; None where nobody looks.
+        grow: Given the text of replies while they arrive; None without a live display.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FallbackChain:
         self._grow = grow
 
     def ask(self, question: Question, chain: Sequence[tuple[Model, str]]) -> tuple[Model, str, RawReply]:
-        """Ask each model of the chain until one answers, resting ones only where nobody else did.
+        """Ask each model of the chain until one answers, those with an open breaker last.
 
         Args:
             question: What.
@@ -145,7 +145,7 @@ class FallbackChain:
             model.breaker.end_probe()
 
     def _on_text(self, question: Question, model: Model) -> OnText | None:
-        """What a reply of `model` is given to while it arrives; None where nobody looks."""
+        """Takes the text of a reply while it arrives; None without a live display."""
         if (grow := self._grow) is None:
             return None
         return lambda text: grow(ReplyGrowing(question.agent, question.segment, model.name, text))

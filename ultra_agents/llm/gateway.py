@@ -67,7 +67,7 @@ class Gateway:
         stop: Polled while models are asked, beside the `stop` of a question; true ends the asking.
         chains: Models that will stand in for each other (`AgentConfig.chains`): each must have one that can be
             reached when the first answer is needed. Default: a chain is checked when it is first asked.
-        grow: Told of replies while they arrive, where a provider streams; None where nobody looks.
+        grow: Given the text of replies while they arrive, where a provider streams; None without a live display.
     """
 
     def __init__(
@@ -134,23 +134,6 @@ class Gateway:
             self._entered.close()
             self._flight.close()
             self._cache.close()
-
-    def check(self, models: Sequence[str] = ()) -> None:
-        """Find out, spending nothing, whether `models` (default: all) can be reached; nothing in replay.
-
-        Raises:
-            LLMError: One cannot; it is named.
-        """
-        for name in () if self._replay else models or tuple(self._models):
-            self._model(name).check()
-
-    def context_tokens(self, model: str | None = None) -> int | None:
-        """Context window in tokens of a model (default: the first), where its provider knows it."""
-        return self._model(model or next(iter(self._models))).llm.context_tokens
-
-    def model_label(self, model: str | None = None) -> str:
-        """`provider:model` of an entry of `llms` (default: the first), for tables and reports."""
-        return self._model(model or next(iter(self._models))).label
 
     def usage(self) -> dict[str, Usage]:
         """What each agent has used, earlier parts of a resumed run included."""

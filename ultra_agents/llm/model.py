@@ -81,12 +81,6 @@ class Model:
         self._checking = threading.Lock()
 
     @property
-    def label(self) -> str:
-        """`provider:model`, for tables and reports."""
-        said = self.llm.model_name
-        return self.config.provider if said in ("", self.config.provider) else f"{self.config.provider}:{said}"
-
-    @property
     def prices(self) -> Prices:
         """Money per million prompt and completion tokens: the configuration's, the provider's, the table's."""
         config = self.config
@@ -98,7 +92,7 @@ class Model:
         """Find out once, spending nothing, whether the model can be asked.
 
         Raises:
-            LLMError: It cannot; `Unreachable` if that may pass, and then the next `check` looks again.
+            LLMError: It cannot; `Unreachable` if that is transient: the next `check` tries again.
         """
         with self._checking:
             if not self._checked:

@@ -33,7 +33,7 @@ def call_with_retries(
         first_wait_s: Mean of the first wait in seconds; doubles up to 30.
         stop: Ends the waiting.
         on_failure: Told of every failure.
-        give_up: Asked after each; true ends the attempts, because somebody else can be asked.
+        give_up: Asked after each; true ends the attempts, because another model can be asked.
 
     Raises:
         CallFailed: Not transient, or the last of the transient ones.

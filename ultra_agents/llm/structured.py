@@ -13,7 +13,7 @@ from ultra_agents.llm.replies import MAX_REPLY_CHARS
 from ultra_agents.text import valid_json
 
 _MAX_WASTE = 4_000_000
-"""Characters read in vain, all attempts together, while JSON objects are looked for inside other text."""
+"""Characters parsed without success, all attempts together, before the search for JSON objects in text ends."""
 _RECURSION_COST = 10_000
 
 Reply = TypeVar("Reply", bound=BaseModel)

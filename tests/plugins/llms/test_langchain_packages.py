@@ -50,7 +50,7 @@ def test_anthropic_is_asked_by_a_tool_and_its_words_before_it_do_no_harm(server,
     server.table["/v1/messages"] = said(TEXT, TOOL)
     with gateway(tmp_path, anthropic(server, max_tokens=77)) as made:
         answer = ask(made)
-        assert made.context_tokens()
+        assert made._models["a"].llm.context_tokens
     assert answer.value == Move(rationale="it rises", action="UP")
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (21, 8)
     ((_, sent),) = server.requests
