@@ -83,3 +83,12 @@ def test_half_an_emoji_in_a_reply_or_a_question_is_made_valid(bench, server, esc
     assert server.requests[0]["messages"][1]["content"] == "what of \ufffd?"
     for event in bench.events:
         json.dumps(event.to_json(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br"])
+def test_what_cannot_be_unpacked_piece_by_piece_is_neither_asked_for_nor_taken(bench, server, encoding):
+    server.queue = [(200, {"content-encoding": encoding}, server.ok(bench.GOOD)[2])]
+    with bench.gateway({"a": bench.openai(server)}, retries=0) as gateway, pytest.raises(LLMError) as caught:
+        bench.ask(gateway)
+    assert f"packed as '{encoding}'" in caught.value.found
+    assert server.headers[0]["accept-encoding"] == "gzip, deflate"

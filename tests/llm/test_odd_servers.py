@@ -51,6 +51,9 @@ def test_a_refused_schema_is_sent_more_simply_whatever_the_shape_of_the_refusal(
         assert bench.ask(gateway, "2").value.step == 3
     assert forms(server) == ["json_schema", "json_object", "json_object"]
     assert bench.verdicts() == ["ok", "ok"]
+    (told,) = warnings(bench)
+    assert "does not take a schema as json_schema" in told
+    assert any(word in told.partition("names it): ")[2] for word in ("response_format", "json_schema"))
 
 
 @pytest.mark.parametrize("body", [{"detail": "no quota left today"}, {"why": [{"deep": "no quota left today"}]}])
@@ -276,3 +279,14 @@ def test_an_absurd_retry_after_is_none(bench, server, value):
     server.queue = [(429, {"retry-after": value}, b'{"error": {"message": "busy"}}'), server.ok(bench.GOOD)]
     with bench.gateway({"a": bench.openai(server)}) as gateway:
         assert bench.ask(gateway).value.step == 3
+
+
+def test_a_model_that_refuses_one_question_after_another_ends_the_run(bench, server):
+    server.queue = [server.ok(bench.GOOD), refused(400, {"error": {"message": "odd"}})]
+    with bench.gateway({"a": bench.openai(server)}) as gateway:
+        bench.ask(gateway, "0")
+        for number in range(10):
+            with pytest.raises(ReplyDropped, match="refused by the server"):
+                bench.ask(gateway, f"question {number}")
+        with pytest.raises(LLMError, match="refuses to answer"):
+            bench.ask(gateway, "question 10")

@@ -50,7 +50,8 @@ def reply_limits(timeout_s: float) -> dict[str, list[Callable[[Any], None]]]:
     Args:
         timeout_s: Seconds from the request to the end of its reply.
 
-    A reply then raises `TimeoutError` or `ReplyTooLarge` while it is read; the client may wrap them in its own error.
+    A reply then raises `TimeoutError` or `ReplyTooLarge` while it is read, `ValueError` if it is packed in a way that
+    was not asked for (`ACCEPTED`); the client may wrap them in its own error.
     """
 
     def begin(request: Any) -> None:
@@ -97,7 +98,7 @@ class _Limited:
                     piece = decoder.unconsumed_tail
             yield decoder.flush()
         else:
-            raise ReplyTooLarge(f"a reply packed as {self._encoding!r} although nothing of that kind was asked for")
+            raise ValueError(f"a reply packed as {self._encoding!r} although that was not asked for")
 
     def close(self) -> None:
         """Close the response's own stream."""

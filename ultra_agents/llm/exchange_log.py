@@ -60,12 +60,14 @@ class ExchangeLog:
                 begun.setdefault(key, []).append(row)
         if begun:
             for row in self._transcript.rows():
-                if not row.get("cached") and (left := begun.get(str(row.get("key", "")))):
+                if not row.get("cached") and (left := begun.get(str(row.get("call") or row.get("key")))):
                     left.pop(0)
         unseen = [(key, answered.get(key, row)) for key, rows in begun.items() for row in rows]
         for key, row in unseen:
             self._transcript.append(
-                {**row, "key": key, "messages": [], "reply": "", "cached": False, "charged": True, "verdict": UNSEEN}
+                row
+                | {"key": "", "call": key, "messages": [], "reply": ""}
+                | {"cached": False, "charged": True, "verdict": UNSEEN}
             )
         return len(unseen)
 

@@ -23,6 +23,9 @@ from ultra_agents.llm.retry import call_with_retries, check_stop
 from ultra_agents.llm.streaming import OnText
 from ultra_agents.llm.structured import ReplyDropped
 
+MAX_REFUSED_IN_A_ROW = 10
+"""Unexplained refusals after which it is the model, not the questions."""
+
 
 class FallbackChain:
     """Calls models and keeps what they answered.
@@ -153,7 +156,10 @@ class FallbackChain:
 
 def _of_this_question(failure: Failure, model: Model) -> bool:
     """Whether other questions may be answered: by what was said, or because the model has answered before."""
-    return failure.kind in OF_ONE_QUESTION or (failure.kind == "unexplained" and model.answered)
+    if failure.kind != "unexplained":
+        return failure.kind in OF_ONE_QUESTION
+    model.refused_in_a_row += 1
+    return model.answered and model.refused_in_a_row <= MAX_REFUSED_IN_A_ROW
 
 
 def _drop(failure: Failure) -> NoReturn:

@@ -54,6 +54,7 @@ class Model:
         streams: Replies can be shown while they arrive; false once a stream of this server failed.
         left_out: Parameters the server does not take, in the order it said so.
         answered: It has given a reply, so what it refuses now is not its key, its name or its options.
+        refused_in_a_row: Questions it refused without a known reason since its last reply.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Model:
         self.streams = self.llm.streams
         self.left_out: tuple[str, ...] = ()
         self.answered = False
+        self.refused_in_a_row = 0
         self._callbacks = list(callbacks)
         self._warn = warn
         self._warned: set[str] = set()
@@ -154,6 +156,10 @@ class Model:
                 simpler = _SIMPLER.get(way)
                 if error.failure.kind != "schema refused" or simpler is None:
                     raise
+                self._warn_once(
+                    f"the server of the model {self.name!r} does not take a schema as {way}: it is asked by {simpler} "
+                    f"(ultra llm check finds the best way, options.structured names it): {error.failure.text}"
+                )
                 with self._lock:
                     if self.way == way:
                         self.way = simpler
@@ -224,7 +230,7 @@ class Model:
         raise problem  # here, so that it does not carry the client's own error, and the key in it, as its context
 
     def _learn_from(self, answer: Any, streamed: bool) -> None:
-        self.answered = True
+        self.answered, self.refused_in_a_row = True, 0
         if streamed and not answer.usage_metadata:
             self.streams = False  # this once the tokens are estimated
         if all_in_reasoning(answer):

@@ -126,3 +126,10 @@ def test_a_key_no_header_can_carry_is_refused(server, tmp_path, monkeypatch, key
     with gateway(server, tmp_path) as made, pytest.raises(LLMError, match="OLLAMA_API_KEY holds no key") as caught:
         ask(made)
     assert key not in str(caught.value)
+
+
+def test_what_it_accepts_can_be_unpacked_up_to_a_limit(server, tmp_path):
+    server.table["/api/chat"] = GOOD
+    with gateway(server, tmp_path) as made:
+        ask(made)
+    assert {row["accept-encoding"] for row in server.headers} == {"gzip, deflate"}
