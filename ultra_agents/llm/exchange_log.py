@@ -112,6 +112,7 @@ def _head(question: Question, model: Model, key: str) -> dict[str, Any]:
     return {
         "agent": question.agent,
         "segment": question.segment,
+        "step": question.step,
         "model": model.name,
         "provider": model.config.provider,
         "key": key,

@@ -148,6 +148,7 @@ class Gateway:
         messages: Sequence[tuple[str, str]],
         reply: type[Reply],
         stop: Stop | None = None,
+        step: int | None = None,
     ) -> Answer[Reply]:
         """Ask until a validated `reply` is there, or give the question up.
 
@@ -158,6 +159,7 @@ class Gateway:
             messages: `(role, text)`; roles are `system`, `user`, `assistant`. Sent as they are.
             reply: What the answer must be.
             stop: Polled; true ends the asking.
+            step: The environment step it is about, where it is about one; for the transcript.
 
         Raises:
             ReplyDropped: No usable reply, even after the whole chain and one repair; count the reason and go on.
@@ -167,7 +169,7 @@ class Gateway:
         """
         chain = list(dict.fromkeys(self._model(name) for name in models or (None,)))
         said = [(role, valid_text(text)) for role, text in messages]
-        question = Question(agent, segment, reply_schema(reply), reply.__name__, said, self._either(stop))
+        question = Question(agent, segment, reply_schema(reply), reply.__name__, said, self._either(stop), step)
         usage = Usage()
         refusal: ReplyDropped | None = None
         while True:

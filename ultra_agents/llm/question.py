@@ -20,6 +20,7 @@ class Question:
         title: The schema's.
         messages: `(role, text)`.
         stop: Polled; true ends the asking.
+        step: The environment step it is about, where it is about one.
         attempt: 0, or 1 for the repair.
     """
 
@@ -29,6 +30,7 @@ class Question:
     title: str
     messages: Messages
     stop: Callable[[], bool] | None
+    step: int | None = None
     attempt: int = 0
 
     def repair(self, messages: Messages) -> Question:
