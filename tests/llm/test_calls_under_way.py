@@ -59,7 +59,8 @@ def until(condition):
 def test_a_call_under_way_at_a_kill_is_counted_once(bench, server):
     server.queue = [server.ok(bench.GOOD), None]
     killed = process(server, bench.folder, bench.folder / "llm-cache.sqlite", 2)
-    until(lambda: len(server.requests) == 2)
+    transcript = bench.folder / "transcript.jsonl"
+    until(lambda: len(server.requests) == 2 and transcript.is_file() and transcript.read_bytes().endswith(b"\n"))
     killed.kill()
     killed.communicate()
     server.queue = [server.ok(bench.GOOD)]
