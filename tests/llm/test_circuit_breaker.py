@@ -1,4 +1,4 @@
-"""The circuit breaker: counts, opens, tries one call, closes; and the gateway that goes by it."""
+"""The circuit breaker: counts, opens, probes, closes; and the gateway that uses it."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_a_probe_that_tells_nothing_is_made_again(clock):
     assert breaker.allows()
 
 
-@pytest.mark.parametrize("told", ["end_probe", "failed", "open"])
-def test_a_late_call_hands_out_no_second_probe(clock, told):
+@pytest.mark.parametrize("event", ["end_probe", "failed", "open"])
+def test_a_late_call_hands_out_no_second_probe(clock, event):
     breaker = CircuitBreaker(1, 60.0, clock)
     breaker.open()
     clock.now = 60.0
     with ThreadPoolExecutor(1) as prober:
         assert prober.submit(breaker.allows).result()
-        getattr(breaker, told)()  # a call that began before the breaker opened
+        getattr(breaker, event)()  # a call that began before the breaker opened
         clock.now = 180.0
         assert not breaker.allows()
         prober.submit(breaker.failed).result()
