@@ -59,7 +59,7 @@ def run_pipeline(
     emit: Emit,
     stop: Callable[[], bool],
     until: Until | None = None,
-    grow: EmitStreaming | None = None,
+    emit_streaming: EmitStreaming | None = None,
 ) -> None:
     """Run every stage of `config` that `folder` does not hold yet, and write the report.
 
@@ -70,7 +70,7 @@ def run_pipeline(
         stop: Asked between pieces of work; true stops cleanly.
         until: `measure` ends once the advice is explained, tested, tabulated and measured, before anything is
             refined; the folder can be taken up again from there.
-        grow: Told of the agents' replies while they are written; None where nobody looks.
+        emit_streaming: Told of the agents' replies while they are written; None where nobody looks.
 
     Raises:
         UltraError: What is wrong and what to do; `Interrupted` and `BudgetReached` leave a resumable folder.
@@ -88,7 +88,7 @@ def run_pipeline(
     colours = tuple(colours_of(config.methods).items())
     emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan), colours))
 
-    context = stages.run_context(folder, config, emit, stop, grow)
+    context = stages.run_context(folder, config, emit, stop, emit_streaming)
     context = context.starting_with(
         run.always("policy", "Read the starting policy", lambda: stages.starting_policy(context))
     )

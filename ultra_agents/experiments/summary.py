@@ -1,7 +1,7 @@
 """What a comparison found, as JSON types: `report.json`, from which the page and the tables are made.
 
 Protocol of `docs/method.md`, "How a comparison is made": unmodulated returns on evaluation seeds that no training has
-seen, the last and the best checkpoint apart, every environment step charged, differences paired by training seed with the
+seen, the last and the best checkpoint apart, every environment step charged, differences paired by seed with the
 baseline (`continue`). Normalised scores put each seed's starting policy at 0 and the task's reference at 1.
 """
 

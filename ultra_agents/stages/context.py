@@ -22,7 +22,7 @@ class RunContext:
     """What every stage needs.
 
     Attributes:
-        grow: Told of the agents' replies while they are written; None where nobody looks.
+        emit_streaming: Told of the agents' replies while they are written; None where nobody looks.
         start: The starting policy, once stage 0 made it.
     """
 
@@ -33,7 +33,7 @@ class RunContext:
     environment: Environment
     algorithm: Algorithm
     streams: Streams
-    grow: EmitStreaming | None = None
+    emit_streaming: EmitStreaming | None = None
     start: Policy | None = None
 
     @property
@@ -71,8 +71,12 @@ class RunContext:
 
 
 def run_context(
-    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], grow: EmitStreaming | None = None
+    folder: RunFolder,
+    config: Config,
+    emit: Emit,
+    stop: Callable[[], bool],
+    emit_streaming: EmitStreaming | None = None,
 ) -> RunContext:
     """Build the plugins of a run; raises what `build_plugins` raises."""
     environment, algorithm = build_plugins(config)
-    return RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed), grow)
+    return RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed), emit_streaming)

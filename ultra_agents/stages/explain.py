@@ -72,7 +72,7 @@ def _explained(
         roles = config.agents.identifier, config.agents.advisor, config.agents.critic
         chains = [chain for role in roles for chain in role.chains]
         with Gateway(
-            config.llms, config.gateway, context.folder.path, emit, context.stop, chains, context.grow
+            config.llms, config.gateway, context.folder.path, emit, context.stop, chains, context.emit_streaming
         ) as gateway:
             proposer = model_proposer(
                 environment=environment,

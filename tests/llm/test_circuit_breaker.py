@@ -1,4 +1,4 @@
-"""The circuit breaker: counts, opens, tries one call, closes; and the gateway that goes by it."""
+"""The circuit breaker: counts, opens, probes, closes; and the gateway that uses it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ultra_agents.contracts.llm import Unreachable
-from ultra_agents.llm.circuit_breaker import Breaker
+from ultra_agents.llm.circuit_breaker import CircuitBreaker
 
 BUSY = 503, {}, json.dumps({"error": {"message": "busy"}}).encode()
 
@@ -26,67 +26,67 @@ def clock():
 
 
 def test_failures_in_a_row_open_it_and_a_success_starts_the_count_again(clock):
-    breaker = Breaker(3, 60.0, clock)
+    breaker = CircuitBreaker(3, 60.0, clock)
     breaker.failed(), breaker.failed(), breaker.succeeded()
     breaker.failed(), breaker.failed()
     assert breaker.state == "closed"
     breaker.failed()
     assert breaker.state == "open"
-    assert not breaker.admits()
+    assert not breaker.allows()
 
 
 def test_after_the_rest_one_probe_decides(clock):
-    breaker = Breaker(1, 60.0, clock)
+    breaker = CircuitBreaker(1, 60.0, clock)
     breaker.failed()
     clock.now = 59.0
-    assert not breaker.admits()
+    assert not breaker.allows()
     clock.now = 60.0
     assert breaker.state == "half-open"
-    assert [breaker.admits(), breaker.admits()] == [True, False]
+    assert [breaker.allows(), breaker.allows()] == [True, False]
     breaker.failed()
     clock.now = 119.0
-    assert not breaker.admits()
+    assert not breaker.allows()
     clock.now = 120.0
-    assert breaker.admits()
+    assert breaker.allows()
     breaker.succeeded()
     assert breaker.state == "closed"
 
 
 def test_a_probe_that_tells_nothing_is_made_again(clock):
-    breaker = Breaker(1, 60.0, clock)
-    breaker.trip()
+    breaker = CircuitBreaker(1, 60.0, clock)
+    breaker.open()
     clock.now = 60.0
-    assert breaker.admits()
-    assert not breaker.admits()
-    breaker.settle()  # interrupted, say
-    assert breaker.admits()
+    assert breaker.allows()
+    assert not breaker.allows()
+    breaker.end_probe()  # interrupted, say
+    assert breaker.allows()
 
 
-@pytest.mark.parametrize("told", ["settle", "failed", "trip"])
-def test_a_late_call_hands_out_no_second_probe(clock, told):
-    breaker = Breaker(1, 60.0, clock)
-    breaker.trip()
+@pytest.mark.parametrize("event", ["end_probe", "failed", "open"])
+def test_a_late_call_hands_out_no_second_probe(clock, event):
+    breaker = CircuitBreaker(1, 60.0, clock)
+    breaker.open()
     clock.now = 60.0
     with ThreadPoolExecutor(1) as prober:
-        assert prober.submit(breaker.admits).result()
-        getattr(breaker, told)()  # a call that began before the breaker opened
+        assert prober.submit(breaker.allows).result()
+        getattr(breaker, event)()  # a call that began before the breaker opened
         clock.now = 180.0
-        assert not breaker.admits()
+        assert not breaker.allows()
         prober.submit(breaker.failed).result()
     clock.now = 239.0
-    assert not breaker.admits()
+    assert not breaker.allows()
     clock.now = 240.0
-    assert breaker.admits()
+    assert breaker.allows()
 
 
 def test_a_late_success_closes_it_for_all(clock):
-    breaker = Breaker(1, 60.0, clock)
-    breaker.trip()
+    breaker = CircuitBreaker(1, 60.0, clock)
+    breaker.open()
     clock.now = 60.0
     with ThreadPoolExecutor(1) as prober:
-        assert prober.submit(breaker.admits).result()
+        assert prober.submit(breaker.allows).result()
         breaker.succeeded()
-        prober.submit(breaker.settle).result()
+        prober.submit(breaker.end_probe).result()
     assert breaker.state == "closed"
 
 
@@ -105,7 +105,7 @@ def test_a_provider_that_recovers_is_found_out_by_a_probe(bench, server):
     server.queue = [BUSY]
     llms = {"a": bench.openai(server), "b": bench.scripted(bench.GOOD, cycle=True)}
     with bench.gateway(llms, breaker=3) as gateway:
-        gateway._models["a"].breaker = Breaker(3, 60.0, clock)
+        gateway._models["a"].breaker = CircuitBreaker(3, 60.0, clock)
         assert bench.ask(gateway, "1", models=["a", "b"]).model == "b"
         clock.now = 60.0  # half-open: still broken, one request
         assert bench.ask(gateway, "2", models=["a", "b"]).model == "b"
