@@ -19,7 +19,7 @@ from typing import Generic, TypeAlias
 
 from ultra_agents.config import GatewayConfig, LLMConfig
 from ultra_agents.errors import ConfigError, did_you_mean
-from ultra_agents.events import Emit, Warned, ignore
+from ultra_agents.events import Emit, EmitStreaming, Warned, ignore
 from ultra_agents.llm import tracing
 from ultra_agents.llm.availability import Availability
 from ultra_agents.llm.budget import Budget, usage_of
@@ -67,7 +67,7 @@ class Gateway:
         stop: Polled while models are asked, beside the `stop` of a question; true ends the asking.
         chains: Models that will stand in for each other (`AgentConfig.chains`): each must have one that can be
             reached when the first answer is needed. Default: a chain is checked when it is first asked.
-        emit_streaming: Given the text of replies while they arrive, where a provider streams; None without a live display.
+        emit_streaming: Given the text of replies while they arrive, if a provider streams; None: no live display.
     """
 
     def __init__(
