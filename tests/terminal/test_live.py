@@ -19,6 +19,7 @@ from ultra_agents.config import Config
 from ultra_agents.events import RunFinished
 from ultra_agents.runs import RunFolder
 
+ROOT = Path(__file__).parent.parent.parent
 ULTRA = [sys.executable, "-m", "ultra_agents.cli.main"]
 Kind: TypeAlias = type[Terminal] | type[TmuxTerminal]
 SETTINGS: dict[str, Any] = {
@@ -184,7 +185,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it(tmp_path: Path) -> None:
     (tmp_path / "demo.py").write_text(DEMO)
     with Terminal(100, 30).start(["bash", "--norc", "--noprofile", "-i"], {"PS1": "shell> "}, tmp_path) as seen:
         seen.wait_for("shell>")
-        seen.send(f"{sys.executable} demo.py\r")
+        seen.send(f"PYTHONPATH={ROOT} {sys.executable} demo.py\r")
         seen.wait_for("Flow")
         seen.send("CTRL_Z")
         seen.wait_for("Stopped")

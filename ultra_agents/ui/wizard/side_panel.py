@@ -19,9 +19,9 @@ class BackgroundResults:
 
     Attributes:
         asked: Provider, model, address and options that `checked` is about.
-        checked: What the model's check found; None before it ended.
-        checking: How far it is.
-        measured: How fast the environment steps; None before that is results.
+        checked: Result of the check of the model; None before its end.
+        checking: Progress of the check.
+        measured: Speed of the environment; None before it is known.
     """
 
     asked: tuple[str, ...] = ()
