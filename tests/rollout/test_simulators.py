@@ -16,7 +16,8 @@ import pytest
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import ConfigError, EnvironmentFault
 from ultra_agents.registry import create_environment
-from ultra_agents.rollout.simulators import Simulators, chunks, make_simulators
+from ultra_agents.rollout.simulators import Simulators, make_simulators
+from ultra_agents.rollout.vector import chunks
 from ultra_agents.rollout.workers import merge_infos
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 

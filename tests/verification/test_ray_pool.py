@@ -19,7 +19,8 @@ from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 from ultra_agents.verification import CounterfactualTester, ray_pool
 from ultra_agents.verification.jobs import Job, Terms
-from ultra_agents.verification.pool import Pool, make_pool
+from ultra_agents.verification.local_pool import Pool
+from ultra_agents.verification.pool import make_pool
 
 from .conftest import LEFT, RIGHT, Walker, corridor, play, settings, suggest
 

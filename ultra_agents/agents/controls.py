@@ -16,7 +16,7 @@ import numpy as np
 from ultra_agents.agents.state import Context
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.errors import PluginError
-from ultra_agents.narration.plugin_calls import asking, plugin_name
+from ultra_agents.plugin_calls import asking, plugin_name
 from ultra_agents.records import Array, Move, Trajectory
 from ultra_agents.seeding import Streams
 
@@ -135,7 +135,7 @@ class Oracle(Random):
         self._follow, self._length = follow, length
         if "expert" not in capabilities(environment):
             raise PluginError(
-                f"the environment plugin {plugin_name(environment)} knows no expert",
+                f"the environment {plugin_name(environment)} knows no expert",
                 expected="an environment that overrides expert()",
                 hint="set proposer to llm, random or value",
             )

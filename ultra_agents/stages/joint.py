@@ -23,7 +23,7 @@ from typing import Any
 
 from ultra_agents.contracts import Modulation, Policy
 from ultra_agents.events import Dropped, StageProgress, StepsSpent
-from ultra_agents.narration.plugin_calls import action_word
+from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import Advice, Drop, Explanation, Trajectory
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.imitate import Imitator, imitates, joint_rule

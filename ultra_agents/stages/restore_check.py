@@ -8,7 +8,7 @@ from typing import Any
 
 from ultra_agents.contracts import capabilities
 from ultra_agents.events import Warned
-from ultra_agents.rollout.simulators import whose
+from ultra_agents.plugin_calls import plugin_name
 from ultra_agents.stages.context import RunContext
 from ultra_agents.verification import Probe, restore_is_exact
 
@@ -25,7 +25,7 @@ def restores(context: RunContext, otherwise: str) -> bool:
         context: The run.
         otherwise: What happens where they cannot, as the end of a sentence.
     """
-    name = whose(context.environment)
+    name = f"the environment {plugin_name(context.environment)}"
     if "snapshot" not in capabilities(context.environment):
         context.emit(Warned(f"{name} cannot restore states: {otherwise}"))
         return False

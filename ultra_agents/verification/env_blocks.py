@@ -16,8 +16,9 @@ import numpy as np
 from ultra_agents.contracts import Environment
 from ultra_agents.contracts.vector import SameStepVectorEnv, before_reset
 from ultra_agents.errors import EnvironmentFault, UltraError
+from ultra_agents.plugin_calls import asking, plugin_name
 from ultra_agents.records import Array, FloatArray
-from ultra_agents.rollout.simulators import blame, build, whose
+from ultra_agents.rollout.vector import build
 from ultra_agents.seeding import Streams
 
 BLOCK = 32
@@ -41,7 +42,7 @@ class Blocks:
         self._blocks: list[Any] = []
         self._edges = [(start, min(start + BLOCK, seats)) for start in range(0, seats, BLOCK)]
         shown = []
-        with blame(environment):
+        with asking(environment):
             for number, (start, stop) in enumerate(self._edges):
                 self._blocks.append(build(environment, stop - start))
                 seeds = streams.integers(stop - start, "idle", number)
@@ -86,13 +87,13 @@ class Blocks:
 
     def _restore(self, number: int, seats: list[int], states: list[bytes]) -> None:
         places = [seat - self._edges[number][0] for seat in seats]
-        with blame(self._environment):
+        with asking(self._environment):
             self.observations[seats] = self._environment.restore(self._blocks[number], places, states)
 
     def snapshot(self, seat: int) -> bytes:
         """The state of one environment."""
         number = seat // BLOCK
-        with blame(self._environment):
+        with asking(self._environment):
             return self._environment.snapshot(self._blocks[number], [seat - self._edges[number][0]])[0]
 
     def step(self, seats: Array, actions: Array) -> tuple[FloatArray, list[bool], list[bool]]:
@@ -112,12 +113,12 @@ class Blocks:
             start, stop = self._edges[number]
             if isinstance(self._blocks[number], SameStepVectorEnv):
                 self._blocks[number].idle[:] = idle[start:stop]
-            with blame(self._environment):
+            with asking(self._environment):
                 seen, earned, ended, cut, info = self._blocks[number].step(self._actions[start:stop])
                 seen, over = np.asarray(seen), np.asarray(ended) | np.asarray(cut)
             if seen.shape != self.observations[start:stop].shape or np.shape(earned) != (stop - start,):
                 raise EnvironmentFault(
-                    f"{whose(self._environment)} returned a step of the wrong shape",
+                    f"the environment {plugin_name(self._environment)} returned a step of the wrong shape",
                     found=(seen.shape, np.shape(earned)),
                 )
             self.observations[start:stop] = before_reset(seen, over, info)

@@ -1,0 +1,6 @@
+"""The run folder: its layout and stages (`folder`), and the files it is made of (`files`)."""
+
+from ultra_agents.runs.files import read_lines, versions
+from ultra_agents.runs.folder import FORMAT, RunFolder, with_absolute_paths
+
+__all__ = ["FORMAT", "RunFolder", "read_lines", "versions", "with_absolute_paths"]
