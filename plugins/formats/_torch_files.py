@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ultra_agents.contracts.formats import check_finite
 from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
@@ -156,18 +156,6 @@ def read_tensors(path: Path, data: bytes | None = None, whose: str = "the weight
         )
     check_finite(path, found)
     return found
-
-
-def check_finite(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Raise `PolicyError` unless every number is finite."""
-    bad = sorted(name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
-    if bad:
-        raise PolicyError(
-            f"the policy {path} holds weights that are not finite",
-            found=f"NaN or infinity in: {', '.join(bad)[:200]}",
-            expected="finite numbers",
-            hint="its training diverged or the file is damaged: use an earlier checkpoint",
-        )
 
 
 def _allowed(name: Name) -> bool:

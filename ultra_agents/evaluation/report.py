@@ -7,9 +7,6 @@ compared and at which cost, and never claims what the intervals do not carry.
 from __future__ import annotations
 
 import json
-import math
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -33,6 +30,7 @@ from ultra_agents.evaluation.statistics import (
 )
 from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import BASELINE, UNREFINED, headline, method_label
+from ultra_agents.files import write_whole
 from ultra_agents.records import (
     Advice,
     Array,
@@ -43,6 +41,7 @@ from ultra_agents.records import (
     TestResult,
     Usage,
 )
+from ultra_agents.runs.files import plain
 
 __all__ = ["ReportInputs", "build_report", "render_html", "write_report"]
 
@@ -132,8 +131,8 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "peak_memory_mb": inputs.peak_memory_mb,
         "warnings": list(inputs.warnings),
     }
-    plain: dict[str, Any] = _plain(report)
-    return plain
+    made: dict[str, Any] = plain(report)
+    return made
 
 
 def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
@@ -147,7 +146,7 @@ def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     for name, content in (("report.html", page), ("report.json", text)):
         try:
-            _write(folder / name, content)
+            write_whole(folder / name, content)
         except OSError as error:
             raise RunError(
                 f"cannot write {folder / name}", found=str(error), hint="free some space or choose another --out"
@@ -317,33 +316,3 @@ def _elapsed(inputs: ReportInputs) -> float:
         return (end - begin).total_seconds()
     except (ValueError, TypeError):
         return float(sum(inputs.seconds_by_stage.values()))
-
-
-def _plain(value: Any) -> Any:
-    """JSON types only; what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside the target and rename, so that nobody ever sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
