@@ -87,8 +87,9 @@ def test_write_report_leaves_two_whole_files_and_nothing_else(make_inputs: Make,
 
 
 def test_a_folder_that_cannot_be_written_is_named(make_inputs: Make, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot write .*missing"):
-        write_report(tmp_path / "missing", make_inputs())
+    (tmp_path / "taken").write_text("a file, no folder")
+    with pytest.raises(RunError, match=r"cannot write .*taken"):
+        write_report(tmp_path / "taken", make_inputs())
 
 
 def test_the_comparison_is_paired_and_worded(make_inputs: Make) -> None:

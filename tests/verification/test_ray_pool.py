@@ -48,8 +48,8 @@ def jobs(count: int, until: int = 30) -> list[Job]:
 def numbers(pool: Pool, some: list[Job]) -> list[Any]:
     found = [future.result(120) for future in [pool.submit(job) for job in some]]
     return [
-        (one.base.worth.tolist(), one.base.seen, one.arms[0].earned.tolist(), one.arms[0].end, one.steps,
-         one.base_steps, one.arms[0].met)
+        (one.baseline.returns.tolist(), one.baseline.digests, one.candidates[0].earned.tolist(), one.candidates[0].end,
+         one.steps, one.baseline_steps, one.candidates[0].merged)
         for one in found
     ]  # fmt: skip
 
