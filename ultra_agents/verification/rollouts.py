@@ -3,7 +3,7 @@
 A `Job` is one pair index at one state: the policy alone (the baseline rollout) and, in lock-step with it, any number
 of candidate plans under the same uniforms. A candidate whose plan is over and which sees what the baseline saw at the
 same time has merged with it: with the same random numbers ahead they stay equal, so it ends there. Rollouts that reach
-the job's horizon can go on in a later job from where they are; a baseline played before is looked up, not played again.
+the job's horizon can go on in a later job from where they are; a baseline played before is not played again.
 
 Overhead per tick must be small, since stepping is fast. Which rollouts step is computed once and kept until it can
 change (`ActiveJob.review_at`), uniforms are stored by slot, the policy is called once per tick for all rollouts, and
