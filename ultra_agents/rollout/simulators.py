@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ultra_agents.contracts import Environment
@@ -16,7 +16,9 @@ from ultra_agents.rollout.workers import WorkerSimulators
 __all__ = ["LocalSimulators", "Simulators", "StepResult", "make_simulators"]
 
 
-def make_simulators(environment: Environment, num_envs: int, workers: int = 0) -> Simulators:
+def make_simulators(
+    environment: Environment, num_envs: int, workers: int = 0, on_note: Callable[[str], None] | None = None
+) -> Simulators:
     """Build `num_envs` parallel environments.
 
     Args:
@@ -25,6 +27,7 @@ def make_simulators(environment: Environment, num_envs: int, workers: int = 0) -
         workers: Processes to spread them over; 0 steps them in this process. More than `num_envs` are not started.
             With one, it steps half of them and this process the other half. An environment with `vector: async` gets
             at least one per CPU core.
+        on_note: Told what a person should know and what stops nothing, at most once for each kind.
 
     Raises:
         EnvironmentFault: The plugin fails to build them, or builds something else than it announces.
@@ -37,15 +40,15 @@ def make_simulators(environment: Environment, num_envs: int, workers: int = 0) -
         )
     workers = max(workers, workers_wanted(environment))
     if workers == 0:
-        return LocalSimulators(environment, num_envs)
-    return WorkerSimulators(environment, num_envs, workers)
+        return LocalSimulators(environment, num_envs, on_note)
+    return WorkerSimulators(environment, num_envs, workers, on_note)
 
 
 class LocalSimulators(Simulators):
     """All environments in this process."""
 
-    def __init__(self, environment: Environment, num_envs: int) -> None:
-        super().__init__(environment, num_envs)
+    def __init__(self, environment: Environment, num_envs: int, on_note: Callable[[str], None] | None = None) -> None:
+        super().__init__(environment, num_envs, on_note)
         self._actions: Any = None
         with asking(environment):
             self._envs: Any = build(environment, num_envs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -34,8 +34,8 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
             apart (`send_half`, `receive_half`), so that one steps while the actions for the other are chosen.
     """
 
-    def __init__(self, environment: Environment, num_envs: int) -> None:
-        self.environment = environment
+    def __init__(self, environment: Environment, num_envs: int, on_note: Callable[[str], None] | None = None) -> None:
+        self.environment, self._on_note = environment, on_note
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.single_observation_space = environment.observation_space
@@ -159,6 +159,14 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
         outside = (observations < low) | (observations > high)
         if outside.any():
             index = int(np.flatnonzero(outside.reshape(len(observations), -1).any(axis=1))[0])
+            if not self.environment.enforces_bounds:
+                self._bounds = None
+                if self._on_note is not None:
+                    self._on_note(
+                        f"the environment {plugin_name(self.environment)} returns observations outside its "
+                        f"observation_space ({observations[index]}); they are taken as they are"[:400]
+                    )
+                return
             raise EnvironmentFault(
                 f"the environment {plugin_name(self.environment)} returned an observation outside its space",
                 found=f"environment {first + index}: {observations[index]}",

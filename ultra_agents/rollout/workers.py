@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -32,8 +32,10 @@ IN_PROCESS = -1
 class WorkerSimulators(Simulators):
     """Contiguous chunks of the environments in worker processes, and of a single worker's half of them in this one."""
 
-    def __init__(self, environment: Environment, num_envs: int, workers: int) -> None:
-        super().__init__(environment, num_envs)
+    def __init__(
+        self, environment: Environment, num_envs: int, workers: int, on_note: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__(environment, num_envs, on_note)
         self._chunks, self._worker, self._parts_of_half = _layout(num_envs, workers)
         self._owner = [(part, index - chunk.start) for part, chunk in enumerate(self._chunks) for index in chunk]
         self._local = [self._worker[:part].count(worker) for part, worker in enumerate(self._worker)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, Interrupted
-from ultra_agents.events import Emit, Grow
+from ultra_agents.events import Emit, Grow, Warned
 from ultra_agents.methods import check_methods
 from ultra_agents.policies import save_policy
 from ultra_agents.registry import create_algorithm, create_environment
@@ -37,6 +37,7 @@ class RunContext:
     streams: Streams
     start: Policy | None = None
     grow: Grow | None = None
+    _noted: set[str] = field(default_factory=set)
 
     @property
     def policy(self) -> Policy:
@@ -47,7 +48,13 @@ class RunContext:
     def simulators(self, num_envs: int, workers: int | None = None) -> Simulators:
         """Parallel environments of this run."""
         count = min(self.config.refine.workers if workers is None else workers, num_envs)
-        return make_simulators(self.environment, num_envs, count)
+        return make_simulators(self.environment, num_envs, count, self.note)
+
+    def note(self, text: str) -> None:
+        """Tell a person something that stops nothing, once in a run."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.emit(Warned(text))
 
     def save_policy(self, path: Path, policy: Policy, method: str) -> None:
         """Write a policy that `method` made in this run."""
