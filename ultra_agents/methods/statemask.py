@@ -64,5 +64,5 @@ class StateMaskR(Method):
             seeds = streams.integers(count, "reset")
             return collect(
                 setting.start, setting.environment, simulators, seeds, streams, config.collect.max_steps,
-                on_episode=progress,
+                on_episode=progress, poll=setting.check_stop,
             )  # fmt: skip

@@ -42,7 +42,8 @@ def refine_method(
     scoring = context.simulators(min(len(seeds), config.refine.num_envs))
 
     def score(policy: Policy, steps: int) -> Sequence[float]:
-        return evaluate_returns(policy, context.environment, scoring, seeds, selection).values
+        told = {"poll": context.check_stop, "on_note": context.note}
+        return evaluate_returns(policy, context.environment, scoring, seeds, selection, **told).values
 
     def save(which: str, policy: Policy) -> None:
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)

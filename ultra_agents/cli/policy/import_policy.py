@@ -95,7 +95,7 @@ def policy_import(
     )  # fmt: skip
     teaching = Teaching(distil, distil_steps, seed, say)
     taken = import_policy(request, environment, made, format_name=format_name, algorithm=algorithm, teaching=teaching)
-    found = score(taken.policy, made, episodes, seed)
+    found = score(taken.policy, made, episodes, seed, say)
     spent = found.steps + (taken.distilled.steps if taken.distilled is not None else 0)
     teacher = _teacher_score(taken, made, episodes, seed)
     spent += sum(teacher.lengths) if teacher is not None else 0
