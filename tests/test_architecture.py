@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BASE = {
     "records", "errors", "contracts", "events", "seeding", "registry", "config", "cluster", "version", "runs",
-    "policies", "plugin_calls", "files",
+    "policies", "plugin_calls", "files", "worker_signals",
 }  # fmt: skip
 MIDDLE = {"rollout", "narration", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {

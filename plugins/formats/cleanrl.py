@@ -52,6 +52,12 @@ class CleanRL(PolicyFormat):
                 hint="give --environment the one it was trained in; or export it to ONNX, whose actions are imitated",
             )
         notes = [f"a {made.algorithm} policy of {len(tensors)} tensors"]
+        if made.description.get("network") != "nature_cnn":
+            assumed = "ReLU" if made.algorithm == "sb3-dqn" else "tanh"
+            notes.append(
+                f"the file does not say what lies between its layers: {assumed} is assumed, as in CleanRL; a network "
+                "with another activation acts otherwise, so compare the score (--expect), or export it to ONNX"
+            )
         if statistics is not None:
             notes.append(f"normaliser of {statistics.count:,.0f} observations from {statistics.source}")
         elif "actor_logstd" in tensors:

@@ -166,8 +166,8 @@ def test_a_snapshot_that_lies_is_found_before_anything_is_built_on_it(
         (
             "needs_a_package.env:X",
             "No module named 'needs_a_package'",
-            "the module 'needs_a_package' is not found: install what bad-corridors needs for it; a module of your own must "
-            "lie in a folder that Python searches (PYTHONPATH)",
+            "the module 'needs_a_package' is not found: install what bad-corridors needs for it; a module of your "
+            "own must lie in a folder that Python searches (PYTHONPATH)",
         ),
         ("leaves_at_once:X", "SystemExit: not on this machine", "pip install --upgrade bad-corridors"),
     ],

@@ -149,10 +149,11 @@ def test_a_worker_that_dies_is_told_and_nothing_is_left_behind() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_workers_outlive_the_interrupts_of_the_terminal_and_close_in_the_middle_of_work() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_leave_signals_to_their_parent_and_close_in_the_middle_of_work(number: int) -> None:
     pool = make_pool(corridor(length=1001, max_steps=5000), Walker(0.5), TERMS, workers=1, slots=2)
     (process,) = multiprocessing.active_children()
-    os.kill(process.pid or 0, signal.SIGINT)
+    os.kill(process.pid or 0, number)
     snapshot = (play(Walker(0.5), corridor(length=1001)).snapshots or ())[0]
     endless = Job(snapshot, (0, 0, 0), (np.zeros(9, np.int64),), (None,), None, (10**6,))
     waiting = [pool.submit(endless) for _ in range(3)]

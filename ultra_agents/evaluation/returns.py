@@ -73,7 +73,7 @@ def evaluate_returns(
     if cut and on_note is not None:
         on_note(
             f"{cut} of {len(seeds)} episodes had not ended after {max_steps:,} steps and were cut there: their "
-            "returns are of these steps only. Give the environment a time limit (for gymnasium: environment.options.max_steps)"
+            "returns are of these steps only. Give the environment a time limit (environment.options.max_steps)"
         )
     return Returns(
         values=tuple(float(value) for value in returns),

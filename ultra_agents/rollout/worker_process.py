@@ -1,20 +1,20 @@
 """A worker process: how it is started, and what it does until its pipe closes.
 
-Workers are spawned, not forked, so that they share no threads or locks with this process. They ignore Ctrl-C and end
-when their pipe closes, however the parent ends.
+Workers are spawned, not forked, so that they share no threads or locks with this process. They leave Ctrl-C and
+SIGTERM to the parent and end when their pipe closes, however the parent ends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import signal
-import threading
+import os
+import socket
 import traceback
-from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from pickle import PicklingError
 from typing import Any
 
@@ -24,6 +24,7 @@ from ultra_agents.plugin_calls import asking, plugin_fault
 from ultra_agents.records import Array
 from ultra_agents.rollout.shared_memory import Channel, StepSlot
 from ultra_agents.rollout.vector import StepResult, build
+from ultra_agents.worker_signals import blocked_while_starting, leave_to_parent
 
 EXIT_WAIT_S = 5.0
 """Seconds a worker has to end by itself before it is killed."""
@@ -39,36 +40,28 @@ def start_worker(serve: Callable[..., None], environment: Environment, *args: An
     here, there = context.Pipe()
     try:
         process = context.Process(target=serve, args=(there, environment, *args), daemon=True)
-        with asking(environment), _sigint_blocked():
+        with asking(environment), blocked_while_starting():
             process.start()
     except BaseException:
         here.close()
         raise
     finally:
         there.close()
+    Finalize(process, hang_up, (here,), exitpriority=10)  # before multiprocessing waits for its daemons
     return here, process
 
 
-@contextlib.contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Block SIGINT; a process started meanwhile inherits the mask, so Ctrl-C cannot end it at its start."""
-    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # Starting the tracker unblocks SIGINT, so it has to happen first.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def hang_up(pipe: Connection) -> None:
+    """Let the other end read EOF now, whoever still holds or reads this end."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pipe.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def serve(
     pipe: Connection, environment: Environment, sizes: list[int], slots: list[StepSlot], counters: Any, spin: bool
 ) -> None:
     """The worker's loop: build, answer each request with `(ok, result)`, end when the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     channel = Channel(pipe, counters, 1, spin)
     try:
         try:

@@ -7,7 +7,6 @@ outcome comes back. Which worker plays a job, and what else it plays, does not c
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,6 +19,7 @@ from ultra_agents.rollout.worker_process import EXIT_WAIT_S, start_worker
 from ultra_agents.verification.jobs import Job, Outcome, Terms
 from ultra_agents.verification.local_pool import LocalPool, Pool, tick
 from ultra_agents.verification.rollouts import Player
+from ultra_agents.worker_signals import leave_to_parent
 
 
 def make_pool(
@@ -151,7 +151,7 @@ def _hang_up(pipe: Connection) -> None:
 
 def _serve(pipe: Connection, environment: Environment, policy: Policy, slots: int, terms: Terms) -> None:
     """The worker's loop: build, play the jobs that arrive, end on None or when the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     try:
         try:
             player = Player(environment, policy, slots, terms)

@@ -26,6 +26,7 @@ from ultra_agents.contracts import (
     Options,
     ReferenceReturns,
 )
+from ultra_agents.contracts.spaces import flat
 from ultra_agents.contracts.vector import SameStepVectorEnv, VectorOptions
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray, Scalar
@@ -122,7 +123,7 @@ class AnyVectorEnv(SameStepVectorEnv):
 
     def _note(self, index: int, observation: Any, info: dict[str, Any]) -> None:
         try:
-            self._observations[index] = probe.flat(self._facts.inner_space, observation)
+            self._observations[index] = flat(self._facts.inner_space, observation)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise EnvironmentFault(
                 f"the environment {self._facts.id} returned an observation that does not fit its space",

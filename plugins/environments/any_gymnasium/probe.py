@@ -13,14 +13,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces.utils import flatten_space
 
 from ultra_agents.contracts import ReferenceReturns
+from ultra_agents.contracts.spaces import Actions, actions_of, flat, flat_space, numeric
 from ultra_agents.errors import ConfigError, EnvironmentFault, PluginError, UltraError, did_you_mean
-from ultra_agents.records import Array, FloatArray
+from ultra_agents.records import FloatArray
 
 from . import calls, docs, plain_state
-from .actions import Actions, actions_of
 
 PROVIDERS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid", "ALE/": "ale_py"}
 """Packages that register their environments only when they are imported."""
@@ -177,47 +176,6 @@ def make(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> gymnasiu
         ) from error
 
 
-def numeric(space: gymnasium.Space[Any], env_id: str) -> gymnasium.Space[Any]:
-    """`space` without the parts that hold no numbers (MiniGrid's mission)."""
-    if isinstance(space, gymnasium.spaces.Dict):
-        parts = {key: numeric_or_none(part) for key, part in space.spaces.items()}
-        kept = {key: part for key, part in parts.items() if part is not None}
-        if kept:
-            return gymnasium.spaces.Dict(kept)
-    elif (plain := numeric_or_none(space)) is not None:
-        return plain
-    raise ConfigError(
-        f"the observations of {env_id!r} hold no numbers",
-        found=str(space),
-        expected="boxes, discrete, multi-discrete or multi-binary spaces, or dictionaries and tuples of them",
-        hint="wrap it so that its observations are numbers (gymnasium.wrappers.TransformObservation), register the "
-        'wrapped one in a module of yours, and name it "module:Id-v0"',
-    )
-
-
-def numeric_or_none(space: gymnasium.Space[Any]) -> gymnasium.Space[Any] | None:
-    """The space itself where it can be flattened to numbers of a fixed count."""
-    plain = (gymnasium.spaces.Box, gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete,
-             gymnasium.spaces.MultiBinary)  # fmt: skip
-    if isinstance(space, plain):
-        return space
-    if isinstance(space, gymnasium.spaces.Tuple) and all(numeric_or_none(part) is not None for part in space.spaces):
-        return space
-    if isinstance(space, gymnasium.spaces.Dict):
-        kept = {key: part for key, part in space.spaces.items() if numeric_or_none(part) is not None}
-        return gymnasium.spaces.Dict(kept) if kept else None
-    return None
-
-
-def flat(inner: gymnasium.Space[Any], observation: Any) -> Array:
-    """An observation as the policy sees it."""
-    if isinstance(inner, gymnasium.spaces.Box):
-        return np.asarray(observation, inner.dtype)
-    if isinstance(inner, gymnasium.spaces.Dict):
-        observation = {key: observation[key] for key in inner.spaces}
-    return np.asarray(gymnasium.spaces.flatten(inner, observation), flatten_space(inner).dtype)
-
-
 def scalars(info: dict[str, Any]) -> dict[str, float]:
     """The plain numbers in an environment's information."""
     kinds = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -245,12 +203,11 @@ def investigate(
         returns = _returns(env)
         if returns is None:
             absent.add("reference_returns")
-        space = inner if isinstance(inner, gymnasium.spaces.Box) else flatten_space(inner)
         limit = env.spec.max_episode_steps if env.spec is not None else None
         return Facts(
             id=known(env_id),
             inner_space=inner,
-            observation_space=space,
+            observation_space=flat_space(inner),
             actions=actions,
             max_steps=limit,
             sections=docs.sections(type(env.unwrapped)),

@@ -151,10 +151,14 @@ def odd(name: str, **options: Any) -> Any:
     ],
 )
 def test_what_an_environment_must_return_is_said(name: str, says: str, version: str) -> None:
-    with pytest.raises(UltraError) as caught, make_simulators(odd(f"{name}-{version}"), 2) as simulators:
-        simulators.reset(seed=0)
-        for _ in range(8):
-            simulators.step(np.zeros(2, np.int64))
+    def play() -> None:
+        with make_simulators(odd(f"{name}-{version}"), 2) as simulators:
+            simulators.reset(seed=0)
+            for _ in range(8):
+                simulators.step(np.zeros(2, np.int64))
+
+    with pytest.raises(UltraError) as caught:
+        play()
     assert says in str(caught.value)
     assert name in str(caught.value)
     assert caught.value.exit_code == 2

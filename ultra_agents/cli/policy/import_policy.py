@@ -182,6 +182,14 @@ def _verdict(
     from ultra_agents.errors import PolicyError
     from ultra_agents.exchange.scoring import random_score, refuse_drop
 
+    if taken.distilled is not None:
+        try:
+            taken.distilled.check(str(file))
+        except PolicyError as error:
+            if not keep:
+                raise
+            show_error(error)
+            console.print("kept all the same (--keep)", style="yellow")
     recorded = (taken.recorded or {}).get("mean")
     saved = taken.told.get("versions") or {}
     with_what = ", ".join(f"{name} {saved[name]}" for name in ("gymnasium", "openai gym") if name in saved)

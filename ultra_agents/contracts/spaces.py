@@ -1,6 +1,8 @@
-"""Actions of any space as the algorithms take them, `Discrete` from 0 or a `Box` of one dimension, and back.
+"""Any space as the algorithms here take it: observations as a `Box`, actions as `Discrete` from 0 or a flat `Box`.
 
-Several discrete parts become one: every combination is an action, up to `MOST_JOINT`. Boxes are flattened.
+Observations that are no box are flattened, discrete parts one-hot; parts without numbers are left out. Several
+discrete parts of an action become one: every combination is an action, up to `MOST_JOINT`. Policies and datasets of
+other tools are compared and taken over after the same flattening.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from gymnasium.spaces.utils import flatten, flatten_space
 
 from ultra_agents.errors import ConfigError
 from ultra_agents.records import Array
@@ -51,6 +54,15 @@ class Actions:
         if kind is not None and kind.kind in "iu":
             values = np.rint(values)
         return values.reshape(shape).astype(kind)
+
+    def from_inner(self, actions: Array) -> Array:
+        """Actions of the environment `(n, ...)` as the policy's, `(n,)` or `(n, k)`."""
+        if isinstance(self.inner, Discrete):
+            return np.asarray(actions, np.int64) - self.first[0]
+        flat = np.asarray(actions).reshape(len(actions), -1)
+        if self.counts:
+            return np.asarray(np.ravel_multi_index(tuple((flat - np.array(self.first)).T), self.counts), np.int64)
+        return flat.astype(self.space.dtype)
 
     def parts(self, action: int) -> Array:
         """The value of every discrete part in one of the joint actions, `(parts,)`."""
@@ -128,3 +140,49 @@ def _box(inner: Box, env_id: str, bound: float | None) -> Actions:
                 expected=str(inner)[:200],
             )
     return Actions(Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32), inner)
+
+
+def numeric(space: gymnasium.Space[Any], env_id: str) -> gymnasium.Space[Any]:
+    """`space` without the parts that hold no numbers (MiniGrid's mission)."""
+    if isinstance(space, Dict):
+        parts = {key: numeric_or_none(part) for key, part in space.spaces.items()}
+        kept = {key: part for key, part in parts.items() if part is not None}
+        if kept:
+            return Dict(kept)
+    elif (plain := numeric_or_none(space)) is not None:
+        return plain
+    raise ConfigError(
+        f"the observations of {env_id!r} hold no numbers",
+        found=str(space),
+        expected="boxes, discrete, multi-discrete or multi-binary spaces, or dictionaries and tuples of them",
+        hint="wrap it so that its observations are numbers (gymnasium.wrappers.TransformObservation), register the "
+        'wrapped one in a module of yours, and name it "module:Id-v0"',
+    )
+
+
+def numeric_or_none(space: gymnasium.Space[Any]) -> gymnasium.Space[Any] | None:
+    """The space itself where it can be flattened to numbers of a fixed count."""
+    plain = (Box, Discrete, MultiDiscrete,
+             MultiBinary)  # fmt: skip
+    if isinstance(space, plain):
+        return space
+    if isinstance(space, Tuple) and all(numeric_or_none(part) is not None for part in space.spaces):
+        return space
+    if isinstance(space, Dict):
+        kept = {key: part for key, part in space.spaces.items() if numeric_or_none(part) is not None}
+        return Dict(kept) if kept else None
+    return None
+
+
+def flat_space(inner: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
+    """What `flat` gives: boxes as they are, all else as one box of one dimension."""
+    return inner if isinstance(inner, Box) else flatten_space(inner)
+
+
+def flat(inner: gymnasium.Space[Any], observation: Any) -> Array:
+    """An observation as the policy sees it."""
+    if isinstance(inner, Box):
+        return np.asarray(observation, inner.dtype)
+    if isinstance(inner, Dict):
+        observation = {key: observation[key] for key in inner.spaces}
+    return np.asarray(flatten(inner, observation), flatten_space(inner).dtype)
