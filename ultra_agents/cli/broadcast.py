@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from ultra_agents.cli.failure import write_crash
+from ultra_agents.cli.plugin_output import screen
 from ultra_agents.events import Emit, Event, Grow, ReplyGrowing, RunContinued, RunFinished, RunPaused, Warned, ignore
 from ultra_agents.runs import RunFolder
 from ultra_agents.ui.display import Display, GrowingDisplay
@@ -120,7 +120,7 @@ class Broadcast:
         if self._fell_back:
             return
         self._fell_back = True
-        self._display = PlainDisplay(sys.stdout, state=self.state)
+        self._display = PlainDisplay(screen(), state=self.state)
         self._guard(lambda display: display.handle(Warned(f"the display failed ({path}); plain lines from here on")))
 
 
