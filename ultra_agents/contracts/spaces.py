@@ -19,6 +19,10 @@ from gymnasium.spaces.utils import flatten, flatten_space
 from ultra_agents.errors import ConfigError
 from ultra_agents.records import Array
 
+TAKE_FLAT = (
+    "let the plugin flatten them: actions_of and flat of ultra_agents.contracts.spaces; gymnasium:ID does it by itself"
+)
+"""Hint of algorithms that are given another space."""
 MOST_JOINT = 256
 """Combinations of discrete parts that can be told apart as single actions; a network gives each a number."""
 WRAP = (

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
-from ultra_agents.errors import ConfigError, UltraError
+from ultra_agents.errors import ConfigError, PluginError, UltraError
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.seeding import Streams
@@ -243,6 +243,16 @@ def test_what_cannot_be_taken_is_refused_with_a_way_out(name: str, found: str, h
     with pytest.raises(ConfigError, match=found) as caught:
         _ = odd(f"{name}-v0").action_space
     assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac", "sb3-ppo"])
+def test_algorithms_say_what_to_do_about_other_spaces(name: str) -> None:
+    box, algorithm = Box(-1, 1, (2,), np.float32), create_algorithm(name)
+    pairs: list[tuple[Any, Any]] = [(Discrete(4), box), (box, MultiDiscrete([2, 2]))]
+    for spaces in pairs:
+        with pytest.raises(PluginError) as caught:
+            algorithm.create_policy(*spaces, 0)
+        assert caught.value.hint
 
 
 def test_parts_of_observations_are_flattened() -> None:
