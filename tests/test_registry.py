@@ -53,7 +53,7 @@ def test_a_name_claimed_twice_names_both_and_can_be_chosen(points: list[Any]) ->
 @pytest.mark.parametrize(
     ("target", "word"),
     [
-        ("no_such_module_at_all:X", "pip install no_such_module_at_all"),
+        ("no_such_module_at_all:X", "the module 'no_such_module_at_all' is not found"),
         ("ultra_agents.testing.corridor:CorridorOptions", "is not an environment plugin"),
         ("ultra_agents.testing.corridor:NoSuchClass", "AttributeError"),
     ],

@@ -9,6 +9,7 @@ rule: the longest beginning that names a plugin is the plugin, whatever follows 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -64,11 +65,10 @@ class Listing:
         try:
             cls = self.entry_point.load()
         except (Exception, SystemExit) as error:
-            missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
             raise PluginError(
                 f"the plugin {whose} failed to load",
                 found=f"{type(error).__name__}: {error}",
-                hint=f"pip install {missing}" if missing else f"pip install --upgrade {self.distribution}",
+                hint=self._remedy(error),
             ) from error
         if not (isinstance(cls, type) and issubclass(cls, BASES[self.kind])):
             article = "a" if self.kind in ("format", "method") else "an"
@@ -88,6 +88,24 @@ class Listing:
         if issubclass(cls, Method):
             _check_words(cls, self.name, whose)
         return cls
+
+    def _remedy(self, error: BaseException) -> str:
+        """What to do about a plugin that cannot be imported.
+
+        A module's name is no package's name, so only a package that the distribution itself asks for is named.
+        """
+        module = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if module is None:
+            return f"pip install --upgrade {self.distribution}"
+        asked = getattr(self.entry_point.dist, "requires", None) or []
+        wanted = {re.split(r"[^\w.-]", one, maxsplit=1)[0].lower().replace("_", "-") for one in asked}
+        top = module.partition(".")[0]
+        if top.lower().replace("_", "-") in wanted:
+            return f"pip install {top}"
+        return (
+            f"the module {module!r} is not found: install what {self.distribution} needs for it; a module of your own "
+            "must lie in a folder that Python searches (PYTHONPATH)"
+        )
 
 
 def _check_words(cls: type[Method], name: str, whose: str) -> None:
@@ -223,8 +241,13 @@ def create_method(name: str, options: dict[str, Any] | None = None) -> Method:
 
 def plugin_origin(plugin: object) -> str | None:
     """`'pong' of ultra-agents 0.1.0` for an instance of a registered class, None for any other."""
-    target = f"{type(plugin).__module__}:{type(plugin).__qualname__}"
-    row = next((row for row in catalogue() if row.target == target), None)
+    module, name = type(plugin).__module__, type(plugin).__qualname__
+
+    def names_it(target: str) -> bool:
+        where, _, what = target.partition(":")
+        return what == name and f"{module}.".startswith(f"{where}.")  # a package may show a class of a module within
+
+    row = next((row for row in catalogue() if names_it(row.target)), None)
     return None if row is None else f"{row.name!r} of {row.distribution} {row.version}"
 
 

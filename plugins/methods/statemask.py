@@ -73,4 +73,6 @@ class StateMaskR(Method):
             setting.check_stop()
             setting.on_progress(done, count, "episodes to be explained")
 
-        return setting.services.collect(count, setting.streams.child(self.name, "episodes"), progress)
+        return setting.services.collect(
+            count, setting.streams.child(self.name, "episodes"), progress, setting.check_stop
+        )

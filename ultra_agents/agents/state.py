@@ -18,8 +18,8 @@ from ultra_agents.contracts import Environment
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import AdviceDecided, Dropped, Emit
 from ultra_agents.narration.describe import step_line
-from ultra_agents.narration.plugin_calls import action_word
 from ultra_agents.narration.rewards import reward_events
+from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import (
     Attempt,
     CriticalState,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ultra_agents.agents.state import Context
-from ultra_agents.narration.plugin_calls import asking
+from ultra_agents.plugin_calls import asking
 from ultra_agents.records import Critique, Suggestion
 
 INVALID = "invalid: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ultra_agents.cli.error_output import write_crash
+from ultra_agents.cli.plugin_output import screen
 from ultra_agents.events import EmitStreaming, Event, ReplyStreaming, RunFinished, Warned
 from ultra_agents.runs import RunFolder
 from ultra_agents.ui.display import Display, StreamingDisplay
@@ -119,7 +119,7 @@ class EventDispatcher:
         if self._replaced:
             return
         self._replaced = True
-        self._display = PlainDisplay(sys.stdout, state=self.state)
+        self._display = PlainDisplay(screen(), state=self.state)
         self._display_safely(
             lambda display: display.handle(Warned(f"the display failed ({path}); plain lines from here on"))
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ultra_agents.cli.plugin_output import plugins_print_to
 from ultra_agents.errors import BudgetReached, Interrupted, UltraError
 from ultra_agents.events import RunFinished, Warned
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from ultra_agents.config import Config
     from ultra_agents.runs import RunFolder
     from ultra_agents.ui.display import Mode
+
+
+OUTPUT = "output.log"
+"""What plugins print in a run, in its folder."""
 
 
 def display_mode(plain: bool, json: bool) -> Mode:
@@ -48,6 +54,14 @@ def execute(
         KeyboardInterrupt: A second Ctrl-C.
     """
     from ultra_agents.cli.console import out
+
+    console = console or out()
+    with plugins_print_to(folder.path / OUTPUT) as shown:
+        console.file = shown[console.stderr]
+        _execute(folder, mode, until, console)
+
+
+def _execute(folder: RunFolder, mode: Mode, until: Literal["measure"] | None, console: Console) -> None:
     from ultra_agents.cli.error_output import Crashed, write_crash
     from ultra_agents.cli.event_dispatcher import EventDispatcher
     from ultra_agents.cli.run_control import RunControl
@@ -56,7 +70,6 @@ def execute(
     from ultra_agents.ui.history import past_events
     from ultra_agents.ui.summary import summary
 
-    console = console or out()
     again = f"ultra {'explain' if until else 'resume'} {shlex.quote(str(folder.path))}"
     began = time.monotonic()
     with folder.lock():
@@ -102,6 +115,7 @@ def _with_next_step(error: UltraError, again: str) -> UltraError:
     return error
 
 
+@plugins_print_to(Path(os.devnull))  # a run prints it again, into its log
 def preflight(config: Config) -> None:
     """Refuse what cannot work, so that a typing error leaves no run folder behind; raises an `UltraError`."""
     from ultra_agents.pipeline import check_run

@@ -136,6 +136,9 @@ class Environment(ABC):
     Options: ClassVar[type[Options]] = Options
     argument: ClassVar[str | None] = None
     """The option that may be written after the plugin's name and a colon (`gymnasium:CartPole-v1`), if any."""
+    enforces_bounds: ClassVar[bool] = True
+    """An observation outside `observation_space` stops a run. False where the environments are other people's, whose
+    bounds are often only roughly right: a run tells it once and goes on. The conformance kit is strict either way."""
 
     def __init__(self, options: Any) -> None:
         self.options = options

@@ -102,7 +102,11 @@ class Services(Protocol):
         ...
 
     def collect(
-        self, episodes: int, streams: Streams, on_episode: Callable[[Trajectory], None] | None = None
+        self,
+        episodes: int,
+        streams: Streams,
+        on_episode: Callable[[Trajectory], None] | None = None,
+        poll: Callable[[], None] = lambda: None,
     ) -> list[Trajectory]:
         """Episodes of the starting policy with the simulator's states; the caller charges their steps.
 
@@ -110,6 +114,7 @@ class Services(Protocol):
             episodes: How many.
             streams: Source of the reset seeds and of the policy's draws.
             on_episode: Called with each episode as it ends.
+            poll: Called at every step; what it raises ends the collection.
         """
         ...
 

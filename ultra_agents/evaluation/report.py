@@ -7,7 +7,6 @@ compared and at which cost, and never claims what the intervals do not carry.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,6 +31,7 @@ from ultra_agents.evaluation.statistics import (
 )
 from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import headline, method_label
+from ultra_agents.files import write_whole
 from ultra_agents.records import (
     Advice,
     Array,
@@ -42,7 +42,7 @@ from ultra_agents.records import (
     Segment,
     Usage,
 )
-from ultra_agents.runs.files import write_whole
+from ultra_agents.runs.files import plain
 
 __all__ = ["ReportInputs", "build_report", "render_html", "write_report"]
 
@@ -129,8 +129,8 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "peak_memory_mb": inputs.peak_memory_mb,
         "warnings": list(inputs.warnings),
     }
-    plain: dict[str, Any] = _plain(report)
-    return plain
+    made: dict[str, Any] = plain(report)
+    return made
 
 
 def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
@@ -330,18 +330,3 @@ def _elapsed(inputs: ReportInputs) -> float:
         return (end - begin).total_seconds()
     except (ValueError, TypeError):
         return float(sum(inputs.seconds_by_stage.values()))
-
-
-def _plain(value: Any) -> Any:
-    """JSON types only; what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -15,7 +15,8 @@ from ultra_agents.experiments.engines import POLL_S, Engine
 from ultra_agents.experiments.page import headline, render
 from ultra_agents.experiments.spec import Cell, Experiment
 from ultra_agents.experiments.summary import summarise
-from ultra_agents.runs.files import plain, write_whole
+from ultra_agents.files import write_whole
+from ultra_agents.runs.files import plain
 from ultra_agents.ui.compare.cell_table import CellStatus
 
 _TAIL_BYTES = 4096

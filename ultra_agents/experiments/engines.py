@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -13,8 +12,11 @@ from typing import Protocol
 
 from ultra_agents.experiments.cells import CellOutcome, run_cell
 from ultra_agents.experiments.spec import Cell
+from ultra_agents.worker_signals import leave_to_parent
 
 POLL_S = 0.25
+GRACE_S = 30.0
+"""Seconds after SIGTERM in which a worker must have stopped its cell; schedulers kill after about as long."""
 
 
 class Engine(Protocol):
@@ -150,8 +152,8 @@ class LocalEngine:
 
 
 def _init_worker(output: Path | None) -> None:
-    """In a worker: ignore Ctrl-C, since the driver stops cells through the stop file; redirect the output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a worker: Ctrl-C and SIGTERM are the driver's, which asks for a clean stop through the stop file."""
+    leave_to_parent(GRACE_S)
     if output is not None:
         with output.open("ab") as file:
             for stream in (1, 2):

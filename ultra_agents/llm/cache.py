@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ultra_agents.errors import ConfigError, LLMError
+from ultra_agents.files import write_whole
 from ultra_agents.llm.replies import RawReply
 
 
@@ -145,11 +145,8 @@ class AnswerCache:
             ]
         except (sqlite3.Error, ValueError) as error:
             raise self._unusable(error) from error
-        part = path.with_name(path.name + ".part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text("".join(lines), encoding="utf-8")
-            os.replace(part, path)
+            write_whole(path, "".join(lines))
         except OSError as error:
             raise LLMError(f"cannot write the cassette {path}", found=str(error)) from error
         return len(lines)

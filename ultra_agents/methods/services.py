@@ -67,14 +67,18 @@ class EngineServices:
         return self.make(num_envs)
 
     def collect(
-        self, episodes: int, streams: Streams, on_episode: Callable[[Trajectory], None] | None = None
+        self,
+        episodes: int,
+        streams: Streams,
+        on_episode: Callable[[Trajectory], None] | None = None,
+        poll: Callable[[], None] = lambda: None,
     ) -> list[Trajectory]:
-        """Episodes of the starting policy with the simulator's states."""
+        """Episodes of the starting policy with the simulator's states; `poll` may raise `Interrupted`."""
         with self.make(min(episodes, self.config.refine.num_envs)) as simulators:
             seeds, longest = streams.integers(episodes, "reset"), self.config.collect.max_steps
             return collect(
-                self.start, self.environment, simulators, seeds, streams, longest, on_episode=on_episode
-            )  # fmt: skip
+                self.start, self.environment, simulators, seeds, streams, longest, on_episode=on_episode, poll=poll
+            )
 
     def starts(
         self,

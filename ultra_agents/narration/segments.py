@@ -16,8 +16,8 @@ import numpy as np
 
 from ultra_agents.config import NarrationConfig
 from ultra_agents.contracts import Environment
-from ultra_agents.narration.plugin_calls import reward_word
 from ultra_agents.narration.rewards import reward_events, usual_reward
+from ultra_agents.narration.wording import reward_word
 from ultra_agents.records import FloatArray, Segment, Trajectory
 
 SHORTEST = 4

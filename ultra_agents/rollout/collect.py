@@ -24,6 +24,7 @@ def collect(
     max_steps: int,
     snapshots: bool = True,
     on_episode: Callable[[Trajectory], None] | None = None,
+    poll: Callable[[], None] | None = None,
 ) -> list[Trajectory]:
     """Play one episode per seed, as many at a time as there are simulators.
 
@@ -38,6 +39,7 @@ def collect(
         max_steps: Longer episodes are cut: neither terminated nor truncated.
         snapshots: Keep the simulator's state before each action, where the environment can.
         on_episode: Called with each episode as it ends.
+        poll: Called at every step; what it raises ends the collection.
 
     Returns:
         Trajectories in the order of `seeds`.
@@ -52,6 +54,8 @@ def collect(
         playing = list(range(len(episodes)))
         uniforms = np.full((simulators.num_envs, dims), 0.5)
         while playing:
+            if poll is not None:
+                poll()
             states = simulators.snapshot(playing) if keep else [b""] * len(playing)
             for slot in playing:
                 uniforms[slot] = draw(episodes[slot].generator, dims)

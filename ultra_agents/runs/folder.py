@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.runs.files import LineLog, locked, plain, read_lines, versions, write_whole
+from ultra_agents.files import write_whole
+from ultra_agents.runs.files import LineLog, locked, plain, read_lines, versions
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.errors import Interrupted
-from ultra_agents.events import Emit, EmitStreaming
+from ultra_agents.events import Emit, EmitStreaming, Warned
 from ultra_agents.policies import save_policy
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.runs import RunFolder
@@ -35,6 +35,7 @@ class RunContext:
     streams: Streams
     emit_streaming: EmitStreaming | None = None
     start: Policy | None = None
+    _noted: set[str] = field(default_factory=set)
 
     @property
     def policy(self) -> Policy:
@@ -49,7 +50,13 @@ class RunContext:
     def simulators(self, num_envs: int, workers: int | None = None) -> Simulators:
         """Parallel environments of this run."""
         count = min(self.config.refine.workers if workers is None else workers, num_envs)
-        return make_simulators(self.environment, num_envs, count)
+        return make_simulators(self.environment, num_envs, count, self.note)
+
+    def note(self, text: str) -> None:
+        """Tell a person something that stops nothing, once in a run."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.emit(Warned(text))
 
     def save_policy(self, path: Path, policy: Policy, method: str) -> None:
         """Write a policy that `method` made in this run."""

@@ -36,7 +36,9 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     scoring = context.simulators(min(len(seeds), config.refine.num_envs))
 
     def score(policy: Policy, steps: int) -> Sequence[float]:
-        return evaluate_returns(policy, context.environment, scoring, seeds, selection).values
+        return evaluate_returns(
+            policy, context.environment, scoring, seeds, selection, poll=context.check_stop, on_note=context.note
+        ).values
 
     def save(which: str, policy: Policy) -> None:
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)

@@ -68,10 +68,14 @@ class CountingServices(EngineServices):
         return made
 
     def collect(
-        self, episodes: int, streams: Streams, on_episode: Callable[[Trajectory], None] | None = None
+        self,
+        episodes: int,
+        streams: Streams,
+        on_episode: Callable[[Trajectory], None] | None = None,
+        poll: Callable[[], None] = lambda: None,
     ) -> list[Trajectory]:
         """Episodes, counted by their lengths."""
-        made = super().collect(episodes, streams, on_episode)
+        made = super().collect(episodes, streams, on_episode, poll)
         self.taken["collect"] += sum(map(len, made))
         return made
 

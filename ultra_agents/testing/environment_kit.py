@@ -12,7 +12,7 @@ from functools import partial
 from ultra_agents.contracts import Environment
 from ultra_agents.testing import _environment_ask as ask
 from ultra_agents.testing import _environment_play as play
-from ultra_agents.testing._report import Report, Row, run_check
+from ultra_agents.testing._report import Report, Row, run_until_blocked
 
 __all__ = ["Report", "Row", "check_environment"]
 
@@ -31,8 +31,8 @@ def check_environment(environment: Environment, max_steps: int = 3000) -> Report
         subject = str(environment.env_id)
     except Exception:
         subject = type(environment).__name__
-    rows = [run_check(name, partial(check, environment, max_steps), do) for name, (check, do) in _CHECKS.items()]
-    return Report(subject, tuple(rows))
+    checks = ((name, partial(check, environment, max_steps), do) for name, (check, do) in _CHECKS.items())
+    return Report(subject, run_until_blocked(checks))
 
 
 _CHECKS: dict[str, tuple[Callable[[Environment, int], str], str]] = {

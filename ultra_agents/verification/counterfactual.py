@@ -34,7 +34,7 @@ from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.records import Array, Plan, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.jobs import Arm, Job, Outcome, Terms, difference
+from ultra_agents.verification.jobs import Job, Outcome, Rollout, Terms, difference
 from ultra_agents.verification.pool import make_pool
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 from ultra_agents.verification.validity import refusal, snapshot_of
@@ -216,10 +216,10 @@ class CounterfactualTester:
                             snapshot=state.snapshot,
                             address=(*state.address, pair),
                             plans=tuple(racer.plan for racer in wanting),
-                            arms=tuple(racer.begun(pair) for racer in wanting),
-                            base=base,
+                            candidates=tuple(racer.begun(pair) for racer in wanting),
+                            baseline=base,
                             until=tuple(racer.until for racer in wanting),
-                            lead=pair == 0,
+                            after_plan=pair == 0,
                         )
                         jobs.append((pair, wanting, self._pool.submit(job)))
                 for pair, wanting, future in jobs:
@@ -227,14 +227,14 @@ class CounterfactualTester:
 
     def _note(self, state: _State, pair: int, racers: list[_Racer], outcome: Outcome) -> None:
         """Put down what a job brought, and share its price."""
-        state.bases[pair] = outcome.base
-        share, rest = divmod(outcome.base_steps, len(racers))
+        state.bases[pair] = outcome.baseline
+        share, rest = divmod(outcome.baseline_steps, len(racers))
         for place, racer in enumerate(racers):
-            racer.arms[pair] = outcome.arms[place]
+            racer.arms[pair] = outcome.candidates[place]
             racer.steps += outcome.steps[place] + share + (rest if place == 0 else 0)
-            racer.fault = racer.fault or outcome.arms[place].fault or outcome.base.fault
+            racer.fault = racer.fault or outcome.candidates[place].fault or outcome.baseline.fault
         with self._lock:
-            self._spent += sum(outcome.steps) + outcome.base_steps
+            self._spent += sum(outcome.steps) + outcome.baseline_steps
 
     def _rule(self, trajectory: Trajectory) -> Rule:
         config = self._config
@@ -257,7 +257,7 @@ class _State:
 
     address: tuple[int, int]
     snapshot: bytes
-    bases: dict[int, Arm] = field(default_factory=dict)
+    bases: dict[int, Rollout] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -268,25 +268,34 @@ class _Racer:
     index: int
     plan: Array
     until: int = 0
-    arms: dict[int, Arm] = field(default_factory=dict)
+    arms: dict[int, Rollout] = field(default_factory=dict)
     steps: int = 0
     fault: str = ""
     result: TestResult | None = None
 
-    def begun(self, pair: int) -> Arm | None:
+    def begun(self, pair: int) -> Rollout | None:
         """The arm of `pair` as far as it was played, be it in the first pair: until a plan ends they are all alike."""
         if pair in self.arms or 0 not in self.arms:
             return self.arms.get(pair)
         first, length = self.arms[0], len(self.plan)
-        if first.lead is None:  # it ended before its plan did
+        if first.after_plan is None:  # it ended before its plan did
             return first
         end = first.end if first.time == length else 0.0  # nobody asks for it before it was played on
-        return Arm(first.earned[: length + 1], end, first.worth, (b"",), False, None, first.lead[0], lead=first.lead)
+        return Rollout(
+            first.earned[: length + 1],
+            end,
+            first.returns,
+            (b"",),
+            False,
+            None,
+            first.after_plan[0],
+            after_plan=first.after_plan,
+        )
 
-    def wants(self, base: Arm | None, pair: int) -> bool:
+    def wants(self, base: Rollout | None, pair: int) -> bool:
         """Whether something has to be played for `pair`."""
         arm, until = self.arms.get(pair), self.until
-        if self.fault or (arm is not None and arm.met is not None):
+        if self.fault or (arm is not None and arm.merged is not None):
             return False
         if arm is None or base is None:
             return True
@@ -299,8 +308,8 @@ class _Racer:
         if arm is None:
             return 2 * until - alike
         alike = min(alike, arm.time)
-        if arm.met is not None:
-            return 2 * arm.met - alike
+        if arm.merged is not None:
+            return 2 * arm.merged - alike
         base = state.bases[pair]
         return (arm.time if arm.over else until) - alike + (min(base.time, until) if base.over else until)
 

@@ -22,9 +22,9 @@ from ultra_agents.cluster import connected
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import ConfigError, EnvironmentFault, RunError, UltraError
-from ultra_agents.rollout.simulators import fault, whose
+from ultra_agents.plugin_calls import plugin_fault, plugin_name
 from ultra_agents.verification.jobs import Job, Outcome, Terms
-from ultra_agents.verification.pool import LocalPool, Pool
+from ultra_agents.verification.local_pool import LocalPool, Pool
 from ultra_agents.version import __version__
 
 PLACED_S = 300.0
@@ -153,7 +153,7 @@ class RayPool(Pool):
         elif isinstance(error, self._ray.exceptions.RayTaskError):  # the plugin's, wherever it runs
             cause = getattr(error, "cause", error)
             del self._jobs[number]
-            self._settle(number, cause if isinstance(cause, UltraError) else fault(self._environment, cause))
+            self._settle(number, plugin_fault(self._environment, cause))
         elif self._jobs[number].tries >= self._engine.attempts:
             del self._jobs[number]
             self._settle(number, self._dead(error))
@@ -163,7 +163,7 @@ class RayPool(Pool):
             self._lost(name, error)
 
     def _lost(self, name: int, error: BaseException | None) -> None:
-        """A worker is gone: another takes its place, unless none ever gets to its feet."""
+        """A worker died: start another, unless too many died before one came up."""
         if self._actors.pop(name, None) is None:
             return
         self._failures += 1
@@ -190,7 +190,7 @@ class RayPool(Pool):
 
     def _dead(self, error: BaseException | None) -> EnvironmentFault:
         return EnvironmentFault(
-            f"workers on the Ray cluster that play {whose(self._environment)} died again and again",
+            f"Ray workers that play the environment {plugin_name(self._environment)} died again and again",
             found=" ".join(str(error).split())[:300],
             expected=f"one that lives, in {self._engine.attempts} attempts",
             hint="test with engine: local to see the failure in this process",
@@ -232,10 +232,8 @@ class _Worker:
             )  # fmt: skip
         try:
             self._pool = LocalPool(environment, policy, terms, slots)
-        except UltraError as error:
-            return error
         except Exception as error:
-            return fault(environment, error)
+            return plugin_fault(environment, error)
         return None
 
     def play(self, job: Job) -> Outcome:

@@ -55,7 +55,7 @@ class RunSource:
 
     def step(self, episode: int, step: int) -> StepView:
         """One step."""
-        from ultra_agents.narration.plugin_calls import action_word
+        from ultra_agents.plugin_calls import action_word
 
         trajectory = self._episodes[episode]
         return StepView(
@@ -135,7 +135,7 @@ class RunSource:
         return tuple(found)
 
     def _words(self, trajectory: Trajectory, step: int) -> str:
-        from ultra_agents.narration.plugin_calls import state_words
+        from ultra_agents.narration.wording import state_words
 
         try:
             return clean(state_words(self.environment, trajectory, step, CHARACTERS))

@@ -26,10 +26,12 @@ def plugins_check(
     An LLM provider is asked three short questions. Exits with 2 when a check failed.
     """
     from ultra_agents.cli.console import out
+    from ultra_agents.cli.plugin_output import plugins_print_to
 
     kinds = find_kinds(name)
     options = parse_settings(settings or [])
-    reports = [(kind, _check(kind, name, options)) for kind in kinds]
+    with plugins_print_to(None):
+        reports = [(kind, _check(kind, name, options)) for kind in kinds]
     if json:
         from json import dumps
 

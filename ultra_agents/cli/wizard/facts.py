@@ -207,7 +207,7 @@ class RegistryFacts:
 
     def write(self, answers: Answers, text: str, overwrite: bool) -> bool:
         """Write the file, completely or not at all; false where one is there and must not be lost."""
-        from ultra_agents.runs.files import write_whole
+        from ultra_agents.files import write_whole
 
         if answers.file.exists() and not overwrite:
             return False

@@ -10,7 +10,7 @@ import pytest
 
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.registry import create_environment
-from ultra_agents.rollout.shared_memory import Board, Line, shared_counters
+from ultra_agents.rollout.shared_memory import Channel, StepSlot, shared_counters
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
@@ -22,33 +22,33 @@ def result(count: int) -> Any:
     return np.full((count, 1), 0.5, np.float32), np.arange(count, dtype=np.float64), ends, ~ends, {}
 
 
-def test_a_board_gives_back_what_was_put_on_it_and_keeps_no_hold_on_it() -> None:
-    board = Board(CORRIDOR, 3)
-    assert board.put_actions(np.array([1, 0, 1]))
-    taken = board.actions()
-    assert board.put_result(result(3))
-    told = board.result()
+def test_a_slot_returns_copies_of_what_was_written() -> None:
+    slot = StepSlot(CORRIDOR, 3)
+    assert slot.write_actions(np.array([1, 0, 1]))
+    taken = slot.read_actions()
+    assert slot.write_result(result(3))
+    told = slot.read_result()
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(told[:4], result(3)[:4], strict=True))
-    board.put_actions(np.array([0, 0, 0]))
+    slot.write_actions(np.array([0, 0, 0]))
     assert taken.tolist() == [1, 0, 1]
 
 
-def test_a_board_refuses_what_does_not_fit_and_stays_as_it_was() -> None:
-    board = Board(CORRIDOR, 2)
-    assert board.put_actions(np.array([1, 1]))
+def test_a_slot_refuses_another_shape_or_dtype_and_stays_as_it_was() -> None:
+    slot = StepSlot(CORRIDOR, 2)
+    assert slot.write_actions(np.array([1, 1]))
     for actions in (np.array([0, 0], np.int32), np.array([0, 0, 0]), [0, 0]):
-        assert not board.put_actions(actions)
-    assert board.actions().tolist() == [1, 1]
+        assert not slot.write_actions(actions)
+    assert slot.read_actions().tolist() == [1, 1]
     observations, rewards, *rest = result(2)
-    assert not board.put_result((observations.astype(np.float64), rewards, *rest))
-    assert not board.put_result((observations, rewards.astype(np.float32), *rest))
+    assert not slot.write_result((observations.astype(np.float64), rewards, *rest))
+    assert not slot.write_result((observations, rewards.astype(np.float32), *rest))
 
 
-@pytest.mark.parametrize("look", [False, True])
-def test_messages_and_notices_come_in_order_and_a_closed_line_says_so(look: bool) -> None:
+@pytest.mark.parametrize("spin", [False, True])
+def test_messages_and_notices_come_in_order_and_a_closed_pipe_raises(spin: bool) -> None:
     here, there = multiprocessing.get_context("spawn").Pipe()
     counters = shared_counters()
-    one, other = Line(here, counters, 0, look), Line(there, counters, 1, look)
+    one, other = Channel(here, counters, 0, spin), Channel(there, counters, 1, spin)
 
     def answer() -> None:
         for _ in range(4):
@@ -70,29 +70,29 @@ def test_messages_and_notices_come_in_order_and_a_closed_line_says_so(look: bool
         one.receive()
 
 
-def test_looking_in_vain_is_given_up_for_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vain_spins_back_off_exponentially(monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = multiprocessing.get_context("spawn").Pipe()
     counters, heard = shared_counters(), 0
-    looks: list[int] = []
-    one, other = Line(here, counters, 0, True), Line(there, counters, 1, True)
+    spins: list[int] = []
+    one, other = Channel(here, counters, 0, True), Channel(there, counters, 1, True)
 
-    def came() -> bool:
-        looks.append(heard)
+    def spun() -> bool:
+        spins.append(heard)
         return heard >= 12
 
-    monkeypatch.setattr(other, "_came", came)
+    monkeypatch.setattr(other, "_spun", spun)
     while heard < 16:
-        one._pipe.send_bytes(b"\x00")  # uncounted: looking cannot find it
+        one._pipe.send_bytes(b"\x00")  # uncounted: spinning cannot see it
         other.receive()
         other._received = 0
         heard += 1
-    assert looks == [0, 2, 6, 14, 15]
+    assert spins == [0, 2, 6, 14, 15]
 
 
-def test_what_cannot_be_packed_leaves_the_line_as_it_was() -> None:
+def test_what_cannot_be_packed_leaves_the_channel_as_it_was() -> None:
     here, there = multiprocessing.get_context("spawn").Pipe()
     counters = shared_counters()
-    one, other = Line(here, counters, 0, True), Line(there, counters, 1, True)
+    one, other = Channel(here, counters, 0, True), Channel(there, counters, 1, True)
     with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
         one.send(lambda: None)
     one.notify(3)
@@ -104,12 +104,12 @@ def test_a_single_worker_leaves_the_second_half_to_this_process() -> None:
     with make_simulators(CORRIDOR, 5, 1) as simulators:
         simulators.reset(seed=0)
         assert len(set(multiprocessing.active_children()) - before) == 1
-        told = []
-        for kind in (np.int64, np.int32):  # on the board, and in a message
+        seen = []
+        for kind in (np.int64, np.int32):  # in the slot, and in a message
             for half, envs in enumerate(simulators.halves):
                 simulators.send_half(half, np.ones(envs.stop - envs.start, kind))  # type: ignore[attr-defined]
-            told.append([simulators.receive_half(half)[0][:, 0].tolist() for half in (0, 1)])  # type: ignore[attr-defined]
-        assert told == [[[0.25] * 2, [0.25] * 3], [[0.5] * 2, [0.5] * 3]]
+            seen.append([simulators.receive_half(half)[0][:, 0].tolist() for half in (0, 1)])  # type: ignore[attr-defined]
+        assert seen == [[[0.25] * 2, [0.25] * 3], [[0.5] * 2, [0.5] * 3]]
     assert set(multiprocessing.active_children()) == before
 
 
