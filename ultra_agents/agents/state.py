@@ -32,7 +32,7 @@ from ultra_agents.records import (
     Trajectory,
 )
 
-Row: TypeAlias = dict[str, Any]
+JSONObject: TypeAlias = dict[str, Any]
 """A record in JSON types."""
 Role: TypeAlias = Literal["identifier", "advisor", "critic"]
 
@@ -97,13 +97,13 @@ class State(TypedDict, total=False):
 
     fingerprint: str
     opening: str
-    segment: Row
+    segment: JSONObject
     source: str
-    states: list[Row]
+    states: list[JSONObject]
     current: int
-    notes: Annotated[list[Row], add]
+    notes: Annotated[list[JSONObject], add]
     env_steps: Annotated[int, add]
-    explanation: Row | None
+    explanation: JSONObject | None
 
 
 def case_of(state: State) -> CriticalState:
@@ -208,7 +208,7 @@ class Context:
             AdviceDecided(self.segment, case.step, plan.actions, plan.steps, decision, reason, gain, low, high, pairs)
         )
 
-    def noted(self, stage: str, reason: str, detail: str = "") -> Row:
+    def noted(self, stage: str, reason: str, detail: str = "") -> JSONObject:
         """Tell that something was not used; the `Note` for the state."""
         self.emit(Dropped(stage, reason, self.segment, detail))
         return {"stage": stage, "reason": reason, "detail": detail}

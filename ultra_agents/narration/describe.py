@@ -1,4 +1,4 @@
-"""A stretch of an episode in words, within a token budget (ULTRA section 3, state interpretation).
+"""A segment of an episode in words, within a token budget (ULTRA section 3, state interpretation).
 
 First all episodes and this one in figures, so that one failure is not mistaken for the rule (salience bias: R2PO,
 arXiv 2605.08315); then numbered steps. Where the steps do not fit, fewer are shown: the stride widens, and only when

@@ -9,7 +9,7 @@ from ultra_agents.records import FloatArray, Trajectory
 
 
 def reward_word(environment: Environment, rewards: FloatArray) -> str | None:
-    """The environment's word for a stretch with these `(m,)` rewards, on one line; None for a generic one."""
+    """The environment's word for a segment with these `(m,)` rewards, on one line; None for a generic one."""
     with asking(environment, "segment_kind"):
         word = environment.segment_kind(rewards)
         return " ".join(word.split()) or None if word is not None else None

@@ -69,7 +69,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class JobResult:
     """What came of a job.
 
     Attributes:

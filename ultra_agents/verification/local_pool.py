@@ -12,7 +12,7 @@ from concurrent.futures import Future, InvalidStateError
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.plugin_calls import plugin_fault, plugin_name
-from ultra_agents.verification.jobs import Job, Outcome, Terms
+from ultra_agents.verification.jobs import Job, JobResult, Terms
 from ultra_agents.verification.rollouts import Player
 
 
@@ -22,18 +22,18 @@ class Pool(ABC):
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._lock = threading.Lock()
-        self._waiting: dict[int, Future[Outcome]] = {}
+        self._waiting: dict[int, Future[JobResult]] = {}
         self._count = 0
         self._broken: UltraError | None = None
         self._closed = False
 
-    def submit(self, job: Job) -> Future[Outcome]:
+    def submit(self, job: Job) -> Future[JobResult]:
         """Queue a job.
 
         Raises:
             EnvironmentFault: The pool is closed, or what it plays on is gone.
         """
-        future: Future[Outcome] = Future()
+        future: Future[JobResult] = Future()
         with self._lock:
             if self._closed:
                 raise EnvironmentFault(f"the rollouts of the environment {plugin_name(self._environment)} are closed")
@@ -59,7 +59,7 @@ class Pool(ABC):
     @abstractmethod
     def _end(self) -> None: ...
 
-    def _settle(self, number: int, outcome: Outcome | UltraError) -> None:
+    def _settle(self, number: int, outcome: JobResult | UltraError) -> None:
         with self._lock:
             future = self._waiting.pop(number, None)
         if future is not None:
@@ -109,7 +109,7 @@ class LocalPool(Pool):
                 self._settle(number, outcome)
 
 
-def _set_outcome(future: Future[Outcome], outcome: Outcome | UltraError) -> None:
+def _set_outcome(future: Future[JobResult], outcome: JobResult | UltraError) -> None:
     with contextlib.suppress(InvalidStateError):
         if isinstance(outcome, UltraError):
             future.set_exception(outcome)
@@ -117,7 +117,7 @@ def _set_outcome(future: Future[Outcome], outcome: Outcome | UltraError) -> None
             future.set_result(outcome)
 
 
-def tick(player: Player, environment: Environment) -> list[tuple[int, Outcome | UltraError]]:
+def tick(player: Player, environment: Environment) -> list[tuple[int, JobResult | UltraError]]:
     """One tick; an error in it fails every job the player holds, and leaves it ready for others."""
     try:
         return player.tick()

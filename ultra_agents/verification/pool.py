@@ -16,7 +16,7 @@ from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.plugin_calls import plugin_fault, plugin_name
 from ultra_agents.rollout.worker_process import EXIT_WAIT_S, start_worker
-from ultra_agents.verification.jobs import Job, Outcome, Terms
+from ultra_agents.verification.jobs import Job, JobResult, Terms
 from ultra_agents.verification.local_pool import LocalPool, Pool, tick
 from ultra_agents.verification.rollouts import Player
 from ultra_agents.worker_signals import leave_to_parent
@@ -99,7 +99,7 @@ class WorkerPool(Pool):
             if not self._closed:
                 self._break(self._dead(part))
 
-    def _settle(self, number: int, outcome: Outcome | UltraError) -> None:
+    def _settle(self, number: int, outcome: JobResult | UltraError) -> None:
         with self._lock:
             self._owner.pop(number, None)
         super()._settle(number, outcome)

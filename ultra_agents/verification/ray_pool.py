@@ -23,7 +23,7 @@ from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import ConfigError, EnvironmentFault, RunError, UltraError
 from ultra_agents.plugin_calls import plugin_fault, plugin_name
-from ultra_agents.verification.jobs import Job, Outcome, Terms
+from ultra_agents.verification.jobs import Job, JobResult, Terms
 from ultra_agents.verification.local_pool import LocalPool, Pool
 from ultra_agents.version import __version__
 
@@ -144,7 +144,7 @@ class RayPool(Pool):
             self._failures, self._actors[name].up = 0, True
             self._up.set()
 
-    def _played(self, name: int, number: int, outcome: Outcome | None, error: BaseException | None) -> None:
+    def _played(self, name: int, number: int, outcome: JobResult | None, error: BaseException | None) -> None:
         if name in self._actors:
             self._actors[name].load.discard(number)
         if error is None and outcome is not None:
@@ -236,7 +236,7 @@ class _Worker:
             return plugin_fault(environment, error)
         return None
 
-    def play(self, job: Job) -> Outcome:
+    def play(self, job: Job) -> JobResult:
         """Play a job.
 
         Raises:

@@ -24,7 +24,7 @@ from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.errors import PluginError, UltraError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.verification.env_blocks import Blocks
-from ultra_agents.verification.jobs import NEVER, ActiveJob, Job, LiveRollout, Outcome, Terms
+from ultra_agents.verification.jobs import NEVER, ActiveJob, Job, JobResult, LiveRollout, Terms
 
 ROWS = 32
 """The policy is asked in batches of exactly this many rows: the last bits of a matrix product depend on its shape."""
@@ -54,7 +54,7 @@ class Player:
         self._queue: deque[tuple[int, Job]] = deque()
         self._next: ActiveJob | None = None
         self._active: dict[int, ActiveJob] = {}
-        self._done: list[tuple[int, Outcome | UltraError]] = []
+        self._done: list[tuple[int, JobResult | UltraError]] = []
         self._series: dict[tuple[int, int, int], FloatArray] = {}
         self._uniforms = np.zeros((self.slots, SERIES, self._dims))
         self._factors = [1.0]
@@ -81,7 +81,7 @@ class Player:
         self._blocks.free_all()
         return numbers
 
-    def tick(self) -> list[tuple[int, Outcome | UltraError]]:
+    def tick(self) -> list[tuple[int, JobResult | UltraError]]:
         """Start what fits, take one step everywhere; jobs that are finished, or could not be played."""
         self._start()
         if self._changed:
@@ -92,7 +92,7 @@ class Player:
             self._reschedule()
         return self.take()
 
-    def take(self) -> list[tuple[int, Outcome | UltraError]]:
+    def take(self) -> list[tuple[int, JobResult | UltraError]]:
         """What is finished and was not taken yet."""
         done, self._done = self._done, []
         return done
@@ -210,13 +210,13 @@ class Player:
             self._blocks.free(rollout.slot)
             rollout.slot = None
 
-    def _finish(self, active: ActiveJob) -> Outcome:
+    def _finish(self, active: ActiveJob) -> JobResult:
         for rollout in active.rollouts:
             self._suspend(rollout)
         del self._active[active.number]
         steps = tuple(playing.time - playing.begun for playing in active.candidates)
         baseline_steps = active.baseline.time - active.baseline.begun
-        return Outcome(
+        return JobResult(
             active.baseline.finish(), tuple(rollout.finish() for rollout in active.candidates), steps, baseline_steps
         )
 

@@ -171,7 +171,7 @@ class Facts(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WizardResult:
     """How the wizard ended: the file written, and whether to run it."""
 
     file: Path

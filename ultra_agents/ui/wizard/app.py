@@ -16,7 +16,7 @@ from textual.widgets import ContentSwitcher, Input, OptionList, Static
 from ultra_agents.errors import UltraError
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
-from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, Outcome, Speed
+from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, Speed, WizardResult
 from ultra_agents.ui.wizard.fields import Page
 from ultra_agents.ui.wizard.last_pages import BudgetPage, MethodPage, WritePage
 from ultra_agents.ui.wizard.pages import EnvironmentPage, PolicyPage, ProposerPage, environment_text
@@ -35,7 +35,7 @@ TINY = (60, 16)
 WIDE = 100
 
 
-class WizardApp(App[Outcome]):
+class WizardApp(App[WizardResult]):
     """The wizard; its result is the file written, None when nothing was.
 
     Args:
@@ -268,7 +268,7 @@ class WizardScreen(Screen[object]):
             self.complain(f"{error.problem}" + (f": {error.found}" if error.found else ""))
             return
         if written:
-            self.app.exit(Outcome(self.answers.file, run))
+            self.app.exit(WizardResult(self.answers.file, run))
             return
 
         def answered(yes: bool | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ultra_agents.records import Array
-from ultra_agents.rollout.replays import Stretch, plans_act, replay
+from ultra_agents.rollout.replays import Replay, plans_act, replay
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
@@ -42,7 +42,7 @@ def by_hand(snapshot: bytes, plan: Array) -> tuple[list[Any], list[int], float]:
     return observations, actions, earned
 
 
-def stretches(num_envs: int, snapshots: Sequence[bytes], plans: Sequence[Array] = PLANS) -> list[Stretch]:
+def replays(num_envs: int, snapshots: Sequence[bytes], plans: Sequence[Array] = PLANS) -> list[Replay]:
     with make_simulators(WORLD, num_envs) as simulators:
         simulators.reset(seed=list(range(1000, 1000 + num_envs)))
         return replay(simulators, snapshots, [len(plan) for plan in plans], plans_act(plans))
@@ -51,15 +51,15 @@ def stretches(num_envs: int, snapshots: Sequence[bytes], plans: Sequence[Array] 
 @pytest.mark.parametrize("num_envs", [1, 3, 7, 10])
 def test_a_stretch_is_what_stepping_by_hand_meets(num_envs: int) -> None:
     snapshots = stored()
-    made = stretches(num_envs, snapshots)
+    made = replays(num_envs, snapshots)
     assert len(made) == len(PLANS)
-    for stretch, snapshot, plan in zip(made, snapshots, PLANS, strict=True):
+    for one, snapshot, plan in zip(made, snapshots, PLANS, strict=True):
         observations, actions, earned = by_hand(snapshot, plan)
-        assert np.array_equal(stretch.observations, np.array(observations))
-        assert stretch.observations.dtype == np.float32
-        assert stretch.actions.tolist() == actions
-        assert stretch.earned == pytest.approx(earned)
-        assert len(stretch) == len(actions)
+        assert np.array_equal(one.observations, np.array(observations))
+        assert one.observations.dtype == np.float32
+        assert one.actions.tolist() == actions
+        assert one.earned == pytest.approx(earned)
+        assert len(one) == len(actions)
 
 
 def test_a_stretch_ends_with_its_episode() -> None:
@@ -89,16 +89,16 @@ def test_the_actions_may_depend_on_what_is_seen_and_when() -> None:
         simulators.reset(seed=[0, 1])
         middle = simulators.snapshot([0])[0]
         made = replay(simulators, [middle] * 3, [1, 4, 2], act)
-    assert [stretch.actions.tolist() for stretch in made] == [[1], [1, 0, 1, 0], [1, 0]]
+    assert [one.actions.tolist() for one in made] == [[1], [1, 0, 1, 0], [1, 0]]
     assert asked == [([0, 1], 0), ([1], 1), ([1], 2), ([1], 3), ([2], 0), ([2], 1)]
 
 
 def test_a_stretch_of_no_steps_is_empty() -> None:
-    made = stretches(2, stored(2), [np.zeros(0, dtype=np.int64), np.array([1])])
-    assert [len(stretch) for stretch in made] == [0, 1]
+    made = replays(2, stored(2), [np.zeros(0, dtype=np.int64), np.array([1])])
+    assert [len(one) for one in made] == [0, 1]
     assert made[0].observations.shape == (0, 1)
     assert made[0].earned == 0.0
-    assert stretches(2, [], []) == []
+    assert replays(2, [], []) == []
 
 
 def test_vector_actions_keep_their_shape_and_kind() -> None:
