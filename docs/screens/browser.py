@@ -7,29 +7,28 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from ultra_agents.cli.inspect.follow import RunFollow
-from ultra_agents.ui.inspect.book import Book, Source
-
+from ultra_agents.cli.inspect.run_reader import RunFolderReader
 from ultra_agents.ui.inspect.app import InspectApp
+from ultra_agents.ui.inspect.run_view import RunView, StepSource
 
 
-def browser_svg(book: Book, source: Source, columns: int = 120, rows: int = 40, keys: Sequence[str] = ()) -> str:
+def browser_svg(run: RunView, source: StepSource, columns: int = 120, rows: int = 40, keys: Sequence[str] = ()) -> str:
     """What the browser shows after `keys` in a terminal of `columns` by `rows`, as SVG.
 
     It begins at the first accepted critical state, where there is one.
     """
 
     async def drawn() -> str:
-        app = InspectApp(book, source, "truecolor")
-        first = next((one for one in book.critical if one.fate == "accepted"), None)
+        app = InspectApp(run, source, "truecolor")
+        first = next((one for one in run.critical if one.state.fate == "accepted"), None)
         if first is not None:
-            app.episode, app.step = first.episode, first.step
+            app.episode, app.step = first.place
         async with app.run_test(size=(columns, rows)) as pilot:
             await app.workers.wait_for_complete()
             if keys:
                 await pilot.press(*keys)
             await pilot.pause()
-            return app.export_screenshot(title=f"ultra inspect {book.name}")
+            return app.export_screenshot(title=f"ultra inspect {run.name}")
 
     return asyncio.run(drawn())
 
@@ -42,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", default="120x40", help="columns x rows")
     given = parser.parse_args(arguments)
     columns, rows = map(int, given.size.split("x"))
-    book, source = RunFollow(given.run).read()
+    run, source = RunFolderReader(given.run).read()
     try:
         source.read_policies()
-        given.out.write_text(browser_svg(book, source, columns, rows), encoding="utf-8")
+        given.out.write_text(browser_svg(run, source, columns, rows), encoding="utf-8")
     finally:
         source.close()
     print(given.out)

@@ -106,7 +106,7 @@ class Gateway:
 
     def __enter__(self) -> Gateway:
         if self.config.tracing:
-            self._entered.enter_context(tracing.redacted_traces([*self._models.values()]))
+            self._entered.enter_context(tracing.redacted_traces([model.redactor for model in self._models.values()]))
         elif (variable := tracing.asked_for()) is not None:
             self._emit(Warned(f"{variable} is set, but nothing is traced unless gateway.tracing is true"))
             self._entered.enter_context(tracing.untraced())

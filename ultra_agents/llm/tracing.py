@@ -6,12 +6,9 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ultra_agents.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ultra_agents.llm.model import Model
 
 Redact = Callable[[str], str]
 
@@ -37,13 +34,17 @@ def untraced() -> Iterator[None]:
 
 
 @contextmanager
-def redacted_traces(models: Sequence[Model]) -> Iterator[None]:
-    """Inside, what langchain sends to LangSmith is redacted of the keys of `models`; what models are sent is not."""
+def redacted_traces(redactors: Sequence[Callable[[], Redact]]) -> Iterator[None]:
+    """Inside, what langchain sends to LangSmith is redacted; what models are sent is not.
+
+    Args:
+        redactors: One of each model, asked anew each time: keys become known when a model is opened.
+    """
     import langsmith
 
     def redact(value: Any) -> Any:
-        for model in models:
-            value = redacted_copy(value, model.redactor())
+        for redactor in redactors:
+            value = redacted_copy(value, redactor())
         return value
 
     langsmith.configure(client=langsmith.Client(anonymizer=redact))
