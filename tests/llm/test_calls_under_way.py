@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -139,7 +141,7 @@ def test_processes_that_share_a_cache_ask_each_question_once_and_use_the_stored_
 
 def test_the_claim_of_a_killed_process_ends_and_that_of_a_living_one_does_not(tmp_path):
     cache = AnswerCache(tmp_path / "c.sqlite")
-    assert cache.claim("question", "a killed process", time.time() + 0.3)
+    assert cache.claim("question", "x:1:another-machine", time.time() + 0.3)
     flight = SingleFlight(cache, lease_s=0.4)
     with pytest.raises(Interrupted), flight.claim("question", stop=lambda: True):
         pass
@@ -158,6 +160,21 @@ def test_the_claim_of_a_killed_process_ends_and_that_of_a_living_one_does_not(tm
     release.set()
     holder.join()
     assert cache.claim("question", "another", time.time() + 1)
+    flight.close()
+    cache.close()
+
+
+def test_the_claim_of_a_process_killed_on_this_machine_is_taken_over_at_once(tmp_path):
+    cache = AnswerCache(tmp_path / "c.sqlite")
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    assert cache.claim("question", f"x:{killed.pid}:{socket.gethostname()}", time.time() + 10_000)
+    assert cache.claim("another", f"x:{os.getpid()}:{socket.gethostname()}", time.time() + 10_000)
+    flight = SingleFlight(cache)
+    with flight.claim("question", stop=lambda: True):
+        pass
+    with pytest.raises(Interrupted), flight.claim("another", stop=lambda: True):
+        pass
     flight.close()
     cache.close()
 
@@ -208,8 +225,6 @@ def test_an_unusable_cache_is_never_told_to_be_deleted(bench, server, monkeypatc
 
 
 def test_a_disk_that_fills_up_while_a_line_is_written_is_one_message_and_costs_no_line(bench, server, monkeypatch):
-    import os
-
     server.says(bench.GOOD)
     real, left = os.write, [100]
 

@@ -119,6 +119,15 @@ class AnswerCache:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
+    def claimant(self, key: str) -> str | None:
+        """Who claims the question `key` now."""
+        try:
+            with self._lock:
+                row = self._db.execute("select owner from claims where key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return None if row is None else str(row[0])
+
     def release(self, key: str, owner: str) -> None:
         """Give up a claim of `owner`."""
         try:

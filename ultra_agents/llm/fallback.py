@@ -118,6 +118,7 @@ class FallbackChain:
                 held.enter_context(model.limits.slot(prompt + completion, question.stop))
                 if not model.llm.recorded:
                     held.enter_context(self._budget.hold(question.agent, prompt + completion, money))
+                    model.open()  # what can fail before anything is sent fails before it counts
                     check_stop(question.stop)
                     self._log.call_begins(question, model, key, prompt)
                 shown = self._on_text(question, model)

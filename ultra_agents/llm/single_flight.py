@@ -29,7 +29,7 @@ class SingleFlight:
     def __init__(self, cache: AnswerCache, lease_s: float = LEASE_S) -> None:
         self._cache = cache
         self._lease_s = lease_s
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
+        self._owner = f"{uuid.uuid4().hex}:{os.getpid()}:{socket.gethostname()}"
         self._threads: dict[str, tuple[threading.Lock, int]] = {}
         self._claims: set[str] = set()
         self._lock = threading.Lock()
@@ -67,7 +67,11 @@ class SingleFlight:
             ultra_agents.errors.Interrupted: `stop` said so.
         """
         while not self._cache.claim(key, self._owner, time.time() + self._lease_s):
-            sleep(0.1, stop)
+            owner = self._cache.claimant(key)
+            if owner is not None and _was_killed(owner):
+                self._cache.release(key, owner)
+            else:
+                sleep(0.1, stop)
         with self._lock:
             self._claims.add(key)
             if self._renewing is None:
@@ -96,3 +100,17 @@ class SingleFlight:
             for key in claims:
                 with suppress(LLMError):  # the call itself will say so
                     self._cache.claim(key, self._owner, time.time() + self._lease_s)
+
+
+def _was_killed(owner: str) -> bool:
+    """Whether a claim's process ran on this machine and is gone; of other machines only the lease tells."""
+    _, pid, host = owner.split(":", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's
+        return False
+    return False
