@@ -42,8 +42,10 @@ def refine_method(
     scoring = context.simulators(min(len(seeds), config.refine.num_envs))
 
     def score(policy: Policy, steps: int) -> Sequence[float]:
-        told = {"poll": context.check_stop, "on_note": context.note}
-        return evaluate_returns(policy, context.environment, scoring, seeds, selection, **told).values
+        found = evaluate_returns(
+            policy, context.environment, scoring, seeds, selection, poll=context.check_stop, on_note=context.note
+        )
+        return found.values
 
     def save(which: str, policy: Policy) -> None:
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)
