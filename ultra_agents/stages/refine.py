@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -43,7 +44,13 @@ def refine_method(
 
     def score(policy: Policy, steps: int) -> Sequence[float]:
         found = evaluate_returns(
-            policy, context.environment, scoring, seeds, selection, poll=context.check_stop, on_note=context.note
+            policy,
+            context.environment,
+            scoring,
+            seeds,
+            selection,
+            poll=context.check_stop,
+            on_note=partial(context.note, "cut episodes"),
         )
         return found.values
 
