@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ultra_agents.config import Config
@@ -50,12 +51,12 @@ class RunContext:
     def simulators(self, num_envs: int, workers: int | None = None) -> Simulators:
         """Parallel environments of this run."""
         count = min(self.config.refine.workers if workers is None else workers, num_envs)
-        return make_simulators(self.environment, num_envs, count, self.note)
+        return make_simulators(self.environment, num_envs, count, partial(self.note, "simulators"))
 
-    def note(self, text: str) -> None:
-        """Tell a person something that stops nothing, once in a run."""
-        if text not in self._noted:
-            self._noted.add(text)
+    def note(self, kind: str, text: str) -> None:
+        """Tell a person something that stops nothing; of each kind the first text only."""
+        if kind not in self._noted:
+            self._noted.add(kind)
             self.emit(Warned(text))
 
     def save_policy(self, path: Path, policy: Policy, method: str) -> None:

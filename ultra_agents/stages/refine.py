@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -36,9 +37,16 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     scoring = context.simulators(min(len(seeds), config.refine.num_envs))
 
     def score(policy: Policy, steps: int) -> Sequence[float]:
-        return evaluate_returns(
-            policy, context.environment, scoring, seeds, selection, poll=context.check_stop, on_note=context.note
-        ).values
+        found = evaluate_returns(
+            policy,
+            context.environment,
+            scoring,
+            seeds,
+            selection,
+            poll=context.check_stop,
+            on_note=partial(context.note, "cut episodes"),
+        )
+        return found.values
 
     def save(which: str, policy: Policy) -> None:
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)

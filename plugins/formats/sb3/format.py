@@ -13,6 +13,7 @@ What stays behind: the optimiser's moments and the replay buffer.
 
 from __future__ import annotations
 
+import importlib
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -194,7 +195,7 @@ def _loaders(data: dict[str, Any], request: Request) -> dict[str, Callable[..., 
     if contrib is None:
         return {name: getattr(stable_baselines3, name).load for name in ("PPO", "SAC", "TD3", "DQN", "A2C")}
     try:
-        import sb3_contrib
+        sb3_contrib = importlib.import_module("sb3_contrib")
     except ImportError as error:
         raise PolicyError(
             f"loading the policy {request.path} needs sb3-contrib, which is not installed",

@@ -169,6 +169,10 @@ def test_an_old_torch_layout_is_told_from_damage(tmp_path: Path) -> None:
     assert "old, not damaged" in told["old"]
     assert "damaged" in told["cut"]
     assert "torch before" not in told["cut"]
+    trusted = ZIPS.read(Request(tmp_path / "old.zip", Box(-1, 1, (3,), np.float32), Discrete(3), trust=True))
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    assert trusted.act is not None, "what the hint says works"
+    assert trusted.act(rows).tolist() == model.predict(rows, deterministic=True)[0].tolist()
 
 
 class Agent(nn.Module):
