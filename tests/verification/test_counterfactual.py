@@ -205,12 +205,12 @@ def test_an_episode_cut_by_its_time_limit_is_worth_its_value(testers: Make) -> N
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (suggest(1000, (LEFT, 1)), "step beyond the episode"),
-        (suggest(-1, (LEFT, 1)), "step beyond the episode"),
+        (suggest(1000, (LEFT, 1)), "step outside the episode"),
+        (suggest(-1, (LEFT, 1)), "step outside the episode"),
         (suggest(0, ("JUMP", 1)), "illegal action"),
         (suggest(0, (LEFT, 1), ("JUMP", 2)), "illegal action"),
         (suggest(0, (LEFT, 0)), "hold below 1"),
-        (suggest(0, (LEFT, 10**7)), "plan too long"),
+        (suggest(0, (LEFT, 10**7)), "beyond the horizon of the test"),
         (suggest(0, (LEFT, 1), episode=4), "another episode"),
     ],
 )

@@ -136,6 +136,11 @@ class VerificationConfig(Section):
     workers: int = Field(0, ge=0, description="processes that play the tests; 0 plays them in this one")
     slots: int = Field(32, gt=1, description="rollouts played side by side, in each process")
 
+    @property
+    def longest_plan(self) -> int:
+        """Most steps a plan may have to be tested: one pair of rollouts must fit into a test."""
+        return self.max_test_steps // 2
+
 
 class AdviceConfig(Section):
     """Stage 7."""

@@ -148,7 +148,7 @@ class CounterfactualTester:
         results: list[TestResult | None] = [None] * len(suggestions)
         candidates: list[_Candidate] = []
         for index, one in enumerate(suggestions):
-            why = refusal(self._environment, trajectory, one, self._config.max_test_steps // 2)
+            why = refusal(self._environment, trajectory, one, self._config.longest_plan)
             if why is None:
                 candidates.append(_Candidate(index, self._environment.actions.encode_plan(one.plan.moves)))
             else:
