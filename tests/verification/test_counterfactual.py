@@ -81,7 +81,7 @@ def test_playing_a_plan_once_for_all_pairs_changes_the_price_only(
     asked = everything(trajectory)
     once = testers(policy, world)
     expected = [once(trajectory, one) for one in asked]
-    monkeypatch.setattr(counterfactual._Racer, "begun", lambda racer, pair: racer.arms.get(pair))
+    monkeypatch.setattr(counterfactual._Candidate, "begun", lambda candidate, pair: candidate.rollouts.get(pair))
     every = testers(policy, world)
     assert [measured(every(trajectory, one)) for one in asked] == [measured(one) for one in expected]
     assert once.env_steps < every.env_steps
