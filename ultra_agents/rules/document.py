@@ -28,6 +28,12 @@ def _text(value: object) -> object:
     raise ValueError("one expression is needed, not a list or a mapping (quote it if it has brackets or commas)")
 
 
+def _condition(value: object) -> object:
+    """An expression; YAML's own words for truth are the language's."""
+    text = _text(value)
+    return {"true": "True", "false": "False"}.get(text, text) if isinstance(text, str) else text
+
+
 def _decision(value: object) -> object:
     """An expression, or one for each component."""
     if isinstance(value, Mapping):
@@ -79,7 +85,7 @@ class _Part(BaseModel):
 class Rule(_Part):
     """What to do where a condition holds."""
 
-    when: Expression
+    when: Annotated[str, BeforeValidator(_condition)]
     do: Decision
     why: Annotated[str, BeforeValidator(_one_line)] = Field("", max_length=MAX_WHY)
 

@@ -24,13 +24,13 @@ MAX_NODES = 5000
 """Operations, names and numbers of a whole set of rules, with `let`s expanded and `best` counted once per value."""
 
 _BINARY: Mapping[type[ast.operator], Callable[..., Any]] = {
-    ast.Add: op.add,
-    ast.Sub: op.subtract,
-    ast.Mult: op.multiply,
-    ast.Div: op.divide,
-    ast.Mod: op.modulo,
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.Mod: np.mod,
 }
-_POWERS = {2: op.square, 3: op.cube, 4: op.fourth_power}
+_POWERS = {2: np.square, 3: op.cube, 4: op.fourth_power}
 _CALLED: Mapping[Kind, str] = {"number": "a number", "condition": "a condition", "action": "an action"}
 
 
@@ -284,7 +284,7 @@ class Compiler:
         if isinstance(node.op, ast.Not):
             return self.graph.opposite(self._as("condition", inside, node.operand, context))
         number = self._as("number", inside, node.operand, context)
-        return number if isinstance(node.op, ast.UAdd) else self.graph.call("number", op.negative, number)
+        return number if isinstance(node.op, ast.UAdd) else self.graph.call("number", np.negative, number)
 
     def _comparison(self, node: ast.Compare, context: Context) -> int:
         trees = [node.left, *node.comparators]

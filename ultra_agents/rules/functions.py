@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from ultra_agents.rules import operations as op
 from ultra_agents.rules.program import Kind
 from ultra_agents.rules.ranges import Range
@@ -32,24 +34,24 @@ class Function:
 
 
 FUNCTIONS = {
-    "abs": Function("abs(x)", op.absolute, 1, 1),
+    "abs": Function("abs(x)", np.absolute, 1, 1),
     "argmax": Function("argmax(a, b, ...)", op.largest_index, 2, MOST_ARGUMENTS),
     "argmin": Function("argmin(a, b, ...)", op.smallest_index, 2, MOST_ARGUMENTS),
-    "atan2": Function("atan2(y, x)", op.arctangent, 2, 2),
+    "atan2": Function("atan2(y, x)", np.arctan2, 2, 2),
     "clip": Function("clip(x, low, high)", op.clip, 3, 3),
-    "cos": Function("cos(x)", op.cosine, 1, 1),
-    "exp": Function("exp(x)", op.exponential, 1, 1),
-    "floor": Function("floor(x)", op.floor, 1, 1),
+    "cos": Function("cos(x)", np.cos, 1, 1),
+    "exp": Function("exp(x)", np.exp, 1, 1),
+    "floor": Function("floor(x)", np.floor, 1, 1),
     "fold": Function("fold(x, low, high)", op.fold, 3, 3),
-    "hypot": Function("hypot(x, y)", op.hypotenuse, 2, 2),
+    "hypot": Function("hypot(x, y)", np.hypot, 2, 2),
     "interp": Function("interp(x, x0, y0, x1, y1, ...)", op.interpolate, 5, MOST_ARGUMENTS),
     "isfinite": Function("isfinite(x)", op.finite, 1, 1, "condition"),
     "max": Function("max(a, b, ...)", op.maximum, 2, MOST_ARGUMENTS),
     "min": Function("min(a, b, ...)", op.minimum, 2, MOST_ARGUMENTS),
-    "sign": Function("sign(x)", op.sign, 1, 1),
-    "sin": Function("sin(x)", op.sine, 1, 1),
-    "sqrt": Function("sqrt(x)", op.square_root, 1, 1),
-    "tanh": Function("tanh(x)", op.hyperbolic_tangent, 1, 1),
+    "sign": Function("sign(x)", np.sign, 1, 1),
+    "sin": Function("sin(x)", np.sin, 1, 1),
+    "sqrt": Function("sqrt(x)", np.sqrt, 1, 1),
+    "tanh": Function("tanh(x)", np.tanh, 1, 1),
 }
 BEST = "best"
 BEST_USAGE = "best(n, low, high, expression): n a new name, low and high whole numbers, at most 21 values"

@@ -1,9 +1,9 @@
-"""Operations on values: what each node of a compiled expression does.
+"""Operations on values: what a node of a compiled expression does, where one of numpy's own functions does not do it.
 
 A number is a float64 array broadcastable to `(n,)`; NaN means that it has no value there. An infinite result is no
-value either, so nothing after it has to think of infinities. A condition is a pair of bool arrays, *surely true* and
+value either: the program that runs these makes it NaN. A condition is a pair of bool arrays, *surely true* and
 *surely false*; where both are False it is unknown (Kleene's three-valued logic), which is what a comparison with no
-value gives. Every function takes and returns such values and is called with numpy's warnings off.
+value gives. Every function is called with numpy's warnings off.
 """
 
 from __future__ import annotations
@@ -23,55 +23,15 @@ def known(value: Number) -> Number:
     return np.where(infinite, np.nan, value) if infinite.any() else value
 
 
-def add(a: Number, b: Number) -> Number:
-    """`a + b`."""
-    return known(np.add(a, b))
-
-
-def subtract(a: Number, b: Number) -> Number:
-    """`a - b`."""
-    return known(np.subtract(a, b))
-
-
-def multiply(a: Number, b: Number) -> Number:
-    """`a * b`."""
-    return known(np.multiply(a, b))
-
-
-def divide(a: Number, b: Number) -> Number:
-    """`a / b`; no value where b is 0."""
-    return known(np.divide(a, b))
-
-
-def modulo(a: Number, b: Number) -> Number:
-    """`a % b` with the sign of b, as in Python; no value where b is 0."""
-    return known(np.mod(a, b))
-
-
-def negative(a: Number) -> Number:
-    """`-a`."""
-    return np.negative(a)
-
-
-def square(a: Number) -> Number:
-    """`a ** 2`."""
-    return known(np.multiply(a, a))
-
-
 def cube(a: Number) -> Number:
     """`a ** 3`."""
-    return known(a * a * a)
+    return a * a * a
 
 
 def fourth_power(a: Number) -> Number:
     """`a ** 4`."""
     squared = np.multiply(a, a)
-    return known(np.multiply(squared, squared))
-
-
-def absolute(a: Number) -> Number:
-    """abs(a)."""
-    return np.absolute(a)
+    return np.multiply(squared, squared)
 
 
 def minimum(*values: Number) -> Number:
@@ -84,11 +44,6 @@ def maximum(*values: Number) -> Number:
     return reduce(np.maximum, values)
 
 
-def sign(a: Number) -> Number:
-    """-1, 0 or 1."""
-    return np.sign(a)
-
-
 def clip(x: Number, low: Number, high: Number) -> Number:
     """`x` within [low, high]; no value where low > high."""
     return _where(low <= high, np.minimum(np.maximum(x, low), high), np.nan)
@@ -98,47 +53,7 @@ def fold(x: Number, low: Number, high: Number) -> Number:
     """`x` reflected at walls at low and high; no value where they are not in that order."""
     width = high - low
     along = np.mod(x - low, 2.0 * width)
-    return known(_where(width > 0, low + np.minimum(along, 2.0 * width - along), np.nan))
-
-
-def floor(a: Number) -> Number:
-    """The greatest integer not above a."""
-    return np.floor(a)
-
-
-def square_root(a: Number) -> Number:
-    """sqrt(a); no value below 0."""
-    return np.sqrt(a)
-
-
-def exponential(a: Number) -> Number:
-    """exp(a)."""
-    return known(np.exp(a))
-
-
-def sine(a: Number) -> Number:
-    """sin(a), a in radians."""
-    return np.sin(a)
-
-
-def cosine(a: Number) -> Number:
-    """cos(a), a in radians."""
-    return np.cos(a)
-
-
-def arctangent(y: Number, x: Number) -> Number:
-    """The angle of the point (x, y) in radians, -pi to pi."""
-    return np.arctan2(y, x)
-
-
-def hyperbolic_tangent(a: Number) -> Number:
-    """tanh(a)."""
-    return np.tanh(a)
-
-
-def hypotenuse(a: Number, b: Number) -> Number:
-    """sqrt(a**2 + b**2); no value where either has none."""
-    return known(np.hypot(a, b))
+    return _where(width > 0, low + np.minimum(along, 2.0 * width - along), np.nan)
 
 
 def interpolate(x: Number, *points: Number) -> Number:
@@ -149,7 +64,7 @@ def interpolate(x: Number, *points: Number) -> Number:
         width = xs[i] - xs[i - 1]
         share = np.minimum(np.maximum((x - xs[i - 1]) / width, 0.0), 1.0)
         value = _where(width > 0, value + share * (ys[i] - ys[i - 1]), np.nan)
-    return known(value)
+    return value
 
 
 def smallest_index(*values: Number) -> Number:

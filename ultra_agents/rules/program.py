@@ -48,14 +48,27 @@ class Program:
     outputs: tuple[int, ...]
 
     def run(self, read: Callable[[Leaf], Any]) -> list[Any]:
-        """The outputs, given what `read` returns for each leaf; call it with numpy's warnings off."""
+        """The outputs, given what `read` returns for each leaf: finite or NaN.
+
+        Infinities can then only come from an overflow or a division by 0, which numpy reports; where it does, all is
+        computed again with every result looked at, so that the rest need not be.
+        """
+        try:
+            with np.errstate(all="ignore", over="raise", divide="raise"):
+                return self._run(read, checked=False)
+        except FloatingPointError:
+            with np.errstate(all="ignore"):
+                return self._run(read, checked=True)
+
+    def _run(self, read: Callable[[Leaf], Any], checked: bool) -> list[Any]:
         values: list[Any] = [None] * self.size
         for slot, leaf in self.leaves:
             values[slot] = read(leaf)
         for slot, constant in self.constants:
             values[slot] = constant
         for slot, function, args in self.instructions:
-            values[slot] = function(*[values[arg] for arg in args])
+            value = function(*[values[arg] for arg in args])
+            values[slot] = op.known(value) if checked and not isinstance(value, tuple) else value
         return [values[slot] for slot in self.outputs]
 
 
@@ -138,7 +151,7 @@ class Graph:
     def _folded(self, kind: Kind, value: Any) -> int:
         if kind == "condition":
             return self.truth(bool(value[0]))
-        return self.action(int(value)) if kind == "action" else self.constant(float(value))
+        return self.action(int(value)) if kind == "action" else self.constant(float(op.known(value)))
 
     def _node(self, key: tuple[Any, ...], node: Node) -> int:
         if key not in self._known:

@@ -189,28 +189,26 @@ class RuleSet:
 
     def _decide(self, rows: slice, values: Mapping[Leaf, Array], actions: Array, rule: Array) -> None:
         """Fill `actions` and `rule`, views of the rows."""
-        with np.errstate(all="ignore"):
-            results = iter(self.compiled.rules.run(self._reader(rows, values)))
-            for index, decided in enumerate(self.compiled.decided):
-                sure, _ = next(results)
-                outcomes = [next(results) for _ in decided]
-                acts = sure & (rule < 0)
-                for outcome in outcomes:
-                    acts = acts & ~np.isnan(outcome)
-                rule[acts] = index
-                for component, outcome in zip(decided, outcomes, strict=True):
-                    chosen = np.broadcast_to(outcome, acts.shape)[acts]
-                    if component is None:
-                        actions[acts] = chosen
-                    else:
-                        actions[acts, component] = np.clip(chosen, *bounds_of(self.interface, component))
+        results = iter(self.compiled.rules.run(self._reader(rows, values)))
+        for index, decided in enumerate(self.compiled.decided):
+            sure, _ = next(results)
+            outcomes = [next(results) for _ in decided]
+            acts = sure & (rule < 0)
+            for outcome in outcomes:
+                acts = acts & ~np.isnan(outcome)
+            rule[acts] = index
+            for component, outcome in zip(decided, outcomes, strict=True):
+                chosen = np.broadcast_to(outcome, acts.shape)[acts]
+                if component is None:
+                    actions[acts] = chosen
+                else:
+                    actions[acts, component] = np.clip(chosen, *bounds_of(self.interface, component))
 
     def _scalar(self, program: Program, values: Mapping[Leaf, Array], count: int) -> FloatArray:
         total = np.empty(count)
         for first in range(0, count, ROWS):
             rows = slice(first, first + ROWS)
-            with np.errstate(all="ignore"):
-                total[rows] = program.run(self._reader(rows, values))[0]
+            total[rows] = program.run(self._reader(rows, values))[0]
         total[np.isnan(total)] = 0.0
         return total
 
