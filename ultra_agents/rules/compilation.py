@@ -54,6 +54,8 @@ def compile_document(
     for index, rule in enumerate(document.rules):
         condition = work.condition(rule, index, conditions)
         choice = work.decision(rule, index)
+        if all(work.compiler.graph.nodes[slot].constant is not None for slot in choice.values()):
+            conditions.setdefault(condition, index)  # it never abstains where its condition is true
         decided.append(tuple(choice))
         outputs += [condition, *choice.values()]
     programs = {name: work.value(name) for name in ("potential", "reward")}
@@ -93,20 +95,16 @@ class _Compilation:
             self.compiler.let(head, text, self._place("let", head))
 
     def condition(self, rule: Rule, index: int, conditions: dict[int, int]) -> int:
-        """The node of a rule's condition; `conditions` are those of the rules before it, and it is added to them."""
+        """The node of a rule's condition; `conditions` are those of the earlier rules that never abstain."""
         place = self._place("rules", index, "when")
         slot = self.compiler.compile(rule.when, Context(rule.when, place, own=True), "condition")
         nodes = self.compiler.graph.nodes
         if never_true(nodes, slot):
             raise place.refusal("this condition can never be true", rule.when, hint="mend it, or leave the rule out")
-        earlier = conditions.setdefault(slot, index)
-        always = next((one for before, one in conditions.items() if nodes[before].constant is not None), index)
-        if min(earlier, always) < index:
-            raise place.refusal(
-                "this rule can never act: an earlier rule holds wherever it does",
-                rule.when,
-                expected=f"a condition that rule {min(earlier, always) + 1} leaves room for",
-            )
+        covering = [one for before, one in conditions.items() if before == slot or nodes[before].constant is not None]
+        if covering:
+            problem = f"this rule can never act: rule {min(covering) + 1} acts wherever it would"
+            raise place.refusal(problem, rule.when, hint="change its condition, or leave it out")
         return slot
 
     def decision(self, rule: Rule, index: int) -> dict[int | None, int]:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ultra_agents.rules.errors import Place, RuleError, closest, quoted
+from ultra_agents.rules.interface import WORD
 from ultra_agents.rules.yaml_text import Path, label, read_yaml
 
 MAX_RULES = 40
@@ -22,7 +23,7 @@ MAX_WHY = 1000
 def _text(value: object) -> object:
     """One expression as text; numbers may be given as such."""
     if value is None:
-        raise ValueError("an expression is empty")
+        raise ValueError("an expression is empty (one that has a comma is quoted, or has a line of its own)")
     if isinstance(value, bool | int | float | str):
         return str(value)
     raise ValueError("one expression is needed, not a list or a mapping (quote it if it has brackets or commas)")
@@ -39,6 +40,9 @@ def _decision(value: object) -> object:
     if isinstance(value, Mapping):
         if not value:
             raise ValueError("no component is named")
+        strange = next((key for key in value if not WORD.fullmatch(str(key))), None)
+        if strange is not None:
+            raise ValueError(f"{strange!a} is no component's name (an expression that has a comma is quoted)")
         return {str(key): _text(one) for key, one in value.items()}
     return _text(value)
 
@@ -79,7 +83,10 @@ class _Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_empty(cls, data: object) -> object:
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+        """An empty key that is known counts as left out."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
 
 
 class Rule(_Part):

@@ -74,7 +74,8 @@ def parse_expression(text: str, place: Place) -> ast.expr:
     try:
         tree = ast.parse(flat[start:], mode="eval").body
     except SyntaxError as error:
-        at = min(start + max((error.offset or 1) - 1, 0), len(text) - 1)
+        last = len(text.rstrip()) - 1
+        at = min(start + error.offset - 1, last) if error.offset else last  # 0: the text ends too early
         raise place.refusal("this is no expression", text, at, expected=ALLOWED, hint=_advice(text, error)) from None
     except (RecursionError, MemoryError, ValueError):  # a caller's own stack may be nearly full
         raise _too_deep(place, text) from None
