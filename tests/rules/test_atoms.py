@@ -42,8 +42,8 @@ def test_a_component_is_changed_from_what_the_policy_does() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        atom(quantity="z"), atom(relation="<="), atom(threshold=0.3), atom(action="UP"), atom(threshold=3), atom(more=1),
-        atom(quantity="y"), {"quantity": "x"},
+        atom(quantity="z"), atom(relation="<="), atom(threshold=0.3), atom(action="UP"), atom(threshold=3),
+        atom(more=1), atom(quantity="y"), {"quantity": "x"},
     ],
 )  # fmt: skip
 def test_what_the_environment_lacks_is_no_reply(wrong: dict[str, Any]) -> None:

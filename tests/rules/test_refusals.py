@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -176,7 +177,7 @@ FILE = {
     "potential: x\nconstants: {" + ", ".join(f"a{i}: [1, 0, 2]" for i in range(MAX_CONSTANTS + 1)) + "}": (
         f"at most {MAX_CONSTANTS}"
     ),
-    "let: {'a(o)': o+o, " + ", ".join(f"'{b}(o)': {a}(o)+{a}(o)" for a, b in zip(LETTERS, LETTERS[1:], strict=False))
+    "let: {'a(o)': o+o, " + ", ".join(f"'{b}(o)': {a}(o)+{a}(o)" for a, b in pairwise(LETTERS))
     + "}\npotential: m(x)": "the rules are too large",
     "let: {'a0(o)': o+1, " + ", ".join(f"'a{i + 1}(o)': a{i}(o)+1" for i in range(40)) + "}\npotential: x":
         "lets within lets are nested too deeply",

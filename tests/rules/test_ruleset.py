@@ -181,7 +181,7 @@ def test_rules_go_to_text_and_back() -> None:
 
 
 def test_rules_go_to_another_process() -> None:
-    rules = parse_rules(TEXT.replace("rest: own_y", "rest: 0 * best(n, 0, 1, n) + own_y"), PONG)
+    rules = parse_rules(TEXT.replace("let: {rest: own_y", 'let: {most: "best(n, 0, 1, n)", rest: most + own_y'), PONG)
     again = pickle.loads(pickle.dumps(rules))
     assert again == rules
     assert np.array_equal(again.act(Q, np.zeros(5, int))[0], rules.act(Q, np.zeros(5, int))[0])
@@ -207,10 +207,8 @@ def test_an_actions_name_may_be_anything() -> None:
     )
     face = Interface(("x",), names)
     for index, (name, word) in enumerate(zip(names, face.words, strict=True)):
-        for text in (f"'{name}'", f"{word} if x > 0 else Push_left"):
-            rules = parse_rules(
-                f'rules: [{{when: x > 0, do: "{text}"}}]'.replace("\"'", '"').replace("'\"", '"'), face
-            )
+        for text in (name, f"{word} if x > 0 else Push_left"):
+            rules = parse_rules(f'rules: [{{when: x > 0, do: "{text}"}}]', face)
             assert rules.act({"x": np.ones(1)})[0].tolist() == [index]
     assert action_words(["a b", "a-b"]) == ("a_b_0", "a_b_1")
 

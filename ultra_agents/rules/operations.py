@@ -131,7 +131,8 @@ def negation(a: Condition) -> Condition:
 
 def as_number(a: Condition) -> Number:
     """1 where true, 0 where false; no value where unknown."""
-    return np.where(a[0], 1.0, np.where(a[1], 0.0, np.nan))
+    value, decided = np.asarray(a[0], np.float64), a[0] | a[1]
+    return value if decided.all() else np.where(decided, value, np.nan)
 
 
 def choose(condition: Condition, a: Number, b: Number) -> Number:

@@ -6,6 +6,7 @@ recursion however the text was nested.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -39,12 +40,16 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Instructions in order, and where their results are: `run` gives the value of each output."""
+    """Instructions in order, and where their results are: `run` gives the value of each output.
+
+    An instruction is where its result goes, a function, where its arguments are, and what is not needed after it:
+    memory that is given back at once is used again while it is in the processor's cache.
+    """
 
     size: int
     leaves: tuple[tuple[int, Leaf], ...]
     constants: tuple[tuple[int, Any], ...]
-    instructions: tuple[tuple[int, Callable[..., Any], tuple[int, ...]], ...]
+    instructions: tuple[tuple[int, Callable[..., Any], tuple[int, ...], tuple[int, ...]], ...]
     outputs: tuple[int, ...]
 
     def run(self, read: Callable[[Leaf], Any]) -> list[Any]:
@@ -66,9 +71,11 @@ class Program:
             values[slot] = read(leaf)
         for slot, constant in self.constants:
             values[slot] = constant
-        for slot, function, args in self.instructions:
+        for slot, function, args, unneeded in self.instructions:
             value = function(*[values[arg] for arg in args])
             values[slot] = op.known(value) if checked and not isinstance(value, tuple) else value
+            for old in unneeded:
+                values[old] = None
         return [values[slot] for slot in self.outputs]
 
 
@@ -136,12 +143,17 @@ class Graph:
                 needed.update(self.nodes[slot].args)
         place = {slot: index for index, slot in enumerate(sorted(needed))}
         used = [(place[slot], self.nodes[slot]) for slot in sorted(needed)]
+        last_use = {arg: slot for slot, node in used for arg in (place[old] for old in node.args)}
+        unneeded: dict[int, list[int]] = defaultdict(list)
+        for slot, user in last_use.items():
+            if slot not in {place[one] for one in wanted}:
+                unneeded[user].append(slot)
         return Program(
             len(place),
             tuple((slot, node.leaf) for slot, node in used if node.leaf is not None),
             tuple((slot, node.constant) for slot, node in used if node.constant is not None),
             tuple(
-                (slot, node.function, tuple(place[arg] for arg in node.args))
+                (slot, node.function, tuple(place[arg] for arg in node.args), tuple(unneeded[slot]))
                 for slot, node in used
                 if node.function is not None
             ),
