@@ -25,6 +25,12 @@ WORDS = [
     "$", "__class__", "'", "lambda", *FUNCTIONS,
 ]  # fmt: skip
 
+SIGNS = [
+    *"{}[],:-?&*!%|>'\"\\#@`~<=\n\t\r ax1.", ": ", "- ", "? ", "&a ", "*a", "!!", "!<", "%41", "|2", "\\x", "\\U",
+    "\n ", "\n  ", " #", "when", "do", "potential", "---", "...", "%YAML 1.1", "%TAG ! a\n", "\ufeff", "\u2028", "é",
+    "rules", "<<",
+]  # fmt: skip
+
 
 def tried(text: str, interface: Interface | None) -> bool:
     """Whether the text was accepted; if so it was also put to use, and its results looked at."""
@@ -60,6 +66,14 @@ def test_any_text(text: str, interface: Interface | None) -> None:
     tried(f"rules:\n- when: x > 1\n  do: UP\n  why: {text}", interface)
     tried(f"potential: {text}", interface)
     tried(f'potential: "{text}"', interface)
+
+
+@settings(max_examples=600, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from(SIGNS), max_size=25).map("".join))
+def test_any_yaml(text: str) -> None:
+    tried(text, DISCRETE)
+    tried(f"potential: x\n{text}", DISCRETE)
+    tried(f'potential: "{text}', DISCRETE)
 
 
 @settings(max_examples=600, deadline=None, derandomize=True)

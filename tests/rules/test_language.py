@@ -38,11 +38,11 @@ def computed(rules: RuleSet, rows: list[tuple[float, float, float]]) -> list[flo
 
 
 def parsed(text: str) -> RuleSet | None:
-    """The rules; None where a condition is said never to be true. A constant part without a value is left aside."""
+    """The rules; None where a condition is said never to be true. What else is refused by design is left aside."""
     try:
         return parse_rules(text, FACE)
     except RuleError as error:
-        if "never has a value" in error.problem:
+        if "never has a value" in error.problem or "best within best" in error.problem:
             reject()
         if "can never be true" in error.problem:
             return None

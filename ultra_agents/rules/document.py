@@ -35,7 +35,7 @@ def _condition(value: object) -> object:
     return {"true": "True", "false": "False"}.get(text, text) if isinstance(text, str) else text
 
 
-def _decision(value: object) -> object:
+def _choice(value: object) -> object:
     """An expression, or one for each component."""
     if isinstance(value, Mapping):
         if not value:
@@ -72,7 +72,7 @@ def _range(value: object) -> object:
 
 
 Expression = Annotated[str, BeforeValidator(_text)]
-Decision = Annotated[dict[str, str] | str, BeforeValidator(_decision)]
+Choice = Annotated[dict[str, str] | str, BeforeValidator(_choice)]
 Constant = Annotated[tuple[float, float, float], BeforeValidator(_range)]
 """Value, least and greatest value."""
 
@@ -93,7 +93,7 @@ class Rule(_Part):
     """What to do where a condition holds."""
 
     when: Annotated[str, BeforeValidator(_condition)]
-    do: Decision
+    do: Choice
     why: Annotated[str, BeforeValidator(_one_line)] = Field("", max_length=MAX_WHY)
 
 

@@ -169,6 +169,8 @@ def _problem(node: ast.expr) -> str | None:
     """What is wrong with one node, whatever is below it."""
     if not isinstance(node, _NODES):
         return "a comma outside a function's brackets" if isinstance(node, ast.Tuple) else "this is not allowed here"
+    if isinstance(node, ast.Constant) and not isinstance(node.value, int | float):
+        return "this is not allowed here"
     if isinstance(node, ast.Attribute) and not isinstance(node.value, ast.Name):
         return "a dot is allowed in own.NAME and next.NAME only"
     if isinstance(node, ast.Call):

@@ -51,7 +51,7 @@ def read_yaml(text: str, whose: str) -> tuple[Any, dict[Path, Place]]:
         raise _not_yaml(error, text, whose) from None
     except yaml.YAMLError as error:  # characters that YAML does not allow, which have no mark
         raise RuleError(f"{label((), whose)}: this is not YAML", found=quoted(str(error).split("\n")[0])) from None
-    except (ValueError, IndexError) as error:  # as PyYAML raises on some malformed escapes and numbers of versions
+    except (ValueError, OverflowError) as error:  # as PyYAML raises on some escapes and numbers of versions
         raise RuleError(f"{label((), whose)}: this is not YAML", found=quoted(str(error))) from None
     if len(documents) != 1:
         raise RuleError(
@@ -110,7 +110,8 @@ def _take_key(event: Any, parent: _Open, place: Place, places: dict[Path, Place]
 
 
 def _has_tag(event: Any) -> bool:
-    return getattr(event, "tag", None) not in (None, "!") or (event.tag == "!" and event.style is None)
+    quoted_scalar = getattr(event, "style", None) is not None  # such a one has the tag ! without its being written
+    return getattr(event, "tag", None) not in ((None, "!") if quoted_scalar else (None,))
 
 
 def _place(event: Any, whose: str, path: Path) -> Place:
