@@ -38,7 +38,19 @@ MAY_IMPORT = {
     "testing": {"records", "errors", "contracts", "seeding", "testing"},
     "cli": BASE
     | MIDDLE
-    | {"agents", "exchange", "evaluation", "experiments", "methods", "pipeline", "refinement", "ui", "cli", "testing"},
+    | {
+        "agents",
+        "exchange",
+        "evaluation",
+        "experiments",
+        "methods",
+        "pipeline",
+        "refinement",
+        "stages",
+        "ui",
+        "cli",
+        "testing",
+    },
 }
 METHOD_TRIAL = {"config", "methods", "registry", "rollout"}
 """What `testing/_method_trial.py` may import besides: a method is tried with the engine's own services."""

@@ -43,10 +43,7 @@ from ultra_agents.stages import (
     Keeping,
     Restoring,
     WithCopy,
-    check_run,
 )
-
-__all__ = ["Until", "check_run", "run_pipeline"]
 
 T = TypeVar("T")
 Until: TypeAlias = Literal["measure"]

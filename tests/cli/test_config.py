@@ -84,7 +84,7 @@ def test_every_setting_is_described() -> None:
     missing = [
         f"{section}.{setting}"
         for section, rule in kept("run")["$defs"].items()
-        for setting, value in (rule.get("properties") or rule["anyOf"][1]["properties"]).items()
+        for setting, value in (rule["properties"] if "properties" in rule else rule["anyOf"][1]["properties"]).items()
         if "description" not in value and "$ref" not in value
     ]
     assert missing == []

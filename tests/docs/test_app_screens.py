@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.ui.inspect.sample_book import SampleSource, book
 
 from docs.screens import browser
 from docs.screens.browser import browser_svg
 from docs.screens.wizard import wizard_svg
 from tests.cli.made_run import make_run
+from tests.ui.inspect.sample_view import SampleSource, run_view
 from tests.ui.wizard.test_wizard_app import SampleFacts
 
 
 def test_the_browser_is_drawn_at_the_first_accepted_state() -> None:
-    svg = browser_svg(book(), SampleSource(), 100, 30)
+    svg = browser_svg(run_view(), SampleSource(), 100, 30)
     assert svg.startswith("<svg")
     assert "critical,&#160;accepted" in svg
 

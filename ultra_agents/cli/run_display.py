@@ -118,7 +118,7 @@ def _with_next_step(error: UltraError, again: str) -> UltraError:
 @plugins_print_to(Path(os.devnull))  # a run prints it again, into its log
 def preflight(config: Config) -> None:
     """Refuse what cannot work, so that a typing error leaves no run folder behind; raises an `UltraError`."""
-    from ultra_agents.pipeline import check_run
+    from ultra_agents.stages.check import check_run
     from ultra_agents.ui.trackers import check_trackers
 
     check_trackers(config.trackers)
