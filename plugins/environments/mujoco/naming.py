@@ -79,7 +79,9 @@ def _observed(words: RunnerWords, physics: Physics) -> dict[str, Quantity]:
     fallen = "" if words.lean is None else f"; beyond {words.lean:g} either way it has fallen"
     low = "" if words.height is None else f"; below {words.height[0]:g} it has fallen"
     found = {
-        "height": Quantity("m", f"of the torso{low}" if words.height else "of the torso over standing", "up", *unknown),
+        "height": Quantity(
+            "m", f"of the torso{low}" if words.height else "of the torso over standing", "up", *unknown
+        ),
         "lean": Quantity("rad", f"of the torso from upright{fallen}", "forward", *unknown),
     }
     for joint, (least, most) in zip(words.joints, limits.tolist(), strict=True):

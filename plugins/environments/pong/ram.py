@@ -71,7 +71,9 @@ def observe(now: Array, before: Array, frame_skip: int) -> FloatArray:
 LEGEND = {
     "ball_x": Quantity("px", "ball's centre from the screen's left edge; NaN without a ball", "to the right", 16, 146),
     "ball_y": Quantity("px", "ball's centre from the screen's top; NaN without a ball", "downwards", TOP, BOTTOM),
-    "ball_vx": Quantity("px/step", "ball's mean movement over the last step; NaN without a ball", "to the right", -4, 4),
+    "ball_vx": Quantity(
+        "px/step", "ball's mean movement over the last step; NaN without a ball", "to the right", -4, 4
+    ),
     "ball_vy": Quantity(
         "px/step", "the same, bounces within the step included; NaN without a ball", "downwards", -12, 12
     ),

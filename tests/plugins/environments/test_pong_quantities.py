@@ -97,7 +97,9 @@ def test_quantities_are_the_pixels_beside_the_observation() -> None:
         np.testing.assert_allclose(quantities[name][there], positions[name][there], atol=1e-4)
     for name, velocity in (("own_y", "own_v"), ("opponent_y", "opponent_v")):
         np.testing.assert_allclose(quantities[name], positions[name], atol=1e-4)
-        np.testing.assert_allclose(quantities[velocity][1:], np.clip(np.diff(positions[name], axis=0), -48, 48), atol=1e-4)
+        np.testing.assert_allclose(
+            quantities[velocity][1:], np.clip(np.diff(positions[name], axis=0), -48, 48), atol=1e-4
+        )
     assert all(column.dtype == np.float64 for column in quantities.values())
 
 
