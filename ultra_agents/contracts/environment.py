@@ -3,7 +3,8 @@
 Required: `make`, `brief`, `describe`, `actions`, `features`. Optional capabilities are found by whether the base
 method is overridden (`capabilities`): `snapshot`/`restore` (testing advice, starting at critical states), `expert`
 (oracle proposer), `reference_returns`, `render`, `policies` (starting policies that ship with the plugin),
-`quantities`/`legend` (what rules can speak of). A plugin whose options decide names what an instance lacks in `absent`.
+`quantities`/`legend` (what rules can speak of). A plugin whose options decide names what an instance lacks in
+`absent`.
 """
 
 from __future__ import annotations
@@ -249,7 +250,10 @@ OPTIONAL = ("snapshot", "expert", "reference_returns", "render", "policies", "qu
 
 
 def capabilities(environment: Environment | type[Environment]) -> frozenset[str]:
-    """The optional capabilities a plugin overrides (`restore` goes with `snapshot`, `legend` with `quantities`), less an instance's `absent`."""
+    """The optional capabilities a plugin overrides, less an instance's `absent`.
+
+    `restore` goes with `snapshot`, `legend` with `quantities`.
+    """
     cls = environment if isinstance(environment, type) else type(environment)
     offered = frozenset(name for name in OPTIONAL if getattr(cls, name) is not getattr(Environment, name))
     return offered if isinstance(environment, type) else offered - environment.absent

@@ -28,8 +28,11 @@ UNKNOWN = "unknown"
 _LARGEST = 1e6
 """Bounds beyond this say nothing about what is usual."""
 _LEAST_SPREAD = 1e-6
-_DROPPED = frozenset("a along an and are at axis between by coordinate for from in is of on the to with".split())
-_PI = re.compile(r"^~?\s*([-+−]?)\s*(\d*\.?\d*)\s*\*?\s*(?:pi|π)\b", re.IGNORECASE)
+_DROPPED = frozenset(
+    ("a", "along", "an", "and", "are", "at", "axis", "between", "by", "coordinate", "for", "from", "in", "is", "of",
+     "on", "the", "to", "with")
+)  # fmt: skip
+_PI = re.compile(r"^~?\s*([-+−]?)\s*(\d+\.?\d*|\.\d+)?\s*\*?\s*(?:pi|π)\b", re.IGNORECASE)
 _BOUND = re.compile(r"^~?\s*([-+−]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?!\*)([a-zA-Z°²/]*)")
 
 

@@ -1,4 +1,4 @@
-"""The named numbers of the MuJoCo tasks, for rules: joints, feet and how they stand on the ground; the arm's offsets."""
+"""The named numbers of the MuJoCo tasks, for rules: joints, feet on the ground, the arm's offsets."""
 
 from __future__ import annotations
 
