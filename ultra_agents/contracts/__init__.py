@@ -15,6 +15,7 @@ from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Requ
 from ultra_agents.contracts.llm import LLM, LLMOptions
 from ultra_agents.contracts.method import Advised, Method, Prepared, Services, Setting, Simulators, Terms
 from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
+from ultra_agents.contracts.quantities import Quantity
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -37,6 +38,7 @@ __all__ = [
     "Policy",
     "PolicyFormat",
     "Prepared",
+    "Quantity",
     "ReferenceReturns",
     "Request",
     "Services",

@@ -59,6 +59,10 @@ _CHECKS: dict[str, tuple[Callable[[Environment, int], str], str]] = {
     ),
     "actions": (ask.check_actions, "encode and decode must be inverse, and every action must decode to a known name"),
     "features": (ask.check_features, "return finite floats (n, k), row by row, each column of scale about 1"),
+    "quantities": (
+        ask.check_quantities,
+        "return the legend's names, (n,) float64 each, row by row, finite or NaN; contracts.quantities.columns helps",
+    ),
     "segment_kind": (ask.check_segment_kind, "return a word, or None for a generic one"),
     "close": (play.check_close, "let close() pass when there is nothing left to close"),
     "snapshot": (

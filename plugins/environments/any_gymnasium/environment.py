@@ -24,15 +24,17 @@ from ultra_agents.contracts import (
     DiscreteActions,
     Environment,
     Options,
+    Quantity,
     ReferenceReturns,
 )
+from ultra_agents.contracts.quantities import is_word
 from ultra_agents.contracts.spaces import flat
 from ultra_agents.contracts.vector import SameStepVectorEnv, VectorOptions
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray, Scalar
 
 from .._box_actions import BoxActions
-from . import calls, docs, minigrid, plain_state, probe
+from . import calls, docs, minigrid, named, plain_state, probe
 
 _MAGIC = b"GYM1"
 _TOLD = 12
@@ -169,8 +171,8 @@ class AnyGymnasium(Environment):
 
     @property
     def absent(self) -> frozenset[str]:
-        """What this environment cannot do: save its state exactly, draw itself, say what is a good return."""
-        return self.facts.absent
+        """What this environment cannot do: save its state exactly, draw itself, say what is a good return, name it."""
+        return self.facts.absent | (frozenset() if self._named else {"quantities"})
 
     @property
     def observation_space(self) -> gymnasium.Space[Any]:
@@ -235,7 +237,7 @@ class AnyGymnasium(Environment):
         count = len(self.facts.actions.counts) if joint else int(np.prod(space.shape or ()))
         told = docs.names(found, "action", count)
         labels = [_word(name) for name in told] if told else []
-        if len(set(labels)) != count or not all(labels):
+        if len(set(labels)) != count or not all(map(is_word, labels)):
             labels = [f"a{index}" for index in range(count)]
         if joint:
             return DiscreteActions(self.facts.actions.joint_names(labels))
@@ -249,6 +251,27 @@ class AnyGymnasium(Environment):
         # A number that did not move at random may be what matters later: it counts unscaled.
         scaled = (np.nan_to_num(values) - mean) / np.where(deviation > 1e-6, deviation, 1.0)
         return np.asarray(np.clip(scaled, -10, 10), np.float32)
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """The observation's numbers by name; of a grid what a person would name."""
+        if self._named is None:
+            raise NotImplementedError
+        return self._named.of(observations)
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """Units and ranges from the docstring's table, else from the spaces and from random play."""
+        if self._named is None:
+            raise NotImplementedError
+        return self._named.legend
+
+    @cached_property
+    def _named(self) -> named.Names | minigrid.GridNames | None:
+        facts, inner = self.facts, self.facts.inner_space
+        if "MiniGrid" in self._id and minigrid.is_a_grid(inner):
+            assert isinstance(inner, gymnasium.spaces.Dict)
+            return minigrid.GridNames(inner)
+        return named.names_of(inner, facts.observation_space, facts.sections, facts.spread)
 
     def snapshot(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int]) -> list[bytes]:
         """The complete state of the environments at `indices`, where it can be saved."""
