@@ -62,7 +62,7 @@ class RunnerNames:
         values = np.asarray(observations, np.float64)
         with np.errstate(all="ignore"):
             ends = self._feet.heights(values[:, 0], values[:, 1 : 2 + self._joints])
-            known = np.isfinite(ends).all(axis=(1, 2))
+            known = np.asarray(np.isfinite(ends).all(axis=(1, 2)))
             down = (ends < self._feet.margin).mean(axis=2)
             lowest = ends.min(axis=2)
         feet = np.stack([down, lowest], axis=2).reshape(len(values), 2 * down.shape[1])

@@ -202,8 +202,8 @@ class Court:
         """`arrivals` of this state; three times NaN without a ball."""
         if self.ball is None:
             return math.nan, math.nan, math.nan
-        state = (np.array([value], np.float64) for value in (*self.ball, *self.velocity))
-        steps, where, vy = (float(found[0]) for found in arrivals(*state, self.frame_skip))
+        x, y, vx, mean = np.array([[*self.ball, *self.velocity]], np.float64).T
+        steps, where, vy = (float(found[0]) for found in arrivals(x, y, vx, mean, self.frame_skip))
         return steps, where, vy
 
     def in_words(self) -> str:
