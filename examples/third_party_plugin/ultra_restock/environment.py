@@ -119,7 +119,7 @@ class Restock(Environment):
             "due": Quantity("pieces", "ordered yesterday, here tomorrow", "", 0, float(ORDERS[-1])),
             "weekday": Quantity("index", "0 Monday to 6 Sunday", "", 0, 6),
             "short": Quantity(
-                "pieces", "customers expected today and on the two days after, minus stock and due", "too few", -30, 60
+                "pieces", "customers expected today and on the two days after, minus stock and due", "too few", -80, 60
             ),
         }
 

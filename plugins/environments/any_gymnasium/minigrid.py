@@ -90,7 +90,7 @@ class GridNames:
         """Everything in `legend`: flat observations `(n, k)` -> `(n,)` each."""
         plain = np.nan_to_num(np.asarray(observations, np.float64), posinf=0, neginf=0)
         turn, image = (plain[:, -4:], plain[:, :-4]) if self._image_first else (plain[:, :4], plain[:, 4:])
-        image = image.reshape(-1, *self._shape)
+        image = image.reshape(len(plain), *self._shape)
         kinds, states = image[..., 0], image[..., 2]
         width, depth = self._shape[:2]
         middle, here = width // 2, depth - 1
@@ -99,9 +99,9 @@ class GridNames:
         steps[middle, here] = np.inf
         index, everybody = _index(), np.arange(len(image))
         found: list[Array] = [turn.argmax(axis=1)]
-        doors = states.reshape(len(image), -1)
+        doors = states.reshape(len(image), width * depth)
         for name in _LOOKED_FOR:
-            away = np.where(kinds == index[name], steps, np.inf).reshape(len(image), -1)
+            away = np.where(kinds == index[name], steps, np.inf).reshape(len(image), width * depth)
             nearest = away.argmin(axis=1)
             seen = np.isfinite(away[everybody, nearest])
             column, row = np.divmod(nearest, depth)

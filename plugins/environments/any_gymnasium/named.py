@@ -77,11 +77,12 @@ class Names:
             for name, part in zip(names, parts, strict=True)
         }
         self._starts = np.array([part.start for part in parts])
+        self._width = bounds.shape[1]
         self._discrete = [(index, part) for index, part in enumerate(parts) if part.values]
 
     def of(self, observations: Array) -> dict[str, FloatArray]:
         """Everything in `legend`: `(n, ...)` -> `(n,)` each."""
-        flat = np.asarray(observations, np.float64).reshape(len(observations), -1)
+        flat = np.asarray(observations, np.float64).reshape(len(observations), self._width)
         values = flat[:, self._starts].T
         for index, part in self._discrete:
             hot = flat[:, part.start : part.start + part.values]

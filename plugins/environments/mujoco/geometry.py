@@ -71,7 +71,7 @@ class Feet:
         turned = angles @ self._turns
         ends = np.cos(turned) @ self._cosines + np.sin(turned) @ self._sines
         ends += (height + (self._above - self._rest))[:, None]
-        return ends.reshape(len(height), -1, 2) - self._radius
+        return ends.reshape(len(height), len(self._radius), 2) - self._radius
 
 
 @cache

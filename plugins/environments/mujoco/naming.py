@@ -65,7 +65,7 @@ class RunnerNames:
             known = np.asarray(np.isfinite(ends).all(axis=(1, 2)))
             down = (ends < self._feet.margin).mean(axis=2)
             lowest = ends.min(axis=2)
-        feet = np.stack([down, lowest], axis=2).reshape(len(values), -1)
+        feet = np.stack([down, lowest], axis=2).reshape(len(values), 2 * down.shape[1])
         stance = np.where(known, down.max(axis=1) > 0, np.nan)
         feet = np.where(known[:, None], feet, np.nan)
         return columns(self.legend, np.concatenate([values, feet, stance[:, None]], axis=1).T)
