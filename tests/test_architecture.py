@@ -18,6 +18,7 @@ MIDDLE = {"rollout", "narration", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {
     **{name: BASE for name in BASE},
     "rollout": BASE | {"rollout"},
+    "rules": BASE | {"rules"},
     "narration": BASE | {"narration"},
     "advice": BASE | {"advice"},
     "modulation": BASE | {"modulation", "advice"},
