@@ -40,6 +40,11 @@ class BoxActions(ActionCodec):
         """The presets' names."""
         return self._names
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The labels, in order."""
+        return self._labels
+
     def encode(self, name: str) -> Array:
         """The action of a preset's name, or of any `label=number ...` within the bounds."""
         action, left = self._rest.copy(), dict(zip(self._labels, range(len(self._labels)), strict=True))

@@ -15,7 +15,8 @@ import gymnasium
 import numpy as np
 from pydantic import Field
 
-from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, ReferenceReturns
+from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, Quantity, ReferenceReturns
+from ultra_agents.contracts.quantities import columns
 from ultra_agents.contracts.vector import (
     GENERATOR_BYTES,
     SameStepVectorEnv,
@@ -162,6 +163,19 @@ class MountainCar(Environment):
         """Position over half the track from the valley, velocity over half the top speed: `(n, 2)`."""
         centre, scale = np.array([VALLEY, 0], np.float32), np.array([0.5, MAX_SPEED / 2], np.float32)
         return np.asarray((np.asarray(observations, np.float32) - centre) / scale)
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """Position and velocity."""
+        return columns(self.legend, np.asarray(observations).T)
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """Position on the track, and its change."""
+        place = f"wall at {LEFT_WALL:g}, valley at {VALLEY:.2f}, flag at {FLAG:g}"
+        return {
+            "position": Quantity("track units", place, "right of 0, on the flag's hill", LEFT_WALL, RIGHT_WALL),
+            "velocity": Quantity("track units/step", "change of the position", "to the right", -MAX_SPEED, MAX_SPEED),
+        }
 
     def snapshot(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int]) -> list[bytes]:
         """The complete state of the cars at `indices`."""

@@ -14,6 +14,7 @@ from ultra_agents.contracts.environment import (
 from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Request, Weights
 from ultra_agents.contracts.llm import LLM, LLMOptions
 from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
+from ultra_agents.contracts.quantities import Quantity
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -33,6 +34,7 @@ __all__ = [
     "Outgoing",
     "Policy",
     "PolicyFormat",
+    "Quantity",
     "ReferenceReturns",
     "Request",
     "Trainer",

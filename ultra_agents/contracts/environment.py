@@ -2,8 +2,8 @@
 
 Required: `make`, `brief`, `describe`, `actions`, `features`. Optional capabilities are found by whether the base
 method is overridden (`capabilities`): `snapshot`/`restore` (testing advice, starting at critical states), `expert`
-(oracle proposer), `reference_returns`, `render`, `policies` (starting policies that ship with the plugin). A plugin
-whose options decide names what an instance lacks in `absent`.
+(oracle proposer), `reference_returns`, `render`, `policies` (starting policies that ship with the plugin),
+`quantities`/`legend` (what rules can speak of). A plugin whose options decide names what an instance lacks in `absent`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import gymnasium
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ultra_agents.contracts.quantities import Quantity
 from ultra_agents.records import Array, FloatArray, Move, Scalar
 
 CONTRACT_VERSION = 1
@@ -72,6 +73,11 @@ class ActionCodec(ABC):
     @abstractmethod
     def names(self) -> tuple[str, ...]:
         """Every action that can be named, in a fixed order."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """One word for each part of a continuous action, in order; empty where actions are told apart by name only."""
+        return ()
 
     @abstractmethod
     def encode(self, name: str) -> Array:
@@ -222,12 +228,25 @@ class Environment(ABC):
         """Starting policies that ship with the plugin: name -> policy file."""
         raise NotImplementedError
 
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """What a person would name in these states: `(n, *observation_shape)` -> name -> `(n,)` float64.
 
-OPTIONAL = ("snapshot", "expert", "reference_returns", "render", "policies")
+        The names are those of `legend`, for any observations; row by row; finite, or NaN where a quantity has no
+        meaning (where the ball will arrive while it flies away).
+        """
+        raise NotImplementedError
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """What each of `quantities` means, in the same order; a name is one word (`contracts.quantities.is_word`)."""
+        raise NotImplementedError
+
+
+OPTIONAL = ("snapshot", "expert", "reference_returns", "render", "policies", "quantities")
 
 
 def capabilities(environment: Environment | type[Environment]) -> frozenset[str]:
-    """The optional capabilities a plugin overrides (`restore` goes with `snapshot`), less an instance's `absent`."""
+    """The optional capabilities a plugin overrides (`restore` goes with `snapshot`, `legend` with `quantities`), less an instance's `absent`."""
     cls = environment if isinstance(environment, type) else type(environment)
     offered = frozenset(name for name in OPTIONAL if getattr(cls, name) is not getattr(Environment, name))
     return offered if isinstance(environment, type) else offered - environment.absent

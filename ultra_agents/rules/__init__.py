@@ -5,7 +5,7 @@
 
 from ultra_agents.rules.atoms import AtomsReply, as_text, reply_model, rules_of
 from ultra_agents.rules.errors import RuleError
-from ultra_agents.rules.interface import Interface
+from ultra_agents.rules.interface import Interface, interface_of
 from ultra_agents.rules.ruleset import Decision, RuleSet, load_rules, parse_rules
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "RuleError",
     "RuleSet",
     "as_text",
+    "interface_of",
     "load_rules",
     "parse_rules",
     "reply_model",

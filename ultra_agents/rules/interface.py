@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import gymnasium
 import numpy as np
 
+from ultra_agents.contracts import Environment, capabilities
+from ultra_agents.contracts.quantities import RESERVED, WORD, is_word
 from ultra_agents.rules.errors import RuleError, quoted
-
-WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-RESERVED = frozenset({"own", "next", "and", "or", "not", "if", "else", "True", "False"})
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Interface:
                 raise RuleError(f"an interface names one of its {name} twice", found=repr(twice[0]))
             object.__setattr__(self, name, names)
         for name in (*self.quantities, *self.components):
-            if not WORD.fullmatch(name) or name in RESERVED or keyword.iskeyword(name):
+            if not is_word(name):
                 raise RuleError(
                     "a quantity or component has a name that cannot be written in a rule",
                     found=quoted(name),
@@ -75,6 +75,34 @@ class Interface:
     def words(self) -> tuple[str, ...]:
         """One word per action, for use within expressions: `Push left` is `Push_left`."""
         return action_words(self.actions)
+
+
+def interface_of(environment: Environment) -> Interface:
+    """What rules can speak of and decide in `environment`.
+
+    Components of an action are named by its codec, else `a0`, `a1`, ...; results are clipped to the action space.
+
+    Raises:
+        RuleError: The environment offers no quantities, or a name of its that cannot be written in a rule.
+    """
+    if "quantities" not in capabilities(environment):
+        raise RuleError(
+            f"rules have nothing to speak of in {environment.env_id!r}: its plugin offers no quantities",
+            found=f"capabilities: {', '.join(sorted(capabilities(environment))) or 'none'}",
+            expected="quantities and legend",
+            hint="override both in the plugin (examples/write_an_environment_plugin.md), or use advice as moves",
+        )
+    names, space = tuple(environment.legend), environment.action_space
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return Interface(names, actions=environment.actions.names)
+    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
+        raise RuleError(
+            f"rules cannot decide the actions of {environment.env_id!r}",
+            found=str(space)[:200],
+            expected="Discrete, or a Box of one dimension",
+        )
+    components = environment.actions.components or tuple(f"a{index}" for index in range(space.shape[0]))
+    return Interface(names, components=components, low=space.low.tolist(), high=space.high.tolist())
 
 
 def action_words(names: Iterable[str]) -> tuple[str, ...]:

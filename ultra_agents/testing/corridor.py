@@ -15,7 +15,8 @@ import gymnasium
 import numpy as np
 from pydantic import Field
 
-from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, ReferenceReturns
+from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, Quantity, ReferenceReturns
+from ultra_agents.contracts.quantities import columns
 from ultra_agents.contracts.vector import (
     GENERATOR_BYTES,
     SameStepVectorEnv,
@@ -150,6 +151,21 @@ class Corridor(Environment):
     def features(self, observations: Array) -> FloatArray:
         """The observation: `(n, 1)`."""
         return np.array(observations, np.float32)
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """The cell, and how far the right end is."""
+        last = self.options.length - 1
+        cell = np.rint((np.asarray(observations, np.float64)[:, 0] + 1) / 2 * last)
+        return columns(self.legend, [cell, last - cell])
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """Cells and steps."""
+        last = self.options.length - 1
+        return {
+            "cell": Quantity("cells", "place in the corridor, 0 at the left end", "to the right", 0, last),
+            "to_right_end": Quantity("steps", "to the right end", "", 0, last),
+        }
 
     def segment_kind(self, trajectory_rewards: FloatArray) -> str | None:
         """`goal reached`, `lured` or `wandering`, by the last reward."""

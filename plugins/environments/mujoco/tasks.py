@@ -14,11 +14,12 @@ import gymnasium
 import numpy as np
 from pydantic import Field
 
-from ultra_agents.contracts import Brief, Environment, Options, ReferenceReturns
+from ultra_agents.contracts import Brief, Environment, Options, Quantity, ReferenceReturns
 from ultra_agents.records import Array, FloatArray, Scalar
 
 from .._box_actions import BoxActions
 from .._mlp import load_expert, shipped
+from . import naming
 from .draw import side_view, top_view
 from .vector import (
     Locomotion,
@@ -117,6 +118,7 @@ class Runner(MujocoEnvironment):
     options: RunnerOptions
     physics: ClassVar[Locomotion]
     words: ClassVar[RunnerWords]
+    feet: ClassVar[dict[str, str]]
     scales: ClassVar[tuple[float, ...]]
     centres: ClassVar[tuple[float, ...]]
     returns: ClassVar[tuple[ReferenceReturns, ReferenceReturns]]
@@ -145,6 +147,19 @@ class Runner(MujocoEnvironment):
             values = np.nan_to_num(values, posinf=1e9, neginf=-1e9)
         scaled = (values - centres) / scales
         return np.minimum(np.maximum(scaled, -10.0), 10.0).astype(np.float32)
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """The observation by name, and how the feet stand, from the model's geometry."""
+        return self._named.of(observations)
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """Units, signs, and where joints stop."""
+        return self._named.legend
+
+    @cached_property
+    def _named(self) -> naming.RunnerNames:
+        return naming.RunnerNames(self.words, self.physics, self.feet, self.centres, self.scales)
 
     @cached_property
     def _usual(self) -> tuple[FloatArray, FloatArray]:
@@ -178,6 +193,7 @@ class Hopper(Runner):
     gym_id = "Hopper-v5"
     obs_dim = 11
     joints = ("hip", "knee", "ankle")
+    feet: ClassVar = {"": "foot"}
     physics = Locomotion("hopper.xml", 4, height=(0.7, math.inf), lean=0.2, bound=100.0, velocity_clip=10.0, line=0.6)
     words = RunnerWords(
         body="a one-legged robot (torso, thigh, shin, foot)",
@@ -221,6 +237,7 @@ class Walker2d(Runner):
     gym_id = "Walker2d-v5"
     obs_dim = 17
     joints = ("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle")
+    feet: ClassVar = {"right_": "foot", "left_": "foot_left"}
     physics = Locomotion("walker2d_v5.xml", 4, height=(0.8, 2.0), lean=1.0, velocity_clip=10.0, line=0.6)
     words = RunnerWords(
         body="a two-legged robot (torso and two legs with thigh, shin and foot)",
@@ -251,6 +268,7 @@ class HalfCheetah(Runner):
     gym_id = "HalfCheetah-v5"
     obs_dim = 17
     joints = ("back_hip", "back_knee", "back_ankle", "front_hip", "front_knee", "front_ankle")
+    feet: ClassVar = {"back_": "bfoot", "front_": "ffoot"}
     physics = Locomotion("half_cheetah.xml", 5, 14.0, control_cost=0.1, healthy_reward=0.0, reset_noise=0.1, line=5.0)
     words = RunnerWords(
         body="a flat four-part runner with a back and a front leg (thigh, shin and foot each)",
@@ -340,6 +358,15 @@ class Reacher(MujocoEnvironment):
         scales = np.array([1, 1, 1, 1, 0.1, 0.1, 5, 5, 0.1, 0.1])
         values = np.nan_to_num(np.asarray(observations, np.float64), posinf=1e9, neginf=-1e9)
         return np.asarray(np.clip(values / scales, -10, 10), np.float32)
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """Angles, the target, and where it is from the fingertip."""
+        return naming.reacher(observations)
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """Units and signs."""
+        return naming.REACHER
 
     def presets(self) -> list[list[float]]:
         """Every combination of five torques."""

@@ -126,8 +126,8 @@ class PixelPong(PongGame):
         wanted = ("ball_x", "ball_y", "own_y", "opponent_y", *_VELOCITIES)
         told = [float(info[name]) for name in wanted if name in info]
         if len(told) < len(wanted):
-            x, y, own, opponent, seen, dx, dy, own_dy = self._read(observation[None])[0].tolist()
-            told = [x if seen else -1.0, y, own, opponent, dx, dy, own_dy, 0.0]
+            x, y, own, opponent, seen, *moved = self._read(observation[None])[0].tolist()
+            told = [x if seen else -1.0, y, own, opponent, *moved]
         x, y, own, opponent, dx, dy, own_dy, _ = told
         there = x >= 0
         return court.Court(
@@ -136,12 +136,13 @@ class PixelPong(PongGame):
             own=own,
             own_velocity=own_dy,
             opponent=opponent,
+            frame_skip=self.options.frame_skip,
         ).in_words()
 
     def features(self, observations: Array) -> FloatArray:
         """What `Pong` uses, read off the last two screens: `(n, 7)`."""
         skip, half = self.options.frame_skip, court.HALF
-        x, y, own, _, seen, dx, dy, own_dy = self._read(observations).T
+        x, y, own, _, seen, dx, dy, own_dy, _ = self._read(observations).T
         return np.stack(
             [
                 seen,
@@ -155,10 +156,16 @@ class PixelPong(PongGame):
             axis=1,
         ).astype(np.float32)
 
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """What `Pong` names, read off the last two screens: right to a pixel or two, while nothing is hidden."""
+        x, y, own, opponent, seen, dx, dy, own_dy, opponent_dy = self._read(np.asarray(observations)).T
+        paddles = (own, own_dy, opponent, opponent_dy)
+        return court.named((x, y, dx, dy), paddles, seen > 0, self.options.frame_skip)
+
     def _read(self, observations: Array) -> FloatArray:
-        """Ball x and y, own y, opponent's y, ball there; then the ball's and my paddle's movement: `(n, 8)`."""
+        """Ball x and y, own y, opponent's y, ball there; movement of the ball and of both paddles: `(n, 9)`."""
         now, before = screen.locate(observations[:, -1]), screen.locate(observations[:, -2])
         both = (now[:, 4] > 0) & (before[:, 4] > 0) & observations[:, -2].any(axis=(1, 2))
         ball = (now[:, :2] - before[:, :2]) * both[:, None]
-        own = (now[:, 2] - before[:, 2]) * observations[:, -2].any(axis=(1, 2))
-        return np.concatenate([now, ball, own[:, None]], axis=1)
+        paddles = (now[:, 2:4] - before[:, 2:4]) * observations[:, -2].any(axis=(1, 2))[:, None]
+        return np.concatenate([now, ball, paddles], axis=1)

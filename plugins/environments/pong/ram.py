@@ -6,10 +6,13 @@ positions are the centres of ball and paddles. The offsets from RAM to pixels we
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from ultra_agents.contracts import Quantity
+from ultra_agents.contracts.quantities import columns
 from ultra_agents.records import Array, FloatArray
 
 BALL_X, OPPONENT_Y, OWN_Y, BALL_Y = 49, 50, 51, 54
@@ -20,10 +23,14 @@ _OFFSETS = np.array([48, 12, 6, 7])
 CENTRE_X, CENTRE_Y = 80.0, 113.5
 HALF = 80.0
 """Half the court in pixels, both ways: what one unit of a position in the observation is worth."""
-TOP, BOTTOM = 33.0, 193.5
-"""Where the ball's centre bounces off the walls."""
+TOP, BOTTOM = 33.0, 194.0
+"""Where the ball's centre bounces off the walls; half a pixel off either way, by where it flies at 2 px a frame."""
 OWN_X, OPPONENT_X = 140.0, 21.0
 """Where the ball's centre bounces off the paddles."""
+NEAR_PADDLE = 50.0
+"""Pixels from the court's centre beyond which a ball that stands still is turning at a paddle: serves start nearer."""
+NOISE = 0.6
+"""Pixels per step by which a velocity may be wrong; those of the screen are, by up to half a pixel."""
 OWN_SPEED = 6.0
 """Pixels per frame that one unit of paddle velocity is worth; the ball's units are 1 (x) and 2 (y)."""
 
@@ -61,16 +68,111 @@ def observe(now: Array, before: Array, frame_skip: int) -> FloatArray:
     return np.clip(out, -2.0, 2.0, out=out)
 
 
+LEGEND = {
+    "ball_x": Quantity("px", "ball's centre from the screen's left edge; NaN without a ball", "to the right", 16, 146),
+    "ball_y": Quantity("px", "ball's centre from the screen's top; NaN without a ball", "downwards", TOP, BOTTOM),
+    "ball_vx": Quantity("px/step", "ball's mean movement over the last step; NaN without a ball", "to the right", -4, 4),
+    "ball_vy": Quantity(
+        "px/step", "the same, bounces within the step included; NaN without a ball", "downwards", -12, 12
+    ),
+    "own_y": Quantity("px", "centre of my paddle from the screen's top", "downwards", 38, 197),
+    "own_v": Quantity("px/step", "movement of my paddle over the last step", "downwards", -24, 24),
+    "opponent_y": Quantity("px", "centre of the opponent's paddle from the screen's top", "downwards", 38, 197),
+    "opponent_v": Quantity("px/step", "movement of the opponent's paddle over the last step", "downwards", -24, 24),
+    "in_play": Quantity("0 or 1", "whether there is a ball", "", 0, 1),
+    "arrival_steps": Quantity("steps", "until the ball is at my paddle; NaN unless it comes at me", "", 0, 30),
+    "arrival_y": Quantity(
+        "px",
+        "where the ball will be then, bounces off the walls included; NaN unless it comes at me, and in the step in "
+        "which the opponent returns it",
+        "downwards",
+        TOP,
+        BOTTOM,
+    ),
+}
+"""What `quantities` means."""
+
+
+def quantities(observations: Array, frame_skip: int) -> dict[str, FloatArray]:
+    """Undo `observe`: `(n, 9)` observations -> `(n,)` each, in pixels and agent steps; see `LEGEND`."""
+    values = np.asarray(observations, np.float64).T
+    x, y, vx, vy, own, opponent, own_v, opponent_v, seen = np.where(np.abs(values) <= 2, values, np.nan)
+    speed = OWN_SPEED * frame_skip
+    return named(
+        ball=(x * HALF + CENTRE_X, y * HALF + CENTRE_Y, vx * frame_skip, vy * 2 * frame_skip),
+        paddles=(own * HALF + CENTRE_Y, own_v * speed, opponent * HALF + CENTRE_Y, opponent_v * speed),
+        in_play=seen > 0.5,
+        frame_skip=frame_skip,
+    )
+
+
+def named(
+    ball: tuple[Array, Array, Array, Array],
+    paddles: tuple[Array, Array, Array, Array],
+    in_play: Array,
+    frame_skip: int,
+) -> dict[str, FloatArray]:
+    """Everything in `LEGEND`.
+
+    Args:
+        ball: x, y and their mean velocities over the last step, `(n,)` each.
+        paddles: Own y and velocity, the opponent's.
+        in_play: Whether there is a ball.
+        frame_skip: Frames per step.
+    """
+    x, y, vx, vy = (np.where(in_play, value, np.nan) for value in ball)
+    steps, where, _ = arrivals(x, y, vx, vy, frame_skip)
+    return columns(LEGEND, [x, y, vx, vy, *paddles, in_play, steps, where])
+
+
+def arrivals(
+    x: FloatArray, y: FloatArray, vx: FloatArray, vy: FloatArray, frame_skip: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Steps until the ball is at my paddle, its y there, and its y velocity now; `(n,)` each, NaN where unknown.
+
+    A ball flies at 1 px a frame sideways and 0 to 3 up or down, so over a step without a bounce it moves by multiples
+    of `frame_skip`. What does not is the mean over a bounce. At a wall the distances flown to it and back add up to
+    the ball's speed. At the opponent's paddle only the sideways speed is known for one step, because the hit decides
+    the other. With a `frame_skip` of 1 every mean is a multiple, and bounces are not seen.
+
+    Args:
+        x: Ball's centre, px.
+        y: The same, downwards.
+        vx: Mean over the last step, px per step.
+        vy: The same, downwards.
+        frame_skip: Frames per step.
+    """
+    with np.errstate(all="ignore"):
+        turned = _broken(vx, frame_skip) | ((vx == 0) & (np.abs(x - CENTRE_X) > NEAR_PADDLE))
+        vx = np.where(turned, np.where(x < CENTRE_X, frame_skip, -frame_skip), vx)
+        steps = (OWN_X - x) / vx
+        steps = np.where((vx > 0) & (steps >= 0), steps, np.nan)
+        upper = y + y - vy < TOP + BOTTOM
+        flown = np.where(upper, y + y - vy - 2 * TOP, 2 * BOTTOM - (y + y - vy))
+        speed = frame_skip * np.rint(flown / frame_skip)
+        vy = np.where(_broken(vy, frame_skip), np.where(upper, speed, -speed), vy)
+        vy = np.where(turned, np.nan, vy)
+        height = BOTTOM - TOP
+        folded = (y + vy * steps - TOP) % (2 * height)
+        return steps, TOP + np.minimum(folded, 2 * height - folded), vy
+
+
+def _broken(velocity: FloatArray, frame_skip: int) -> Array:
+    """Whether a mean velocity is none that a ball flies at."""
+    return np.asarray(np.abs(velocity - frame_skip * np.rint(velocity / frame_skip)) > NOISE)
+
+
 @dataclass(frozen=True)
 class Court:
-    """One observation back in pixels and pixels per agent step; y grows downwards.
+    """One state in pixels and pixels per agent step; y grows downwards.
 
     Attributes:
         ball: Ball x and y, or None when there is no ball.
-        velocity: Ball velocity in x and y; zeros without a ball.
+        velocity: Ball velocity in x and y over the last step; zeros without a ball.
         own: Centre of the agent's paddle.
         own_velocity: Its velocity.
         opponent: Centre of the opponent's paddle.
+        frame_skip: Frames per step.
     """
 
     ball: tuple[float, float] | None
@@ -78,31 +180,29 @@ class Court:
     own: float
     own_velocity: float
     opponent: float
+    frame_skip: int = 4
 
     @classmethod
     def of(cls, observation: Array, frame_skip: int) -> Court:
         """Undo `observe` for one `(9,)` observation; values that are not finite count as 0, all are clipped to +-2."""
-        x, y, vx, vy, own, opponent, own_vy, _, in_play = (
-            float(value) for value in np.clip(np.nan_to_num(observation.astype(np.float64)), -2.0, 2.0)
-        )
+        tame = np.clip(np.nan_to_num(observation.astype(np.float64)), -2.0, 2.0)
+        told = {name: float(values[0]) for name, values in quantities(tame[None], frame_skip).items()}
         return cls(
-            ball=(x * HALF + CENTRE_X, y * HALF + CENTRE_Y) if in_play > 0.5 else None,
-            velocity=(vx * frame_skip, vy * 2 * frame_skip),
-            own=own * HALF + CENTRE_Y,
-            own_velocity=own_vy * OWN_SPEED * frame_skip,
-            opponent=opponent * HALF + CENTRE_Y,
+            ball=(told["ball_x"], told["ball_y"]) if told["in_play"] else None,
+            velocity=(told["ball_vx"], told["ball_vy"]),
+            own=told["own_y"],
+            own_velocity=told["own_v"],
+            opponent=told["opponent_y"],
+            frame_skip=frame_skip,
         )
 
-    def arrival(self, x: float) -> tuple[float, float] | None:
-        """Steps until the ball reaches column `x`, and its y there with wall bounces; None if it moves away."""
-        if self.ball is None or self.velocity[0] == 0:
-            return None
-        steps = (x - self.ball[0]) / self.velocity[0]
-        if steps < 0:
-            return None
-        height = BOTTOM - TOP
-        folded = (self.ball[1] + self.velocity[1] * steps - TOP) % (2 * height)
-        return steps, TOP + min(folded, 2 * height - folded)
+    def arrival(self) -> tuple[float, float, float]:
+        """`arrivals` of this state; three times NaN without a ball."""
+        if self.ball is None:
+            return math.nan, math.nan, math.nan
+        state = (np.array([value], np.float64) for value in (*self.ball, *self.velocity))
+        steps, where, vy = (float(found[0]) for found in arrivals(*state, self.frame_skip))
+        return steps, where, vy
 
     def in_words(self) -> str:
         """The state as the agent would tell it, at most about 35 words."""
@@ -113,18 +213,24 @@ class Court:
             return f"The ball has passed my paddle {_offset(y - self.own)} its centre: this point is lost."
         if x < OPPONENT_X - 4:
             return "The ball has passed the opponent's paddle: this point is won."
-        vx, vy = self.velocity
-        if vx > 0:
-            arrival = self.arrival(OWN_X)
-            text = f"Ball {max(OWN_X - x, 0):.0f} px from my paddle, coming at me and {_vertical(vy)}"
-            if arrival is not None:
-                steps, where = arrival
-                text += f"; it arrives in {steps:.0f} steps, {_offset(where - self.own)} my paddle's centre"
-            return f"{text}. {_paddle(self.own_velocity)}"
-        going = "going away" if vx < 0 else "turning or just served"
+        steps, where, vy = self.arrival()
+        apart = f"Ball {max(OWN_X - x, 0):.0f} px from my paddle"
+        if math.isfinite(where):
+            text = f"coming at me and {_vertical(vy)}; it arrives in {steps:.0f} steps, {_offset(where - self.own)} my"
+            return f"{apart}, {text} paddle's centre. {_paddle(self.own_velocity)}"
+        if math.isfinite(steps):
+            text = f"just returned by the opponent; it arrives in {steps:.0f} steps, where shows in the next step"
+            return f"{apart}, {text}. {_paddle(self.own_velocity)}"
+        if self.velocity[0] == 0 and abs(x - CENTRE_X) <= NEAR_PADDLE:
+            going = "just served"
+        elif self.velocity[0] > 0 and math.isfinite(vy):
+            going = "coming at me"  # at my paddle, or a little behind its face
+        else:
+            going = "going away"
+        moving = f"{_vertical(vy)}, now " if math.isfinite(vy) else ""
         return (
-            f"Ball {OWN_X - x:.0f} px from my paddle, {going}, {_vertical(vy)}, now {_offset(y - self.own)} my "
-            f"paddle's centre and {_offset(y - self.opponent)} the opponent's. {_paddle(self.own_velocity)}"
+            f"{apart}, {going}, {moving}{_offset(y - self.own)} my paddle's centre and {_offset(y - self.opponent)} "
+            f"the opponent's. {_paddle(self.own_velocity)}"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, ReferenceReturns
+from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, Quantity, ReferenceReturns
 from ultra_agents.records import Array, FloatArray, Scalar
 
 from .._mlp import load_expert, shipped
@@ -61,6 +61,11 @@ class PongGame(Environment):
     def actions(self) -> DiscreteActions:
         """STAY, UP, DOWN."""
         return DiscreteActions(("STAY", "UP", "DOWN"))
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """Ball, paddles and where the ball arrives: pixels, agent steps, y downwards."""
+        return court.LEGEND
 
     def segment_kind(self, trajectory_rewards: FloatArray) -> str | None:
         """`point lost`, `point won` or `rally`."""
@@ -134,6 +139,10 @@ class Pong(PongGame):
         """Ball in play, ball x and y, its velocity, paddle relative to the ball, paddle velocity: `(n, 7)`."""
         x, y, vx, vy, own, _, own_vy, _, seen = np.asarray(observations, np.float32).T
         return np.stack([seen, x, y, vx, vy, 2 * (own - y) * seen, own_vy], axis=1)
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """Ball, paddles and where the ball arrives, in pixels and agent steps; see `ram.LEGEND`."""
+        return court.quantities(observations, self.options.frame_skip)
 
     def policies(self) -> Mapping[str, Path]:
         """`suboptimal`: where refinement starts (-6.4); `expert`: the oracle (+20.7); scores of sampled actions."""

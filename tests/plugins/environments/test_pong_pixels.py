@@ -102,4 +102,6 @@ def test_a_restored_game_has_its_four_screens() -> None:
 
 
 def test_it_offers_no_policies() -> None:
-    assert capabilities(create_environment("pong-pixels")) == {"snapshot", "render", "reference_returns"}
+    assert capabilities(create_environment("pong-pixels")) == {
+        "snapshot", "render", "reference_returns", "quantities",
+    }  # fmt: skip
