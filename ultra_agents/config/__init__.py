@@ -13,6 +13,7 @@ from ultra_agents.config.models import (
     PluginConfig,
     Section,
 )
+from ultra_agents.config.rules import RuleTestConfig
 from ultra_agents.config.run import (
     AdviceConfig,
     AgentsConfig,
@@ -34,6 +35,6 @@ __all__ = [
     "AdviceConfig", "AgentConfig", "AgentsConfig", "BudgetConfig", "CapsConfig", "ClusterConfig", "CollectConfig",
     "Config", "EvaluateConfig", "GatewayConfig", "IdentifierConfig", "ImitationConfig", "JsrlConfig", "LLMConfig",
     "MaskConfig", "ModulationConfig", "NarrationConfig", "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig",
-    "RiceConfig", "RunEngineConfig", "Section", "StateMaskConfig", "VerificationConfig", "follows_actions",
-    "load_config", "parse_config", "variant_of",
+    "RiceConfig", "RuleTestConfig", "RunEngineConfig", "Section", "StateMaskConfig", "VerificationConfig",
+    "follows_actions", "load_config", "parse_config", "variant_of",
 ]  # fmt: skip
