@@ -37,7 +37,19 @@ MAY_IMPORT = {
     "testing": {"records", "errors", "contracts", "seeding", "testing"},
     "cli": BASE
     | MIDDLE
-    | {"agents", "exchange", "evaluation", "experiments", "methods", "pipeline", "refinement", "ui", "cli", "testing"},
+    | {
+        "agents",
+        "exchange",
+        "evaluation",
+        "experiments",
+        "methods",
+        "pipeline",
+        "refinement",
+        "rules",
+        "ui",
+        "cli",
+        "testing",
+    },
 }
 PLUGINS_MAY_IMPORT = {"contracts", "records", "errors", "seeding", "testing"}
 

@@ -31,6 +31,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ultra_agents import stages
 from ultra_agents.config import Config, follows_actions, variant_of
+from ultra_agents.contracts import Environment, Policy
 from ultra_agents.events import Emit, Grow, RunFinished, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.runs import RunFolder
@@ -46,7 +47,7 @@ from ultra_agents.stages import (
     check_run,
 )
 
-__all__ = ["Until", "check_run", "run_pipeline"]
+__all__ = ["Until", "check_run", "run_pipeline", "starting_policy_of"]
 
 T = TypeVar("T")
 Until: TypeAlias = Literal["measure"]
@@ -134,6 +135,16 @@ def run_pipeline(
         AsJSON[str](str),
     )
     emit(RunFinished("finished", time.monotonic() - run.started, summary, str(folder.report_html)))
+
+
+def starting_policy_of(folder: RunFolder, config: Config) -> tuple[Environment, Policy]:
+    """The environment of a run and its starting policy, as stage 0 reads or trains it.
+
+    Raises:
+        UltraError: As `run_pipeline`.
+    """
+    context = stages.run_context(folder, config, lambda event: None, lambda: False)
+    return context.environment, stages.starting_policy(context)
 
 
 def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findings:

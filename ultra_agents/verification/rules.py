@@ -54,12 +54,12 @@ class RuleTest:
         low: Lower end of its interval.
         high: Upper end.
         pairs: Paired episodes of the confirmation.
-        coverage: Share of its steps, with the rules in force, at which a rule acted; NaN without any.
+        coverage: Share of its steps, with the rules in force, at which a rule acted; None without any.
         env_steps: Environment steps spent on everything.
         rules: What was confirmed or not, as YAML: without the rules that went, with the constants as tuned.
         chosen: Position of the set it came from.
         stopped: `good`, `bad`, `hopeless`, `pairs` (all were played) or `steps` (the budget was spent).
-        policy_return: Mean return of the policy alone in these pairs; NaN without any.
+        policy_return: Mean return of the policy alone in these pairs; None without any.
         rules_return: The same with the rules in force.
         weights: By rule of the set chosen, what leaving it out cost per episode; None where it was not measured.
         dropped: Positions of the rules that went.
@@ -75,13 +75,13 @@ class RuleTest:
     low: float
     high: float
     pairs: int
-    coverage: float
+    coverage: float | None
     env_steps: int
     rules: str
     chosen: int = 0
     stopped: str = ""
-    policy_return: float = float("nan")
-    rules_return: float = float("nan")
+    policy_return: float | None = None
+    rules_return: float | None = None
     weights: tuple[float | None, ...] = ()
     dropped: tuple[int, ...] = ()
     constants: Mapping[str, float] = field(default_factory=dict)
@@ -250,12 +250,12 @@ class RuleTester:
             low=ends.low,
             high=ends.high,
             pairs=pairs,
-            coverage=layer.covered / layer.steps if layer.steps else float("nan"),
+            coverage=layer.covered / layer.steps if layer.steps else None,
             env_steps=self.env_steps,
             rules=rules.to_yaml(),
             stopped=stopped,
-            policy_return=float(np.mean(alone.returns[:pairs])) if pairs else float("nan"),
-            rules_return=float(np.mean(layer.returns[:pairs])) if pairs else float("nan"),
+            policy_return=alone.mean(pairs) if pairs else None,
+            rules_return=layer.mean(pairs) if pairs else None,
             cut=alone.cut + layer.cut,
             horizon=config.horizon,
             spent={purpose: budget.spent for purpose, budget in self._spent.items()},
