@@ -24,7 +24,8 @@ from ultra_agents.contracts.formats import check_finite
 from ultra_agents.errors import PolicyError, UltraError
 from ultra_agents.files import write_whole
 from ultra_agents.records import Array
-from ultra_agents.registry import create_algorithm
+from ultra_agents.registry import create_algorithm, create_environment
+from ultra_agents.rules.layer import RulePolicy, parts_of, restored
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ultra_agents"
@@ -44,7 +45,7 @@ class LoadedPolicy:
     """A policy read from a file.
 
     Attributes:
-        policy: Ready to act.
+        policy: Ready to act, with the file's rules in force where it holds some.
         algorithm: Name of the algorithm plugin it belongs to.
         metadata: The file's description: `env_id`, `provenance`, `score`, `versions`, ...
     """
@@ -52,6 +53,15 @@ class LoadedPolicy:
     policy: Policy
     algorithm: str
     metadata: dict[str, Any]
+
+    @property
+    def alone(self) -> Policy:
+        """The policy without rules."""
+        return self.policy.alone if isinstance(self.policy, RulePolicy) else self.policy
+
+    def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
+        """Raw observations `(n, ...)` -> actions `(n, ...)`, as `Policy.act`."""
+        return self.policy.act(observations, rng, deterministic)
 
 
 def save_policy(
@@ -101,6 +111,18 @@ def save_policy(
     write_safetensors(path, arrays, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
 
 
+def open_policy(path: Path | str) -> LoadedPolicy:
+    """Read a policy for the environment that its file names; what `ultra_agents.load_policy` is.
+
+    Raises:
+        UltraError: The file cannot be used, or the plugin it needs is not installed.
+    """
+    path = Path(path)
+    metadata, _ = read_policy_file(path)
+    name = metadata["environment"]
+    return load_policy(path, name, create_environment(name, metadata.get("environment_options") or {}))
+
+
 def load_policy(
     path: Path,
     environment_name: str,
@@ -139,10 +161,11 @@ def load_policy(
                 hint="the environment changed since: train the policy again",
             )
     algorithm = create_algorithm(metadata["algorithm"], algorithm_options)
+    description, rules = parts_of(metadata["architecture"])
     try:
-        policy = algorithm.load_policy(
-            arrays, metadata["architecture"], environment.observation_space, environment.action_space
-        )
+        policy = algorithm.load_policy(arrays, description, environment.observation_space, environment.action_space)
+        if rules is not None:
+            policy = restored(policy, rules, environment, f"the rules of {path}")
     except PolicyError as error:
         raise PolicyError(
             f"the policy {path} cannot be rebuilt: {error.problem}",
@@ -166,6 +189,8 @@ def describe_policy_file(metadata: Mapping[str, Any]) -> list[str]:
     """What a policy file says of itself, one line each."""
     provenance, score = metadata.get("provenance") or {}, metadata.get("score") or {}
     lines = [f"{metadata['algorithm']} for {metadata['env_id']} (plugin {metadata['environment']!r})"]
+    if parts_of(metadata["architecture"])[1] is not None:
+        lines.append("acts by rules where they cover a state")
     lines += [f"{name}: {value}" for name, value in provenance.items() if isinstance(value, str | int | float)]
     if isinstance(score.get("mean"), int | float):
         lines.append(f"recorded score {score['mean']:,.1f} over {score.get('episodes', '?')} episodes")

@@ -33,6 +33,8 @@ from ultra_agents.cli.policy.export import policy_export
 from ultra_agents.cli.policy.import_policy import policy_import
 from ultra_agents.cli.policy.score import policy_score
 from ultra_agents.cli.resume import resume
+from ultra_agents.cli.rules.check import rules_check
+from ultra_agents.cli.rules.test import rules_test
 from ultra_agents.cli.run import run
 from ultra_agents.cli.watch import watch
 from ultra_agents.cli.wizard.command import wizard
@@ -58,6 +60,7 @@ policy_app = typer.Typer(
     help="Policies of Stable-Baselines3, CleanRL, TorchScript and ONNX: in, scored, and out again.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="What configuration files may hold.")
+rules_app = typer.Typer(no_args_is_help=True, help="Closed-loop rules: checked, and tested in the simulator.")
 data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari datasets.")
 
 app.command("run")(run)
@@ -73,6 +76,7 @@ app.add_typer(llm_app, name="llm")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(policy_app, name="policy")
+app.add_typer(rules_app, name="rules")
 plugins_app.command("list")(plugins_list)
 plugins_app.command("check")(plugins_check)
 plugins_app.command("new")(plugins_new)
@@ -80,6 +84,8 @@ policy_app.command("import")(policy_import)
 policy_app.command("export")(policy_export)
 policy_app.command("score")(policy_score)
 config_app.command("schema")(config_schema)
+rules_app.command("check")(rules_check)
+rules_app.command("test")(rules_test)
 data_app.command("export")(data_export)
 data_app.command("import")(data_import)
 llm_app.command("list")(llm_list)

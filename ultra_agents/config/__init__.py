@@ -23,6 +23,7 @@ from ultra_agents.config.models import (
     PluginConfig,
     Section,
 )
+from ultra_agents.config.rules import RuleTestConfig
 from ultra_agents.config.run import (
     AdviceConfig,
     AgentsConfig,
@@ -42,7 +43,7 @@ __all__ = [
     "AdviceConfig", "AgentConfig", "AgentsConfig", "BudgetConfig", "CapsConfig", "ClusterConfig", "CollectConfig",
     "Config", "EvaluateConfig", "GatewayConfig", "IdentifierConfig", "ImitationConfig", "LLMConfig",
     "ModulationConfig", "NarrationConfig", "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig",
-    "RunEngineConfig", "Section", "VerificationConfig", "baseline_of", "colours_of", "default_baseline",
-    "follows_actions", "load_config", "method_class", "method_names", "parse_config", "trains", "usable_methods",
+    "RuleTestConfig", "RunEngineConfig", "Section", "VerificationConfig", "baseline_of", "colours_of",
+    "default_baseline", "follows_actions", "load_config", "method_class", "method_names", "parse_config", "trains", "usable_methods",
     "variant_of",
 ]  # fmt: skip

@@ -34,6 +34,7 @@ from ultra_agents.config.models import (
     PluginConfig,
     Section,
 )
+from ultra_agents.config.rules import RuleTestConfig
 from ultra_agents.contracts.modulation import Learn
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.registry import OURS, find
@@ -135,6 +136,7 @@ class VerificationConfig(Section):
     )
     workers: int = Field(0, ge=0, description="processes that play the tests; 0 plays them in this one")
     slots: int = Field(32, gt=1, description="rollouts played side by side, in each process")
+    rules: RuleTestConfig = RuleTestConfig()
 
     @property
     def longest_plan(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -162,6 +163,8 @@ def export_policy(
 ) -> list[Path]:
     """Write an own policy file in another tool's format; the files written.
 
+    No other tool holds rules: a policy with rules is written without them, with a warning.
+
     Raises:
         PolicyError: It cannot be read, or the tool holds no such policy.
         ConfigError: The format is not written.
@@ -174,7 +177,12 @@ def export_policy(
             f"policies are not written as {format_name}", expected=f"one of: {', '.join(able)}",
             hint=f"--format {able[0]}" if able else None,
         )  # fmt: skip
-    weights = Weights(loaded.algorithm, *loaded.policy.state())
+    if loaded.alone is not loaded.policy:
+        warnings.warn(
+            f"{path} acts by rules where they cover a state; {format_name} holds the policy alone, without them",
+            stacklevel=2,
+        )
+    weights = Weights(loaded.algorithm, *loaded.alone.state())
     return writer.write(
         Outgoing(out, weights, environment.observation_space, environment.action_space, environment.env_id)
     )

@@ -74,6 +74,12 @@ def starting_policy_at(path: Path, config: Config, environment: Environment, alg
         UltraError: It cannot be read, or is of another algorithm.
     """
     loaded = load_policy(path, config.environment.name, environment)
+    if loaded.alone is not loaded.policy:
+        raise ConfigError(
+            f"the policy {path.name} acts by rules, and those cannot be trained on",
+            expected="a policy alone",
+            hint="name the policy that was saved before its rules",
+        )
     wanted = config.refine.algorithm.name
     if loaded.algorithm != wanted and not _trains(loaded.policy, config, environment, algorithm):
         hint = f"--set refine.algorithm.name={loaded.algorithm}"

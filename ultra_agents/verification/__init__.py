@@ -3,6 +3,7 @@
 from ultra_agents.verification.counterfactual import CounterfactualTester, max_tests
 from ultra_agents.verification.joint import JointResult, JointTester
 from ultra_agents.verification.probe import Probe, restore_is_exact
+from ultra_agents.verification.rules import RuleTest, RuleTester
 from ultra_agents.verification.validity import refusal, snapshot_of
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "JointResult",
     "JointTester",
     "Probe",
+    "RuleTest",
+    "RuleTester",
     "max_tests",
     "refusal",
     "restore_is_exact",

@@ -14,15 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from ultra_agents.config import VerificationConfig
 from ultra_agents.contracts import Environment, Modulation, Policy
-from ultra_agents.contracts.environment import uniforms_per_action
-from ultra_agents.contracts.vector import before_reset
-from ultra_agents.rollout.collect import draw
 from ultra_agents.rollout.simulators import LocalSimulators
 from ultra_agents.seeding import Streams
+from ultra_agents.verification.paired import Terms, play
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 
 T = TypeVar("T")
@@ -95,7 +91,6 @@ class JointTester(Generic[T]):
         self._policy, self._config, self._streams, self._build = policy, config, streams, build
         self._seeds = [int(seed) for seed in seeds[: config.joint_pairs]]
         self._looks = looks(min(config.joint_min_pairs, config.joint_pairs), config.joint_pairs)
-        self._dims = uniforms_per_action(environment)
         self._simulators = LocalSimulators(environment, self._looks[0])
         self._alone: list[float] = []
         self._built: dict[tuple[int, ...], Modulation | Policy] = {}
@@ -203,38 +198,20 @@ class JointTester(Generic[T]):
 
     def _episodes(self, table: Modulation | Policy | None, first: int) -> list[float]:
         """Discounted returns, value at the cut, of one episode per simulator."""
-        config, policy, number = self._config, self._policy, self._simulators.num_envs
+        config, policy = self._config, self._policy
         actor, engine = (table, None) if isinstance(table, Policy) else (policy, table)
-        pairs = [(first + index) % len(self._seeds) for index in range(number)]
-        generators = [self._streams.generator("joint", pair) for pair in pairs]
+        pairs = [(first + index) % len(self._seeds) for index in range(self._simulators.num_envs)]
         observations, _ = self._simulators.reset(seed=[self._seeds[pair] for pair in pairs])
-        observations = np.array(observations)
-        returns, alive, factor = np.zeros(number), np.ones(number, dtype=bool), 1.0
-        history: list[float] = []
-        for _ in range(config.joint_horizon):
-            uniforms = np.stack([draw(generator, self._dims) for generator in generators])
-            actions = actor.act_with_uniforms(observations, uniforms)
-            modulated = None if engine is None else engine.act(observations, actions)
-            executed = actions if modulated is None else modulated.actions
-            seen, rewards, terminated, truncated, info = self._simulators.step(executed)
-            self.env_steps += int(np.count_nonzero(alive))
-            ended = np.asarray(terminated) | np.asarray(truncated)
-            last = before_reset(np.asarray(seen), ended, info)
-            if engine is not None and modulated is not None:
-                engine.reward(np.asarray(rewards, dtype=np.float64), modulated, last, ended)
-            returns += np.where(alive, factor * np.asarray(rewards), 0.0)
-            if alive[0]:
-                history.append(float(rewards[0]))
-            factor *= config.joint_discount
-            cut = alive & np.asarray(truncated) & ~np.asarray(terminated)
-            if cut.any():
-                returns += np.where(cut, factor * policy.value(last), 0.0)
-            alive &= ~ended
-            observations = np.array(seen)
-            if not alive.any():
-                break
-        if alive.any():
-            returns += np.where(alive, factor * policy.value(observations), 0.0)
+        wave = play(
+            self._simulators,
+            observations,
+            actor,
+            policy,
+            [self._streams.generator("joint", pair) for pair in pairs],
+            Terms(config.joint_horizon, config.joint_discount),
+            engine=engine,
+        )
+        self.env_steps += wave.steps
         if table is None and first == 0:
-            self._spread = returns_spread(history, config.joint_discount)
-        return [float(value) for value in returns]
+            self._spread = returns_spread(wave.rewards, config.joint_discount)
+        return [float(value) for value in wave.returns]

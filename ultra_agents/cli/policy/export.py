@@ -22,6 +22,9 @@ def policy_export(
     settings: Annotated[list[str] | None, SETTINGS] = None,
 ) -> None:
     """Write a policy so that the tool it came from loads it: an SB3 zip with its vecnormalize.pkl, a CleanRL model."""
+    import warnings
+
+    from ultra_agents.cli.console import err
     from ultra_agents.cli.console import out as stdout
     from ultra_agents.cli.policy.score import environment_of
     from ultra_agents.exchange.importing import export_policy
@@ -29,7 +32,10 @@ def policy_export(
 
     name, made = environment_of(file, environment, settings)
     target = out if out is not None else file.with_suffix(find("format", format_name).load().suffixes[0])
-    written = export_policy(file, target, format_name, made, name)
+    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as told:
+        written = export_policy(file, target, format_name, made, name)
+    for warning in told:
+        err().print(f"warning: {warning.message}", highlight=False, markup=False)
     console = stdout()
     console.print(f"wrote {written[0]}", highlight=False, markup=False)
     for path in written[1:]:

@@ -1,0 +1,278 @@
+"""Play under common random numbers: what policies and modulations earn from the same states with the same draws.
+
+`play` is one wave side by side; `Episodes` plays any number of policies from the same fresh starts, `Windows` from the
+same stored states. What one policy earns in a pair depends on the seed, the pair and the policy only, and two policies
+that act alike earn exactly the same: a pair keeps its place in the wave, for the last bits of a matrix product depend
+on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from ultra_agents.contracts import Environment, Modulation, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
+from ultra_agents.contracts.vector import before_reset
+from ultra_agents.records import Array, FloatArray, Trajectory
+from ultra_agents.rollout.collect import draw
+from ultra_agents.rollout.simulators import Simulators, make_simulators
+from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.seeding import Streams
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long is played, and what is counted.
+
+    Attributes:
+        horizon: Environment steps, at most; an episode cut there is worth the policy's value beside what it earned.
+        discount: Of rewards, and of that value.
+        value_at_truncation: Where the environment itself truncates an episode, the value counts as well. Without it
+            what is counted is the return as it is scored everywhere else.
+    """
+
+    horizon: int
+    discount: float
+    value_at_truncation: bool = True
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Outcome of episodes played side by side.
+
+    Attributes:
+        returns: `(n,)` discounted, value at the cut; 0 where nothing was played.
+        steps: Environment steps of all of them.
+        covered: In how many of those a rule acted; 0 for policies without rules.
+        cut: Episodes that reached the horizon.
+        rewards: Rewards of the first one, step by step.
+    """
+
+    returns: FloatArray
+    steps: int
+    covered: int
+    cut: int
+    rewards: tuple[float, ...]
+
+
+def play(
+    simulators: Simulators,
+    observations: Array,
+    actor: Policy,
+    judge: Policy,
+    generators: Sequence[np.random.Generator],
+    terms: Terms,
+    *,
+    engine: Modulation | None = None,
+    playing: Array | None = None,
+) -> Wave:
+    """Play on from where the simulators are, until every episode is over or cut.
+
+    Args:
+        simulators: `n` of them, just reset or restored.
+        observations: `(n, ...)` seen there.
+        actor: Acts, with given random numbers.
+        judge: Its value function stands for what follows a cut.
+        generators: One per simulator: the source of its random numbers.
+        terms: How long, and what is counted.
+        engine: Modulates the actor's actions; begun.
+        playing: `(n,)` bool, which simulators matter; all where it is None. The others are stepped uncharged.
+    """
+    number, dims = simulators.num_envs, uniforms_per_action(simulators.environment)
+    observations = np.array(observations)
+    alive = np.ones(number, dtype=bool) if playing is None else np.array(playing, dtype=bool)
+    returns, factor, steps, covered = np.zeros(number), 1.0, 0, 0
+    history: list[float] = []
+    for _ in range(terms.horizon):
+        uniforms = np.stack([draw(generator, dims) for generator in generators])
+        if isinstance(actor, RulePolicy):
+            actions, ruled = actor.act_and_cover(observations, uniforms)
+            covered += int(np.count_nonzero(ruled & alive))
+        else:
+            actions = actor.act_with_uniforms(observations, uniforms)
+        modulated = None if engine is None else engine.act(observations, actions)
+        executed = actions if modulated is None else modulated.actions
+        seen, rewards, terminated, truncated, info = simulators.step(executed)
+        steps += int(np.count_nonzero(alive))
+        ended = np.asarray(terminated) | np.asarray(truncated)
+        last = before_reset(np.asarray(seen), ended, info)
+        if engine is not None and modulated is not None:
+            engine.reward(np.asarray(rewards, dtype=np.float64), modulated, last, ended)
+        returns += np.where(alive, factor * np.asarray(rewards), 0.0)
+        if alive[0]:
+            history.append(float(rewards[0]))
+        factor *= terms.discount
+        cut = alive & np.asarray(truncated) & ~np.asarray(terminated)
+        if terms.value_at_truncation and cut.any():
+            returns += np.where(cut, factor * judge.value(last), 0.0)
+        alive &= ~ended
+        observations = np.array(seen)
+        if not alive.any():
+            break
+    if alive.any():
+        returns += np.where(alive, factor * judge.value(observations), 0.0)
+    return Wave(returns, steps, covered, int(np.count_nonzero(alive)), tuple(history))
+
+
+@dataclass
+class Budget:
+    """Environment steps that may be spent, and those that were."""
+
+    limit: int
+    spent: int = 0
+
+    def affords(self, steps: int) -> bool:
+        """Whether so many more are within the limit."""
+        return self.spent + steps <= self.limit
+
+
+@dataclass(eq=False)
+class Entrant:
+    """A policy under test, and what it earned so far in pairs 0, 1, ...
+
+    Attributes:
+        policy: What acts.
+        returns: By pair.
+        steps: Environment steps it took.
+        covered: In how many of them a rule acted.
+        cut: Episodes that reached the horizon.
+        rewards: Rewards of its first episode.
+    """
+
+    policy: Policy
+    returns: list[float] = field(default_factory=list)
+    steps: int = 0
+    covered: int = 0
+    cut: int = 0
+    rewards: tuple[float, ...] = ()
+
+    def mean(self, pairs: int | None = None) -> float:
+        """Mean return, of the first `pairs` only where a number is given; NaN without any."""
+        return float(np.mean(self.returns[:pairs])) if self.returns else float("nan")
+
+    def note(self, wave: Wave, played: slice) -> None:
+        """Put down what a wave brought."""
+        self.rewards = self.rewards or wave.rewards
+        self.returns += wave.returns[played].tolist()
+        self.steps += wave.steps
+        self.covered += wave.covered
+        self.cut += wave.cut
+
+
+class Paired:
+    """Plays entrants in pairs, some side by side, within a budget; a context manager that owns its simulators.
+
+    Args:
+        environment: The plugin.
+        judge: Its value function stands for what follows a cut.
+        streams: Source of the starts and of the policies' randomness.
+        terms: How long, and what is counted.
+        budget: What may be spent; charged here.
+        width: Pairs side by side.
+        workers: Processes that step them, as `make_simulators` has it.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        judge: Policy,
+        streams: Streams,
+        terms: Terms,
+        budget: Budget,
+        *,
+        width: int = 4,
+        workers: int = 0,
+    ) -> None:
+        self._judge, self._streams, self._terms, self._budget = judge, streams, terms, budget
+        self._simulators = make_simulators(environment, width, workers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._simulators.close()
+
+    def extend(self, entrants: Sequence[Entrant], count: int) -> bool:
+        """Bring every entrant to `count` pairs, in turn; false once the budget might not pay for a wave."""
+        width = self._simulators.num_envs
+        for entrant in entrants:
+            while (first := len(entrant.returns)) < count:
+                block = first // width * width
+                played = slice(first - block, min(count - block, width))
+                if not self._budget.affords((played.stop - played.start) * self._terms.horizon):
+                    return False
+                playing = np.zeros(width, dtype=bool)
+                playing[played] = True
+                pairs = range(block, block + width)
+                wave = play(
+                    self._simulators,
+                    self._begin(pairs),
+                    entrant.policy,
+                    self._judge,
+                    [self._streams.generator("pair", pair) for pair in pairs],
+                    self._terms,
+                    playing=playing,
+                )
+                entrant.note(wave, played)
+                self._budget.spent += wave.steps
+        return True
+
+    def _begin(self, pairs: range) -> Array:
+        raise NotImplementedError
+
+
+class Episodes(Paired):
+    """Paired episodes from fresh starts: pair `i` has the reset seed and the random numbers of its own address."""
+
+    def _begin(self, pairs: range) -> Array:
+        seeds = [self._streams.integer("reset", pair) for pair in pairs]
+        return np.asarray(self._simulators.reset(seed=seeds)[0])
+
+
+class Windows(Paired):
+    """Paired windows from stored states: pair `i` begins at `snapshots[i]`.
+
+    Args:
+        environment: Must be able to restore.
+        snapshots: The states.
+        options: As those of `Paired`.
+    """
+
+    def __init__(self, environment: Environment, *settings: Any, snapshots: Sequence[bytes], **options: Any) -> None:
+        self._snapshots = tuple(snapshots)
+        super().__init__(environment, *settings, **options)
+
+    def _begin(self, pairs: range) -> Array:
+        self._simulators.reset(seed=[0] * len(pairs))  # some simulators cannot be restored before their first reset
+        states = [self._snapshots[min(pair, len(self._snapshots) - 1)] for pair in pairs]
+        return np.array(self._simulators.restore(range(len(pairs)), states))
+
+
+def states_of_interest(
+    trajectories: Sequence[Trajectory], policies: Sequence[RulePolicy], count: int, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Steps of stored episodes at which a set of rules would act otherwise than the policy did, `(episode, step)`.
+
+    Stratified: as nearly as possible the same number from each episode, and within an episode one from each of as many
+    stretches with equally many such steps. Costs no environment step. Episodes are positions in `trajectories`.
+    """
+    eligible: list[Array] = []
+    for one in trajectories:
+        otherwise = np.zeros(len(one), dtype=bool)
+        for policy in policies if one.snapshots is not None else ():
+            otherwise |= policy.differs(one.observations, one.actions)
+        eligible.append(np.flatnonzero(otherwise))
+    shares = [0] * len(eligible)
+    while sum(shares) < min(count, sum(map(len, eligible))):
+        open_ones = [index for index, steps in enumerate(eligible) if shares[index] < len(steps)]
+        for index in sorted(open_ones, key=lambda one: shares[one])[: count - sum(shares)]:
+            shares[index] += 1
+    found = []
+    for index, (steps, share) in enumerate(zip(eligible, shares, strict=True)):
+        for stretch in np.array_split(steps, share) if share else ():
+            found.append((index, int(rng.choice(stretch))))
+    return found

@@ -1,0 +1,305 @@
+"""A set of rules is one hypothesis about many states, so it is tested as it will act: in force, in whole episodes.
+
+1. *Race*. Several sets (of several episodes, samples, models, revisions) are compared: first in windows from stored
+   states where any of them would act otherwise than the policy did, which cost no reset and see many states for few
+   steps, then in whole episodes by successive halving.
+2. *Tuning*, where it is asked for (`tuning.py`).
+3. *Leaving out*. The set plays against itself without each of its rules; what does not carry its weight goes.
+4. *Confirmation*. What is left plays against the policy alone on seeds that chose nothing, for the best of many is
+   best by luck in part. A group-sequential test with the error rate asked for says accepted, rejected or undecided.
+
+Windows only choose. At their end the value function stands for the rest, and that of a policy which never reached the
+goal knows nothing of it: on MountainCar it would refuse every rule that works. Not part of the ULTRA paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ultra_agents.config import RuleTestConfig
+from ultra_agents.contracts import Environment, Policy, capabilities
+from ultra_agents.records import Trajectory
+from ultra_agents.rules import RuleSet
+from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.rules.ruleset import build
+from ultra_agents.seeding import Streams
+from ultra_agents.verification.halving import KEPT, halve
+from ultra_agents.verification.paired import Budget, Entrant, Episodes, Terms, Windows, states_of_interest
+from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
+from ultra_agents.verification.tuning import settle, tune
+from ultra_agents.verification.validity import snapshot_of
+
+Answer: TypeAlias = Literal["accepted", "rejected", "undecided"]
+CHOOSING = 0.5
+"""Share of the budget that may go into choosing; the rest is for the confirmation."""
+TUNING = ("tune", "settle")
+"""Purposes that have a budget of their own."""
+RACE_HEATS = 4
+"""The last heat of a race has this many times the pairs of its first."""
+
+
+@dataclass(frozen=True)
+class RuleTest:
+    """Outcome of testing sets of rules, of which one was chosen.
+
+    Attributes:
+        verdict: `accepted`: the gain is positive with the confidence asked; `rejected`: it is negative, or too small
+            to be worth finding; `undecided`: neither is known.
+        gain: Mean paired difference of return per episode of at most `horizon` steps: rules in force minus policy.
+        low: Lower end of its interval.
+        high: Upper end.
+        pairs: Paired episodes of the confirmation.
+        coverage: Share of its steps, with the rules in force, at which a rule acted; None without any.
+        env_steps: Environment steps spent on everything.
+        rules: What was confirmed or not, as YAML: without the rules that went, with the constants as tuned.
+        chosen: Position of the set it came from.
+        stopped: `good`, `bad`, `hopeless`, `pairs` (all were played) or `steps` (the budget was spent).
+        policy_return: Mean return of the policy alone in these pairs; None without any.
+        rules_return: The same with the rules in force.
+        weights: By rule of the set chosen, what leaving it out cost per episode; None where it was not measured.
+        dropped: Positions of the rules that went.
+        constants: Those that tuning moved, as they are now.
+        trust: How far from what was written to the best setting they went, 0 to 1.
+        cut: Episodes of the confirmation, of the policy and with rules, that reached `horizon`: value at the cut.
+        horizon: Environment steps of an episode, at most.
+        spent: Environment steps by purpose: `windows`, `race`, `tune`, `settle`, `leave out`, `confirm`.
+    """
+
+    verdict: Answer
+    gain: float
+    low: float
+    high: float
+    pairs: int
+    coverage: float | None
+    env_steps: int
+    rules: str
+    chosen: int = 0
+    stopped: str = ""
+    policy_return: float | None = None
+    rules_return: float | None = None
+    weights: tuple[float | None, ...] = ()
+    dropped: tuple[int, ...] = ()
+    constants: Mapping[str, float] = field(default_factory=dict)
+    trust: float = 0.0
+    cut: int = 0
+    horizon: int = 0
+    spent: Mapping[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        measured = f"{self.gain:+.3g} [{self.low:+.3g}, {self.high:+.3g}], {self.pairs} pairs"
+        return f"RuleTest({self.verdict}: {measured}, {self.env_steps:,} steps)"
+
+
+class RuleTester:
+    """Tests sets of rules over one policy; the result depends on seed, sets and settings only, not on workers.
+
+    Args:
+        environment: Names quantities; windows need snapshots as well.
+        policy: What the rules are in force over.
+        config: Pairs, horizon, confidence, caps, tuning.
+        streams: Source of the seeds, of the common random numbers and of the settings that are tried.
+        trajectories: Episodes of the policy with simulator states, for windows; without them there are none.
+        workers: Processes that step the simulators.
+        progress: Told what is being done and the environment steps so far.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        policy: Policy,
+        config: RuleTestConfig,
+        streams: Streams,
+        *,
+        trajectories: Sequence[Trajectory] = (),
+        workers: int = 0,
+        progress: Callable[[str, int], object] = lambda what, steps: None,
+    ) -> None:
+        self._environment, self._policy, self._config, self._streams = environment, policy, config, streams
+        self._trajectories = [one for one in trajectories if one.snapshots is not None]
+        self._workers, self._progress = workers, progress
+        self._spent: dict[str, Budget] = {}
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps of the last test."""
+        return sum(budget.spent for budget in self._spent.values())
+
+    def test(self, candidates: Sequence[RuleSet]) -> RuleTest:
+        """Choose among sets, improve what was chosen, and confirm it.
+
+        Raises:
+            ValueError: There are no sets.
+            RuleError: A set does not fit the environment, or has no rules.
+        """
+        if not candidates:
+            raise ValueError("no sets of rules to test")
+        self._spent = {}
+        layers = [self._over(rules) for rules in candidates]
+        chosen = self._chosen(layers) if len(layers) > 1 else 0
+        rules, trust = layers[chosen].rules, 0.0
+        written = rules.constants
+        if self._config.tune:
+            rules, trust = self._tuned(rules)
+        kept, weights = self._weighed(rules)
+        found = self._confirmed(_some(rules, kept))
+        return replace(
+            found,
+            chosen=chosen,
+            weights=weights,
+            dropped=tuple(index for index in range(len(weights)) if index not in kept),
+            constants={name: at[0] for name, at in rules.constants.items() if at != written[name]},
+            trust=trust,
+        )
+
+    # -- choosing ----------------------------------------------------------------------------------------------
+
+    def _chosen(self, layers: Sequence[RulePolicy]) -> int:
+        """Position of the best set."""
+        order = list(range(len(layers)))
+        if self._config.windows and self._trajectories and "snapshot" in capabilities(self._environment):
+            order = self._by_windows(layers)
+        entrants = [Entrant(layers[index]) for index in order]
+        with self._episodes("race", self._choosing, first := self._config.race_pairs) as episodes:
+            best = halve(episodes, entrants, first, RACE_HEATS * first)
+        return order[entrants.index(best[0])] if best else order[0]
+
+    def _by_windows(self, layers: Sequence[RulePolicy]) -> list[int]:
+        """Positions of the better sets, the best first: all play the same windows."""
+        config, streams = self._config, self._streams.child("windows")
+        everyone = list(range(len(layers)))
+        states = states_of_interest(self._trajectories, layers, config.windows, streams.generator("states"))
+        snapshots = [snapshot_of(self._trajectories[episode], step) for episode, step in states]
+        if not states:
+            return everyone
+        entrants = [Entrant(layer) for layer in layers]
+        budget, terms = self._budget("windows", self._choosing), Terms(config.window_steps, config.discount)
+        settings = self._environment, self._policy, streams, terms, budget
+        with Windows(*settings, snapshots=snapshots, width=min(8, len(states)), workers=self._workers) as windows:
+            paid = windows.extend(entrants, len(states))
+        order = sorted(everyone, key=lambda index: -entrants[index].mean()) if paid else everyone
+        return order[: max(math.ceil(KEPT * len(order)), 2)] if paid else everyone
+
+    def _tuned(self, rules: RuleSet) -> tuple[RuleSet, float]:
+        config, streams = self._config, self._streams.child("settings")
+        with self._episodes("tune", config.tune_max_steps, config.tune_pairs) as race:
+            tuned = tune(rules, self._over, race, streams, config)
+        left = config.tune_max_steps - self._spent["tune"].spent
+        with self._episodes("settle", left, min(config.settle_pairs, 4)) as settling:
+            return settle(tuned, self._over, settling, config.settle_pairs)
+
+    def _weighed(self, rules: RuleSet) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
+        """The rules that are kept, and what leaving out each of them costs per episode.
+
+        One after the other goes, what cost least first, as long as what is left shows no need of it: two rules that
+        can stand in for one another do not go both. The last one stays.
+        """
+        count, pairs = len(rules.document.rules), self._config.weigh_pairs
+        everything = kept = tuple(range(count))
+        if count < 2 or not pairs:
+            return everything, (None,) * count
+        sets = {some: Entrant(self._over(_some(rules, some))) for some in (everything, *_but_one(everything))}
+        with self._episodes("leave out", self._choosing, pairs) as episodes:
+            if not episodes.extend(list(sets.values()), pairs):
+                return everything, (None,) * count
+            weights = tuple(sets[everything].mean() - sets[fewer].mean() for fewer in _but_one(everything))
+            for index in sorted(everything, key=lambda one: (weights[one], -one)):
+                fewer = tuple(one for one in kept if one != index)
+                if not fewer:
+                    break
+                if fewer not in sets:
+                    sets[fewer] = Entrant(self._over(_some(rules, fewer)))
+                if episodes.extend([sets[fewer]], pairs) and self._needless(sets[kept], sets[fewer]):
+                    kept = fewer
+        return kept, weights
+
+    def _needless(self, having: Entrant, without: Entrant) -> bool:
+        """Whether a rule does harm, or less good than is worth finding; also where it never changed anything."""
+        differences = np.subtract(having.returns, without.returns)
+        rule = self._rule((len(differences),), having)
+        return not differences.any() or decide(differences.tolist(), rule) in ("bad", "hopeless")
+
+    # -- confirming --------------------------------------------------------------------------------------------
+
+    def _confirmed(self, rules: RuleSet) -> RuleTest:
+        """The set in force against the policy alone, on episodes that chose nothing."""
+        config = self._config
+        layer, alone = Entrant(self._over(rules)), Entrant(self._policy)
+        at, found, stopped = looks(config.min_pairs, config.pairs), list[float](), "steps"
+        rule = self._rule(at, alone)
+        with self._episodes("confirm", config.max_steps, at[0]) as episodes:
+            for look in at:
+                if not episodes.extend([alone, layer], look):
+                    break
+                found = np.subtract(layer.returns, alone.returns).tolist()
+                rule = self._rule(at, alone)
+                verdict = decide(found, rule)
+                if verdict is not None or look == at[-1]:
+                    stopped = verdict or "pairs"
+                    break
+        self._progress("confirm", self.env_steps)
+        answers: dict[str, Answer] = {"good": "accepted", "bad": "rejected", "hopeless": "rejected"}
+        ends, pairs = interval(found, rule), len(found)
+        return RuleTest(
+            verdict=answers.get(stopped, "undecided"),
+            gain=ends.mean,
+            low=ends.low,
+            high=ends.high,
+            pairs=pairs,
+            coverage=layer.covered / layer.steps if layer.steps else None,
+            env_steps=self.env_steps,
+            rules=rules.to_yaml(),
+            stopped=stopped,
+            policy_return=alone.mean(pairs) if pairs else None,
+            rules_return=layer.mean(pairs) if pairs else None,
+            cut=alone.cut + layer.cut,
+            horizon=config.horizon,
+            spent={purpose: budget.spent for purpose, budget in self._spent.items()},
+        )
+
+    # -- parts -------------------------------------------------------------------------------------------------
+
+    @property
+    def _choosing(self) -> int:
+        """Environment steps that choosing may take."""
+        return int(CHOOSING * self._config.max_steps)
+
+    def _rule(self, at: tuple[int, ...], measure: Entrant) -> Rule:
+        """When to stop; the rewards of an entrant say what a gain is measured by."""
+        config, spread = self._config, returns_spread(measure.rewards, self._config.discount)
+        return Rule(at, config.confidence, config.noise * spread, config.min_gain * spread)
+
+    def _over(self, rules: RuleSet) -> RulePolicy:
+        return RulePolicy(self._policy, rules, self._environment)
+
+    def _budget(self, purpose: str, limit: int) -> Budget:
+        """What a purpose may spend: `limit` less what was spent for others, tuning apart."""
+        self._progress(purpose, self.env_steps)
+        taken = (
+            0 if purpose in TUNING else sum(budget.spent for name, budget in self._spent.items() if name not in TUNING)
+        )
+        self._spent[purpose] = Budget(limit - taken)
+        return self._spent[purpose]
+
+    def _episodes(self, purpose: str, limit: int, width: int) -> Episodes:
+        terms = Terms(self._config.horizon, self._config.discount, value_at_truncation=False)
+        streams, budget = self._streams.child(purpose), self._budget(purpose, limit)
+        settings = self._environment, self._policy, streams, terms, budget
+        return Episodes(*settings, width=width, workers=self._workers)
+
+
+def _some(rules: RuleSet, kept: Sequence[int]) -> RuleSet:
+    """The set with the rules at these positions only."""
+    if len(kept) == len(rules.document.rules):
+        return rules
+    fewer = tuple(rules.document.rules[index] for index in kept)
+    return build(rules.document.model_copy(update={"rules": fewer}), rules.interface)
+
+
+def _but_one(everything: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """What is left without each of them."""
+    return [tuple(one for one in everything if one != left) for left in everything]
