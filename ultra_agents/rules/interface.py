@@ -11,7 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ultra_agents.rules.errors import RuleError, quoted
+from ultra_agents.rules.errors import RuleError
+from ultra_agents.yaml_text import quoted
 
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 RESERVED = frozenset({"own", "next", "and", "or", "not", "if", "else", "True", "False"})
