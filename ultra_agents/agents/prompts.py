@@ -10,10 +10,9 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
-import yaml
-
 from ultra_agents.contracts import Brief
 from ultra_agents.errors import ConfigError
+from ultra_agents.yaml_text import read_yaml
 
 Message = tuple[str, str]
 """Role (`system` or `user`) and text."""
@@ -71,15 +70,15 @@ def parse_prompt(name: str, text: str) -> Prompt:
     """Read one prompt file.
 
     Raises:
-        ConfigError: No front matter or sections, or the variables named are not those used.
+        ConfigError: No front matter or sections, no YAML, or the variables named are not those used.
     """
     match = _SHAPE.match(text.replace("\r\n", "\n"))
     if match is None:
         raise ConfigError(f"the prompt {name!r} has no front matter", expected="--- version, variables, reply ---")
     try:
-        front = yaml.safe_load(match["front"])
+        front, _ = read_yaml(match["front"], f"the front matter of the prompt {name!r}")
         version, variables, reply = int(front["version"]), frozenset(front["variables"]), str(front["reply"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"the front matter of the prompt {name!r} cannot be used",
             found=f"{type(error).__name__}: {error}",

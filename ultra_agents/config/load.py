@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ultra_agents.config.run import Config
 from ultra_agents.errors import ConfigError
 from ultra_agents.registry import options_error
+from ultra_agents.yaml_text import read_setting, read_settings
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -20,23 +20,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Relative paths in the file are taken from the file's folder.
 
     Raises:
-        ConfigError: Missing or unreadable file, bad YAML, unknown key, unusable value.
+        ConfigError: Missing or unreadable file, bad YAML, a key twice, unknown key, unusable value.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the configuration {path}",
-            found=str(error),
-            expected="a YAML file",
-            hint="examples/pong.yaml is a complete one",
-        ) from error
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML", found=" ".join(str(error).split())) from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} holds no mapping of settings", found=type(data).__name__)
+    data = read_settings(path, "configuration", "examples/pong.yaml")
     for override in overrides:
         _apply(data, override)
     return parse_config(data, str(path), base=path.parent)
@@ -49,8 +35,6 @@ def parse_config(data: dict[str, Any], whose: str, base: Path | None = None) -> 
         return Config(**data)
     except ValidationError as error:
         raise options_error(whose, error, Config) from error
-    except TypeError as error:
-        raise ConfigError(f"{whose} has a key that is not a word", found=str(error)) from error
 
 
 def _from_folder(data: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -80,17 +64,11 @@ def _is_file(base: Path, value: object) -> bool:
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ConfigError("--set takes key=value", found=override, expected="for example refine.steps=50000")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key} has an unreadable value", found=value) from error
+    key, value = read_setting(override, "refine.steps=50000")
     node: Any = data
     *parents, last = key.split(".")
     for part in parents:
         node = node.setdefault(part, {})
         if not isinstance(node, dict):
             raise ConfigError(f"--set {key}: {part!r} is not a section", found=repr(node))
-    node[last] = parsed
+    node[last] = value

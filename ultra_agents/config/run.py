@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import yaml
 from pydantic import Field, model_validator
 
 from ultra_agents.config.engine import RunEngineConfig
@@ -38,6 +37,7 @@ from ultra_agents.config.rules import RuleTestConfig
 from ultra_agents.contracts.modulation import Learn
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.registry import OURS, find
+from ultra_agents.yaml_text import write_yaml
 
 Proposer: TypeAlias = Literal["llm", "random", "value", "oracle"]
 
@@ -273,4 +273,4 @@ class Config(Section):
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.model_dump(mode="json"))

@@ -12,8 +12,6 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from ultra_agents.config import baseline_of, colours_of
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.evaluation import advice_charts, charts
@@ -22,6 +20,7 @@ from ultra_agents.evaluation.frames import label_frame, png_data_uri
 from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.records import Array, Narration
+from ultra_agents.yaml_text import write_yaml
 
 CARDS = 12
 """Advice shown in full; the rest goes into a table."""
@@ -82,7 +81,7 @@ def render_html(
         video=video,
         frames_shown=any(card["picture"] for card in cards),
         versions=_flat(report["versions"]),
-        config_yaml=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True),
+        config_yaml=write_yaml(report["config"]),
     )
 
 

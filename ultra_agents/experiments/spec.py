@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ultra_agents.config import Config, follows_actions, parse_config, variant_of
@@ -32,6 +31,7 @@ from ultra_agents.contracts import capabilities
 from ultra_agents.errors import ConfigError
 from ultra_agents.experiments.presets import Settings, missing, preset
 from ultra_agents.registry import create_environment, options_error
+from ultra_agents.yaml_text import read_settings
 
 FAIR = ("name", "seed", "environment", "policy", "collect", "evaluate", "methods", "proposer")
 """Settings a method may not change: they are the same for all methods of a task, or its definition."""
@@ -151,17 +151,7 @@ def load_experiment(path: Path) -> Experiment:
     Raises:
         ConfigError: Missing, unreadable, unknown keys or methods, terms that differ between methods.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the experiment {path}", found=str(error), expected="a YAML file",
-            hint="examples/experiments/quick.yaml is a complete one",
-        ) from error  # fmt: skip
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML", found=" ".join(str(error).split())) from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} holds no mapping of settings", found=type(data).__name__)
+    data = read_settings(path, "experiment", "examples/experiments/quick.yaml")
     if "tasks" not in data and "environment" in data:
         raise ConfigError(
             f"{path} is the configuration of one run", expected="an experiment: name, seeds, methods, tasks",
@@ -171,8 +161,6 @@ def load_experiment(path: Path) -> Experiment:
         return Experiment(**data)
     except ValidationError as error:
         raise options_error(str(path), error, Experiment) from error
-    except TypeError as error:
-        raise ConfigError(f"{path} has a key that is not a word", found=str(error)) from error
 
 
 def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> list[Cell]:

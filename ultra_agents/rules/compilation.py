@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ultra_agents.rules.document import Document, Rule
-from ultra_agents.rules.errors import Place, closest, quoted
+from ultra_agents.rules.errors import RuleError, closest, label
 from ultra_agents.rules.expressions import Compiler, Context
 from ultra_agents.rules.interface import Interface
 from ultra_agents.rules.program import Program
 from ultra_agents.rules.ranges import never_true
-from ultra_agents.rules.yaml_text import Path, label
+from ultra_agents.yaml_text import Path, Place, quoted
 
 
 @dataclass(frozen=True)
@@ -155,4 +155,4 @@ class _Compilation:
         return self.compiler.compile(text, Context(text, place, own=True), "action")
 
     def _place(self, *path: str | int) -> Place:
-        return self._places.get(path) or Place(label(path, self._whose))
+        return self._places.get(path) or Place(label(path, self._whose), RuleError)

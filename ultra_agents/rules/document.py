@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ultra_agents.contracts.quantities import WORD
-from ultra_agents.rules.errors import Place, RuleError, closest, quoted
-from ultra_agents.rules.yaml_text import Path, label, read_yaml
+from ultra_agents.rules.errors import RULES, RuleError, closest, label
+from ultra_agents.yaml_text import Path, Place, YamlError, quoted, read_yaml, write_yaml
 
 MAX_RULES = 40
 MAX_LETS = 60
@@ -118,7 +117,7 @@ class Document(_Part):
     def to_yaml(self) -> str:
         """The YAML text of this document; reading it gives an equal one."""
         data = self.model_dump(mode="json", exclude_defaults=True)
-        return yaml.safe_dump({"version": self.version, **data}, sort_keys=False, allow_unicode=True, width=math.inf)
+        return write_yaml({"version": self.version, **data}, width=math.inf)
 
 
 def read_document(text: str, whose: str) -> tuple[Document, dict[Path, Place]]:
@@ -127,7 +126,7 @@ def read_document(text: str, whose: str) -> tuple[Document, dict[Path, Place]]:
     Raises:
         RuleError: It is no YAML, or a key is missing, unknown or of the wrong shape.
     """
-    data, places = read_yaml(text, whose)
+    data, places = read_yaml(text, whose, RULES)
     if not isinstance(data, dict):
         raise RuleError(
             f"{label((), whose)}: there is no mapping", found=quoted(text.strip()), expected="version, let, rules, ..."
@@ -138,14 +137,14 @@ def read_document(text: str, whose: str) -> tuple[Document, dict[Path, Place]]:
         raise _refusal(error, data, places, whose) from None
 
 
-def _refusal(error: ValidationError, data: Any, places: Mapping[Path, Place], whose: str) -> RuleError:
+def _refusal(error: ValidationError, data: Any, places: Mapping[Path, Place], whose: str) -> YamlError:
     """The first complaint of pydantic, unknown keys before all others: where a key is misspelt, one is missing too."""
     complaints = error.errors(include_url=False, include_context=False)
     first = next((one for one in complaints if one["type"] == "extra_forbidden"), complaints[0])
     path = first["loc"]
     while path and path not in places:  # a missing key has no place of its own
         path = path[:-1]
-    place = places[path] if path in places and path else Place(label(path, whose))
+    place = places[path] if path in places and path else Place(label(path, whose), RuleError)
     if first["type"] == "extra_forbidden":
         model = Rule if len(path) == 3 else Document
         hint = closest(str(path[-1]), model.model_fields)

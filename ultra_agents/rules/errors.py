@@ -1,91 +1,31 @@
-"""The error of this package, and the place in a text that it names."""
+"""The error of this package, and what YAML a file of rules may hold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from ultra_agents.errors import UltraError, did_you_mean
-
-SHOWN = 70
-"""Characters of foreign text quoted in a message, at most."""
+from ultra_agents.errors import did_you_mean
+from ultra_agents.yaml_text import SHOWN, Dialect, Path, YamlError, dotted, text_or_none
 
 
-class RuleError(UltraError):
-    """A set of rules cannot be used: syntax, an unknown name, a wrong type, too large, or values that do not fit.
-
-    Args:
-        problem: One sentence: what is wrong, and where.
-        found: What was there.
-        expected: What is allowed.
-        hint: What to do about it.
-        line: Line of the YAML text, from 1, where the problem lies in one.
-        column: Column in that line, from 1.
-    """
-
-    def __init__(
-        self,
-        problem: str,
-        *,
-        found: object = None,
-        expected: object = None,
-        hint: str | None = None,
-        line: int | None = None,
-        column: int | None = None,
-    ) -> None:
-        super().__init__(problem, found=found, expected=expected, hint=hint)
-        self.line = line
-        self.column = column
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Survive the trip back from a worker process with every field."""
-        fields = {name: getattr(self, name) for name in ("found", "expected", "hint", "line", "column")}
-        return (_rebuild, (self.problem, fields))
+class RuleError(YamlError):
+    """A set of rules cannot be used: syntax, an unknown name, a wrong type, too large, or values that do not fit."""
 
 
-def _rebuild(problem: str, fields: dict[str, object]) -> RuleError:
-    return RuleError(problem, **fields)  # type: ignore[arg-type]
+def label(path: Path, whose: str = "") -> str:
+    """A path in words, `rule 2, when`, after the name of the text if it has one."""
+    match path:
+        case ():
+            return whose or "the rules"
+        case ("rules", int(index), *rest):
+            words = ", ".join([f"rule {index + 1}", *(dotted((part,), "") for part in rest)])
+            return f"{whose}: {words}" if whose else words
+        case _:
+            return dotted(path, whose)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a piece of text stands: `rule 2, when` at a line and column (both from 1) of the YAML text.
-
-    `exact` says that a character's position in the piece can be added to the column: it stands on one line, as it is.
-    """
-
-    label: str
-    line: int | None = None
-    column: int | None = None
-    exact: bool = False
-
-    def refusal(
-        self,
-        problem: str,
-        text: str | None = None,
-        at: int | None = None,
-        *,
-        expected: object = None,
-        hint: str | None = None,
-    ) -> RuleError:
-        """The error for a problem at character `at` (from 0) of the piece `text`."""
-        column = self.column
-        if at is not None and column is not None and self.exact:
-            column += at
-        where = f"{self.label} (line {self.line}, column {column})" if self.line is not None else self.label
-        found = None if text is None else quoted(text, at)
-        if found is not None and at is not None:
-            found = f"character {at + 1} of {found}"
-        return RuleError(
-            f"{where}: {problem}", found=found, expected=expected, hint=hint, line=self.line, column=column
-        )
-
-
-def quoted(text: str, at: int | None = None) -> str:
-    """`text` as printable ASCII; of a long one what surrounds character `at`, or its beginning."""
-    first = 0 if at is None or len(text) <= SHOWN else max(0, at - SHOWN // 2)
-    shown = text[first : first + SHOWN]
-    return f"{'...' if first else ''}{shown!a}{'...' if first + SHOWN < len(text) else ''}"
+RULES = Dialect(characters=20_000, depth=6, scalar=text_or_none, aliases=False, error=RuleError, label=label)
+"""Every scalar stays text: expressions are read by the rules' own grammar."""
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -15,11 +15,12 @@ import numpy as np
 
 from ultra_agents.contracts.quantities import RESERVED, WORD
 from ultra_agents.rules import operations as op
-from ultra_agents.rules.errors import Place, RuleError, closest
+from ultra_agents.rules.errors import closest
 from ultra_agents.rules.functions import BEST, BEST_USAGE, FUNCTIONS, MOST_CANDIDATES, disorder
 from ultra_agents.rules.nodes import Kind
 from ultra_agents.rules.program import Graph
 from ultra_agents.rules.syntax import MAX_DEPTH, parse_expression
+from ultra_agents.yaml_text import Place, YamlError
 
 MAX_NODES = 5000
 """Operations, names and numbers of a whole set of rules, with `let`s expanded and `best` counted once per value."""
@@ -385,5 +386,5 @@ class Compiler:
     @staticmethod
     def _refusal(
         node: ast.expr, context: Context, problem: str, *, expected: str | None = None, hint: str | None = None
-    ) -> RuleError:
+    ) -> YamlError:
         return context.place.refusal(problem, context.text, node.col_offset, expected=expected, hint=hint)

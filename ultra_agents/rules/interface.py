@@ -14,7 +14,8 @@ import numpy as np
 
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.contracts.quantities import RESERVED, WORD, is_word
-from ultra_agents.rules.errors import RuleError, quoted
+from ultra_agents.rules.errors import RuleError
+from ultra_agents.yaml_text import quoted
 
 
 @dataclass(frozen=True)

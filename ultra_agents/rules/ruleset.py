@@ -12,11 +12,11 @@ import numpy as np
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.rules.compilation import Compiled, compile_document
 from ultra_agents.rules.document import Document, read_document
-from ultra_agents.rules.errors import RuleError, closest
+from ultra_agents.rules.errors import RULES, RuleError, closest
 from ultra_agents.rules.interface import Interface, bounds_of
 from ultra_agents.rules.nodes import Leaf
 from ultra_agents.rules.program import Program
-from ultra_agents.rules.yaml_text import MAX_CHARACTERS
+from ultra_agents.yaml_text import read_text
 
 ROWS = 4096
 """States computed at once: intermediate results stay in the processor's cache, and memory is bounded."""
@@ -286,8 +286,7 @@ def load_rules(path: Path | str, interface: Interface | None = None) -> RuleSet:
         RuleError: The file cannot be read, or anything is wrong with its text.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            text = file.read(MAX_CHARACTERS + 1)
+        text = read_text(Path(path), RULES)
     except (OSError, UnicodeDecodeError) as error:
         raise RuleError(f"cannot read the rules {path}", found=str(error), expected="a UTF-8 YAML file") from error
     return parse_rules(text, interface, str(path))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from ultra_agents.contracts.quantities import WORD
-from ultra_agents.rules.errors import Place, RuleError
+from ultra_agents.yaml_text import Place, YamlError
 
 MAX_CHARACTERS = 2000
 """Of one expression."""
@@ -120,7 +120,7 @@ def _check_words(text: str, place: Place) -> None:
         at = match.end()
 
 
-def _strange(text: str, at: int, place: Place) -> RuleError:
+def _strange(text: str, at: int, place: Place) -> YamlError:
     character = text[at]
     if character.isascii():
         problem, hint = f"the character {character!r} is not part of the language", _HINTS.get(character)
@@ -185,7 +185,7 @@ def _problem(node: ast.expr) -> str | None:
     return None
 
 
-def _too_deep(place: Place, text: str) -> RuleError:
+def _too_deep(place: Place, text: str) -> YamlError:
     return place.refusal(
         "an expression is nested too deeply",
         text,

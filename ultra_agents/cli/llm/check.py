@@ -54,10 +54,9 @@ def llm_check(
 
 
 def _entries(config: Path | None, provider: str | None, model: str | None, options: list[str]) -> dict[str, LLMConfig]:
-    import yaml
-
     from ultra_agents.config import LLMConfig, load_config
     from ultra_agents.errors import ConfigError
+    from ultra_agents.yaml_text import read_setting
 
     if config is not None:
         if provider or model or options:
@@ -66,16 +65,7 @@ def _entries(config: Path | None, provider: str | None, model: str | None, optio
             )
         return dict(load_config(config).llms)
     given: dict[str, Any] = {} if model is None else {"model": model}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                "--set takes key=value", found=option, expected="for example base_url=http://127.0.0.1:8000/v1"
-            )
-        try:
-            given[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {key} has an unreadable value", found=value) from error
+    given |= dict(read_setting(option, "base_url=http://127.0.0.1:8000/v1") for option in options)
     return {provider or "local": LLMConfig(provider=provider or "local", options=given)}
 
 

@@ -92,20 +92,9 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: Not a pair, or an unreadable value.
     """
-    import yaml
+    from ultra_agents.yaml_text import read_setting
 
-    from ultra_agents.errors import ConfigError
-
-    options: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not key or not equals:
-            raise ConfigError("--set takes key=value", found=setting)
-        try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {key} has an unreadable value", found=value) from error
-    return options
+    return dict(read_setting(setting, "kwargs={goal: 1e-2}") for setting in settings)
 
 
 def _check(kind: Kind, name: str, options: dict[str, Any]) -> Any:

@@ -146,10 +146,10 @@ def _go_on(console: Any, target: Path, environment: dict[str, Any], taken: Impor
     """What to write into a configuration, in lines to copy."""
     from math import inf
 
-    import yaml
+    from ultra_agents.yaml_text import write_yaml
 
     def line(name: str, value: dict[str, Any]) -> None:
-        told = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=inf).strip()
+        told = write_yaml(value, flow=True, width=inf).strip()
         console.print(f"  {name}: {told}", highlight=False, markup=False, soft_wrap=True, style="bright_black")
 
     console.print("go on with it, in a configuration:", style="bright_black")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
-from ultra_agents.errors import ConfigError
 from ultra_agents.ui.wizard.answers import Answers
+from ultra_agents.yaml_text import read_setting, read_yaml, write_yaml
 
 _LOCAL = {"slots": 2, "temperature": 0.7, "max_tokens": 320, "seed": 1}
 """What the embedded model does best with, as in examples/pong.yaml."""
@@ -58,11 +56,7 @@ def options_of(answers: Answers) -> dict[str, Any]:
         if getattr(answers, key):
             options[key] = getattr(answers, key)
     for part in answers.options.split():
-        key, _, text = part.partition("=")
-        try:
-            options[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"the option {key} cannot be read", found=text, expected="key=value") from error
+        key, options[key] = read_setting(part, "temperature=0.7", "the option ")
     return options
 
 
@@ -99,15 +93,9 @@ def text_of(answers: Answers) -> str:
     lines = [f"# ultra run {answers.file.name}", ""]
     for key, value in settings.items():
         nested = isinstance(value, dict) and any(isinstance(part, dict) for part in value.values())
-        line = yaml.safe_dump(
-            {key: value} if nested else value,
-            sort_keys=False,
-            allow_unicode=True,
-            default_flow_style=None if nested else True,
-            width=1000,
-        )
+        line = write_yaml({key: value} if nested else value, flow=None if nested else True, width=1000)
         line = line.removesuffix("...\n").rstrip("\n")
         lines += [f"# {_COMMENTS[key]}", line if nested else f"{key}: {line}"]
     text = "\n".join(lines) + "\n"
-    parse_config(yaml.safe_load(text), "the configuration")
+    parse_config(read_yaml(text, "the configuration")[0], "the configuration")
     return text
