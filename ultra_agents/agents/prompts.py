@@ -14,6 +14,7 @@ import yaml
 
 from ultra_agents.contracts import Brief
 from ultra_agents.errors import ConfigError
+from ultra_agents.text import valid_text
 
 Message = tuple[str, str]
 """Role (`system` or `user`) and text."""
@@ -117,7 +118,7 @@ def opening(brief: Brief, narration: str) -> str:
         advice_scale=brief.advice_scale,
         narration=narration,
     )
-    return text
+    return valid_text(text)
 
 
 @cache
