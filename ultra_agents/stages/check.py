@@ -19,7 +19,8 @@ def build_plugins(config: Config) -> tuple[Environment, Algorithm]:
     """Build the environment and the algorithm a configuration names, if its methods can work with them.
 
     Raises:
-        UltraError: Unknown plugin, unusable options or action names, a method that lacks something, an oracle where nobody is expert.
+        UltraError: Unknown plugin, unusable options or action names, a method that lacks something, an oracle where
+            nobody is expert.
     """
     environment = create_environment(config.environment.name, config.environment.options)
     check_action_names(environment)
