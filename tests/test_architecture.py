@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "stages": BASE | MIDDLE | {"agents", "refinement", "evaluation", "methods", "stages"},
     "pipeline": BASE | {"stages"},
     "experiments": BASE | {"evaluation", "methods", "pipeline", "ui", "experiments"},
-    "ui": {"records", "events", "errors", "ui", "version"},
+    "ui": {"records", "events", "errors", "text", "ui", "version"},
     "testing": {"records", "errors", "contracts", "seeding", "testing"},
     "cli": BASE
     | MIDDLE

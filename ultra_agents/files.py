@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from ultra_agents.text import valid_text
+
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[BinaryIO]:
@@ -39,4 +41,4 @@ def write_whole(target: Path, content: str | bytes) -> None:
         OSError: It cannot be written; what was there before still is.
     """
     with whole_file(target) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(valid_text(content).encode() if isinstance(content, str) else content)

@@ -11,6 +11,7 @@ from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.records import Trajectory
 from ultra_agents.registry import plugin_origin
+from ultra_agents.text import clean, valid_text
 
 KIT = "ultra plugins check NAME runs the conformance kit over the plugin"
 
@@ -46,4 +47,22 @@ def asking(environment: Environment, what: str = "") -> Iterator[None]:
 def action_word(environment: Environment, trajectory: Trajectory, step: int) -> str:
     """The name of the action the policy took at `step`."""
     with asking(environment, f"actions.decode of step {step}"):
-        return str(environment.actions.decode(np.asarray(trajectory.actions[step])))
+        return valid_text(str(environment.actions.decode(np.asarray(trajectory.actions[step]))))
+
+
+def check_action_names(environment: Environment) -> None:
+    """Refuse names that a model, a log or a terminal cannot say: each is one line of printable text.
+
+    Raises:
+        EnvironmentFault: A name is not, or the plugin raises.
+    """
+    with asking(environment, "actions.names"):
+        names = tuple(environment.actions.names)
+    for name in names:
+        if not isinstance(name, str) or not name or clean(name) != name:
+            raise EnvironmentFault(
+                f"the environment {plugin_name(environment)} has an action that cannot be named",
+                found=repr(name)[:80],
+                expected="one line of printable text",
+                hint=KIT,
+            )

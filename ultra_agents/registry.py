@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ultra_agents.contracts import CONTRACT_VERSION, LLM, Algorithm, Environment, Method, PolicyFormat
 from ultra_agents.errors import ConfigError, PluginError, did_you_mean
+from ultra_agents.text import clean
 
 Kind: TypeAlias = Literal["environment", "algorithm", "llm", "format", "method"]
 
@@ -111,7 +112,7 @@ class Listing:
 def _check_words(cls: type[Method], name: str, whose: str) -> None:
     """Refuse a method without the words that lists and reports are made of, or under another name than its own."""
     words = {field: getattr(cls, field, None) for field in ("name", "label", "about")}
-    if words["name"] != name or not all(isinstance(text, str) for text in words.values()):
+    if words["name"] != name or not all(isinstance(text, str) and clean(text) == text for text in words.values()):
         raise PluginError(
             f"the plugin {whose} does not say what it is",
             found=", ".join(f"{field} = {text!r}" for field, text in words.items()),

@@ -1,8 +1,16 @@
-"""Foreign text made valid once, where it enters: replies of models, words of plugins, bodies of servers."""
+"""Foreign text: made valid where it enters, made printable where it is shown.
+
+Replies of models, words of plugins, bodies of servers and file names may hold halves of emoji, which no file can keep,
+and escape sequences or bidirectional marks, which no terminal may receive.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
+
+_GONE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode categories of characters that can move the cursor, colour the terminal or reorder a line."""
 
 
 def valid_text(text: str) -> str:
@@ -27,3 +35,21 @@ def valid_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {valid_text(key): valid_json(item) for key, item in value.items()}
     return value
+
+
+def printable(text: str) -> str:
+    """`text` without control characters; spaces and line breaks are kept."""
+    if text.isprintable():
+        return text
+    return "".join(char for char in text if char in " \n" or unicodedata.category(char) not in _GONE)
+
+
+def clean(text: str, limit: int | None = None) -> str:
+    """`text` on one line, without control characters, cut to `limit` characters with an ellipsis."""
+    if limit is not None:
+        text = text[: 4 * limit + 16]  # bounded work on a reply of any length
+    spaced = "".join(" " if char in "\n\r\t\v\f" else char for char in text)
+    line = " ".join(printable(spaced).split())
+    if limit is not None and len(line) > limit:
+        line = line[: max(limit - 1, 0)].rstrip() + "…"
+    return line

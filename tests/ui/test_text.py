@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from ultra_agents.ui.text import about, clean, clock, count, printable, prose, score, took, wrap
+from ultra_agents.text import clean, printable
+from ultra_agents.ui.text import about, clock, count, prose, score, took, wrap
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from ultra_agents.errors import PluginError
 from ultra_agents.plugin_calls import asking, plugin_name
 from ultra_agents.records import Array, CriticalState, Critique, Move, Plan, Trajectory
 from ultra_agents.seeding import Streams
+from ultra_agents.text import valid_text
 
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
@@ -237,7 +238,7 @@ class Oracle(Random):
         """Names of the expert's actions at the steps `start .. stop - 1`."""
         with self._lock, asking(context.environment, "expert()"):
             actions = np.asarray(self._expert(context.trajectory.observations[start:stop]))
-            return [context.environment.actions.decode(action) for action in actions]
+            return [valid_text(context.environment.actions.decode(action)) for action in actions]
 
 
 def _run_lengths(names: Sequence[str]) -> Plan:

@@ -12,6 +12,7 @@ from string import Template
 
 from ultra_agents.contracts import Brief
 from ultra_agents.errors import ConfigError
+from ultra_agents.text import valid_text
 from ultra_agents.yaml_text import read_yaml
 
 Message = tuple[str, str]
@@ -116,7 +117,7 @@ def opening(brief: Brief, narration: str) -> str:
         advice_scale=brief.advice_scale,
         narration=narration,
     )
-    return text
+    return valid_text(text)
 
 
 @cache

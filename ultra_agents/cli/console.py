@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from ultra_agents.text import printable
 
 
-class _PipeConsole(Console):
-    """A console that raises on a closed pipe; `main.invoke` turns that into an exit status."""
+class _SafeConsole(Console):
+    """A console that prints no control characters of foreign text, and raises on a closed pipe.
+
+    `main.invoke` turns the closed pipe into an exit status.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of `renderable`; the escape sequences that styles become are added to these later."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """Re-raise, where Rich would exit with status 1."""
@@ -18,9 +33,9 @@ class _PipeConsole(Console):
 
 def out() -> Console:
     """Standard output; wide enough for tables when it is no terminal."""
-    return _PipeConsole(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
+    return _SafeConsole(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
 def err() -> Console:
     """Standard error."""
-    return _PipeConsole(stderr=True)
+    return _SafeConsole(stderr=True)

@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from ultra_agents.errors import UltraError
+from ultra_agents.text import clean, printable
 from ultra_agents.version import __version__
 
 CLOSED_PIPE = 141
@@ -33,7 +34,7 @@ def show_error(error: UltraError) -> None:
     console = err()
     stopped = error.exit_code in (3, 130)
     if not console.is_terminal:
-        print(f"{'stopped' if stopped else 'error'}: {error}", file=console.file)
+        print(printable(f"{'stopped' if stopped else 'error'}: {error}"), file=console.file)
         return
     colour = "yellow" if stopped else "red"
     body = Text(error.problem, "bold")
@@ -67,5 +68,5 @@ def show_crash(path: Path, error: BaseException) -> None:
     from ultra_agents.cli.console import err
 
     kind = str(error) if isinstance(error, Crashed) else f"{type(error).__name__}: {error}"
-    line = " ".join(kind.split())[:200]
+    line = clean(kind, 200)
     print(f"internal error: {line} - please report it with the traceback in {path}", file=err().file)

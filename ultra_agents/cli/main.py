@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, NoReturn
@@ -38,7 +39,7 @@ from ultra_agents.cli.rules.test import rules_test
 from ultra_agents.cli.run import run
 from ultra_agents.cli.watch import watch
 from ultra_agents.cli.wizard.command import wizard
-from ultra_agents.errors import UltraError
+from ultra_agents.errors import ConfigError, UltraError
 from ultra_agents.version import __version__
 
 app = typer.Typer(
@@ -132,7 +133,9 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
 
 def _invoke(arguments: Sequence[str] | None) -> int:
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="ultra")
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        _check_arguments(words)
+        app(args=words, prog_name="ultra")
     except SystemExit as done:
         if isinstance(done.__context__, BrokenPipeError):  # typer has turned it into status 1
             _detach_stdout()
@@ -151,6 +154,15 @@ def _invoke(arguments: Sequence[str] | None) -> int:
         show_crash(write_crash(error), error)
         return 1
     return 0
+
+
+def _check_arguments(words: Sequence[str]) -> None:
+    """Refuse control characters: typer prints what it refuses as it is, escape sequences included."""
+    for word in words:
+        if any(unicodedata.category(char) == "Cc" and char not in "\t\n" for char in word):
+            raise ConfigError(
+                "an argument holds control characters", found=ascii(word)[:100], expected="printable text"
+            )
 
 
 def _detach_stdout() -> None:

@@ -33,7 +33,7 @@ def measures_table(columns: Mapping[str, Measures]) -> Table:
     from rich import box
     from rich.table import Table
 
-    from ultra_agents.ui.text import clean
+    from ultra_agents.text import clean
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1))
     table.add_column("", no_wrap=True, style="bright_black")

@@ -13,6 +13,7 @@ from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.records import Array, FloatArray, Scalar, Trajectory
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
+from ultra_agents.text import valid_text
 
 
 def collect(
@@ -104,7 +105,7 @@ def scalars(info: Mapping[str, Any], index: int) -> dict[str, Scalar]:
         value = values[index]
         plain = value.item() if isinstance(value, np.generic) else value
         if isinstance(plain, bool | int | float | str):
-            found[key] = plain
+            found[key] = valid_text(plain) if isinstance(plain, str) else plain
     return found
 
 

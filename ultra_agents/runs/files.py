@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ultra_agents.errors import RunError
+from ultra_agents.text import valid_text
 from ultra_agents.version import __version__
 
 PACKAGES = (
@@ -55,7 +56,7 @@ class LineLog:
             if self._file is None:
                 self._file = self.path.open("a+", encoding="utf-8", buffering=1)
                 self._heal(self._file)
-            self._file.write(json.dumps(plain(row), ensure_ascii=False) + "\n")
+            self._file.write(valid_text(json.dumps(plain(row), ensure_ascii=False)) + "\n")
 
     @staticmethod
     def _heal(file: IO[str]) -> None:

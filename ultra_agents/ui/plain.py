@@ -27,8 +27,9 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
+from ultra_agents.text import clean
 from ultra_agents.ui.run_state import RunState, reduce
-from ultra_agents.ui.text import about, clean, clock, prose, score, took
+from ultra_agents.ui.text import about, clock, prose, score, took
 
 TENTH, SOON_S, LATE_S = 0.1, 2.0, 15.0
 """A progress line is due after `TENTH` of the work and `SOON_S` seconds, or after `LATE_S` seconds."""

@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
+from ultra_agents.text import clean
 from ultra_agents.ui.panels import PanelFunction
 from ultra_agents.ui.panels.advice import advice
 from ultra_agents.ui.panels.budget import budget
@@ -25,7 +26,7 @@ from ultra_agents.ui.panels.help import help_panel
 from ultra_agents.ui.panels.learning_curve import learning_curve
 from ultra_agents.ui.picture import Depth
 from ultra_agents.ui.run_state import RunState
-from ultra_agents.ui.text import about, clean, clock
+from ultra_agents.ui.text import about, clock
 from ultra_agents.ui.theme import BAD, DIM, FOCUS, GOOD, WARM
 from ultra_agents.ui.view import View
 

@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ultra_agents.text import clean
 from ultra_agents.ui.run_state import MeanReturn, RunState
-from ultra_agents.ui.text import clean, score, took
+from ultra_agents.ui.text import score, took
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM, method_colours
 
 SIGN = {"finished": ("✔", GOOD), "interrupted": ("■", WARM), "budget": ("■", WARM), "failed": ("✘", BAD)}

@@ -1,40 +1,17 @@
-"""Text for terminals: foreign text without control characters, durations, numbers."""
+"""Text for terminals: wrapping, replies for reading, durations, numbers."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-import unicodedata
 from typing import Any
 
 from rich.cells import cell_len, chop_cells
 
-_GONE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories of characters that can move the cursor, colour the terminal or reorder a line."""
-
-
-def clean(text: str, limit: int | None = None) -> str:
-    """`text` on one line, without control characters, cut to `limit` characters with an ellipsis.
-
-    Foreign text, models' included, may hold escape sequences and bidirectional marks, which must not reach a terminal.
-    """
-    if limit is not None:
-        text = text[: 4 * limit + 16]  # bounded work on a reply of any length
-    spaced = "".join(" " if char in "\n\r\t\v\f" else char for char in text)
-    line = " ".join(printable(spaced).split())
-    if limit is not None and len(line) > limit:
-        line = line[: max(limit - 1, 0)].rstrip() + "…"
-    return line
-
-
-def printable(text: str) -> str:
-    """`text` without control characters, spacing kept."""
-    return "".join(char for char in text if char == " " or unicodedata.category(char) not in _GONE)
-
 
 def wrap(text: str, width: int, lines: int) -> list[str]:
-    """`text`, already clean, on at most `lines` lines of `width` terminal cells; an ellipsis where it was cut."""
+    """Clean `text` on at most `lines` lines of `width` terminal cells; an ellipsis where it was cut."""
     if width < 1 or lines < 1:
         return []
     made = [""]

@@ -143,7 +143,7 @@ class _Reader:
             before = f"a key is given twice, before in line {parent.keys[event.value]}"
             raise place.refusal(before, event.value, hint="keep one of them")
         parent.key = event.value
-        parent.keys[event.value] = place.line
+        parent.keys[event.value] = place.line or 0
         parent.holds[event.value] = None
         self.places[parent.next_path()] = place
 

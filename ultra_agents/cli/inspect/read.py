@@ -13,8 +13,9 @@ from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.records import Explanation, MethodResult, Trajectory
 from ultra_agents.runs.files import PACKAGES
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect.run_view import ModelCall, RunView
-from ultra_agents.ui.text import clean, count, took
+from ultra_agents.ui.text import count, took
 
 if TYPE_CHECKING:
     from ultra_agents.runs import RunFolder

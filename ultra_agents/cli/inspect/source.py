@@ -12,8 +12,8 @@ import numpy as np
 
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.records import Array, FloatArray, Trajectory
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect.run_view import ModelCall, StepView
-from ultra_agents.ui.text import clean
 
 if TYPE_CHECKING:
     from ultra_agents.contracts import Environment, Policy

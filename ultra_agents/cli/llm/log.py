@@ -66,7 +66,8 @@ def exchange(row: dict[str, Any], prompts: bool) -> RenderableType:
     from rich.rule import Rule
     from rich.text import Text
 
-    from ultra_agents.ui.text import clean, count, took
+    from ultra_agents.text import clean
+    from ultra_agents.ui.text import count, took
     from ultra_agents.ui.theme import agent_colour
 
     name = clean(str(row.get("agent", "?")))
@@ -91,6 +92,6 @@ def exchange(row: dict[str, Any], prompts: bool) -> RenderableType:
 
 def _lines(text: object) -> str:
     """Text with its line breaks and without anything a terminal would obey."""
-    from ultra_agents.ui.text import printable
+    from ultra_agents.text import printable
 
     return "\n".join(printable(line) for line in str(text).splitlines())

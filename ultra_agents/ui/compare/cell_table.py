@@ -13,8 +13,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ultra_agents.events import CellChanged, Event
+from ultra_agents.text import clean
 from ultra_agents.ui.json_lines import JsonLines
-from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 
 STATUS_COLOURS = {"waiting": DIM, "running": "cyan", "finished": GOOD, "stopped": WARM, "failed": BAD}

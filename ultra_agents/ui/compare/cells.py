@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from ultra_agents.text import clean
 from ultra_agents.ui.compare.cell_table import STATUS_COLOURS
 from ultra_agents.ui.compare.state import CellProgress, ComparisonState, mean_of, rows_of
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.flow import bar
 from ultra_agents.ui.panels.frame import Framed, framed
-from ultra_agents.ui.text import about, clean, score
+from ultra_agents.ui.text import about, score
 from ultra_agents.ui.theme import DIM
 
 LEAST, TIMED, BARRED, MOST = 5, 12, 20, 24

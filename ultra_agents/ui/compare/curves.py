@@ -9,11 +9,12 @@ import math
 
 from rich.text import Text
 
+from ultra_agents.text import clean
 from ultra_agents.ui.braille_chart import Series, chart
 from ultra_agents.ui.compare.state import ComparisonState, MethodCurve, method_curves, start_of
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed
-from ultra_agents.ui.text import clean, score
+from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import DIM, method_colours
 
 

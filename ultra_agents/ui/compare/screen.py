@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
+from ultra_agents.text import clean
 from ultra_agents.ui import screen
 from ultra_agents.ui.compare.cell_table import STATUS_COLOURS
 from ultra_agents.ui.compare.cells import cells_panel, counts
@@ -20,7 +21,7 @@ from ultra_agents.ui.panels.flow import bar
 from ultra_agents.ui.panels.frame import Framed, framed
 from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.screen import PANELS, Region, compose, depth_of
-from ultra_agents.ui.text import about, clean, clock
+from ultra_agents.ui.text import about, clock
 from ultra_agents.ui.theme import DIM, FOCUS, WARM
 from ultra_agents.ui.view import View
 

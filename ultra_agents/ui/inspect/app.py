@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from ultra_agents.errors import UltraError
 from ultra_agents.records import Fate
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect import layout
 from ultra_agents.ui.inspect.around import around
 from ultra_agents.ui.inspect.details import details
@@ -27,7 +28,6 @@ from ultra_agents.ui.inspect.run_view import FATES, LocatedState, RunReader, Run
 from ultra_agents.ui.inspect.scene import scene
 from ultra_agents.ui.inspect.screens import ConversationScreen, HelpScreen, SearchScreen
 from ultra_agents.ui.inspect.timeline import Timeline
-from ultra_agents.ui.text import clean
 
 WIDE, TINY, ROOMY = 110, (60, 16), (150, 44)
 """Columns from which the list stays; columns and rows below which nothing fits; from which there is room for more."""

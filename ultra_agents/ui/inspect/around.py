@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect.run_view import RunView, StepSource, StepView
-from ultra_agents.ui.text import clean, prose, wrap
+from ultra_agents.ui.text import prose, wrap
 from ultra_agents.ui.theme import DIM, agent_colour
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.text import Text
 
 from ultra_agents.records import Attempt, CriticalState, Critique, Explanation, JointVerdict, TestResult
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import SIGNS, arrow, interval, short
 from ultra_agents.ui.inspect.plain import note_text
 from ultra_agents.ui.inspect.run_view import RunView, StepView, deciding_attempt
-from ultra_agents.ui.text import clean, score
+from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, WARM, method_colours
 
 _STOPPED = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.text import Text
 
 from ultra_agents.records import Fate
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import SIGNS
 from ultra_agents.ui.inspect.run_view import RunView
-from ultra_agents.ui.text import clean, score
+from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import DIM, WARM, method_colours
 
 KEYS = (

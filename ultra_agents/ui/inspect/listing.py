@@ -8,9 +8,9 @@ from typing import Literal
 from rich.text import Text
 
 from ultra_agents.records import CriticalState, Explanation, Fate
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import SIGNS, short
 from ultra_agents.ui.inspect.run_view import RunView, deciding_attempt, deciding_test
-from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import DIM
 
 

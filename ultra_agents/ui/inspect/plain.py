@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ultra_agents.records import Attempt, CriticalState, Note, Segment, Trajectory
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import short
 from ultra_agents.ui.inspect.run_view import RunView, deciding_attempt, deciding_test
-from ultra_agents.ui.text import clean
 
 HEAD = ("episode:step", "fate", "taken", "suggested", "gain", "low", "high", "pairs", "stopped", "critic", "why")
 

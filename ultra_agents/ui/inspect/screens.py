@@ -15,9 +15,10 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from ultra_agents.text import printable
 from ultra_agents.ui.inspect.run_view import ModelCall, RunView, StepSource
 from ultra_agents.ui.inspect.search import Hit, search
-from ultra_agents.ui.text import printable, prose
+from ultra_agents.ui.text import prose
 from ultra_agents.ui.theme import DIM, agent_colour
 
 HELP = """\

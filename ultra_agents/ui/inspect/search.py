@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from ultra_agents.records import CriticalState
+from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import SIGNS
 from ultra_agents.ui.inspect.run_view import RunView, StepSource
-from ultra_agents.ui.text import clean, prose
+from ultra_agents.ui.text import prose
 from ultra_agents.ui.theme import DIM, agent_colour
 
 MOST = 100

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from rich.text import Text
 
 from ultra_agents.events import AdviceDecided
+from ultra_agents.text import clean
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed, newest
 from ultra_agents.ui.run_state import RunState
-from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, decision_sign
 
 GAIN = 6

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from ultra_agents.text import clean
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed
 from ultra_agents.ui.run_state import RunState
-from ultra_agents.ui.text import clean, count, took
+from ultra_agents.ui.text import count, took
 from ultra_agents.ui.theme import BAD, DIM, WARM
 
 PURPOSES = ("collect", "test", "joint", "imitate", "refine", "evaluate")

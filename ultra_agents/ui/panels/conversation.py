@@ -11,10 +11,11 @@ import json
 from rich.text import Text
 
 from ultra_agents.events import AgentSpoke
+from ultra_agents.text import clean
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed, newest
 from ultra_agents.ui.run_state import PendingRequest, RunState
-from ultra_agents.ui.text import clean, count, prose, took, unfinished, wrap
+from ultra_agents.ui.text import count, prose, took, unfinished, wrap
 from ultra_agents.ui.theme import BAD, DIM, WARM, agent_colour, decision_sign
 
 CURSOR = "▋"

@@ -13,12 +13,13 @@ from rich.text import Text
 
 from ultra_agents.events import AdviceDecided, StateShown
 from ultra_agents.records import Array
+from ultra_agents.text import clean
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.advice import gain_colour, gain_words, interval_words
 from ultra_agents.ui.panels.frame import Framed, framed
 from ultra_agents.ui.picture import Depth, picture, sparkline, unpack
 from ultra_agents.ui.run_state import RunState
-from ultra_agents.ui.text import clean, score, wrap
+from ultra_agents.ui.text import score, wrap
 from ultra_agents.ui.theme import DIM, WARM, decision_sign
 
 ARROWS = {"UP": "↑", "DOWN": "↓", "LEFT": "←", "RIGHT": "→"}

@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input, OptionList, Static
 
 from ultra_agents.errors import UltraError
-from ultra_agents.ui.text import clean
+from ultra_agents.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, Speed, WizardResult
 from ultra_agents.ui.wizard.fields import Page

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ultra_agents.ui.text import clean
+from ultra_agents.text import clean
 from ultra_agents.ui.theme import DIM, GOOD
 from ultra_agents.ui.wizard.answers import Answers, MethodFact
 from ultra_agents.ui.wizard.fields import Field, Page, fill, number, picked, put, value

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import OptionList
 
-from ultra_agents.ui.text import clean
+from ultra_agents.text import clean
 from ultra_agents.ui.theme import DIM, GOOD, WARM
 from ultra_agents.ui.wizard.answers import CONTROLS, Answers, EnvironmentFact, PolicyKind, ProviderFact
 from ultra_agents.ui.wizard.fields import Field, Page, fill, number, picked, put, value

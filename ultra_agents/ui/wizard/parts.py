@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from ultra_agents.ui.text import clean
+from ultra_agents.text import clean
 from ultra_agents.ui.theme import DIM
 from ultra_agents.ui.wizard.answers import Answers, Labelled
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from ultra_agents.errors import UltraError
-from ultra_agents.ui.text import clean
+from ultra_agents.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, ProviderFact, Speed
 from ultra_agents.ui.wizard.parts import aligned_rows
