@@ -137,13 +137,13 @@ class _Reader:
 
     def _take_key(self, event: Any, parent: _Open, place: Place) -> None:
         assert isinstance(parent.holds, dict)
-        if not isinstance(event, yaml.ScalarEvent) or place.line is None:
+        if not isinstance(event, yaml.ScalarEvent):
             raise place.refusal("a key must be a word", hint="quote text that begins with [ or {")
         if event.value in parent.holds:
             before = f"a key is given twice, before in line {parent.keys[event.value]}"
             raise place.refusal(before, event.value, hint="keep one of them")
         parent.key = event.value
-        parent.keys[event.value] = place.line
+        parent.keys[event.value] = place.line or 0
         parent.holds[event.value] = None
         self.places[parent.next_path()] = place
 
