@@ -91,7 +91,7 @@ def test_what_is_refused(text: str, problem: str, place: tuple[int | None, int |
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-    | st.sampled_from(["1e-2", "no", "1_000", "0x1", ".5", "<<", "~", "1:30", "*a", "2026-11-28", "1e5", "0o7"]),
+    | st.sampled_from(["1e-2", "no", "1_000", "0x1", ".5", "<<", "~", "1:30", "*a", "1e5", "\x85", "a\u2028b"]),
     lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text().filter(lambda k: k != "<<"), one, max_size=3),
     max_leaves=8,
 )  # fmt: skip
@@ -162,7 +162,6 @@ def test_a_section_twice_names_both_lines(tmp_path: Path) -> None:
 
 def test_a_prompt_with_a_key_twice_is_refused() -> None:
     text = "---\nversion: 1\nversion: 2\nvariables: []\nreply: a line\n---\n## user\nhello\n"
-    with pytest.raises(
-        ConfigError, match=r"front matter of the prompt 'p' \(line 2, column 1\): a key is given twice"
-    ):
+    with pytest.raises(ConfigError, match="the front matter of the prompt 'p' cannot be used") as caught:
         parse_prompt("p", text)
+    assert caught.value.found == "p (line 3, column 1): a key is given twice, before in line 2"

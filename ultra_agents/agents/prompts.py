@@ -13,7 +13,7 @@ from string import Template
 from ultra_agents.contracts import Brief
 from ultra_agents.errors import ConfigError
 from ultra_agents.text import valid_text
-from ultra_agents.yaml_text import read_yaml
+from ultra_agents.yaml_text import YamlError, read_yaml
 
 Message = tuple[str, str]
 """Role (`system` or `user`) and text."""
@@ -77,12 +77,12 @@ def parse_prompt(name: str, text: str) -> Prompt:
     if match is None:
         raise ConfigError(f"the prompt {name!r} has no front matter", expected="--- version, variables, reply ---")
     try:
-        front, _ = read_yaml(match["front"], f"the front matter of the prompt {name!r}")
+        front, _ = read_yaml(f"---\n{match['front']}", name)
         version, variables, reply = int(front["version"]), frozenset(front["variables"]), str(front["reply"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (YamlError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"the front matter of the prompt {name!r} cannot be used",
-            found=f"{type(error).__name__}: {error}",
+            found=error.problem if isinstance(error, YamlError) else f"{type(error).__name__}: {error}",
             expected="version (a number), variables (a list), reply (a line)",
         ) from error
     _, *parts = _SECTION.split(match["body"])
