@@ -37,19 +37,8 @@ MAY_IMPORT = {
     "testing": {"records", "errors", "contracts", "seeding", "testing"},
     "cli": BASE
     | MIDDLE
-    | {
-        "agents",
-        "exchange",
-        "evaluation",
-        "experiments",
-        "methods",
-        "pipeline",
-        "refinement",
-        "rules",
-        "ui",
-        "cli",
-        "testing",
-    },
+    | {"agents", "exchange", "evaluation", "experiments", "methods", "pipeline", "refinement", "ui", "cli", "testing"}
+    | {"rules"},
 }
 PLUGINS_MAY_IMPORT = {"contracts", "records", "errors", "seeding", "testing"}
 

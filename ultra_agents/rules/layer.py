@@ -140,7 +140,7 @@ def parts_of(description: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """The description of a policy without rules, and the rules' text where it describes one with rules."""
     if set(description) != {ALONE, RULES}:
         return description, None
-    return description[ALONE], description[RULES]
+    return description[ALONE], str(description[RULES])
 
 
 def restored(policy: Policy, text: str, environment: Environment, whose: str = "") -> RulePolicy:
