@@ -12,11 +12,11 @@ from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 from ultra_agents.verification.halving import halve
-from ultra_agents.verification.paired import Budget, Entrant, Episodes, Terms, Windows, states_of_interest
+from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon, Windows, states_of_interest
 
 from .conftest import Walker, corridor, play
 
-TERMS = Terms(50, 1.0, value_at_truncation=False)
+WHOLE = Horizon(50, 1.0, value_at_truncation=False)
 FREE = 10**9
 
 
@@ -25,9 +25,11 @@ def over(text: str, world: Any = None, left: float = 0.5) -> RulePolicy:
     return RulePolicy(Walker(left), parse_rules(text, interface_of(world)), world)
 
 
-def episodes(world: Any = None, limit: int = FREE, terms: Terms = TERMS, **options: Any) -> tuple[Episodes, Budget]:
+def episodes(
+    world: Any = None, limit: int = FREE, horizon: Horizon = WHOLE, **options: Any
+) -> tuple[Episodes, Budget]:
     budget = Budget(limit)
-    return Episodes(world or corridor(), Walker(0.5), Streams(0), terms, budget, **options), budget
+    return Episodes(world or corridor(), Walker(0.5), Streams(0), horizon, budget, **options), budget
 
 
 RIGHT, LEFT = "rules: [{when: cell > 0, do: RIGHT}]", "rules: [{when: cell > 0, do: LEFT}]"
@@ -84,7 +86,7 @@ def test_charges_are_the_steps_taken() -> None:
     assert budget.spent == world.taken == 2 * 8 * 7
     assert [one.steps for one in entrants] == [56, 56]
     assert entrants[1].covered == 56
-    paired, budget = episodes(world, width=4, terms=Terms(5, 1.0))
+    paired, budget = episodes(world, width=4, horizon=Horizon(5, 1.0))
     cut = Entrant(Walker(0.5))
     with paired:
         paired.extend([cut], 4)
@@ -113,11 +115,11 @@ def test_the_budget_is_never_exceeded() -> None:
 def test_the_value_counts_where_the_environment_truncates_only_if_asked(bootstrapped: bool, expected: float) -> None:
     world = corridor(length=101, max_steps=7, step_cost=0.0)
     judge = Walker(0.5, worth=5.0)
-    with Episodes(world, judge, Streams(0), Terms(50, 1.0, bootstrapped), Budget(FREE), width=2) as paired:
+    with Episodes(world, judge, Streams(0), Horizon(50, 1.0, bootstrapped), Budget(FREE), width=2) as paired:
         one = Entrant(judge)
         paired.extend([one], 2)
     assert one.returns == [expected, expected]
-    with Episodes(world, judge, Streams(0), Terms(3, 0.5, bootstrapped), Budget(FREE), width=2) as paired:
+    with Episodes(world, judge, Streams(0), Horizon(3, 0.5, bootstrapped), Budget(FREE), width=2) as paired:
         cut = Entrant(judge)
         paired.extend([cut], 2)
     assert cut.returns == [5.0 * 0.5**3] * 2
@@ -129,7 +131,7 @@ def test_windows_begin_at_the_stored_states_and_end_with_the_value() -> None:
     budget = Budget(FREE)
     entrants = [Entrant(Walker(0.5)), Entrant(over(RIGHT, world)), Entrant(over(LEFT, world))]
     starts = [trajectory.snapshots[0]] * 3  # type: ignore[index]
-    with Windows(world, Walker(0.5), Streams(0), Terms(4, 1.0), budget, snapshots=starts, width=2) as windows:
+    with Windows(world, Walker(0.5), Streams(0), Horizon(4, 1.0), budget, snapshots=starts, width=2) as windows:
         windows.extend(entrants, 3)
     assert entrants[1].returns == pytest.approx([1 - 4 * 0.01] * 3)
     assert entrants[2].returns == pytest.approx([0.2 - 4 * 0.01] * 3)

@@ -142,6 +142,15 @@ def test_of_two_rules_that_can_stand_in_for_one_another_one_stays() -> None:
     assert found.verdict == "accepted"
 
 
+def test_leaving_out_is_not_begun_where_it_cannot_be_finished() -> None:
+    world = corridor(length=101, max_steps=10)
+    sets = [rules(*(f"{{when: cell == {cell}, do: RIGHT}}" for cell in range(45, 55)), world=world)]
+    for cap, weighed, pairs in ((200, False, 4), (500, True, 2 * 11), (1000, True, 4 * 11)):
+        found = judge(world, horizon=10, max_steps=cap).test(sets)
+        assert all((weight is not None) == weighed for weight in found.weights)
+        assert pairs * 10 <= found.spent["leave out"] <= cap / 2
+
+
 def test_without_pairs_to_weigh_nothing_is_left_out() -> None:
     found = judge(weigh_pairs=0).test([rules(RIGHT, NEVER)])
     assert (found.weights, found.dropped) == ((None, None), ())

@@ -74,7 +74,7 @@ def rules_test(
 
 def _terms(written: RuleTestConfig, episodes: int | None, tune: bool) -> RuleTestConfig:
     """The configured test with what the command line changes."""
-    changed = {"tune": written.tune or tune}
+    changed: dict[str, int] = {"tune": written.tune or tune}
     if episodes is not None:
         changed |= {"pairs": episodes, "min_pairs": min(written.min_pairs, episodes)}
     return written.model_copy(update=changed)
