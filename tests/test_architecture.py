@@ -39,20 +39,8 @@ MAY_IMPORT = {
     "testing": {"records", "errors", "contracts", "seeding", "testing"},
     "cli": BASE
     | MIDDLE
-    | {
-        "agents",
-        "exchange",
-        "evaluation",
-        "experiments",
-        "methods",
-        "pipeline",
-        "refinement",
-        "stages",
-        "rules",
-        "ui",
-        "cli",
-        "testing",
-    },
+    | {"agents", "exchange", "evaluation", "experiments", "methods", "pipeline", "refinement"}
+    | {"rules", "stages", "ui", "cli", "testing"},
 }
 METHOD_TRIAL = {"config", "methods", "registry", "rollout"}
 """What `testing/_method_trial.py` may import besides: a method is tried with the engine's own services."""

@@ -90,7 +90,7 @@ class RulePolicy(Policy):
                 found=f"{type(error).__name__}: {error}",
                 hint="ultra plugins check NAME runs the conformance kit over the plugin",
             ) from error
-        return self.rules.decide(quantities, self._indices(own) if self._discrete else own)
+        return self.rules.decide(quantities, self._indices(own))
 
     def differs(self, observations: Array, own: Array) -> Array:
         """`(n,)` bool, where a rule acts otherwise than the policy, whose actions are `own` `(n, ...)`."""
@@ -108,39 +108,36 @@ class RulePolicy(Policy):
     def _over(self, observations: Array, own: Array) -> tuple[Array, Decision]:
         """The actions `own` `(n, ...)` of the policy, replaced where a rule acts."""
         own = np.asarray(own)
-        decision = self.decide(observations, own)
-        covered = decision.covered
-        if not covered.any():
-            return own, decision
-        chosen = self._values[decision.actions[covered]] if self._discrete else decision.actions[covered]
-        actions = own.copy()
-        actions[covered] = chosen
-        return actions, decision
+        decision = self.decide(observations, own)  # holds the policy's own where no rule acts, to the bit
+        actions = decision.actions if self._values is None else self._values[decision.actions]
+        return actions.astype(own.dtype, copy=False), decision
 
     @cached_property
     def _discrete(self) -> bool:
         return isinstance(self.environment.action_space, Discrete)
 
     @cached_property
-    def _values(self) -> Array:
-        """The action space's integer for each of the interface's actions."""
+    def _values(self) -> Array | None:
+        """The action space's integer for each of the interface's actions; None where that is their index."""
+        if not self._discrete:
+            return None
         codec = self.environment.actions
-        return np.array([int(codec.encode(name)) for name in self.rules.interface.actions], np.int64)
-
-    @cached_property
-    def _order(self) -> Array:
-        return np.argsort(self._values)
+        values = np.array([int(codec.encode(name)) for name in self.rules.interface.actions], np.int64)
+        return None if (values == np.arange(len(values))).all() else values
 
     def _indices(self, own: Array) -> Array:
         """Actions of the action space `(n,)` as indices into the interface's actions."""
-        return self._order[np.searchsorted(self._values, own, sorter=self._order)]
+        if self._values is None:
+            return own
+        order = np.argsort(self._values)
+        return order[np.searchsorted(self._values, own, sorter=order)]
 
 
 def parts_of(description: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """The description of a policy without rules, and the rules' text where it describes one with rules."""
     if set(description) != {ALONE, RULES}:
         return description, None
-    return description[ALONE], description[RULES]
+    return description[ALONE], str(description[RULES])
 
 
 def restored(policy: Policy, text: str, environment: Environment, whose: str = "") -> RulePolicy:

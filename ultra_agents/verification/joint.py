@@ -18,7 +18,7 @@ from ultra_agents.config import VerificationConfig
 from ultra_agents.contracts import Environment, Modulation, Policy
 from ultra_agents.rollout.simulators import LocalSimulators
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.paired import Terms, play
+from ultra_agents.verification.paired import Horizon, play
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 
 T = TypeVar("T")
@@ -208,7 +208,7 @@ class JointTester(Generic[T]):
             actor,
             policy,
             [self._streams.generator("joint", pair) for pair in pairs],
-            Terms(config.joint_horizon, config.joint_discount),
+            Horizon(config.joint_horizon, config.joint_discount),
             engine=engine,
         )
         self.env_steps += wave.steps

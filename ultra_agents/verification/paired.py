@@ -25,17 +25,17 @@ from ultra_agents.seeding import Streams
 
 
 @dataclass(frozen=True)
-class Terms:
+class Horizon:
     """How long is played, and what is counted.
 
     Attributes:
-        horizon: Environment steps, at most; an episode cut there is worth the policy's value beside what it earned.
+        steps: Environment steps, at most; an episode cut there is worth the policy's value beside what it earned.
         discount: Of rewards, and of that value.
         value_at_truncation: Where the environment itself truncates an episode, the value counts as well. Without it
             what is counted is the return as it is scored everywhere else.
     """
 
-    horizon: int
+    steps: int
     discount: float
     value_at_truncation: bool = True
 
@@ -65,7 +65,7 @@ def play(
     actor: Policy,
     judge: Policy,
     generators: Sequence[np.random.Generator],
-    terms: Terms,
+    horizon: Horizon,
     *,
     engine: Modulation | None = None,
     playing: Array | None = None,
@@ -78,7 +78,7 @@ def play(
         actor: Acts, with given random numbers.
         judge: Its value function stands for what follows a cut.
         generators: One per simulator: the source of its random numbers.
-        terms: How long, and what is counted.
+        horizon: How long, and what is counted.
         engine: Modulates the actor's actions; begun.
         playing: `(n,)` bool, which simulators matter; all where it is None. The others are stepped uncharged.
     """
@@ -87,7 +87,7 @@ def play(
     alive = np.ones(number, dtype=bool) if playing is None else np.array(playing, dtype=bool)
     returns, factor, steps, covered = np.zeros(number), 1.0, 0, 0
     history: list[float] = []
-    for _ in range(terms.horizon):
+    for _ in range(horizon.steps):
         uniforms = np.stack([draw(generator, dims) for generator in generators])
         if isinstance(actor, RulePolicy):
             actions, ruled = actor.act_and_cover(observations, uniforms)
@@ -105,9 +105,9 @@ def play(
         returns += np.where(alive, factor * np.asarray(rewards), 0.0)
         if alive[0]:
             history.append(float(rewards[0]))
-        factor *= terms.discount
+        factor *= horizon.discount
         cut = alive & np.asarray(truncated) & ~np.asarray(terminated)
-        if terms.value_at_truncation and cut.any():
+        if horizon.value_at_truncation and cut.any():
             returns += np.where(cut, factor * judge.value(last), 0.0)
         alive &= ~ended
         observations = np.array(seen)
@@ -170,7 +170,7 @@ class Paired:
         environment: The plugin.
         judge: Its value function stands for what follows a cut.
         streams: Source of the starts and of the policies' randomness.
-        terms: How long, and what is counted.
+        horizon: How long, and what is counted.
         budget: What may be spent; charged here.
         width: Pairs side by side.
         workers: Processes that step them, as `make_simulators` has it.
@@ -181,13 +181,13 @@ class Paired:
         environment: Environment,
         judge: Policy,
         streams: Streams,
-        terms: Terms,
+        horizon: Horizon,
         budget: Budget,
         *,
         width: int = 4,
         workers: int = 0,
     ) -> None:
-        self._judge, self._streams, self._terms, self._budget = judge, streams, terms, budget
+        self._judge, self._streams, self._horizon, self._budget = judge, streams, horizon, budget
         self._simulators = make_simulators(environment, width, workers)
 
     def __enter__(self) -> Self:
@@ -203,7 +203,7 @@ class Paired:
             while (first := len(entrant.returns)) < count:
                 block = first // width * width
                 played = slice(first - block, min(count - block, width))
-                if not self._budget.affords((played.stop - played.start) * self._terms.horizon):
+                if not self._budget.affords((played.stop - played.start) * self._horizon.steps):
                     return False
                 playing = np.zeros(width, dtype=bool)
                 playing[played] = True
@@ -214,7 +214,7 @@ class Paired:
                     entrant.policy,
                     self._judge,
                     [self._streams.generator("pair", pair) for pair in pairs],
-                    self._terms,
+                    self._horizon,
                     playing=playing,
                 )
                 entrant.note(wave, played)

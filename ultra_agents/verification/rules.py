@@ -29,12 +29,12 @@ from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.rules.ruleset import build
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.halving import KEPT, halve
-from ultra_agents.verification.paired import Budget, Entrant, Episodes, Terms, Windows, states_of_interest
+from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon, Windows, states_of_interest
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 from ultra_agents.verification.tuning import settle, tune
 from ultra_agents.verification.validity import snapshot_of
 
-Answer: TypeAlias = Literal["accepted", "rejected", "undecided"]
+RuleVerdict: TypeAlias = Literal["accepted", "rejected", "undecided"]
 CHOOSING = 0.5
 """Share of the budget that may go into choosing; the rest is for the confirmation."""
 TUNING = ("tune", "settle")
@@ -70,7 +70,7 @@ class RuleTest:
         spent: Environment steps by purpose: `windows`, `race`, `tune`, `settle`, `leave out`, `confirm`.
     """
 
-    verdict: Answer
+    verdict: RuleVerdict
     gain: float
     low: float
     high: float
@@ -177,8 +177,8 @@ class RuleTester:
         if not states:
             return everyone
         entrants = [Entrant(layer) for layer in layers]
-        budget, terms = self._budget("windows", self._choosing), Terms(config.window_steps, config.discount)
-        settings = self._environment, self._policy, streams, terms, budget
+        budget, horizon = self._budget("windows", self._choosing), Horizon(config.window_steps, config.discount)
+        settings = self._environment, self._policy, streams, horizon, budget
         with Windows(*settings, snapshots=snapshots, width=min(8, len(states)), workers=self._workers) as windows:
             paid = windows.extend(entrants, len(states))
         order = sorted(everyone, key=lambda index: -entrants[index].mean()) if paid else everyone
@@ -204,9 +204,11 @@ class RuleTester:
             return everything, (None,) * count
         sets = {some: Entrant(self._over(_some(rules, some))) for some in (everything, *_but_one(everything))}
         with self._episodes("leave out", self._choosing, pairs) as episodes:
-            if not episodes.extend(list(sets.values()), pairs):
+            pairs = self._affordable(episodes, sets[everything], len(sets))
+            if not pairs or not episodes.extend(list(sets.values()), pairs):
                 return everything, (None,) * count
-            weights = tuple(sets[everything].mean() - sets[fewer].mean() for fewer in _but_one(everything))
+            earned = sets[everything].mean(pairs)
+            weights = tuple(earned - sets[fewer].mean(pairs) for fewer in _but_one(everything))
             for index in sorted(everything, key=lambda one: (weights[one], -one)):
                 fewer = tuple(one for one in kept if one != index)
                 if not fewer:
@@ -217,9 +219,22 @@ class RuleTester:
                     kept = fewer
         return kept, weights
 
+    def _affordable(self, episodes: Episodes, whole: Entrant, sets: int) -> int:
+        """How many pairs of so many sets the budget pays for if their episodes are as long as those of the whole set.
+
+        0 where it does not pay for two: a comparison that cannot be finished is not begun.
+        """
+        budget, pairs = self._spent["leave out"], self._config.weigh_pairs
+        if not episodes.extend([whole], pairs):
+            return 0
+        length = whole.steps / len(whole.returns)
+        affordable = min(pairs, int(budget.limit // (sets * length)))
+        return affordable if affordable >= min(2, pairs) else 0
+
     def _needless(self, having: Entrant, without: Entrant) -> bool:
         """Whether a rule does harm, or less good than is worth finding; also where it never changed anything."""
-        differences = np.subtract(having.returns, without.returns)
+        pairs = min(len(having.returns), len(without.returns))
+        differences = np.subtract(having.returns[:pairs], without.returns[:pairs])
         rule = self._rule((len(differences),), having)
         return not differences.any() or decide(differences.tolist(), rule) in ("bad", "hopeless")
 
@@ -242,7 +257,7 @@ class RuleTester:
                     stopped = verdict or "pairs"
                     break
         self._progress("confirm", self.env_steps)
-        answers: dict[str, Answer] = {"good": "accepted", "bad": "rejected", "hopeless": "rejected"}
+        answers: dict[str, RuleVerdict] = {"good": "accepted", "bad": "rejected", "hopeless": "rejected"}
         ends, pairs = interval(found, rule), len(found)
         return RuleTest(
             verdict=answers.get(stopped, "undecided"),
@@ -286,9 +301,9 @@ class RuleTester:
         return self._spent[purpose]
 
     def _episodes(self, purpose: str, limit: int, width: int) -> Episodes:
-        terms = Terms(self._config.horizon, self._config.discount, value_at_truncation=False)
+        horizon = Horizon(self._config.horizon, self._config.discount, value_at_truncation=False)
         streams, budget = self._streams.child(purpose), self._budget(purpose, limit)
-        settings = self._environment, self._policy, streams, terms, budget
+        settings = self._environment, self._policy, streams, horizon, budget
         return Episodes(*settings, width=width, workers=self._workers)
 
 

@@ -38,7 +38,7 @@ def rules_check(
         "reward": rules.document.reward,
     }
     console = out()
-    console.print(f"{file}: can be used in {made.env_id}", highlight=False, markup=False)
+    console.print(f"{file}: can be used in {made.env_id}", highlight=False, markup=False, soft_wrap=True)
     for name, told in rows.items():
         if told:
-            console.print(f"  {name:<12}{told}", highlight=False, markup=False)
+            console.print(f"  {name:<12}{told}", highlight=False, markup=False, soft_wrap=True)

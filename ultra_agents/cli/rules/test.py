@@ -48,7 +48,7 @@ def rules_test(
     environment, policy = _start(read, err())
 
     def progress(purpose: str, steps: int) -> None:
-        err().print(f"{purpose}: {steps:,} steps so far", highlight=False, markup=False)
+        err().print(f"{purpose}: {steps:,} steps so far", highlight=False, markup=False, soft_wrap=True)
 
     tester = RuleTester(
         environment,
@@ -89,7 +89,7 @@ def _start(config: Config, console: Console) -> tuple[Environment, Policy]:
 
     if config.policy.train_steps is not None:
         steps = f"{config.policy.train_steps:,}"
-        console.print(f"training the starting policy for {steps} steps", highlight=False, markup=False)
+        console.print(f"training the starting policy for {steps} steps", highlight=False, markup=False, soft_wrap=True)
     with TemporaryDirectory() as root:
         folder = RunFolder.create(Path(root), config)
         context = stages.run_context(folder, config, lambda event: None, lambda: False)
@@ -122,4 +122,4 @@ def _print(console: Console, found: RuleTest, rules: RuleSet, terms: RuleTestCon
     if found.verdict == "undecided":
         lines.append("  more episodes may decide it: --episodes N and --set verification.rules.max_steps=N")
     for line in lines:
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,259 @@
+"""The test of a set of rules as one hypothesis: verdicts, what is chosen, what goes, charges, repeatability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from ultra_agents.config import RuleTestConfig
+from ultra_agents.rules import RuleError, RuleSet, interface_of, parse_rules
+from ultra_agents.seeding import Streams
+from ultra_agents.testing.corridor import Corridor, CorridorOptions
+from ultra_agents.verification import RuleTest, RuleTester
+from ultra_agents.verification.tuning import shrinkage
+
+from .conftest import Walker, corridor, play
+
+RIGHT, LEFT = "{when: cell > 0, do: RIGHT}", "{when: cell > 0, do: LEFT}"
+NEVER = "{when: cell > 100, do: LEFT}"
+
+
+def rules(*each: str, constants: str = "{}", world: Any = None) -> RuleSet:
+    return parse_rules(f"constants: {constants}\nrules: [{', '.join(each)}]", interface_of(world or corridor()))
+
+
+def judge(world: Any = None, policy: Any = None, seed: int = 0, rest: Any = None, **options: Any) -> RuleTester:
+    config = RuleTestConfig(**{"horizon": 50, **options})
+    return RuleTester(world or corridor(), policy or Walker(0.5), config, Streams(seed), **(rest or {}))
+
+
+def test_a_good_set_is_accepted() -> None:
+    found = judge().test([rules(RIGHT)])
+    assert (found.verdict, found.stopped) == ("accepted", "good")
+    assert 0 < found.low < found.gain < found.high
+    assert found.rules_return == pytest.approx(1 - 4 * 0.01)
+    assert found.gain == pytest.approx(found.rules_return - found.policy_return)
+    assert found.coverage == 1.0
+    assert found.weights == (None,)
+    assert found.spent == {"confirm": found.env_steps}
+    assert found.cut == 0
+    assert repr(found).startswith("RuleTest(accepted: +")
+
+
+def test_a_bad_set_is_rejected() -> None:
+    found = judge(policy=Walker(0.2)).test([rules(LEFT)])
+    assert (found.verdict, found.stopped) == ("rejected", "bad")
+    assert found.high < 0
+
+
+def test_a_set_that_never_acts_is_rejected_as_worth_nothing() -> None:
+    found = judge().test([rules(NEVER)])
+    assert (found.verdict, found.stopped, found.coverage) == ("rejected", "hopeless", 0.0)
+    assert found.gain == 0.0
+
+
+def test_with_few_pairs_it_is_undecided() -> None:
+    found = judge(pairs=2, min_pairs=2, confidence=0.99).test([rules("{when: cell > 5, do: RIGHT}")])
+    assert (found.verdict, found.stopped, found.pairs) == ("undecided", "pairs", 2)
+    assert found.low < 0 < found.high
+
+
+def test_without_steps_it_is_undecided() -> None:
+    found = judge(max_steps=60).test([rules(RIGHT)])
+    assert (found.verdict, found.stopped, found.pairs, found.env_steps) == ("undecided", "steps", 0, 0)
+    assert found.coverage is found.policy_return is found.rules_return is None
+
+
+def test_the_cap_holds_and_what_was_seen_before_it_stands() -> None:
+    for cap in (400, 900, 2000):
+        found = judge(corridor(slip=0.45), max_steps=cap, pairs=64, confidence=0.99).test([rules(RIGHT)])
+        assert found.env_steps <= cap
+        assert found.pairs in (0, 4, 8, 16, 32, 64)
+
+
+class Counted(Corridor):
+    """A corridor that counts the steps its walkers take."""
+
+    taken = 0
+
+    def make(self, num_envs: int) -> Any:
+        envs, world = super().make(num_envs), self
+        step = envs.step
+
+        def counting(actions: Any) -> Any:
+            world.taken += num_envs
+            return step(actions)
+
+        envs.step = counting  # type: ignore[method-assign]
+        return envs
+
+
+def test_charges_are_the_steps_taken_and_told_by_purpose() -> None:
+    world = Counted(CorridorOptions(length=101, max_steps=7))  # nobody arrives: every episode has 7 steps
+    sets = [rules(RIGHT, NEVER, world=world), rules(LEFT, world=world)]
+    told: list[tuple[str, int]] = []
+    testing = judge(world, horizon=20, rest={"progress": lambda what, steps: told.append((what, steps))})
+    found = testing.test(sets)
+    assert found.env_steps == world.taken == sum(found.spent.values()) == testing.env_steps
+    assert set(found.spent) == {"race", "leave out", "confirm"}
+    assert told[-1] == ("confirm", found.env_steps)
+    assert [steps for _, steps in told] == sorted(steps for _, steps in told)
+
+
+def test_the_same_seed_gives_the_same_result_with_workers_too() -> None:
+    sets = [
+        rules(RIGHT, "{when: cell == 0, do: LEFT}"),
+        rules("{when: cell > at, do: RIGHT}", constants="{at: [6, 0, 8]}"),
+    ]
+    options: dict[str, Any] = {"tune": True, "tune_settings": 6}
+    world = corridor(slip=0.2)
+    first = judge(world, **options).test(sets)
+    assert judge(world, **options).test(sets) == first
+    assert judge(world, rest={"workers": 2}, **options).test(sets) == first
+    assert judge(world, seed=1, **options).test(sets) != first
+
+
+def test_leaving_out_drops_what_carries_no_weight_and_keeps_the_rest() -> None:
+    found = judge().test([rules(NEVER, "{when: cell > 3, do: RIGHT}", "{when: cell == 2, do: RIGHT}")])
+    assert 0 in found.dropped
+    assert 1 not in found.dropped
+    assert found.weights[0] == 0.0
+    assert found.weights[1] is not None
+    assert found.weights[1] > 0
+    assert "cell > 100" not in found.rules
+    assert "cell > 3" in found.rules
+    assert found.verdict == "accepted"
+
+
+def test_a_harmful_rule_goes_and_the_rest_is_accepted() -> None:
+    found = judge().test([rules("{when: cell == 5, do: LEFT}", RIGHT)])
+    assert found.dropped == (0,)
+    assert found.weights[0] is not None
+    assert found.weights[0] < 0
+    assert found.verdict == "accepted"
+
+
+def test_of_two_rules_that_can_stand_in_for_one_another_one_stays() -> None:
+    found = judge().test([rules("{when: cell > 0, do: RIGHT}", "{when: cell > 0.5, do: RIGHT}")])
+    assert len(found.dropped) == 1
+    assert found.verdict == "accepted"
+
+
+def test_leaving_out_is_not_begun_where_it_cannot_be_finished() -> None:
+    world = corridor(length=101, max_steps=10)
+    sets = [rules(*(f"{{when: cell == {cell}, do: RIGHT}}" for cell in range(45, 55)), world=world)]
+    for cap, weighed, pairs in ((200, False, 4), (500, True, 2 * 11), (1000, True, 4 * 11)):
+        found = judge(world, horizon=10, max_steps=cap).test(sets)
+        assert all((weight is not None) == weighed for weight in found.weights)
+        assert pairs * 10 <= found.spent["leave out"] <= cap / 2
+
+
+def test_without_pairs_to_weigh_nothing_is_left_out() -> None:
+    found = judge(weigh_pairs=0).test([rules(RIGHT, NEVER)])
+    assert (found.weights, found.dropped) == ((None, None), ())
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_best_of_several_sets_is_chosen(stored: bool) -> None:
+    world = corridor()
+    trajectories = [play(Walker(0.5), world, episode=number) for number in range(3)] if stored else []
+    sets = [
+        rules(LEFT),
+        rules(NEVER),
+        rules("{when: cell == 4, do: RIGHT}"),
+        rules(RIGHT),
+        rules("{when: cell < 4, do: LEFT}"),
+    ]
+    found = judge(world, rest={"trajectories": trajectories}).test(sets)
+    assert (found.chosen, found.verdict) == (3, "accepted")
+    assert ("windows" in found.spent) == stored
+    assert found.env_steps == sum(found.spent.values())
+
+
+def test_confirmation_uses_seeds_that_chose_nothing() -> None:
+    seeds: dict[str, set[int]] = {}
+
+    class Spied(Corridor):
+        phase = ""
+
+        def make(self, num_envs: int) -> Any:
+            envs, world = super().make(num_envs), self
+            reset = envs.reset
+
+            def spied(*, seed: Any = None, options: Any = None) -> Any:
+                seeds.setdefault(world.phase, set()).update(seed)
+                return reset(seed=seed, options=options)
+
+            envs.reset = spied  # type: ignore[method-assign]
+            return envs
+
+    world = Spied(CorridorOptions(slip=0.2))
+
+    def progress(purpose: str, steps: int) -> None:
+        world.phase = purpose
+
+    sets = [rules(RIGHT, NEVER, constants="{at: [6, 0, 8]}"), rules(LEFT)]
+    judge(world, tune=True, tune_settings=4, rest={"progress": progress}).test(sets)
+    confirming = seeds.pop("confirm")
+    assert {"race", "tune", "leave out"} <= set(seeds)
+    assert not confirming & set().union(*seeds.values())
+
+
+def test_tuning_finds_a_planted_constant() -> None:
+    written = rules("{when: cell > 0, do: RIGHT if cell > at else LEFT}", constants="{at: [6, 0, 8], idle: [1, 0, 2]}")
+    assert judge().test([written]).verdict != "accepted"
+    found = judge(tune=True, tune_settings=8).test([written])
+    assert found.verdict == "accepted"
+    assert found.constants["at"] < 4
+    assert 0 < found.trust <= 1
+    assert f"- {found.constants['at']}" in found.rules
+    assert set(found.spent) == {"tune", "settle", "confirm"}
+
+
+def test_what_is_best_as_written_stays_so() -> None:
+    found = judge(tune=True, tune_settings=8).test(
+        [rules("{when: cell > at, do: RIGHT}", constants="{at: [0, 0, 8]}")]
+    )
+    assert (found.constants, found.trust) == ({}, 0.0)
+    nothing = judge(tune=True).test([rules(RIGHT)])
+    assert (nothing.constants, nothing.spent["tune"]) == ({}, 0)
+    poor = judge(tune=True, tune_max_steps=0).test(
+        [rules("{when: cell > at, do: RIGHT}", constants="{at: [6, 0, 8]}")]
+    )
+    assert (poor.constants, poor.spent["tune"], poor.spent["settle"]) == ({}, 0, 0)
+
+
+def test_shrinkage_trusts_a_difference_as_far_as_it_stands_out() -> None:
+    assert shrinkage(np.array([1.0, 1.0, 1.0])) == 1.0
+    assert shrinkage(np.array([-1.0, -1.0, -1.0])) == 0.0
+    assert shrinkage(np.array([3.0, -2.9, 3.0, -2.9])) == 0.0
+    assert shrinkage(np.array([0.0, 2.0])) == 0.0
+    assert shrinkage(np.array([1.0, 3.0, 1.0, 3.0])) == pytest.approx(1 - (4 / 3 / 4) / 4)
+
+
+def test_selection_among_worthless_sets_is_seldom_accepted() -> None:
+    """Sets that differ by luck only: the winner of the race is confirmed on fresh seeds."""
+    world = corridor(slip=0.45, length=7)
+    sets = [
+        rules(f"{{when: cell == {cell}, do: {move}}}", world=world) for cell in (1, 5) for move in ("LEFT", "RIGHT")
+    ]
+    equal = corridor(slip=0.45, length=7, lure=1.0)  # symmetric: no single cell's move is worth anything on balance
+    verdicts = [judge(equal, seed=seed, min_gain=0.0).test(sets).verdict for seed in range(12)]
+    assert verdicts.count("accepted") <= 4
+
+
+def test_it_survives_json() -> None:
+    adapter = TypeAdapter(RuleTest)
+    for found in (judge().test([rules(RIGHT, NEVER)]), judge(max_steps=0).test([rules(RIGHT)])):
+        assert adapter.validate_json(adapter.dump_json(found)) == found
+        assert parse_rules(found.rules, interface_of(corridor())).document.rules
+
+
+def test_nothing_to_test_is_refused() -> None:
+    with pytest.raises(ValueError, match="no sets"):
+        judge().test([])
+    with pytest.raises(RuleError, match="no rule to act by"):
+        judge().test([parse_rules("potential: cell", interface_of(corridor()))])
