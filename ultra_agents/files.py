@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ultra_agents.text import valid_text
+
+_TEMPORARY = re.compile(r"\..+\.\d+-\d+\.tmp")
 
 
 @contextmanager
@@ -42,3 +45,15 @@ def write_whole(target: Path, content: str | bytes) -> None:
     """
     with whole_file(target) as file:
         file.write(valid_text(content).encode() if isinstance(content, str) else content)
+
+
+def no_link(path: str, flags: int) -> int:
+    """An `opener` for `open` that refuses a symbolic link, which would be written through; raises `OSError`."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers of whole files left in `folder` and below; only its one writer may ask for this."""
+    for path in folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)

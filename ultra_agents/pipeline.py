@@ -194,10 +194,12 @@ class _Run:
     def once(self, name: str, title: str, work: Callable[[], T], keeping: Keeping[T]) -> T:
         """Do `work` unless the folder holds its value, which is read back."""
         if (done := self.folder.stage_done(name)) is not None:
-            self.seconds[name] = float(done["seconds"])
             self.emit(StageStarted(name, title))
+            with self.folder.reading(name):
+                self.seconds[name] = float(done["seconds"])
+                made = keeping.read(done["value"])
             self.emit(StageFinished(name, 0.0, "already done"))
-            return keeping.read(done["value"])
+            return made
 
         def work_and_keep() -> T:
             began = time.monotonic()

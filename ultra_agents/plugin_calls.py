@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ultra_agents.records import Trajectory
 from ultra_agents.registry import plugin_origin
 from ultra_agents.text import clean, valid_text
 
+LONGEST_BRIEF = 50_000
+"""Characters of a brief, which is sent with every question."""
 KIT = "ultra plugins check NAME runs the conformance kit over the plugin"
 
 
@@ -50,12 +53,21 @@ def action_word(environment: Environment, trajectory: Trajectory, step: int) -> 
         return valid_text(str(environment.actions.decode(np.asarray(trajectory.actions[step]))))
 
 
-def check_action_names(environment: Environment) -> None:
-    """Refuse names that a model, a log or a terminal cannot say: each is one line of printable text.
+def check_words(environment: Environment) -> None:
+    """Refuse a brief too long to be sent, and names of actions that are not one line of printable text.
 
     Raises:
-        EnvironmentFault: A name is not, or the plugin raises.
+        EnvironmentFault: It has such, or the plugin raises.
     """
+    with asking(environment, "brief"):
+        length = sum(len(part) for part in asdict(environment.brief).values())
+    if length > LONGEST_BRIEF:
+        raise EnvironmentFault(
+            f"the environment {plugin_name(environment)} has a brief too long to be sent with every question",
+            found=f"{length:,} characters",
+            expected=f"at most {LONGEST_BRIEF:,}",
+            hint="shorten its brief",
+        )
     with asking(environment, "actions.names"):
         names = tuple(environment.actions.names)
     for name in names:

@@ -6,6 +6,7 @@ everything the policy needs to act alike elsewhere, its observation normaliser i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from ultra_agents.rules.layer import RulePolicy, parts_of, restored
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ultra_agents"
+CHECKSUM_KEY = "sha256"
+"""In the header: the checksum of everything else in the file."""
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".zip", ".ckpt")
 _FIELDS: dict[str, type] = {
     "algorithm": str,
@@ -214,7 +217,7 @@ def read_policy_file(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         hint="use a policy written by `ultra` or by ultra_agents.policies.save_policy",
     )
     try:
-        metadata = json.loads(header[METADATA_KEY])
+        metadata = json.loads(header[METADATA_KEY], parse_int=_whole_number)
         made_by = metadata["format"]
     except (KeyError, TypeError, ValueError):
         raise wrong from None
@@ -250,19 +253,44 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
         )
     try:
         with safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, OverflowError) as error:
+            metadata = dict(file.metadata() or {})
+            arrays: dict[str, Array] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise PolicyError(
             f"{path} cannot be read as safetensors: it is damaged, cut short, or something else",
             found=f"{path.stat().st_size} bytes; {error}",
             expected="a complete .safetensors file",
             hint="copy or download it again",
         ) from error
+    wanted = metadata.pop(CHECKSUM_KEY, None)  # files of other tools have none
+    if wanted is not None and wanted != _checksum(arrays, metadata):
+        raise PolicyError(
+            f"{path} is damaged: its content does not match its checksum",
+            found=_checksum(arrays, metadata),
+            expected=wanted,
+            hint="copy it again, or use another checkpoint",
+        )
+    return metadata, arrays
+
+
+def _checksum(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over every array's name, type, shape and bytes, and over the header's words."""
+    found = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def _whole_number(digits: str) -> int | float:
+    """A whole number of JSON; one that no float can hold becomes infinite."""
+    return int(digits) if len(digits) <= 300 else float(digits)
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
     """Write a safetensors file that appears complete or not at all; raises `PolicyError`."""
-    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata=metadata)
+    kept = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    data = save(kept, metadata={**metadata, CHECKSUM_KEY: _checksum(kept, metadata)})
     try:
         write_whole(path, data)
     except OSError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import reprlib
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,13 +151,18 @@ def _vec_normalize(path: Path) -> dict[Any, Any]:
     tree = read_pickle(path.read_bytes(), _allowed, path, "the normaliser")
     state = tree.state if isinstance(tree, Call) and isinstance(tree.function, Name) else None
     if not isinstance(state, dict) or tree.function.name != "VecNormalize":
-        raise _unreadable(path, f"{tree!r}"[:80])
+        raise _unreadable(path, reprlib.repr(tree)[:80])
     return state
 
 
 def _from_npz(path: Path, request: Request) -> Statistics:
     """`np.savez(path, mean=, var=)`, optionally with `count`, `epsilon` and `clip`: for tools that save none."""
+    most = 64 * int(np.prod(request.observation_space.shape or (), dtype=object)) + (1 << 16)
     try:
+        with zipfile.ZipFile(path) as packed:
+            size = sum(entry.file_size for entry in packed.infolist())
+        if size > most:
+            raise ValueError(f"it unpacks to {size:,} bytes, where statistics of these observations need {most:,}")
         with np.load(path, allow_pickle=False) as file:
             row = {name: np.asarray(file[name], np.float64) for name in file.files[:16]}
         found = Statistics(

@@ -1,14 +1,15 @@
 """TorchScript archives: programs that can be asked for actions, and a policy that can be trained imitates them.
 
 An archive is code. It is not Python, but torch's interpreter runs whatever operators it names, those that map files
-into memory among them, and its loader has had memory errors; so it is opened only for a user who vouches for it.
+into memory among them, and its loader has had memory errors; so it is opened only for a user who vouches for it, and
+in a process of its own, with limits (`_graphs`).
 """
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -19,6 +20,7 @@ from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
 from ._acting import teacher
+from ._graphs import Graph
 from ._normalizer import named_normalizer
 
 
@@ -47,25 +49,13 @@ class TorchScript(PolicyFormat):
                 expected="weights, or your word that the file is harmless",
                 hint="if you made this file yourself: --trust; ONNX networks and state dictionaries need no trust",
             )
-        import torch
-
-        try:
-            load: Any = torch.jit.load
-            module = load(str(path), map_location="cpu").eval()
-        except Exception as error:  # torch raises RuntimeError and others
-            raise PolicyError(
-                f"{path} cannot be read as TorchScript: it is damaged, cut short, or of a newer torch",
-                found=" ".join(f"{type(error).__name__}: {error}".split())[:200],
-                hint="save it again with torch.jit.save",
-            ) from error
+        graph = Graph("torchscript", path)
         space = request.observation_space
         screens = isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
         def forward(observations: Array) -> Array:
             rows = np.ascontiguousarray(observations if screens else observations.astype(np.float32))
-            with torch.no_grad():
-                out = module(torch.from_numpy(rows))
-            return np.asarray((out[0] if isinstance(out, tuple | list) else out).numpy())
+            return graph(rows)
 
         act = teacher(forward, request, named_normalizer(request))
         return Foreign(act=act, told={"tool": "torchscript"}, notes=("trusted: its code runs",))

@@ -88,7 +88,8 @@ def words(text: str) -> str:
 def obeyed(raw: bytes) -> list[str]:
     """What of the attack is left in a terminal's input; styles and cursor moves of the screen itself are not."""
     text = raw.decode("utf-8", "surrogateescape")
-    return re.findall(r"\x1b\]|\x07|[\x80-\x9f]|\u202e|(?:SAID|SEEN|KIND|GOAL|BROKEN|DYNAMICS|argument)\x1b", text)
+    said = r"(?:SAID|SEEN|KIND|GOAL|BROKEN|DYNAMICS|argument)\x1b(?!\[[0-9;]*m)"
+    return re.findall(rf"\x1b\]|\x07|[\x80-\x9f]|\u202e|{said}", text)
 
 
 def test_a_live_run_survives_and_the_terminal_is_told_nothing(tmp_path: Path) -> None:

@@ -22,10 +22,18 @@ def open_checkpoint(path: Path) -> Iterator[SqliteSaver]:
     """The checkpoint file at `path`, made where missing.
 
     Raises:
-        RunError: It is damaged, or cannot be written.
+        RunError: It is damaged, or cannot be written, now or while it is used.
     """
-    with closing(_connect(path)) as connection:
-        yield saver_of(connection)
+    try:
+        with closing(_connect(path)) as connection:
+            yield saver_of(connection)
+    except sqlite3.Error as error:
+        raise RunError(
+            "the checkpoint of the agents cannot be written",
+            found=f"{path}: {error}",
+            expected="room on the disk, in a folder that can be written",
+            hint=f"make room, then: ultra resume {path.parent}; what is paid for is kept",
+        ) from error
 
 
 def saver_of(connection: sqlite3.Connection) -> SqliteSaver:

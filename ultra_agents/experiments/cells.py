@@ -173,6 +173,7 @@ def result_of(cell: Cell, root: Path) -> CellResult | None:
     evaluated = folder.stage_done("evaluate")
     if evaluated is None or folder.stage_done("report") is None:
         return None
-    (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
     measured = folder.stage_done("measure")
-    return CellResult(cell, method, None if measured is None else measured["value"])
+    with folder.reading("evaluate"):
+        (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
+        return CellResult(cell, method, None if measured is None else measured["value"])

@@ -54,9 +54,17 @@ def drive(
     stop_file, pause_file = root / STOP_FILE, root / PAUSE_FILE
     if engine is None:
         return results, outcomes
-    root.mkdir(parents=True, exist_ok=True)
-    stop_file.unlink(missing_ok=True)
-    pause_file.unlink(missing_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        stop_file.unlink(missing_ok=True)
+        pause_file.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"the folder of the comparison {root} cannot be written",
+            found=str(error),
+            expected="a place that can be written",
+            hint="choose another with --runs DIR",
+        ) from error
 
     def states(running: frozenset[str]) -> list[CellStatus]:
         return [_state(cell, colours[cell.method], root, running, results, outcomes) for cell in cells]

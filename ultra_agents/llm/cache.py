@@ -12,12 +12,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from ultra_agents.errors import ConfigError, LLMError
 from ultra_agents.files import write_whole
 from ultra_agents.llm.replies import RawReply
+
+_REPLY = TypeAdapter(RawReply)
 
 
 def cache_key(request: Mapping[str, Any]) -> str:
@@ -172,9 +177,10 @@ class AnswerCache:
             for line in path.read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)
                 about = {name: str(row.pop(name)) for name in ("question", "provider", "model") if name in row}
-                rows.append((str(row.pop("key")), RawReply(**row), about))
+                key = str(row.pop("key"))
+                rows.append((key, _REPLY.validate_python(asdict(RawReply(**row))), about))
                 taken += 1
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
             raise LLMError(
                 f"cannot read the cassette {path}",
                 found=f"after {taken} good lines: {type(error).__name__}: {error}",

@@ -60,7 +60,7 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
     try:
         with _APPENDING:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             try:
                 if os.lseek(handle, 0, os.SEEK_END) > 0:
                     os.lseek(handle, -1, os.SEEK_END)
@@ -98,6 +98,14 @@ def usage_of_row(row: dict[str, Any]) -> Usage:
         return Usage(cached=1)
     if not row.get("charged"):
         return Usage()
-    return Usage(
-        1, 0, int(row["prompt_tokens"]), int(row["completion_tokens"]), float(row["seconds"]), float(row["cost"])
-    )
+    try:
+        return Usage(
+            1, 0, int(row["prompt_tokens"]), int(row["completion_tokens"]), float(row["seconds"]), float(row["cost"])
+        )
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise RunError(
+            "a line of the transcript is damaged: what its call cost is not known",
+            found=f"{type(error).__name__}: {error}"[:100],
+            expected="prompt_tokens, completion_tokens, seconds and cost as numbers",
+            hint="restore transcript.jsonl: spending caps are counted from it",
+        ) from error

@@ -21,6 +21,8 @@ from ultra_agents.records import Array, Trajectory
 
 _VERSION = 1
 _NAME = re.compile(r"episode-(\d{6})\.npz")
+MOST_BYTES = 1 << 30
+"""Bytes that the packed information, or the packed states, of one episode may unpack to."""
 
 
 def save_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None:
@@ -89,9 +91,12 @@ def _pack(trajectory: Trajectory) -> dict[str, Array]:
 
 def _read(path: Path) -> Trajectory:
     try:
+        with zipfile.ZipFile(path) as packed:  # written unpacked: nothing in it is larger than in the file
+            if any(entry.file_size > entry.compress_size for entry in packed.infolist()):
+                raise ValueError("its arrays are packed, which ultra-agents never does")
         with np.load(path, allow_pickle=False) as file:
             arrays: dict[str, Array] = dict(file)
-        head: dict[str, Any] = json.loads(zlib.decompress(arrays["head"].tobytes()))
+        head: dict[str, Any] = json.loads(_inflated(arrays["head"]))
         if head["version"] != _VERSION:
             raise RunError(
                 f"the trajectory {path} was written by another version of ultra-agents",
@@ -101,7 +106,7 @@ def _read(path: Path) -> Trajectory:
             )
         states: tuple[bytes, ...] | None = None
         if "snapshots" in arrays:
-            block = zlib.decompress(arrays["snapshots"].tobytes())
+            block = _inflated(arrays["snapshots"])
             ends = np.cumsum(arrays["snapshot_lengths"]).tolist()
             states = tuple(block[start:end] for start, end in zip([0, *ends], ends, strict=False))
         parts = [arrays[key] for key in ("observations", "actions", "rewards", "values")]
@@ -128,3 +133,12 @@ def _read(path: Path) -> Trajectory:
 
 def _deflated(data: bytes) -> Array:
     return np.frombuffer(zlib.compress(data, 1), np.uint8)
+
+
+def _inflated(packed: Array) -> bytes:
+    """What `_deflated` packed; raises `ValueError` for more than `MOST_BYTES`."""
+    machine = zlib.decompressobj()
+    data = machine.decompress(packed.tobytes(), MOST_BYTES)
+    if not machine.eof:
+        raise ValueError(f"a part of it is cut, or unpacks to more than {MOST_BYTES:,} bytes")
+    return data

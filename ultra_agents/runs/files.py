@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ultra_agents.errors import RunError
+from ultra_agents.files import no_link
 from ultra_agents.text import valid_text
 from ultra_agents.version import __version__
 
@@ -54,7 +55,7 @@ class LineLog:
         """Add one line; numbers that are not finite become null."""
         with self._writing:
             if self._file is None:
-                self._file = self.path.open("a+", encoding="utf-8", buffering=1)
+                self._file = open(self.path, "a+", encoding="utf-8", buffering=1, opener=no_link)  # noqa: SIM115
                 self._heal(self._file)
             self._file.write(valid_text(json.dumps(plain(row), ensure_ascii=False)) + "\n")
 
@@ -111,7 +112,7 @@ def locked(folder: Path) -> Iterator[None]:
         RunError: Another process holds it, or the folder cannot be written.
     """
     try:
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise RunError(f"cannot lock {folder}", found=str(error), expected="a folder that can be written") from error
     try:

@@ -15,16 +15,17 @@ output.log         what plugins print, if anything            calls.jsonl     mo
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.files import write_whole
+from ultra_agents.files import sweep, write_whole
 from ultra_agents.runs.files import LineLog, locked, plain, read_lines, versions
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
@@ -96,7 +97,8 @@ class RunFolder:
                 hint=f"go on with it: ultra resume {path}, or start another: --name {config.name}-2",
             )
         config = with_absolute_paths(config)
-        state: dict[str, Any] = {"format": FORMAT, "config_hash": config.hash(), "done": {}}
+        kept = {"config_hash": config.hash(), "config_keys": _keys(config)}
+        state: dict[str, Any] = {"format": FORMAT, **kept, "done": {}}
         draft: Path | None = None
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -143,7 +145,7 @@ class RunFolder:
             form = int(state["format"])
             if not isinstance(state["done"], dict):
                 raise TypeError("`done` is not a mapping")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise RunError(
                 f"{path / 'state.json'} is damaged",
                 found=f"{type(error).__name__}: {error}",
@@ -173,6 +175,7 @@ class RunFolder:
                 expected=error.expected,
                 hint=error.hint if "has no key" in error.problem else f"restore {path / 'config.yaml'}",
             ) from error
+        _check_complete(path / "config.yaml", state.get("config_keys"))
         return cls(path, config, state)
 
     @property
@@ -225,6 +228,19 @@ class RunFolder:
         payload: dict[str, Any] | None = self._state["done"].get(name)
         return payload
 
+    @contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Read back what `stage_done` has of a stage; what is wrong with it becomes a `RunError`."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+            raise RunError(
+                f"{self.path / 'state.json'} is damaged: the value of the stage {name!r} cannot be read",
+                found=f"{type(error).__name__}: {error}"[:300],
+                expected="what this version wrote",
+                hint=f"restore the file; or start again: ultra run {self.config_path} --name {self.name}-2",
+            ) from error
+
     def mark_done(self, name: str, payload: dict[str, Any] | None = None) -> None:
         """Remember that a stage is finished, with the JSON-able `payload` a resumed run needs of it."""
         with self._writing:
@@ -262,12 +278,46 @@ class RunFolder:
         """NaN stays NaN here: a resumed run must get back what it stored."""
         self.write_text("state.json", json.dumps(self._state, indent=1) + "\n")
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process, so that no other runs it.
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process, so that no other runs it; what killed ones left half-written is removed.
 
         Entering raises a `RunError` when another process holds it, or the folder cannot be written.
         """
-        return locked(self.path)
+        with locked(self.path):
+            with suppress(OSError):
+                sweep(self.path)
+                draft = re.compile(rf"\.{re.escape(self.name)}-[a-z0-9_]{{8}}")
+                for path in self.path.parent.iterdir():
+                    if draft.fullmatch(path.name) and not path.is_symlink():
+                        shutil.rmtree(path, ignore_errors=True)
+            yield
+
+
+def _keys(config: Config) -> list[str]:
+    """Every key that `config.yaml` is written with."""
+    return list(_flat(config.model_dump(mode="json")))
+
+
+def _flat(settings: Any, above: str = "") -> Iterator[str]:
+    for key, value in settings.items() if isinstance(settings, dict) else ():
+        yield f"{above}{key}"
+        yield from _flat(value, f"{above}{key}.")
+
+
+def _check_complete(path: Path, keys: Any) -> None:
+    """Raise a `RunError` where keys are missing: they would fall back to defaults, caps on spending included."""
+    import yaml
+
+    there = set(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    lost = [key for key in keys if key not in there] if isinstance(keys, list) else []
+    if lost:
+        raise RunError(
+            f"the configuration {path} is incomplete: settings of the run are missing",
+            found=f"nothing of {', '.join(lost[:5])}{f' and {len(lost) - 5} more' if len(lost) > 5 else ''}",
+            expected="every setting it was written with; values may be changed",
+            hint=f"restore {path}",
+        )
 
 
 def with_absolute_paths(config: Config) -> Config:

@@ -9,7 +9,7 @@ from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, PolicyError, UltraError, did_you_mean
 from ultra_agents.llm.price_check import check_prices
 from ultra_agents.methods import check_methods
-from ultra_agents.plugin_calls import check_action_names
+from ultra_agents.plugin_calls import check_words
 from ultra_agents.policies import load_policy
 from ultra_agents.registry import create_algorithm, create_environment, create_llm
 from ultra_agents.seeding import Streams
@@ -19,11 +19,11 @@ def build_plugins(config: Config) -> tuple[Environment, Algorithm]:
     """Build the environment and the algorithm a configuration names, if its methods can work with them.
 
     Raises:
-        UltraError: Unknown plugin, unusable options or action names, a method that lacks something, an oracle where
+        UltraError: Unknown plugin, unusable options or words, a method that lacks something, an oracle where
             nobody is expert.
     """
     environment = create_environment(config.environment.name, config.environment.options)
-    check_action_names(environment)
+    check_words(environment)
     algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
     check_methods(config, environment, algorithm)
     _check_oracle(config, environment)

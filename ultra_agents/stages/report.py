@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 import time
@@ -19,7 +18,7 @@ from ultra_agents.evaluation.wording import method_label
 from ultra_agents.llm.transcript import Transcript
 from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Array, MethodResult, Trajectory, Usage
-from ultra_agents.runs import RunFolder
+from ultra_agents.runs import RunFolder, read_lines
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
 from ultra_agents.stages.table import advice_table
@@ -122,9 +121,8 @@ def _stamp(seconds: float) -> str:
 
 def _warnings(folder: RunFolder) -> list[str]:
     """Every warning of the run, interrupted parts included, each once."""
-    lines = folder.events.read_text(encoding="utf-8").splitlines() if folder.events.exists() else []
-    rows = [json.loads(line) for line in lines if '"Warned"' in line]
-    return list(dict.fromkeys(row["text"] for row in rows if row.get("event") == "Warned"))
+    rows = read_lines(folder.events)
+    return list(dict.fromkeys(str(row.get("text")) for row in rows if row.get("event") == "Warned"))
 
 
 def _peak_memory_mb() -> float:

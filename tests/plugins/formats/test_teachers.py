@@ -121,3 +121,26 @@ def test_torchscript_is_opened_only_when_trusted(
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(PolicyError, match="cannot be read as TorchScript"):
         SCRIPT.read(request_for(path, "CartPole-v1", trust=True))
+
+
+def test_a_graph_that_asks_for_all_memory_ends_its_own_process_only(
+    tmp_path: Path, request_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [
+        helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["obs", "sum"], ["out"]),
+    ]
+    inputs = [helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["n", 4])]
+    outputs = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
+    size = numpy_helper.from_array(np.array([1 << 33], np.int64), "size")
+    model = helper.make_model(
+        helper.make_graph(nodes, "bomb", inputs, outputs, [size]),
+        opset_imports=[helper.make_opsetid("", 17)], ir_version=9,
+    )  # fmt: skip
+    path = tmp_path / "bomb.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert path.stat().st_size < 400
+    with pytest.raises(PolicyError) as caught:
+        GRAPH.read(request_for(path, "CartPole-v1"))
+    assert "4 GiB of memory" in str(caught.value.expected)
