@@ -20,7 +20,7 @@ MIDDLE = {"rollout", "narration", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {
     **{name: BASE for name in BASE},
     "rollout": BASE | {"rollout"},
-    "rules": {"records", "errors", "contracts", "rules"},
+    "rules": {"records", "errors", "contracts", "yaml_text", "rules"},
     "policies": BASE | {"rules"},
     "narration": BASE | {"narration"},
     "advice": BASE | {"advice"},

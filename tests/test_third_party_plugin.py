@@ -45,7 +45,7 @@ def test_it_is_a_distribution_of_its_own(site: Path, tmp_path: Path) -> None:
     rows = json.loads(python(site, tmp_path, "ultra_agents.cli.main", "plugins", "list", "--json"))
     (row,) = [row for row in rows if row["name"] == "restock"]
     assert (row["kind"], row["distribution"], row["version"]) == ("environment", "ultra-restock", "1.0.0")
-    assert row["capabilities"] == ["expert", "reference_returns", "render", "snapshot"]
+    assert row["capabilities"] == ["expert", "quantities", "reference_returns", "render", "snapshot"]
 
 
 def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ import yaml
 from ultra_agents.cli.main import invoke
 from ultra_agents.config import parse_config
 from ultra_agents.errors import ConfigError, LLMError, UltraError
-from ultra_agents.pipeline import check_run
 from ultra_agents.stages import check
-from ultra_agents.stages.check import build_plugins
+from ultra_agents.stages.check import build_plugins, check_run
 from ultra_agents.testing.corridor import Corridor
 
 SETTINGS: dict[str, Any] = {

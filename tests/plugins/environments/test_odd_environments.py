@@ -169,7 +169,7 @@ def test_the_check_stops_at_the_first_cause() -> None:
     report = check_environment(odd("OldStep-v0"))
     assert [row.check for row in report.failed] == ["brief"]
     assert "terminated" in report.failed[0].do
-    assert sum("fails as 'brief' does" in row.detail for row in report.rows) == 16
+    assert sum("fails as 'brief' does" in row.detail for row in report.rows) == 17
 
 
 def test_a_reward_in_an_array_is_taken_as_the_number_it_is() -> None:
