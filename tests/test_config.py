@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ultra_agents.config import Config, load_config, parse_config
 from ultra_agents.errors import ConfigError
@@ -89,3 +90,26 @@ def test_yaml_round_trip() -> None:
 
     config = parse_config(SMALL, "x")
     assert parse_config(yaml.safe_load(config.to_yaml()), "y") == config
+
+
+def test_no_options_of_other_methods_leave_the_hash_as_it_was() -> None:
+    base = parse_config(SMALL, "x")
+    assert base.hash() == parse_config({**SMALL, "method_options": {}}, "x").hash()
+    assert base.hash() == parse_config({**SMALL, "rice": {"pool": 16}}, "x").hash(), "a default, said aloud"
+    assert base.hash() != parse_config({**SMALL, "rice": {"pool": 3}}, "x").hash()
+    assert base.hash() != parse_config({**SMALL, "method_options": {"continue": {}}}, "x").hash()
+
+
+def test_a_file_written_is_the_file_read() -> None:
+    told = parse_config({**SMALL, "rice": {"mask": {"steps": 7}}, "jsrl": {"stages": 3}}, "x")
+    again = parse_config(yaml.safe_load(told.to_yaml()), "x")
+    assert again == told
+    assert again.options_of("rice")["mask"]["steps"] == 7
+    assert again.options_of("ultra-agents:jsrl")["stages"] == 3
+    assert again.options_of("continue") == {}
+
+
+def test_the_schema_knows_the_options_of_built_in_methods() -> None:
+    found = Config.model_json_schema()["properties"]
+    assert found["rice"]["properties"]["probability"]["maximum"] == 1
+    assert found["jsrl"]["properties"].keys() >= {"stages", "learner"}

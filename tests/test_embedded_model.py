@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ultra_agents.agents.explain import Explainer
+from ultra_agents.agents.proposer import model_proposer
 from ultra_agents.config import AgentsConfig, GatewayConfig, LLMConfig, NarrationConfig, VerificationConfig
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.llm.transcript import Transcript
@@ -34,7 +34,7 @@ def test_embedded_model_explains_a_pong_episode_and_the_simulator_judges_it(tmp_
         CounterfactualTester(environment, policy, verification, streams, max_tests=1) as tester,
         Gateway(llms, GatewayConfig(), tmp_path) as gateway,
     ):
-        explainer = Explainer(
+        proposer = model_proposer(
             environment=environment,
             gateway=gateway,
             agents=AgentsConfig(max_critical=1, max_revisions=0),
@@ -44,7 +44,7 @@ def test_embedded_model_explains_a_pong_episode_and_the_simulator_judges_it(tmp_
             emit=lambda event: None,
             source="local",
         )
-        explanation = explainer.explain(trajectory, narration)
+        (explanation,) = proposer.explain([(trajectory, narration)])
         usage = gateway.usage()
 
     rows = list(Transcript(tmp_path / "transcript.jsonl").rows())
@@ -52,9 +52,10 @@ def test_embedded_model_explains_a_pong_episode_and_the_simulator_judges_it(tmp_
     assert narration.text in rows[0]["messages"][0][1]
     assert usage["identifier"].calls >= 1
     assert usage["identifier"].completion_tokens > 0
-    assert [state.step for state in explanation.critical] or explanation.drops, "an answer, or a counted reason"
-    assert all(state.step in narration.steps for state in explanation.critical)
-    assert all(row.action in environment.actions.names and 1 <= row.hold <= 8 for row in explanation.advice)
+    assert [state.step for state in explanation.states] or explanation.drops, "an answer, or a counted reason"
+    assert all(state.step in narration.steps for state in explanation.states)
+    moves = [move for row in explanation.advice for move in row.plan.moves]
+    assert all(name in environment.actions.names and 1 <= hold <= 8 for name, hold in moves)
     assert len(explanation.advice) + len(explanation.drops) >= 1
     for row in rows:
         if row["verdict"] == "ok":

@@ -88,7 +88,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(path, policy, environ
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(policies.os, "replace", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(PolicyError, match="cannot be written") as caught:
         write(path, policy, environment)
     assert caught.value.found == "disk full"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ultra_agents import registry
+from ultra_agents.contracts import Method
 from ultra_agents.errors import ConfigError, PluginError
 
 
@@ -52,7 +53,7 @@ def test_a_name_claimed_twice_names_both_and_can_be_chosen(points: list[Any]) ->
 @pytest.mark.parametrize(
     ("target", "word"),
     [
-        ("no_such_module_at_all:X", "pip install no_such_module_at_all"),
+        ("no_such_module_at_all:X", "the module 'no_such_module_at_all' is not found"),
         ("ultra_agents.testing.corridor:CorridorOptions", "is not an environment plugin"),
         ("ultra_agents.testing.corridor:NoSuchClass", "AttributeError"),
     ],
@@ -78,3 +79,27 @@ def test_unknown_option_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         registry.create_environment("pong", {"stiky": 0.1})
     assert "did you mean 'sticky'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ({"name": "other", "label": "x", "about": "x"}, "name = 'other'"),
+        ({"name": "mine", "label": "x"}, "about = None"),
+        ({}, "name = None"),
+    ],
+)
+def test_a_method_says_what_it_is(words: dict[str, str], found: str) -> None:
+    cls = type("Mine", (Method,), {"prepare": lambda self, setting: None, **words})
+    entry = SimpleNamespace(load=lambda: cls)
+    with pytest.raises(PluginError, match="does not say what it is") as caught:
+        registry.Listing("method", "mine", "somebody", "1.2", "x:Mine", entry).load()  # type: ignore[arg-type]
+    assert found in str(caught.value.found)
+    assert "name = 'mine'" in str(caught.value.expected)
+
+
+def test_methods_are_created_with_their_options() -> None:
+    assert registry.create_method("ultra-agents:rice", {"pool": 3}).options.pool == 3
+    with pytest.raises(ConfigError, match="no key 'poll'") as caught:
+        registry.create_method("rice", {"poll": 3})
+    assert caught.value.hint == "did you mean 'pool'?"

@@ -76,7 +76,7 @@ def test_it_runs_through_the_whole_flow(site: Path, tmp_path: Path) -> None:
     assert report["advice"]["proposed"] > 0
     advice = [json.loads(line) for line in (folder / "advice.jsonl").read_text().splitlines()]
     assert advice, "the rule of shopkeeping helps a beginner somewhere"
-    assert all(row["action"].startswith("ORDER_") and row["test"]["passed"] for row in advice)
+    assert all(row["plan"]["moves"][0][0].startswith("ORDER_") and row["test"]["passed"] for row in advice)
     updates = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert {row["method"] for row in updates} == {"ultra-ra", "continue"}
     assert json.loads((folder / "versions.json").read_text())["ultra-restock"] == "1.0.0"

@@ -1,21 +1,27 @@
-"""What happens in a run, as typed events: the only thing a display sees beside records.
+"""Typed events of a run, the only input of displays and logs beside records.
 
 Every event is a frozen dataclass of JSON-able fields; `to_json` gives the machine form (`event` names the class),
-`from_json` reads it back, and `schema` describes it (`ultra events`). A log written by an older version lacks fields
-that have defaults here; one of a newer version may have fields and events that are passed over.
+`from_json` reads it back, and `schema` describes it (`ultra events`). Fields that an older version did not write have
+defaults here; fields and events that only a newer version knows are ignored.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Annotated, Any, TypeAlias, Union
 
-Stage: TypeAlias = Literal[
-    "policy", "collect", "narrate", "identify", "advise", "criticise", "test", "tabulate", "modulate", "refine",
-    "evaluate", "report",
-]  # fmt: skip
+from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
+
+Number: TypeAlias = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    WithJsonSchema({"type": ["number", "null"]}),
+]
+"""A float that is null in JSON where it is not finite, and NaN when read back."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +35,23 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """A run began or was taken up again.
+    """A run began or was resumed.
 
-    `stages` lists the pipeline's steps in order, with their share of the expected time.
+    `stages` lists the pipeline's steps in order, with their share of the expected time; `colours` the place of each
+    method in the palettes.
     """
 
     name: str
     folder: str
     config_hash: str
     resumed: bool
-    stages: tuple[tuple[str, float], ...]
+    stages: tuple[tuple[str, Number], ...]
+    colours: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A pipeline step began; `title` says what it does to a person, `total` how many `unit`s it has."""
+    """A pipeline step began; `title` describes it to the user, `total` is its number of `unit`s."""
 
     stage: str
     title: str
@@ -63,16 +71,16 @@ class StageProgress(Event):
 
 @dataclass(frozen=True)
 class StageFinished(Event):
-    """A pipeline step ended; `summary` is one line for a person."""
+    """A pipeline step ended; `summary` is one line for the user."""
 
     stage: str
-    seconds: float
+    seconds: Number
     summary: str
 
 
 @dataclass(frozen=True)
 class AgentAsked(Event):
-    """A model was sent a question; its answer comes as `AgentSpoke`, or never."""
+    """A request was sent to a model; `AgentSpoke` follows unless it fails."""
 
     agent: str
     segment: str
@@ -80,10 +88,10 @@ class AgentAsked(Event):
 
 
 @dataclass(frozen=True)
-class ReplyGrowing(Event):
-    """An answer is being written; `text` is the end of what there is of it.
+class ReplyStreaming(Event):
+    """A reply is being streamed; `text` is the end of the text so far.
 
-    It passes: only a live screen is told, no log and no `--json` ever holds one, so it is not in `KINDS`.
+    Only live screens receive it: it is never written to a log or by `--json`, so it is not in `KINDS`.
     """
 
     agent: str
@@ -94,7 +102,7 @@ class ReplyGrowing(Event):
 
 @dataclass(frozen=True)
 class AgentSpoke(Event):
-    """One answer of one agent about one segment; `cost` in the currency of the configured prices."""
+    """One reply of one agent about one segment; `cost` in the currency of the configured prices."""
 
     agent: str
     segment: str
@@ -103,16 +111,16 @@ class AgentSpoke(Event):
     cached: bool
     prompt_tokens: int
     completion_tokens: int
-    seconds: float
+    seconds: Number
     verdict: str
-    cost: float = 0.0
+    cost: Number = 0.0
 
 
 @dataclass(frozen=True)
 class AdviceDecided(Event):
     """A suggestion was accepted, sent back, rejected or dropped.
 
-    `gain` is the measured one, `low` and `high` the ends of its interval, `pairs` the paired rollouts behind it.
+    `gain` is the measured gain, `low` and `high` its interval, `pairs` the number of paired rollouts.
     """
 
     segment: str
@@ -144,12 +152,12 @@ class StateShown(Event):
     height: int = 0
     pixels: str = ""
     first: int = 0
-    series: tuple[tuple[float, ...], ...] = ()
+    series: tuple[tuple[Number, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class StepsSpent(Event):
-    """Environment steps were taken for `purpose`: `collect|test|joint|imitate|evaluate`, or what a method says.
+    """Environment steps were taken for `purpose`: `collect|test|joint|imitate|evaluate`, or a method's own.
 
     Those of refining are in `TrainingProgress`.
     """
@@ -160,17 +168,17 @@ class StepsSpent(Event):
 
 @dataclass(frozen=True)
 class RunPaused(Event):
-    """A person asked to wait: nothing new is begun until `RunContinued`."""
+    """The user paused the run: nothing new is begun until `RunContinued`."""
 
 
 @dataclass(frozen=True)
 class RunContinued(Event):
-    """The wait that a person asked for is over."""
+    """The user continued the run."""
 
 
 @dataclass(frozen=True)
 class Dropped(Event):
-    """Something was not used; reasons are counted."""
+    """A reply, state or suggestion was dropped; displays count the reasons."""
 
     stage: str
     reason: str
@@ -185,7 +193,7 @@ class TrainingProgress(Event):
     method: str
     steps: int
     total: int
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,12 +203,12 @@ class Evaluated(Event):
     method: str
     steps: int
     purpose: str
-    returns: tuple[float, ...]
+    returns: tuple[Number, ...]
 
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something a person should know that does not stop the run."""
+    """A warning for the user; the run goes on."""
 
     text: str
 
@@ -210,7 +218,7 @@ class RunFinished(Event):
     """The run ended; `status` is `finished`, `interrupted`, `budget` or `failed`."""
 
     status: str
-    seconds: float
+    seconds: Number
     summary: str
     report: str = ""
 
@@ -219,7 +227,7 @@ class RunFinished(Event):
 class CellChanged(Event):
     """A cell of a comparison is `running`, `finished`, `stopped` or `failed`, or `waiting` again.
 
-    `note` says what it scored or what went wrong.
+    `note` is its return or its error.
     """
 
     task: str
@@ -230,13 +238,13 @@ class CellChanged(Event):
 
 
 Emit: TypeAlias = Callable[[Event], None]
-"""Where events go: called from any thread, never raises into the caller."""
-Grow: TypeAlias = Callable[[ReplyGrowing], None]
-"""Where answers go while they are written: as `Emit`."""
+"""Receives events; called from any thread, never raises."""
+EmitStreaming: TypeAlias = Callable[[ReplyStreaming], None]
+"""Receives replies while they are streamed; otherwise as `Emit`."""
 
 
 def ignore(event: Event) -> None:
-    """An `Emit` that listens to nothing."""
+    """An `Emit` that discards events."""
 
 
 KINDS: dict[str, type[Event]] = {
@@ -246,56 +254,29 @@ KINDS: dict[str, type[Event]] = {
         AgentSpoke, AdviceDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned, CellChanged,
     )
 }  # fmt: skip
-"""Every event that is written, by its name in JSON."""
+"""Every event that is written to logs, by its name in JSON."""
 
 
 def from_json(row: Mapping[str, Any]) -> Event | None:
-    """The event that `to_json` wrote as `row`; None for one this version cannot read.
-
-    Fields it does not know are left out; null stands for a number that was not finite, where one belongs.
-    """
-    kind = KINDS.get(str(row.get("event")))
-    if kind is None:
+    """The event that `to_json` wrote as `row`; None for one this version cannot read. Unknown fields are ignored."""
+    try:
+        return _reader().validate_python(row)
+    except ValidationError:
         return None
-    values: dict[str, Any] = {}
-    for one in fields(kind):
-        if one.name not in row:
-            if one.default is MISSING and one.default_factory is MISSING:
-                return None
-            continue
-        try:
-            values[one.name] = _read(row[one.name], str(one.type))
-        except (TypeError, ValueError):
-            return None
-    return kind(**values)
 
 
-def _read(value: Any, kind: str) -> Any:
-    """`value`, checked and converted to the field type spelt `kind`."""
-    if kind == "float | None" and value is None:
-        return None
-    if kind.startswith("float"):
-        return _number(value)
-    if kind.startswith("dict"):
-        return {str(name): _number(part) for name, part in value.items()}
-    if kind.startswith("tuple"):
-        return _tuples(value)
-    if not isinstance(value, {"str": str, "int": int, "bool": bool}[kind]):
-        raise TypeError(kind)
-    return value
+@cache
+def _reader() -> TypeAdapter[Event]:
+    """Reads an event of the class that `event` names."""
+    kinds: Any = Union[tuple(Annotated[kind, Tag(name)] for name, kind in KINDS.items())]  # noqa: UP007 - a tuple
+    return TypeAdapter(Annotated[kinds, Discriminator(lambda row: row.get("event"))])
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+class _WithoutTitles(GenerateJsonSchema):
+    """A title that repeats the field's name says nothing."""
 
-
-def _tuples(value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError("a list belongs here")
-    return tuple(
-        _tuples(part) if isinstance(part, list | tuple) else part if isinstance(part, str) else _number(part)
-        for part in value
-    )
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
 
 _TIME = {"type": "number", "description": "Seconds since the epoch, in `events.jsonl` and `ultra watch --json`."}
@@ -307,17 +288,13 @@ def schema() -> dict[str, Any]:
 
     Numbers that are not finite are null.
     """
-    from pydantic import TypeAdapter
-
     kinds: dict[str, Any] = {}
     for name, kind in KINDS.items():
-        one = TypeAdapter(kind).json_schema()
-        first = " ".join((kind.__doc__ or "").split())
-        properties = {"event": {"const": name}, **one.get("properties", {}), "time": _TIME, "run": _RUN}
+        one = TypeAdapter(kind).json_schema(schema_generator=_WithoutTitles)
         kinds[name] = {
             "type": "object",
-            "description": first,
-            "properties": {key: _nullable(value) for key, value in properties.items()},
+            "description": " ".join((kind.__doc__ or "").split()),
+            "properties": {"event": {"const": name}, **one.get("properties", {}), "time": _TIME, "run": _RUN},
             "required": ["event", *one.get("required", [])],
             "additionalProperties": False,
         }
@@ -327,11 +304,3 @@ def schema() -> dict[str, Any]:
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds],
         "$defs": kinds,
     }
-
-
-def _nullable(value: Any) -> Any:
-    """The schema of a field, numbers allowed to be null."""
-    if isinstance(value, dict):
-        made = {key: _nullable(part) for key, part in value.items() if key != "title"}
-        return {**made, "type": ["number", "null"]} if made.get("type") == "number" else made
-    return [_nullable(part) for part in value] if isinstance(value, list) else value

@@ -30,9 +30,8 @@ from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from ultra_agents import stages
-from ultra_agents.config import Config, follows_actions, variant_of
-from ultra_agents.contracts import Environment, Policy
-from ultra_agents.events import Emit, Grow, RunFinished, RunStarted, StageFinished, StageStarted
+from ultra_agents.config import Config, colours_of, follows_actions, variant_of
+from ultra_agents.events import Emit, EmitStreaming, RunFinished, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages import (
@@ -44,10 +43,7 @@ from ultra_agents.stages import (
     Keeping,
     Restoring,
     WithCopy,
-    check_run,
 )
-
-__all__ = ["Until", "check_run", "run_pipeline", "starting_policy_of"]
 
 T = TypeVar("T")
 Until: TypeAlias = Literal["measure"]
@@ -60,7 +56,7 @@ def run_pipeline(
     emit: Emit,
     stop: Callable[[], bool],
     until: Until | None = None,
-    grow: Grow | None = None,
+    emit_streaming: EmitStreaming | None = None,
 ) -> None:
     """Run every stage of `config` that `folder` does not hold yet, and write the report.
 
@@ -71,7 +67,7 @@ def run_pipeline(
         stop: Asked between pieces of work; true stops cleanly.
         until: `measure` ends once the advice is explained, tested, tabulated and measured, before anything is
             refined; the folder can be taken up again from there.
-        grow: Told of the agents' replies while they are written; None where nobody looks.
+        emit_streaming: Told of the agents' replies while they are written; None where nobody looks.
 
     Raises:
         UltraError: What is wrong and what to do; `Interrupted` and `BudgetReached` leave a resumable folder.
@@ -86,9 +82,10 @@ def run_pipeline(
         plan += [("imitate", 0.03)] if imitated else []
         plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
         plan += [("evaluate", 0.1), ("report", 0.02)]
-    emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan)))
+    colours = tuple(colours_of(config.methods).items())
+    emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan), colours))
 
-    context = stages.run_context(folder, config, emit, stop, grow)
+    context = stages.run_context(folder, config, emit, stop, emit_streaming)
     context = context.starting_with(
         run.always("policy", "Read the starting policy", lambda: stages.starting_policy(context))
     )
@@ -135,16 +132,6 @@ def run_pipeline(
         AsJSON[str](str),
     )
     emit(RunFinished("finished", time.monotonic() - run.started, summary, str(folder.report_html)))
-
-
-def starting_policy_of(folder: RunFolder, config: Config) -> tuple[Environment, Policy]:
-    """The environment of a run and its starting policy, as stage 0 reads or trains it.
-
-    Raises:
-        UltraError: As `run_pipeline`.
-    """
-    context = stages.run_context(folder, config, lambda event: None, lambda: False)
-    return context.environment, stages.starting_policy(context)
 
 
 def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findings:

@@ -7,8 +7,6 @@ everything the policy needs to act alike elsewhere, its observation normaliser i
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.formats import check_finite
 from ultra_agents.errors import PolicyError, UltraError
+from ultra_agents.files import write_whole
 from ultra_agents.records import Array
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rules.layer import RulePolicy, parts_of, restored
@@ -93,7 +93,7 @@ def save_policy(
     if path.suffix != ".safetensors":
         raise PolicyError(f"policies are not written to {path.name}", expected="a file name ending in .safetensors")
     arrays, architecture = policy.state()
-    _check_finite(path, arrays)
+    check_finite(path, arrays)
     metadata = {
         "format": FORMAT_VERSION,
         "algorithm": algorithm,
@@ -235,7 +235,7 @@ def read_policy_file(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
                 expected=f"{name} as {kind.__name__}",
                 hint="the file is damaged or hand-made: use another policy",
             )
-    _check_finite(path, arrays)
+    check_finite(path, arrays)
     return metadata, arrays
 
 
@@ -263,19 +263,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
 def write_safetensors(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
     """Write a safetensors file that appears complete or not at all; raises `PolicyError`."""
     data = save({name: np.asarray(array, order="C") for name, array in arrays.items()}, metadata=metadata)
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_whole(path, data)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise PolicyError(
             f"{path} cannot be written", found=str(error), hint="check the folder's rights and free space"
         ) from error
@@ -301,17 +291,6 @@ def _bounds(values: Array) -> list[str]:
     if values.size and (values == values.flat[0]).all():
         return [repr(values.flat[0].item())]
     return [repr(value) for value in values.ravel().tolist()]
-
-
-def _check_finite(path: Path, arrays: Mapping[str, Array]) -> None:
-    bad = sorted(name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
-    if bad:
-        raise PolicyError(
-            f"the policy {path} holds weights that are not finite",
-            found=f"NaN or infinity in: {', '.join(bad)}",
-            expected="finite numbers",
-            hint="its training diverged or the file is damaged: use another policy",
-        )
 
 
 def _versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ rule: the longest beginning that names a plugin is the plugin, whatever follows 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -16,18 +17,23 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
-from ultra_agents.contracts import CONTRACT_VERSION, LLM, Algorithm, Environment, PolicyFormat
+from ultra_agents.contracts import CONTRACT_VERSION, LLM, Algorithm, Environment, Method, PolicyFormat
 from ultra_agents.errors import ConfigError, PluginError, did_you_mean
 
-Kind: TypeAlias = Literal["environment", "algorithm", "llm", "format"]
+Kind: TypeAlias = Literal["environment", "algorithm", "llm", "format", "method"]
 
+OURS = "ultra-agents"
+"""The distribution that registers the built-in plugins."""
 GROUPS: dict[Kind, str] = {
     "environment": "ultra_agents.environments",
     "algorithm": "ultra_agents.algorithms",
     "llm": "ultra_agents.llms",
     "format": "ultra_agents.formats",
+    "method": "ultra_agents.methods",
 }
-BASES: dict[Kind, type] = {"environment": Environment, "algorithm": Algorithm, "llm": LLM, "format": PolicyFormat}
+BASES: dict[Kind, type] = {
+    "environment": Environment, "algorithm": Algorithm, "llm": LLM, "format": PolicyFormat, "method": Method,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Listing:
     """One registered plugin, not imported yet.
 
     Attributes:
-        kind: `environment`, `algorithm`, `llm` or `format`.
+        kind: `environment`, `algorithm`, `llm`, `format` or `method`.
         name: Name used in configuration.
         distribution: The installed distribution that registers it.
         version: That distribution's version.
@@ -59,15 +65,15 @@ class Listing:
         try:
             cls = self.entry_point.load()
         except (Exception, SystemExit) as error:
-            missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
             raise PluginError(
                 f"the plugin {whose} failed to load",
                 found=f"{type(error).__name__}: {error}",
-                hint=f"pip install {missing}" if missing else f"pip install --upgrade {self.distribution}",
+                hint=self._remedy(error),
             ) from error
         if not (isinstance(cls, type) and issubclass(cls, BASES[self.kind])):
+            article = "a" if self.kind in ("format", "method") else "an"
             raise PluginError(
-                f"the plugin {whose} is not an {self.kind} plugin",
+                f"the plugin {whose} is not {article} {self.kind} plugin",
                 found=repr(cls),
                 expected=f"a subclass of {BASES[self.kind].__module__}.{BASES[self.kind].__name__}",
             )
@@ -79,7 +85,39 @@ class Listing:
                 expected=f"contract version {CONTRACT_VERSION} or older",
                 hint="pip install --upgrade ultra-agents",
             )
+        if issubclass(cls, Method):
+            _check_words(cls, self.name, whose)
         return cls
+
+    def _remedy(self, error: BaseException) -> str:
+        """What to do about a plugin that cannot be imported.
+
+        A module's name is no package's name, so only a package that the distribution itself asks for is named.
+        """
+        module = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if module is None:
+            return f"pip install --upgrade {self.distribution}"
+        asked = getattr(self.entry_point.dist, "requires", None) or []
+        wanted = {re.split(r"[^\w.-]", one, maxsplit=1)[0].lower().replace("_", "-") for one in asked}
+        top = module.partition(".")[0]
+        if top.lower().replace("_", "-") in wanted:
+            return f"pip install {top}"
+        return (
+            f"the module {module!r} is not found: install what {self.distribution} needs for it; a module of your own "
+            "must lie in a folder that Python searches (PYTHONPATH)"
+        )
+
+
+def _check_words(cls: type[Method], name: str, whose: str) -> None:
+    """Refuse a method without the words that lists and reports are made of, or under another name than its own."""
+    words = {field: getattr(cls, field, None) for field in ("name", "label", "about")}
+    if words["name"] != name or not all(isinstance(text, str) for text in words.values()):
+        raise PluginError(
+            f"the plugin {whose} does not say what it is",
+            found=", ".join(f"{field} = {text!r}" for field, text in words.items()),
+            expected=f"name = {name!r}, as in its entry point, and a label and an about of one line each",
+            hint="ultra plugins new method NAME writes one to start from",
+        )
 
 
 @cache
@@ -194,19 +232,38 @@ def create_format(name: str, options: dict[str, Any] | None = None) -> PolicyFor
     return made
 
 
+def create_method(name: str, options: dict[str, Any] | None = None) -> Method:
+    """Build a plugin that refines policies; raises `PluginError` or `ConfigError`."""
+    made = _create("method", name, options or {})
+    assert isinstance(made, Method)
+    return made
+
+
 def plugin_origin(plugin: object) -> str | None:
     """`'pong' of ultra-agents 0.1.0` for an instance of a registered class, None for any other."""
-    target = f"{type(plugin).__module__}:{type(plugin).__qualname__}"
-    row = next((row for row in catalogue() if row.target == target), None)
+    module, name = type(plugin).__module__, type(plugin).__qualname__
+
+    def names_it(target: str) -> bool:
+        where, _, what = target.partition(":")
+        return what == name and f"{module}.".startswith(f"{where}.")  # a package may show a class of a module within
+
+    row = next((row for row in catalogue() if names_it(row.target)), None)
     return None if row is None else f"{row.name!r} of {row.distribution} {row.version}"
 
 
-def options_error(whose: str, error: ValidationError, model: type[Any]) -> ConfigError:
-    """A pydantic complaint about user-written options as one message: a key nobody knows, or the first problem."""
+def options_error(whose: str, error: ValidationError, model: type[Any], place: str = "") -> ConfigError:
+    """A pydantic complaint about user-written options as one message: a key nobody knows, or the first problem.
+
+    Args:
+        whose: What is wrong, for the message.
+        error: The complaint.
+        model: What the options were checked by.
+        place: Where the options are in what the user wrote (`rice`), put before the keys.
+    """
     errors = error.errors()
     unknown = [one for one in errors if one["type"] == "extra_forbidden"]
     first = (unknown or errors)[0]  # where a required key is misspelt, both are wrong
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in (*([place] if place else []), *first["loc"]))
     if first["type"] == "extra_forbidden":
         parent: Any = model
         for part in first["loc"][:-1]:

@@ -24,6 +24,7 @@ from scipy.special import ndtri
 from torch import nn
 
 from ultra_agents.contracts import Policy
+from ultra_agents.contracts.spaces import TAKE_FLAT
 from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array, FloatArray
 
@@ -363,7 +364,7 @@ def _initial_log_std(space: gymnasium.Space[Any]) -> torch.Tensor:
 
 def _check_spaces(observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> None:
     if not isinstance(observation_space, Box):
-        raise PluginError("ppo takes Box observations only", found=observation_space)
+        raise PluginError("ppo takes Box observations only", found=observation_space, hint=TAKE_FLAT)
     discrete = isinstance(action_space, Discrete) and action_space.start == 0
     continuous = (
         isinstance(action_space, Box)
@@ -372,7 +373,9 @@ def _check_spaces(observation_space: gymnasium.Space[Any], action_space: gymnasi
     )
     if not (discrete or continuous):
         raise PluginError(
-            "ppo takes Discrete actions that start at 0, or one-dimensional Box actions of floats", found=action_space
+            "ppo takes Discrete actions that start at 0, or one-dimensional Box actions of floats",
+            found=action_space,
+            hint=TAKE_FLAT,
         )
 
 

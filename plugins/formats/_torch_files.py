@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ultra_agents.contracts.formats import check_finite
 from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
@@ -23,6 +23,8 @@ MAX_BYTES = 1 << 30
 MAX_RATIO = 200
 """How much smaller than its content a packed member larger than a mebibyte may be: weights hardly pack at all."""
 
+_LEGACY = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+"""The magic number near the beginning of every file of torch before 1.6."""
 _STORAGES = {
     "FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "BFloat16Storage": "bf16",
     "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1",
@@ -47,6 +49,14 @@ class Members:
 
     def __init__(self, path: Path, data: bytes | None = None) -> None:
         self.path = path
+        if data is not None and _LEGACY in data[:32]:
+            raise PolicyError(
+                f"the weights in {path} are in the layout of torch before 1.6, which is not read here",
+                found="one pickle with raw numbers behind it; it is old, not damaged",
+                expected="the zip layout that torch.save writes since 1.6",
+                hint="load it and save it again with torch 1.6 or newer (model = PPO.load(...); model.save(...)); "
+                "or, if you made it yourself, --trust lets Stable-Baselines3 load it",
+            )
         try:
             self._zip = zipfile.ZipFile(path if data is None else io.BytesIO(data))
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
@@ -135,7 +145,7 @@ def read_tensors(path: Path, data: bytes | None = None, whose: str = "the weight
         found: dict[str, Array] = {}
         for name, value in _entries(tree).items():
             if _is_tensor(value):
-                found[str(name)] = _tensor(value, members, prefix, ">" if order == b"big" else "<", storages)
+                found[_bare(str(name))] = _tensor(value, members, prefix, ">" if order == b"big" else "<", storages)
     except PolicyError:
         raise
     except Exception as error:
@@ -158,18 +168,6 @@ def read_tensors(path: Path, data: bytes | None = None, whose: str = "the weight
     return found
 
 
-def check_finite(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Raise `PolicyError` unless every number is finite."""
-    bad = sorted(name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
-    if bad:
-        raise PolicyError(
-            f"the policy {path} holds weights that are not finite",
-            found=f"NaN or infinity in: {', '.join(bad)[:200]}",
-            expected="finite numbers",
-            hint="its training diverged or the file is damaged: use an earlier checkpoint",
-        )
-
-
 def _allowed(name: Name) -> bool:
     return (name.module, name.name) in _NAMES or numpy_name(name)
 
@@ -179,13 +177,20 @@ def _entries(tree: Any) -> dict[Any, Any]:
     rows = tree.items if isinstance(tree, Call) else tree
     if not isinstance(rows, dict):
         raise ValueError(f"no dictionary but {type(tree).__name__}")
-    for key in ("model_weights", "state_dict", "model_state_dict", "model", "agent"):
+    for key in ("model_weights", "state_dict", "model_state_dict", "agent_state_dict", "policy_state_dict", "model",
+                "agent", "policy"):  # fmt: skip
         inner = rows.get(key)
         if isinstance(inner, Call) and inner.items:
             return inner.items
         if isinstance(inner, dict) and inner:
             return inner
     return rows
+
+
+def _bare(name: str) -> str:
+    """A tensor's name without what torch.compile and data parallelism put before and into it."""
+    parts = name.split(".")
+    return ".".join(part for i, part in enumerate(parts) if part != "_orig_mod" and not (part == "module" and i < 2))
 
 
 def _is_tensor(value: Any) -> bool:

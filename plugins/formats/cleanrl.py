@@ -56,6 +56,12 @@ class CleanRL(PolicyFormat):
             notes.append(f"normaliser of {statistics.count:,.0f} observations from {statistics.source}")
         elif "actor_logstd" in tensors:
             notes.append("CleanRL trains such agents on normalised observations and saves no statistics: --normalizer")
+        if made.description.get("network") != "nature_cnn":
+            assumed = "ReLU" if made.algorithm == "sb3-dqn" else "tanh"
+            notes.append(
+                f"the file does not say what lies between its layers: {assumed} is assumed, as in CleanRL; a network "
+                "with another activation acts otherwise, so compare the score (--expect), or export it to ONNX"
+            )
         return Foreign((made,), told={"tool": "cleanrl"}, notes=tuple(notes))
 
     def write(self, outgoing: Outgoing) -> list[Path]:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, no_secrets, read_key
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.secrets import (
+    Redactor,
+    checked_key,
+    environment_secrets,
+    no_secrets,
+    read_key,
+    variable_name,
+)
 from ultra_agents.errors import LLMError
 
 if TYPE_CHECKING:
@@ -37,6 +45,11 @@ class LangchainOptions(LLMOptions):
     api_key_file: Path | None = Field(None, description="file that holds the key, instead of the environment")
     arguments: dict[str, Any] = Field(default_factory=dict, description="further arguments of the class, no keys")
 
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_variable(cls, value: str | None) -> str | None:
+        return variable_name(value)
+
     @field_validator("arguments")
     @classmethod
     def _no_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +66,7 @@ class Langchain(LLM):
     def __init__(self, options: LangchainOptions) -> None:
         super().__init__(options)
         self._chat: Any = None
+        self._refused: set[str] = set()
 
     def open(self) -> BaseChatModel:
         """Build the class with model, temperature, max_tokens and timeout, as langchain's packages name them."""
@@ -64,14 +78,11 @@ class Langchain(LLM):
         cls = self._class()
         arguments: dict[str, Any] = {
             "model": self.options.model,
-            "temperature": self.options.temperature,
-            "max_tokens": self.options.max_tokens,
             "timeout": self.options.timeout_s,
             "max_retries": 0,
+            **self._sampling(cls),
             **self.options.arguments,
         }
-        if self.options.seed is not None and "seed" in cls.model_fields:
-            arguments.setdefault("seed", self.options.seed)
         key = read_key(self.options.api_key_env, self.options.api_key_file)
         if key is not None:
             arguments["api_key"] = key
@@ -84,26 +95,44 @@ class Langchain(LLM):
         try:
             return cls(**arguments)
         except Exception as error:
-            text = " ".join(str(error).split())[:400]
-            if key is not None:
-                text = text.replace(key.get_secret_value(), "[secret]")
-            raise LLMError(
+            redact = Redactor((*environment_secrets(), *([] if key is None else [key])))
+            problem = LLMError(
                 f"{self.options.chat_model} cannot be built",
-                found=f"{type(error).__name__}: {text}",
+                found=f"{type(error).__name__}: {redact(' '.join(str(error).split()))[:400]}",
                 hint="check options.arguments, and the key's environment variable named by the package",
-            ) from None
+            )
+        raise problem
+
+    def _sampling(self, cls: Any) -> dict[str, Any]:
+        """What is sent of temperature, max_tokens and seed: neither null nor refused by the server."""
+        wanted = {"temperature": self.options.temperature, "max_tokens": self.options.max_tokens}
+        if "seed" in cls.model_fields:
+            wanted["seed"] = self.options.seed
+        return {name: value for name, value in wanted.items() if value is not None and name not in self._refused}
+
+    def leave_out(self, parameter: str) -> bool:
+        """From the next `open` on, build the class without it; what `options.arguments` names is sent all the same."""
+        name = "max_tokens" if parameter == "max_completion_tokens" else parameter
+        if name not in ("temperature", "max_tokens", "seed") or name in {*self._refused, *self.options.arguments}:
+            return False
+        self._refused.add(name)
+        self._chat = None
+        return True
 
     def check(self) -> None:
         """Can the class be built, and does it have its key? Nothing is sent."""
         chat: Any = self.open()
         for name, variable in chat.lc_secrets.items():
             value = getattr(chat, name, None)
-            if isinstance(value, SecretStr) and not value.get_secret_value().strip():
+            if not isinstance(value, SecretStr):
+                continue
+            if not value.get_secret_value().strip():
                 raise LLMError(
                     f"no key for {self.options.chat_model}",
                     found=f"the environment variable {variable} is not set",
                     hint=f"export {variable}=..., or name another variable in options.api_key_env",
                 )
+            checked_key(value.get_secret_value(), f"the environment variable {variable}")
 
     def close(self) -> None:
         """Forget the client."""

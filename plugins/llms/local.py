@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, SecretStr, field_validator
 
 from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.secrets import read_key
 from ultra_agents.errors import LLMError
 
 from ._weights import (
@@ -205,7 +206,7 @@ class Local(LLM):
             check_memory(path, self._context(path) * self.options.slots)
 
     def close(self) -> None:
-        """Stop the server unless somebody else still uses it."""
+        """Release the server; the last user stops it."""
         key, self._key = self._key, None
         if key is not None:
             _release(key)
@@ -250,8 +251,11 @@ class Local(LLM):
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
         """The hub's token, where one is set."""
-        value = os.environ.get("HF_TOKEN", "").strip()
-        return (SecretStr(value),) if value else ()
+        try:
+            key = read_key("HF_TOKEN", None)
+        except LLMError:
+            return ()
+        return () if key is None else (key,)
 
     @property
     def _on_hub(self) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, Unreachable, plain_address
+from ultra_agents.contracts.http import ACCEPTED, ReplyTooLarge, limited_client, reply_limits, tls_context
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, Unreachable
+from ultra_agents.contracts.secrets import plain_address, read_key
 from ultra_agents.errors import LLMError, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 CHECK_TIMEOUT_S = 10.0
+_KEY = "OLLAMA_API_KEY"
 
 
 class OllamaOptions(LLMOptions):
@@ -42,6 +44,9 @@ class Ollama(LLM):
         """A client; nothing is sent yet."""
         from langchain_ollama import ChatOllama
 
+        read_key(_KEY, None)  # refuses one that no header can carry; the client reads it by itself
+        timeout = self.options.timeout_s
+        limits = {"timeout": timeout, "event_hooks": reply_limits(timeout)}
         return ChatOllama(
             model=self.options.model,
             base_url=self.options.base_url,
@@ -50,7 +55,8 @@ class Ollama(LLM):
             num_ctx=self.options.context,
             seed=self.options.seed,
             reasoning=self.options.reasoning,
-            client_kwargs={"timeout": self.options.timeout_s},
+            sync_client_kwargs={**limits, "headers": ACCEPTED, "verify": tls_context()},
+            async_client_kwargs={"timeout": timeout},
         )
 
     def check(self) -> None:
@@ -58,13 +64,13 @@ class Ollama(LLM):
         import httpx
 
         try:
-            answer = httpx.get(
-                f"{self.options.base_url}/api/tags", timeout=min(CHECK_TIMEOUT_S, self.options.timeout_s)
-            )
+            timeout = min(CHECK_TIMEOUT_S, self.options.timeout_s)
+            with limited_client(timeout) as client:
+                answer = client.get(f"{self.options.base_url}/api/tags")
             if answer.status_code >= 500 or answer.status_code == 429:
                 return  # busy, not absent: the calls themselves wait and retry
             listed = [str(row["name"]) for row in answer.json()["models"]]
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError, ReplyTooLarge) as error:
             raise Unreachable(
                 f"no Ollama server answers at {self.options.base_url}",
                 found=f"{type(error).__name__}: {error}",
@@ -100,8 +106,11 @@ class Ollama(LLM):
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
         """The key that Ollama's client takes from the environment, if one is set."""
-        value = os.environ.get("OLLAMA_API_KEY", "").strip()
-        return (SecretStr(value),) if value else ()
+        try:
+            key = read_key(_KEY, None)
+        except LLMError:
+            return ()
+        return () if key is None else (key,)
 
     @property
     def context_tokens(self) -> int | None:

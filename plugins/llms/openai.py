@@ -8,12 +8,15 @@ from __future__ import annotations
 import ipaddress
 import math
 import urllib.parse
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, Unreachable, no_secrets, plain_address, read_key
+from ultra_agents.contracts.http import ReplyTooLarge, limited_client
+from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, Unreachable
+from ultra_agents.contracts.secrets import no_secrets, plain_address, read_key, variable_name
 from ultra_agents.errors import LLMError
 
 if TYPE_CHECKING:
@@ -30,17 +33,64 @@ class OpenAIOptions(LLMOptions):
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
     api_key_file: Path | None = Field(None, description="file that holds the key, instead of the environment")
     query: dict[str, str] = Field(default_factory=dict, description="added to every address; nothing secret")
-    extra_body: dict[str, Any] = Field(default_factory=dict, description="further fields of every request")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="further fields of every request, no keys")
+    stream_options: bool | None = Field(True, description="ask for token counts of streamed replies; null: do not")
 
     @field_validator("base_url")
     @classmethod
     def _plain_address(cls, value: str) -> str:
         return plain_address(value)
 
+    @field_validator("api_key_env")
+    @classmethod
+    def _a_variable(cls, value: str) -> str | None:
+        return variable_name(value)
+
     @field_validator("query")
     @classmethod
-    def _no_keys(cls, value: dict[str, str]) -> dict[str, str]:
+    def _no_keys_in_query(cls, value: dict[str, str]) -> dict[str, str]:
         return no_secrets(value, "options.query")
+
+    @field_validator("extra_body")
+    @classmethod
+    def _no_keys_in_body(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return no_secrets(value, "options.extra_body")
+
+
+class OpenAIRequest:
+    """Which of OpenAI's request parameters a server takes, learned from its refusals.
+
+    `max_completion_tokens` is called `max_tokens` by older servers, and newer models take only the former.
+    """
+
+    OPTIONAL = ("temperature", "seed", "stream_options", "max_completion_tokens", "max_tokens")
+
+    def __init__(self, options: Any) -> None:
+        self._options = options
+        self._refused: set[str] = set()
+
+    def leave_out(self, parameter: str) -> bool:
+        """Do not send `parameter` any more; whether that makes requests different."""
+        if parameter == "max_tokens" and "max_completion_tokens" not in self._refused:
+            return False  # it was not sent
+        new = parameter in self.OPTIONAL and parameter not in self._refused
+        self._refused.add(parameter)
+        return new
+
+    def arguments(self, extra_body: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of `ChatOpenAI`, which calls the limit `max_completion_tokens` whatever it is given."""
+        options, refused = self._options, self._refused
+        old_name = (
+            "max_completion_tokens" in refused and "max_tokens" not in refused and options.max_tokens is not None
+        )
+        body = {**extra_body, "max_tokens": options.max_tokens} if old_name else extra_body
+        return {
+            "temperature": None if "temperature" in refused else options.temperature,
+            "seed": None if "seed" in refused else options.seed,
+            "max_completion_tokens": None if "max_completion_tokens" in refused else options.max_tokens,
+            "stream_usage": "stream_options" not in refused and bool(getattr(options, "stream_options", True)),
+            "extra_body": body or None,
+        }
 
 
 def is_loopback(address: str) -> bool:
@@ -50,6 +100,35 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@cache
+def _chat_class() -> Any:
+    from langchain_openai import ChatOpenAI
+
+    class Chat(ChatOpenAI):
+        """`ChatOpenAI` for servers that count tokens in words of their own; a usage it cannot read is none."""
+
+        def _create_chat_result(self, response: Any, generation_info: Any = None) -> Any:
+            if not _readable(getattr(response, "usage", None)):
+                response = response.model_copy(update={"usage": None})
+            return super()._create_chat_result(response, generation_info)
+
+        def _convert_chunk_to_generation_chunk(self, chunk: Any, *arguments: Any) -> Any:
+            if not _readable(chunk.get("usage")):
+                chunk = {**chunk, "usage": None}
+            return super()._convert_chunk_to_generation_chunk(chunk, *arguments)
+
+    return Chat
+
+
+def _readable(usage: Any) -> bool:
+    """Whether a server's usage is missing, or counts with numbers."""
+    if usage is None:
+        return True
+    counts = usage if isinstance(usage, dict) else getattr(usage, "__dict__", {})
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return bool(counts) and all(isinstance(counts.get(name, 0), int | float | None) for name in names)
 
 
 class OpenAI(LLM):
@@ -63,25 +142,36 @@ class OpenAI(LLM):
     def __init__(self, options: OpenAIOptions) -> None:
         super().__init__(options)
         self._listed: dict[str, Any] = {}
+        self._request = OpenAIRequest(options)
+        self._client: Any = None
 
     def open(self) -> BaseChatModel:
         """A client; nothing is sent yet."""
-        from langchain_openai import ChatOpenAI
+        from openai import DefaultHttpxClient
 
-        return ChatOpenAI(
+        if self._client is None:
+            self._client = limited_client(self.options.timeout_s, DefaultHttpxClient)
+        return _chat_class()(  # type: ignore[no-any-return]
             model=self.options.model,
             base_url=self.options.base_url,
             api_key=self._key(),
-            temperature=self.options.temperature,
-            max_completion_tokens=self.options.max_tokens,
-            seed=self.options.seed,
             timeout=self.options.timeout_s,
             max_retries=0,
-            stream_usage=True,
             use_responses_api=False,
             default_query=self.options.query or None,
-            extra_body=self.options.extra_body or None,
+            http_client=self._client,
+            **self._request.arguments(self.options.extra_body),
         )
+
+    def leave_out(self, parameter: str) -> bool:
+        """From the next `open` on, do not send it, or send it under its older name."""
+        return self._request.leave_out(parameter)
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def check(self) -> None:
         """Ask the server for its list of models, and keep what it says about this one."""
@@ -89,13 +179,11 @@ class OpenAI(LLM):
 
         url = f"{self.options.base_url}/models"
         try:
-            answer = httpx.get(
-                url,
-                params=self.options.query,
-                headers={"Authorization": f"Bearer {self._key().get_secret_value()}"},
-                timeout=min(CHECK_TIMEOUT_S, self.options.timeout_s),
-            )
-        except httpx.HTTPError as error:
+            timeout = min(CHECK_TIMEOUT_S, self.options.timeout_s)
+            key = self._key().get_secret_value()
+            with limited_client(timeout) as client:
+                answer = client.get(url, params=self.options.query, headers={"Authorization": f"Bearer {key}"})
+        except (httpx.HTTPError, TimeoutError, ReplyTooLarge) as error:
             raise Unreachable(
                 f"no model server answers at {self.options.base_url}",
                 found=f"{type(error).__name__}: {error}",

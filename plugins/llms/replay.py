@@ -1,4 +1,4 @@
-"""Recorded answers as a model: a cassette in the place of whoever was asked when it was made.
+"""Recorded answers as a model: a cassette stands in for the model it was recorded from.
 
 Questions are told apart by their words and the reply's schema alone, so a cassette answers whatever provider it was
 recorded from. (`gateway.mode: replay` is stricter: provider, address, model and sampling must be the same too.)

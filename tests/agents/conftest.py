@@ -92,7 +92,7 @@ class FakeTester:
     gains: list[float | None]
     tested: list[Any] = field(default_factory=list)
 
-    def __call__(self, trajectory: Trajectory, suggestion: Any) -> TestResult | None:
+    def __call__(self, trajectory: Trajectory, suggestion: Any, earlier: Any = ()) -> TestResult | None:
         gain = self.gains[min(len(self.tested), len(self.gains) - 1)]
         self.tested.append(suggestion)
         if gain is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from gymnasium.spaces import Discrete
 
 from ultra_agents.config import parse_config
 from ultra_agents.contracts import DiscreteActions
@@ -298,6 +299,10 @@ def test_the_longest_path_fits_the_graphs_limit(bench, item, says):
 
 def test_an_action_among_many_names_is_checked_by_the_codec(bench, item, says):
     class Many(Corridor):
+        @property
+        def action_space(self):
+            return Discrete(62)
+
         @property
         def actions(self):
             return DiscreteActions(("LEFT", "RIGHT", *(f"A{number}" for number in range(60))))

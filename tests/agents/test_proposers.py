@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 
 from ultra_agents.agents.controls import ExpertRollout, Oracle, Proposal, Random, Value
 from ultra_agents.agents.proposer import control_proposer
@@ -83,6 +84,10 @@ def test_random_proposes_as_many_as_an_identifier_may(control, item):
 
 def test_any_other_action_is_drawn(control, item):
     class Four(Corridor):
+        @property
+        def action_space(self):
+            return Discrete(4)
+
         @property
         def actions(self):
             return DiscreteActions(("LEFT", "RIGHT", "JUMP", "SIT"))
@@ -195,7 +200,7 @@ def test_an_oracle_needs_an_expert(control):
     class Ignorant(Corridor):
         expert = Environment.expert
 
-    with pytest.raises(PluginError, match="Ignorant knows no expert"):
+    with pytest.raises(PluginError, match=r"Ignorant .*knows no expert"):
         control("oracle", environment=Ignorant(CorridorOptions()))
 
 
@@ -204,7 +209,7 @@ def test_an_expert_that_fails_is_named(control, item):
         def expert(self):
             return lambda observations: 1 / 0
 
-    with pytest.raises(EnvironmentFault, match="Failing failed at expert"):
+    with pytest.raises(EnvironmentFault, match=r"Failing .*failed at expert"):
         control("oracle", environment=Failing(CorridorOptions())).explain([item()])
 
 

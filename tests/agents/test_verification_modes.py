@@ -29,7 +29,7 @@ class Diary:
                                                            "critic": "criticise"}[agent])  # fmt: skip
         return self.story(agent, message, before)
 
-    def test(self, trajectory, suggestion):
+    def test(self, trajectory, suggestion, earlier=()):
         self.entries.append("test")
         return self.tester(trajectory, suggestion)
 

@@ -163,7 +163,12 @@ def test_a_snapshot_that_lies_is_found_before_anything_is_built_on_it(
         ("bad_corridors:FromTheFuture", "contract version 99", "pip install --upgrade ultra-agents"),
         ("bad_corridors:OfNoVersion", "contract version two", "pip install --upgrade ultra-agents"),
         ("bad_corridors:NoSuchClass", "AttributeError", "pip install --upgrade bad-corridors"),
-        ("needs_a_package.env:X", "No module named 'needs_a_package'", "pip install needs_a_package"),
+        (
+            "needs_a_package.env:X",
+            "No module named 'needs_a_package'",
+            "the module 'needs_a_package' is not found: install what bad-corridors needs for it; a module of your "
+            "own must lie in a folder that Python searches (PYTHONPATH)",
+        ),
         ("leaves_at_once:X", "SystemExit: not on this machine", "pip install --upgrade bad-corridors"),
     ],
 )

@@ -45,7 +45,9 @@ def test_a_runs_episodes_go_out_and_explain_another_run(ultra: Any, config: Path
     assert done.code == 0, done.err
     assert "ultra resume runs/second" in done.out
     folder = RunFolder.open(Path("runs/second"))
-    assert folder.stage_done("collect") == {"episodes": 2, "dataset": "corridor/first-v0"}
+    assert folder.stage_done("collect") == {
+        "seconds": 0.0, "value": {"episodes": 2}, "dataset": "corridor/first-v0",
+    }  # fmt: skip
     one, other = load_trajectories(Path("runs/first/trajectories")), load_trajectories(folder.trajectories)
     assert [row.rewards.tolist() for row in other] == [row.rewards.tolist() for row in one[:2]]
     assert [row.seed for row in other] == [row.seed for row in one[:2]]

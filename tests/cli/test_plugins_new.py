@@ -29,7 +29,7 @@ def python(target: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format"])
+@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format", "method"])
 def test_a_new_plugin_installs_and_passes_at_once(ultra: Any, tmp_path: Path, kind: str) -> None:
     done = ultra("plugins", "new", kind, "boiler-room", "--path", "somewhere/new")
     assert done.code == 0, done.err
@@ -49,7 +49,7 @@ def test_a_new_plugin_installs_and_passes_at_once(ultra: Any, tmp_path: Path, ki
     assert "ultra-agents-boiler-room" in listed.stdout
 
 
-@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format"])
+@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format", "method"])
 @pytest.mark.parametrize("name", ["a", "x1-2-y", "environment", "none", "options", "plugin", "q" * 40])
 def test_any_good_name_gives_a_module_that_compiles(kind: Any, name: str) -> None:
     for file, text in render(kind, _words(name)).items():
@@ -65,10 +65,10 @@ def test_the_templates_are_part_of_the_distribution() -> None:
     package = root / "ultra_agents" / "testing"
     shipped = {path for pattern in settings["ultra_agents.testing"] for path in package.glob(pattern)}
     assert shipped == {path for path in (package / "templates").rglob("*") if path.is_file()}
-    assert len(shipped) == 16
+    assert len(shipped) == 20
 
 
-@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format"])
+@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format", "method"])
 def test_what_is_written_is_tidy(kind: Any, tmp_path: Path) -> None:
     for file, text in render(kind, _words("boiler-room")).items():
         (tmp_path / file).write_text(text)

@@ -139,6 +139,22 @@ def test_a_policy_comes_in_as_its_students_where_it_must(
     assert metadata["provenance"]["distilled_from"] == ("onnx" if kind == "onnx" else "ppo")
 
 
+def test_a_student_unlike_its_teacher_needs_a_yes(ultra: Any, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ultra_agents.exchange.distil.ROUNDS", 1)
+    monkeypatch.setattr("ultra_agents.exchange.distil.agreed", lambda *_: 0.52)  # as of a network that draws
+    arguments = ("policy", "import", str(source / "bare" / "cart.zip"), *CART, "--distil", "--distil-steps", "64")
+    done = ultra(*arguments, "--episodes", "2")
+    assert done.code == 2
+    assert "does not act like it" in done.err
+    assert "52.0% of the actions" in done.err
+    assert "--keep" in done.err
+    assert not Path("cart.safetensors").exists()
+    kept = ultra(*arguments, "--episodes", "2", "--keep")
+    assert kept.code == 0, kept.err
+    assert "kept all the same" in kept.out
+    assert Path("cart.safetensors").exists()
+
+
 def test_an_existing_file_is_left_alone(ultra: Any, source: Path) -> None:
     Path("cart.safetensors").write_text("mine")
     arguments = ("policy", "import", str(source / "bare" / "cart.zip"), *CART, "--episodes", "2")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ultra_agents.cli.broadcast import StopSignal
-from ultra_agents.cli.watch import held
+from ultra_agents.cli.run_control import RunControl
+from ultra_agents.cli.watch import is_locked
 from ultra_agents.config import Config
 from ultra_agents.events import Emit, Event, RunContinued, RunFinished, RunPaused, RunStarted, Warned, schema
 from ultra_agents.runs import RunFolder
@@ -80,11 +80,11 @@ def test_what_is_no_run_is_refused_with_a_word(finished: Any) -> None:
 
 def test_a_folder_is_held_by_who_locked_it(finished: Any) -> None:
     folder = RunFolder.open(Path("runs/one"))
-    assert not held(folder.path), "this process lives, but let go of it"
+    assert not is_locked(folder.path), "this process lives, but let go of it"
     with folder.lock():
-        assert held(folder.path)
+        assert is_locked(folder.path)
     Path("runs/one/.lock").write_text("not a number")
-    assert not held(folder.path)
+    assert not is_locked(folder.path)
 
 
 def test_the_schema_is_printed(ultra: Any) -> None:
@@ -95,7 +95,7 @@ def test_the_schema_is_printed(ultra: Any) -> None:
 
 def test_whoever_asks_waits_while_paused() -> None:
     seen: list[Event] = []
-    stop = StopSignal(emit=seen.append)
+    stop = RunControl(emit=seen.append)
     passed = threading.Event()
 
     def work() -> None:
@@ -115,7 +115,7 @@ def test_whoever_asks_waits_while_paused() -> None:
 
 def test_a_wish_to_stop_ends_a_pause() -> None:
     told = threading.Event()
-    stop = StopSignal(notice=lambda text: told.set())
+    stop = RunControl(notice=lambda text: told.set())
     stop.toggle_pause()
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(stop()))

@@ -12,13 +12,12 @@ import pytest
 import yaml
 
 from ultra_agents import contracts
-from ultra_agents.cli import wizard as command
 from ultra_agents.cli.run_display import preflight
-from ultra_agents.cli.terminals import missing, size_of
+from ultra_agents.cli.terminal_check import terminal_problem
+from ultra_agents.cli.wizard import command
 from ultra_agents.cli.wizard.facts import RegistryFacts, calls_of
 from ultra_agents.cli.wizard.write_yaml import settings_of, text_of
-from ultra_agents.config import load_config, parse_config
-from ultra_agents.config.methods import METHOD_NAMES
+from ultra_agents.config import load_config, method_names, parse_config
 from ultra_agents.errors import ConfigError
 from ultra_agents.ui.wizard.answers import Answers, Checked, Speed
 
@@ -111,10 +110,10 @@ def test_the_speed_is_measured_by_learning() -> None:
 
 def test_every_method_is_offered_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = RegistryFacts().methods(Answers())
-    assert {one.name for one in facts} == set(METHOD_NAMES)
+    assert {one.name for one in facts} == set(method_names())
     assert not any(one.problem for one in facts), "Pong has all that any method needs"
     whole = contracts.capabilities
-    monkeypatch.setattr(contracts, "capabilities", lambda plugin: frozenset(whole(plugin)) - {"snapshot"})
+    monkeypatch.setattr(contracts.method, "capabilities", lambda plugin: frozenset(whole(plugin)) - {"snapshot"})
     without = RegistryFacts().methods(Answers())
     assert {one.name for one in without if one.problem} >= {"rice", "statemask-r"}
     assert all("snapshot" in one.problem for one in without if one.name in ("rice", "statemask-r"))
@@ -197,12 +196,12 @@ def test_a_terminal_without_a_cursor_or_utf_8_is_none(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdin", Tty())
     monkeypatch.setattr(sys, "stdout", Tty())
     monkeypatch.setenv("TERM", "xterm")
-    assert missing() is None
+    assert terminal_problem() is None
     monkeypatch.setenv("TERM", "dumb")
-    assert missing() == "TERM=dumb cannot move a cursor"
+    assert terminal_problem() == "TERM=dumb cannot move a cursor"
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(Tty, "encoding", "ascii")
-    assert "not UTF-8" in str(missing())
+    assert "not UTF-8" in str(terminal_problem())
 
 
 def test_running_becomes_ultra_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,10 +209,3 @@ def test_running_becomes_ultra_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.execv", lambda program, arguments: became.append(arguments))
     command.run(Path("my file.yaml"))
     assert became == [[sys.executable, "-m", "ultra_agents.cli.main", "run", "my file.yaml"]]
-
-
-def test_sizes_of_screenshots() -> None:
-    assert size_of("120x40") == (120, 40)
-    for bad in ("120", "20x5", "axb"):
-        with pytest.raises(ConfigError):
-            size_of(bad)

@@ -3,13 +3,16 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from ultra_agents.evaluation.charts import Curve, Strip, differences, learning_curves
+from ultra_agents.evaluation.charts import Curve, DifferenceRow, differences, learning_curves
 
 CURVES = (
     Curve("ULTRA-RA", 0, (20_000, 60_000, 100_000), (-12.0, -8.0, -3.0), before=20_000),
     Curve("continued PPO", 1, (0, 50_000, 100_000), (-12.0, -9.0, -3.1)),
 )
-ROWS = (Strip("ULTRA-RA", 0, 1.4, -0.2, 3.0, (1.0, 2.0, -1.0)), Strip("ULTRA-A", 2, 0.0, None, None, (0.0,)))
+ROWS = (
+    DifferenceRow("ULTRA-RA", 0, 1.4, -0.2, 3.0, (1.0, 2.0, -1.0)),
+    DifferenceRow("ULTRA-A", 2, 0.0, None, None, (0.0,)),
+)
 
 
 def heights(svg: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from PIL import Image
 from ultra_agents.contracts import Policy
 from ultra_agents.evaluation import video
 from ultra_agents.evaluation.returns import evaluate_returns
-from ultra_agents.evaluation.video import Played, Video, before_and_after, encode, film, play
+from ultra_agents.evaluation.video import PlayedEpisode, Video, before_and_after, encode, play, side_by_side
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.seeding import Streams
@@ -45,7 +45,7 @@ class Walker(Policy):
 CORRIDOR = Corridor(CorridorOptions(length=21, max_steps=200, step_cost=0.01, slip=0.2))
 
 
-def played(*rights: float, seed: int = 3, **limits: int) -> list[Played]:
+def played(*rights: float, seed: int = 3, **limits: int) -> list[PlayedEpisode]:
     with make_simulators(CORRIDOR, len(rights)) as simulators:
         return play([Walker(right) for right in rights], CORRIDOR, simulators, seed, Streams(1))
 
@@ -83,16 +83,16 @@ def test_long_episodes_are_shown_in_bigger_steps_and_not_for_ever(monkeypatch: p
         (one,) = play([Walker(0.5)], slow, simulators, 0, Streams(0))
     assert one.at == (0, 8, 16, 24), "every second one goes each time there are eight"
     assert (one.steps, one.ended) == (30, False)
-    assert len(film([one], ["x"])) == len(one.frames) + 1
+    assert len(side_by_side([one], ["x"])) == len(one.frames) + 1
 
 
 def test_ended_episodes_stand_still_beside_longer_ones() -> None:
     short, long = (
-        Played(tuple(np.full((20, 60, 3), 40 * n, np.uint8) for n in range(count)), tuple(range(count)),
+        PlayedEpisode(tuple(np.full((20, 60, 3), 40 * n, np.uint8) for n in range(count)), tuple(range(count)),
                tuple(0.5 * n for n in range(count)), 9.0, count, True)
         for count in (2, 5)
     )  # fmt: skip
-    pictures = film([short, long], ["before", "after"])
+    pictures = side_by_side([short, long], ["before", "after"])
     assert len(pictures) == 6
     wide = (pictures[0].shape[1] - video.GAP) // 2
     left, right = [p[:, :wide] for p in pictures], [p[:, wide + video.GAP :] for p in pictures]

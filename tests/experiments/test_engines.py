@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ultra_agents.experiments.cells import Outcome, cells_folder, result_of, run_cell
+from ultra_agents.experiments.cells import CellOutcome, cells_folder, result_of, run_cell
 from ultra_agents.experiments.drive import drive, write_report
-from ultra_agents.experiments.engines import LocalEngine, Queue
+from ultra_agents.experiments.engines import CellQueue, LocalEngine
 from ultra_agents.experiments.ray_engine import RayEngine
 from ultra_agents.experiments.spec import references
 from ultra_agents.runs import RunFolder, read_lines
@@ -36,15 +36,15 @@ def with_steps(common: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_cell_begins_when_those_it_needs_are_finished(small: Any) -> None:
     _, cells, _ = small(seeds=1, methods=["continue", "ultra-ra", "ultra-a"])
-    queue = Queue(cells, frozenset())
+    queue = CellQueue(cells, frozenset())
     (first,) = queue.ready(8)
     assert first.method == "continue"
     assert queue.ready(8) == []
-    queue.ended(Outcome(first.name, "finished", 1.0))
+    queue.ended(CellOutcome(first.name, "finished", 1.0))
     (second,) = queue.ready(8)
     assert second.method == "ultra-ra"
-    queue.ended(Outcome(second.name, "failed", 1.0, "out of luck"))
-    (lost,) = queue.hopeless()
+    queue.ended(CellOutcome(second.name, "failed", 1.0, "out of luck"))
+    (lost,) = queue.blocked()
     assert lost.cell == "corridor-ultra-a-0"
     assert "corridor-ultra-ra-0" in lost.error
     assert queue.empty
@@ -52,10 +52,10 @@ def test_a_cell_begins_when_those_it_needs_are_finished(small: Any) -> None:
 
 def test_a_cell_that_was_stopped_fails_nobody(small: Any) -> None:
     _, cells, _ = small(seeds=1, methods=["continue", "ultra-ra"])
-    queue = Queue(cells, frozenset())
+    queue = CellQueue(cells, frozenset())
     (first,) = queue.ready(8)
-    queue.ended(Outcome(first.name, "stopped", 1.0))
-    assert (queue.hopeless(), queue.ready(8), queue.empty) == ([], [], False)
+    queue.ended(CellOutcome(first.name, "stopped", 1.0))
+    assert (queue.blocked(), queue.ready(8), queue.empty) == ([], [], False)
 
 
 def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:

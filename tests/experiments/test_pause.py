@@ -12,11 +12,11 @@ import pytest
 
 from ultra_agents.events import Event, RunContinued, RunPaused
 from ultra_agents.experiments import Cell
-from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, Outcome, Signs
+from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, CellOutcome, ControlFiles
 from ultra_agents.experiments.drive import drive
 
 
-def holding(signs: Signs, heard: list[Event]) -> threading.Thread:
+def holding(signs: ControlFiles, heard: list[Event]) -> threading.Thread:
     """Asks in a thread, which waits by now."""
     thread = threading.Thread(target=lambda: results.append(signs()), daemon=True)
     results: list[bool] = []
@@ -30,7 +30,7 @@ def holding(signs: Signs, heard: list[Event]) -> threading.Thread:
 @pytest.mark.parametrize("ends_by", ["continue", "stop"])
 def test_a_cell_waits_until_the_file_is_gone_or_it_has_to_stop(tmp_path: Path, ends_by: str) -> None:
     heard: list[Event] = []
-    signs = Signs(tmp_path, heard.append, look=0.0)
+    signs = ControlFiles(tmp_path, heard.append, poll_s=0.0)
     assert not signs()
     (tmp_path / PAUSE_FILE).touch()
     thread = holding(signs, heard)
@@ -49,7 +49,7 @@ def test_a_cell_waits_until_the_file_is_gone_or_it_has_to_stop(tmp_path: Path, e
 def test_a_pause_whose_driver_is_gone_ends_by_itself_and_stays_ended(tmp_path: Path) -> None:
     heard: list[Event] = []
     (tmp_path / PAUSE_FILE).touch()
-    signs = Signs(tmp_path, heard.append, look=0.0, stale=0.05)
+    signs = ControlFiles(tmp_path, heard.append, poll_s=0.0, stale_s=0.05)
     assert not signs()
     assert heard == [RunPaused(), RunContinued()]
     assert not signs()
@@ -67,7 +67,7 @@ class Engine:
 
     def run(
         self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[CellOutcome]:
         running: frozenset[str] = frozenset()
         for cell in cells:
             held = tick(running)
@@ -75,7 +75,7 @@ class Engine:
             self.begun.append(cell.name)
             running = frozenset([cell.name])
             assert tick(running) == (len(self.begun) == 1), "while a cell is at work nothing else is begun"
-            yield Outcome(cell.name, "failed", 0.0, "made up")
+            yield CellOutcome(cell.name, "failed", 0.0, "made up")
             running = frozenset()
 
 

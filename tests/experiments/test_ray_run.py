@@ -65,8 +65,13 @@ def test_suggestions_tested_on_a_cluster_give_the_same_advice(
 def test_an_interrupted_explanation_goes_on_and_ends_the_same(ray: Any, tmp_path: Path) -> None:
     whole = explained(tmp_path / "here", agents={"concurrency": 1})
     checks = iter([*[False] * 6])
+
+    def stop() -> bool:
+        narrated = '"narrate"' in (tmp_path / "there" / "one" / "state.json").read_text()
+        return narrated and next(checks, True)
+
     with pytest.raises(Interrupted):
-        explained(tmp_path / "there", lambda: next(checks, True), agents={"concurrency": 1}, engine=RAY)
+        explained(tmp_path / "there", stop, agents={"concurrency": 1}, engine=RAY)
     assert RunFolder.open(tmp_path / "there" / "one").done[-1] == "narrate", "stopped while explaining"
     assert explained(tmp_path / "there", agents={"concurrency": 1}, engine=RAY)[:2] == whole[:2]
 

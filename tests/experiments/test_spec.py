@@ -6,7 +6,7 @@ import pytest
 
 from ultra_agents.errors import ConfigError, UltraError
 from ultra_agents.experiments import cells_of, load_experiment
-from ultra_agents.experiments.arms import ARMS, arm
+from ultra_agents.experiments.presets import preset, presets
 from ultra_agents.experiments.spec import merged, references
 
 from .conftest import TASK
@@ -60,10 +60,10 @@ def test_the_papers_methods_believe_everything(small: Any) -> None:
     assert cell.config.imitation.mode == "never"
 
 
-@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize("name", presets())
 def test_every_method_is_one_a_run_knows(name: str, small: Any) -> None:
     _, (cell,), _ = small(seeds=1, methods=[name])
-    assert list(cell.config.methods) == arm(name)["methods"]
+    assert list(cell.config.methods) == preset(name)["methods"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from scipy import stats
 
 from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.cells import Outcome, Result
+from ultra_agents.experiments.cells import CellOutcome, CellResult
 from ultra_agents.experiments.page import headline, render
 from ultra_agents.experiments.summary import summarise
 from ultra_agents.records import CurvePoint, MethodResult, Returns
@@ -21,11 +21,11 @@ def returns(value: float) -> Returns:
     return Returns((value - 1, value + 1), (2, 2), (7, 8))
 
 
-def made(cell: Any, worth: dict[str, Any] | None = None) -> Result:
+def made(cell: Any, worth: dict[str, Any] | None = None) -> CellResult:
     last = LAST[cell.method][cell.seed]
     curve = tuple(CurvePoint(steps, last * steps / 100) for steps in (0, 50, 100))
     steps = {"test": 24, "refine": 1000} if worth else {"refine": 1024}
-    return Result(
+    return CellResult(
         cell, MethodResult(cell.method, returns(0.0), returns(last), returns(last + 1), 50, steps, curve), worth
     )
 
@@ -101,7 +101,7 @@ def test_one_seed_has_no_interval_and_says_why(small: Any) -> None:
 def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) -> None:
     experiment, cells, _ = small(seeds=3)
     done = {cell.name: made(cell) for cell in cells if cell.seed != 1}
-    lost = {"corridor-continue-1": Outcome("corridor-continue-1", "failed", 1.0, "the <disk> is full")}
+    lost = {"corridor-continue-1": CellOutcome("corridor-continue-1", "failed", 1.0, "the <disk> is full")}
     summary = summarise(experiment, cells, done, lost, {"corridor": 10.0})
     assert summary["tasks"]["corridor"]["methods"]["continue"]["seeds"] == [0, 2]
     assert summary["tasks"]["corridor"]["methods"]["ultra-ra"]["difference_by_seed"].keys() == {"0", "2"}

@@ -47,7 +47,7 @@ def test_prices_of_the_server_count_where_the_configuration_names_none(bench, se
     server.says(bench.GOOD)
     with bench.gateway({"a": bench.openai(server)}) as gateway:
         answer = bench.ask(gateway)
-        assert gateway.context_tokens() == 32768
+        assert gateway._models["a"].llm.context_tokens == 32768
     assert answer.usage.cost == pytest.approx((11 * 2 + 7 * 10) / 1e6)
     with bench.gateway({"a": bench.openai(server, price_prompt=1.0, price_completion=0.0)}) as gateway:
         assert bench.ask(gateway, "another").usage.cost == pytest.approx(11 / 1e6)

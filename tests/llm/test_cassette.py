@@ -11,7 +11,8 @@ import pytest
 
 from ultra_agents.config import LLMConfig
 from ultra_agents.errors import ConfigError, LLMError
-from ultra_agents.llm.cache import AnswerCache, RawReply
+from ultra_agents.llm.cache import AnswerCache
+from ultra_agents.llm.replies import RawReply
 from ultra_agents.records import Usage
 
 COMMITTED = Path(__file__).parent / "cassettes" / "two_questions.jsonl"
@@ -54,7 +55,7 @@ def test_a_committed_cassette_answers_without_a_call(bench):
     with bench.gateway(llms) as gateway:
         assert bench.ask(gateway, "What now?").value == bench.Move(**bench.GOOD)
         assert bench.ask(gateway, "And then?").usage == Usage(cached=1)
-        assert gateway.model_label() == "replay:two_questions.jsonl"
+        assert gateway._models["a"].llm.model_name == "two_questions.jsonl"
         assert gateway.usage()["identifier"] == Usage(cached=2)
         with pytest.raises(LLMError, match=r"not in the cassette") as caught:
             bench.ask(gateway, "What else?")
@@ -113,7 +114,8 @@ def test_a_bad_line_takes_in_nothing(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from ultra_agents.llm.cache import AnswerCache, RawReply
+from ultra_agents.llm.cache import AnswerCache
+from ultra_agents.llm.replies import RawReply
 cache = AnswerCache(Path(sys.argv[1]))
 sys.stdin.readline()
 for number in range(150):

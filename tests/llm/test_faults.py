@@ -8,8 +8,9 @@ import socket
 import pytest
 
 from ultra_agents.errors import Interrupted, LLMError
-from ultra_agents.llm.limits import Limits
-from ultra_agents.llm.retry import ask_again, classify
+from ultra_agents.llm.failures import CallFailed, classify
+from ultra_agents.llm.limits import RateLimits
+from ultra_agents.llm.retry import call_with_retries
 from ultra_agents.llm.structured import ReplyDropped
 
 KEY = "sk-canary-5f1e0b"
@@ -80,7 +81,7 @@ def test_nobody_listening_is_one_clear_message(bench, server):
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
         with bench.gateway({"a": bench.openai(server, base_url=address)}) as gateway:
-            for attempt in (gateway.check, lambda: bench.ask(gateway)):
+            for attempt in (gateway._models["a"].check, lambda: bench.ask(gateway)):
                 with pytest.raises(LLMError, match="no model server answers") as caught:
                     attempt()
                 assert caught.value.exit_code == 2
@@ -189,7 +190,7 @@ def test_the_key_shows_up_nowhere(bench, server, monkeypatch, status):
 
 def test_retry_after_is_honoured_and_impatience_is_not_punished_forever(monkeypatch):
     waits = []
-    monkeypatch.setattr("ultra_agents.llm.retry.pause", lambda seconds, stop: waits.append(seconds))
+    monkeypatch.setattr("ultra_agents.llm.retry.sleep", lambda seconds, stop: waits.append(seconds))
 
     class Busy(Exception):
         status_code = 429
@@ -197,8 +198,6 @@ def test_retry_after_is_honoured_and_impatience_is_not_punished_forever(monkeypa
         def __init__(self, headers):
             super().__init__("busy")
             self.response = type("Response", (), {"headers": headers, "status_code": 429})()
-
-    from ultra_agents.llm.retry import CallFailed
 
     def failing(headers):
         def call():
@@ -208,7 +207,7 @@ def test_retry_after_is_honoured_and_impatience_is_not_punished_forever(monkeypa
 
     for headers in ({"retry-after": "7"}, {"retry-after-ms": "250"}, {"retry-after": "9999"}, {}):
         with pytest.raises(CallFailed):
-            ask_again(failing(headers), retries=1, first_wait_s=1.0)
+            call_with_retries(failing(headers), retries=1, first_wait_s=1.0)
     assert waits[:2] == [7.0, 0.25]
     assert len(waits) == 3  # 9999 s is no wait: the model is taken as down
     assert 1.0 <= waits[2] <= 2.0
@@ -216,7 +215,7 @@ def test_retry_after_is_honoured_and_impatience_is_not_punished_forever(monkeypa
 
 def test_limits_hold_back_what_is_too_much():
     now = [0.0]
-    limits = Limits(requests=2, tokens=100, clock=lambda: now[0])
+    limits = RateLimits(requests=2, tokens=100, clock=lambda: now[0])
     assert limits.wait_s(60) == 0
     now[0] = 10.0
     assert limits.wait_s(60) == 50.0  # tokens

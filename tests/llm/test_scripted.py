@@ -25,7 +25,7 @@ def test_a_callable_sees_messages_and_schema(bench, monkeypatch):
     monkeypatch.setitem(sys.modules, "a_script", module)
     entry = LLMConfig(provider="scripted", options={"callable": "a_script:answer"})
     with bench.gateway({"a": entry}) as gateway:
-        gateway.check()
+        gateway._models["a"].check()
         assert bench.ask(gateway).value.step == 6
     ((messages, schema),) = seen
     assert messages == [("system", "You play Pong."), ("user", "What now?")]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from ultra_agents.llm.structured import MAX_REPLY_CHARS, ReplyDropped, parse_reply, repair_messages, reply_schema
+from ultra_agents.llm.replies import MAX_REPLY_CHARS
+from ultra_agents.llm.structured import ReplyDropped, parse_reply, repair_messages, reply_schema
 
 
 class Case(BaseModel):
@@ -66,6 +67,51 @@ def test_a_reply_model_that_contains_itself_is_refused():
 )
 def test_finds_the_reply(text):
     assert parse_reply(text, Cases).cases[0].step == 3
+
+
+DRAFT, FINAL = json.dumps({**GOOD, "title": "draft"}), json.dumps({**GOOD, "title": "final"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<thinking>{DRAFT} no</thinking>{FINAL}",
+        f"<Thought>{DRAFT}</Thought><answer>{FINAL}</answer>",
+        f'<reasoning effort="high">{DRAFT}</reasoning>{FINAL}',
+        f"<scratchpad>{DRAFT}</scratchpad>\n{FINAL}",
+        f"[THINK]{DRAFT}[/THINK]{FINAL}",
+        f"\u25c1think\u25b7{DRAFT}\u25c1/think\u25b7{FINAL}",
+        f"<|begin_of_thought|>{DRAFT}<|end_of_thought|>{FINAL}",
+        f"<|START_THINKING|>{DRAFT}<|END_THINKING|>{FINAL}",
+        f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{FINAL}",
+        f"<|channel>thought\n{DRAFT}<channel|>{FINAL}",
+        f"{DRAFT} half a thought </think> {FINAL}",
+        f"{FINAL}<think>or rather {DRAFT}?</think>",
+        f"{FINAL} <think>or rather {DRAFT}",
+        f"```json\n{DRAFT}\n```\nOn second thought:\n```json\n{FINAL}\n```",
+        f'First {DRAFT}, then {FINAL}. An object of another kind: {{"a": 1}}',
+        f"{'{ ' * 500} {FINAL}",
+    ],
+)
+def test_the_final_answer_counts(text):
+    assert parse_reply(text, Cases).title == "final"
+
+
+def test_a_tag_within_a_text_of_the_answer_is_a_text():
+    said = {**GOOD, "title": "I <think> so </think>"}
+    assert parse_reply(f"Sure: {json.dumps(said)}", Cases).title == said["title"]
+
+
+def test_half_an_emoji_is_made_valid():
+    text = json.dumps({**GOOD, "title": "half \ud83d, whole \ud83d\ude00"})
+    assert "\\ud83d" in text
+    assert parse_reply(text, Cases).title == "half \ufffd, whole \U0001f600"
+
+
+@pytest.mark.parametrize("text", ['{"' * 100_000, '{"a":' * 150_000, '{"a": "' * 50_000, "<think>" * 90_000])
+def test_hostile_text_is_given_up(text):
+    with pytest.raises(ReplyDropped):
+        parse_reply(text, Cases)
 
 
 @pytest.mark.parametrize(

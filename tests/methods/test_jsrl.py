@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ultra_agents_plugins.methods.jsrl import JSRL, JsrlOptions, JumpStart
 
 from tests.methods.chain import CELLS, Chain, Right, settings
-from ultra_agents.config.methods import JsrlConfig
-from ultra_agents.contracts import Modulated
-from ultra_agents.methods import METHODS, Setting
-from ultra_agents.methods.jsrl import JumpStart
+from ultra_agents.contracts import Modulated, Setting
 from ultra_agents.records import Trajectory
 from ultra_agents.registry import create_algorithm
 from ultra_agents.rollout.simulators import make_simulators
@@ -23,7 +21,7 @@ LEFT = np.zeros(3, np.int64)
 
 
 def guide(**changes: Any) -> JumpStart:
-    config = JsrlConfig(**{"stages": 5, "window": 4, "tolerance": 0.1, **changes})
+    config = JsrlOptions(**{"stages": 5, "window": 4, "tolerance": 0.1, **changes})
     made = JumpStart(Right(), 10, 1.0, config, np.random.default_rng(0))
     made.begin(3)
     return made
@@ -144,7 +142,7 @@ def test_guide_length_return_and_charge_come_from_the_collected_episodes(
     given = setting(
         config=settings(jsrl={"learner": learner}), trajectories=(trajectory(30, 0.1), trajectory(10, 0.1))
     )
-    made = METHODS["jsrl"].prepare(given)
+    made = JSRL(JsrlOptions(learner=learner)).prepare(given)
     assert isinstance(made.modulation, JumpStart)
     assert made.modulation.horizon == 18
     assert made.modulation._best == pytest.approx(2.0)
@@ -160,7 +158,7 @@ def test_steps_of_the_guide_have_no_policy_loss(setting: Callable[..., Setting])
     start = algorithm.create_policy(environment.observation_space, environment.action_space, 1)
     weights = {}
     for stages in (1000, 1):
-        config = JsrlConfig(stages=stages, window=1000)
+        config = JsrlOptions(stages=stages, window=1000)
         one = JumpStart(Right(), 1000, 1.0, config, np.random.default_rng(0))
         with make_simulators(environment, 4) as simulators:
             trainer = algorithm.trainer(start, simulators, 480, Streams(1), one)
@@ -174,10 +172,9 @@ def test_steps_of_the_guide_have_no_policy_loss(setting: Callable[..., Setting])
 def test_an_algorithm_that_cannot_leave_steps_out_is_refused(setting: Callable[..., Setting]) -> None:
     given = setting()
 
-    class Plain(type(given.algorithm)):  # type: ignore[misc]
+    class Plain(type(given.terms.algorithm)):  # type: ignore[misc]
         learns = frozenset({"policy"})
 
-    plain = Plain(given.algorithm.options)
-    assert "`mask`" in METHODS["jsrl"].missing(given.config, given.environment, plain)[0]
-    assert METHODS["jsrl"].missing(given.config, given.environment, given.algorithm) == []
-    assert dataclasses.replace(given, algorithm=plain).algorithm is plain
+    plain = dataclasses.replace(given.terms, algorithm=Plain(given.terms.algorithm.options))
+    assert "`mask`" in JSRL(JsrlOptions()).missing(plain)[0]
+    assert JSRL(JsrlOptions()).missing(given.terms) == []

@@ -5,27 +5,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from tests.methods.chain import CELLS, DECISIVE, SMALL, Chain, Keeps, Right, settings
-from ultra_agents.config.methods import MaskConfig
-from ultra_agents.errors import Interrupted, RunError
-from ultra_agents.methods import Setting
-from ultra_agents.methods.mask import (
+from ultra_agents_plugins.methods._mask import (
     LIMIT,
     MaskedSimulators,
     MaskNetwork,
-    fidelity_metrics,
-    mask_fidelity,
+    MaskOptions,
     train_mask,
 )
-from ultra_agents.methods.moments import Moments
+from ultra_agents_plugins.methods._moments import Moments
+
+from tests.methods.chain import CELLS, DECISIVE, SMALL, Chain, Keeps, Right, settings
+from ultra_agents.contracts import Setting
+from ultra_agents.errors import Interrupted, RunError
 from ultra_agents.rollout.collect import collect
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.seeding import Streams
 
 CHAIN = Chain(Chain.Options())
 ALL = np.eye(CELLS, dtype=np.float32)
-MASK = MaskConfig(steps=8000, algorithm={"name": "ppo", "options": SMALL})  # type: ignore[arg-type]
+MASK = MaskOptions(steps=8000, algorithm={"name": "ppo", "options": SMALL})  # type: ignore[arg-type]
 MakeSetting = Callable[..., Setting]
 
 
@@ -34,7 +32,7 @@ def on_chain(setting: MakeSetting, **changes: Any) -> Setting:
 
 
 def episodes(setting: Setting, count: int = 4) -> list[Any]:
-    with setting.simulators(count) as simulators:
+    with setting.services.simulators(count) as simulators:
         return collect(setting.start, CHAIN, simulators, list(range(count)), Streams(9), 100)
 
 
@@ -140,9 +138,9 @@ def test_interrupted_training_begins_anew_and_ends_the_same(setting: MakeSetting
     whole = train_mask(on_chain(setting), "whole", config)
     with pytest.raises(Interrupted):
         train_mask(on_chain(setting, check_stop=stop), "cut", config)
-    assert not (on_chain(setting).folder / "cut-mask.safetensors").exists()
+    assert not (on_chain(setting).services.folder / "cut-mask.safetensors").exists()
     first = train_mask(on_chain(setting), "cut", config)
-    (on_chain(setting).folder / "cut-mask.safetensors").unlink()
+    (on_chain(setting).services.folder / "cut-mask.safetensors").unlink()
     second = train_mask(on_chain(setting), "cut", config)
     assert first.log_odds(ALL).tolist() == second.log_odds(ALL).tolist()
     assert first.log_odds(ALL).tolist() != whole.log_odds(ALL).tolist(), "streams are the method's own"
@@ -153,12 +151,12 @@ def test_a_mask_that_does_not_belong_here_is_named(setting: MakeSetting, damage:
     config = MASK.model_copy(update={"steps": 300})
     given = on_chain(setting)
     train_mask(given, "rice", config)
-    path = given.folder / "rice-mask.safetensors"
+    path = given.services.folder / "rice-mask.safetensors"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-50])
     else:
         config = config.model_copy(update={"alpha": 0.5})
-    with pytest.raises(RunError, match="mask network") as caught:
+    with pytest.raises(RunError, match="rice-mask") as caught:
         train_mask(given, "rice", config)
     assert str(path) in str(caught.value.hint)
 
@@ -166,12 +164,16 @@ def test_a_mask_that_does_not_belong_here_is_named(setting: MakeSetting, damage:
 def test_fidelity_of_the_mask_beats_random_windows(setting: MakeSetting) -> None:
     given = on_chain(setting, config=settings(evaluate={"fidelity": 8}, verification={"horizon": 4}))
     mask = train_mask(given, "rice", MASK)
-    found = fidelity_metrics(mask_fidelity(given, mask, episodes(given)))
+    found = given.services.fidelity(episodes(given), lambda one: mask.keep(one.observations))
     assert found["fidelity_10"] > found["fidelity_random_10"] + 0.3
     assert set(found) >= {"fidelity_10", "fidelity_20", "fidelity_30", "fidelity_40"}
 
 
 def test_no_fidelity_unless_asked(setting: MakeSetting) -> None:
+    def never(one: Any) -> Any:
+        raise AssertionError
+
     given = on_chain(setting)
-    assert mask_fidelity(given, MaskNetwork(Keeps(lambda rows: rows[:, 0]), 0, Moments(1)), ()) is None
-    assert fidelity_metrics(None) == {}
+    assert given.services.fidelity(episodes(given, 1), never) == {}
+    measured = on_chain(setting, config=settings(evaluate={"fidelity": 8}))
+    assert measured.services.fidelity((), never) == {}

@@ -8,12 +8,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from ultra_agents_plugins.methods._mask import MaskOptions
 
 from tests.methods.chain import Chain, settings
-from ultra_agents.config import variant_of
-from ultra_agents.config.methods import METHOD_NAMES, MaskConfig
-from ultra_agents.errors import ConfigError
-from ultra_agents.methods import METHODS, Advised, Setting, check_methods, method_named
+from ultra_agents.config import method_class, method_names, variant_of
+from ultra_agents.contracts import Advised, Setting
+from ultra_agents.errors import ConfigError, PluginError
+from ultra_agents.methods import check_methods, method_of
 from ultra_agents.registry import create_algorithm
 
 MakeSetting = Callable[..., Setting]
@@ -27,14 +28,19 @@ class Forgetful(Chain):
 
 
 def test_configurations_know_the_methods_there_are() -> None:
-    assert tuple(METHODS) == METHOD_NAMES
-    assert all(METHODS[name].name == name for name in METHODS)
-    assert [name for name in METHODS if variant_of(name)] == ["ultra-a", "ultra-r", "ultra-ra"]
+    ours = {"none", "continue", "ultra-a", "ultra-r", "ultra-ra", "statemask-r", "rice", "jsrl"}
+    assert set(method_names()) >= ours
+    assert all(method_of(settings(), name).name == name for name in ours)
+    assert {name: variant_of(name) for name in ours if variant_of(name)} == {
+        "ultra-a": "a", "ultra-r": "r", "ultra-ra": "ra",
+    }  # fmt: skip
+    assert [name for name in ours if method_class(name).baseline] == ["continue"]  # type: ignore[union-attr]
+    assert [name for name in ours if not method_class(name).trains] == ["none"]  # type: ignore[union-attr]
 
 
 def test_unknown_methods_are_refused_with_a_suggestion() -> None:
-    with pytest.raises(ConfigError, match="no method 'ryce'") as caught:
-        method_named("ryce")
+    with pytest.raises(PluginError, match="unknown method 'ryce'") as caught:
+        method_of(settings(), "ryce")
     assert caught.value.hint == "did you mean 'rice'?"
     with pytest.raises(ConfigError, match="'statemaskr'") as caught:
         settings(methods=["continue", "statemaskr"])
@@ -62,7 +68,7 @@ def test_options_are_strict(change: dict[str, Any], words: list[str]) -> None:
 def test_everything_that_is_missing_is_listed_at_once(setting: MakeSetting) -> None:
     config = settings(methods=["continue", "rice", "statemask-r"], rice={"mask": {"steps": 9000}})
     with pytest.raises(ConfigError) as caught:
-        check_methods(config, Forgetful(Forgetful.Options()), setting().algorithm)
+        check_methods(config, Forgetful(Forgetful.Options()), setting().terms.algorithm)
     found = str(caught.value.found)
     assert found.count("has no snapshot (episodes start at critical states)") == 2
     assert found.count("no random action can be drawn") == 2
@@ -73,12 +79,12 @@ def test_everything_that_is_missing_is_listed_at_once(setting: MakeSetting) -> N
 def test_an_algorithm_without_modulation_is_told_from_one_with(setting: MakeSetting) -> None:
     given = setting(config=settings(methods=["ultra-ra", "rice", "jsrl", "statemask-r", "none"]))
 
-    class Deaf(type(given.algorithm)):  # type: ignore[misc]
+    class Deaf(type(given.terms.algorithm)):  # type: ignore[misc]
         learns = frozenset[Any]()
 
-    check_methods(given.config, given.environment, given.algorithm)
+    check_methods(given.services.config, given.terms.environment, given.terms.algorithm)
     with pytest.raises(ConfigError) as caught:
-        check_methods(given.config, given.environment, Deaf(given.algorithm.options))
+        check_methods(given.services.config, given.terms.environment, Deaf(given.terms.algorithm.options))
     parts = str(caught.value.found).split("; ")
     assert [part.split(":")[0] for part in parts] == ["ultra-ra", "rice", "jsrl"]
     assert "takes no modulation" in parts[1]
@@ -90,19 +96,21 @@ def test_a_mask_needs_an_algorithm_that_chooses_between_two(setting: MakeSetting
 
     given = setting(config=settings(methods=["rice"]))
     with pytest.raises(ConfigError, match="need what is not there") as caught:
-        check_methods(given.config, Pixels(Pixels.Options()), given.algorithm)
+        check_methods(given.services.config, Pixels(Pixels.Options()), given.terms.algorithm)
     assert "mask.algorithm 'ppo' makes no mask network" in str(caught.value.found)
 
 
 def test_the_mask_takes_as_much_of_the_budget_as_in_the_paper_unless_told() -> None:
-    assert MaskConfig().steps_of(1_300_000) == 300_000
-    assert MaskConfig(steps=500).steps_of(1_300_000) == 500
+    assert MaskOptions().steps_of(1_300_000) == 300_000
+    assert MaskOptions(steps=500).steps_of(1_300_000) == 500
 
 
 def test_plain_methods(setting: MakeSetting) -> None:
     given = setting()
-    none, plain = METHODS["none"].prepare(given), METHODS["continue"].prepare(given)
-    assert (none.trains, plain.trains) == (False, True)
+    none, plain = (
+        method_of(given.services.config, "none").prepare(given),
+        method_of(given.services.config, "continue").prepare(given),
+    )
     for made in (none, plain):
         assert made.start is given.start
         assert (made.modulation, made.restarts, dict(made.spent)) == (None, None, {})
@@ -116,14 +124,16 @@ def advised(setting: MakeSetting, used: bool, **changes: Any) -> tuple[Setting, 
         built.append(variant)
         return f"engine {variant}"
 
-    space = setting().environment.observation_space
+    space = setting().terms.environment.observation_space
     copy = create_algorithm("ppo", {}).create_policy(space, gymnasium.spaces.Discrete(2), 5) if used else None
     return setting(advised=Advised(engine, {"collect": 10, "test": 20}, copy, 30), **changes), built
 
 
 def test_ultra_charges_what_explaining_cost_and_only_methods_that_act_imitate(setting: MakeSetting) -> None:
     given, _ = advised(setting, used=False)
-    made = {variant: METHODS[f"ultra-{variant}"].prepare(given) for variant in ("a", "r", "ra")}
+    made = {
+        variant: method_of(given.services.config, f"ultra-{variant}").prepare(given) for variant in ("a", "r", "ra")
+    }
     assert [str(one.modulation) for one in made.values()] == ["engine a", "engine r", "engine ra"]
     assert made["r"].spent == {"collect": 10, "test": 20}
     assert made["a"].spent == made["ra"].spent == {"collect": 10, "test": 20, "imitate": 30}, (
@@ -136,10 +146,10 @@ def test_a_copy_that_learnt_the_table_is_refined_without_it(setting: MakeSetting
     given, built = advised(setting, used=True)
     assert given.advised is not None
     for variant in ("a", "ra"):
-        made = METHODS[f"ultra-{variant}"].prepare(given)
+        made = method_of(given.services.config, f"ultra-{variant}").prepare(given)
         assert made.start is given.advised.copy
         assert made.modulation is None
-    rewarded = METHODS["ultra-r"].prepare(given)
+    rewarded = method_of(given.services.config, "ultra-r").prepare(given)
     assert rewarded.start is given.start, "it never acts on suggestions, so it starts from no copy"
     assert built == ["r"]
 
@@ -147,6 +157,6 @@ def test_a_copy_that_learnt_the_table_is_refined_without_it(setting: MakeSetting
 def test_the_table_can_be_kept_beside_the_copy(setting: MakeSetting) -> None:
     given, _ = advised(setting, used=True, config=settings(imitation={"table": "keep"}))
     assert given.advised is not None
-    made = METHODS["ultra-ra"].prepare(given)
+    made = method_of(given.services.config, "ultra-ra").prepare(given)
     assert made.start is given.advised.copy
     assert str(made.modulation) == "engine ra"

@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-
-from ultra_agents.methods.moments import Moments
-from ultra_agents.methods.novelty import CLIP, WAIT, Novelty, pack, unpack
+from ultra_agents_plugins.methods._moments import Moments
+from ultra_agents_plugins.methods._novelty import CLIP, WAIT, Novelty, pack, unpack
 
 
 def novelty(width: int = 3, seed: int = 0, learning_rate: float = 1e-3) -> Novelty:

@@ -8,16 +8,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from ultra_agents_plugins.methods._mask import MaskNetwork, inputs_of
+from ultra_agents_plugins.methods._moments import Moments
+from ultra_agents_plugins.methods._novelty import WAIT, Novelty
+from ultra_agents_plugins.methods.rice import CriticalStates, Explorer
 
 from tests.methods.chain import CELLS, DECISIVE, SMALL, Chain, Keeps, Right, settings
-from ultra_agents.methods import METHODS, Setting
-from ultra_agents.methods.mask import MaskNetwork, inputs_of
-from ultra_agents.methods.moments import Moments
-from ultra_agents.methods.novelty import WAIT, Novelty
-from ultra_agents.methods.rice import CriticalStates, Explorer
-from ultra_agents.methods.starts import CriticalStarts, critical_starts
+from ultra_agents.contracts import Setting
+from ultra_agents.methods import method_of
+from ultra_agents.methods.services import critical_starts
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rollout.collect import collect
+from ultra_agents.rollout.restarts import Restarts as CriticalStarts
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.seeding import Streams
 
@@ -129,27 +131,27 @@ def test_training_goes_on_exactly() -> None:
 def test_prepare_charges_the_mask_and_keeps_it(setting: MakeSetting) -> None:
     config = settings(rice={"mask": {"steps": 600}, "probability": 0.5})
     given = setting(config=config, environment=CHAIN, start=Right())
-    made = METHODS["rice"].prepare(given)
+    made = method_of(given.services.config, "rice").prepare(given)
     assert made.start is given.start
     assert made.spent == {"rice mask": 600}
-    assert (given.folder / "rice-mask.safetensors").is_file()
+    assert (given.services.folder / "rice-mask.safetensors").is_file()
     assert made.restarts is not None
-    with given.simulators(2) as simulators:
+    with given.services.simulators(2) as simulators:
         envs = made.restarts(simulators)
         assert isinstance(envs, CriticalStarts)
         assert envs._probability == 0.5
-    assert METHODS["rice"].prepare(given).spent == made.spent
+    assert method_of(given.services.config, "rice").prepare(given).spent == made.spent
 
 
 def test_the_pool_begins_with_the_collected_episodes_which_are_charged(setting: MakeSetting) -> None:
     mask = {"steps": 4000, "algorithm": {"name": "ppo", "options": SMALL}}
     given = setting(config=settings(rice={"mask": mask, "probability": 1.0}), environment=CHAIN, start=Right())
-    with given.simulators(3) as simulators:
+    with given.services.simulators(3) as simulators:
         played = collect(given.start, CHAIN, simulators, [1, 2, 3], Streams(9), 100)
-    made = METHODS["rice"].prepare(dataclasses.replace(given, trajectories=played))
+    made = method_of(given.services.config, "rice").prepare(dataclasses.replace(given, trajectories=played))
     assert made.spent == {"collect": 3 * CELLS, "rice mask": 4000}
     assert made.restarts is not None
-    with given.simulators(4) as simulators:
+    with given.services.simulators(4) as simulators:
         first, _ = made.restarts(simulators).reset(seed=[1, 2, 3, 4])
     assert (first.argmax(axis=1) == DECISIVE).all()
 

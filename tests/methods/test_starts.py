@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ultra_agents.methods.starts import CriticalStarts
 from ultra_agents.registry import create_environment
+from ultra_agents.rollout.restarts import Restarts as CriticalStarts
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.seeding import Streams
 

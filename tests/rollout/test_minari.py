@@ -212,3 +212,69 @@ def test_without_the_extra_the_command_is_named(package: str, monkeypatch: pytes
     with pytest.raises(ConfigError, match="need the packages minari and h5py") as caught:
         import_dataset(NAME, environment)
     assert caught.value.hint == "pip install 'ultra-agents[minari]'"
+
+
+def lake(root: Path, episodes: int = 3) -> list[Any]:
+    """Random play in FrozenLake, stored as Minari's own collector stores it."""
+    import gymnasium
+    from minari.data_collector import EpisodeBuffer
+    from minari.dataset.minari_storage import MinariStorage
+
+    env = gymnasium.make("FrozenLake-v1")
+    env.action_space.seed(0)
+    made = []
+    for seed in range(episodes):
+        seen, ends = [env.reset(seed=seed)[0]], [False]
+        actions: list[int] = []
+        while not ends[-1]:
+            actions.append(int(env.action_space.sample()))
+            observation, _, ended, cut, _ = env.step(actions[-1])
+            seen.append(observation)
+            ends.append(ended or cut)
+        rewards = np.zeros(len(actions))
+        made.append(
+            EpisodeBuffer(
+                seed=seed, observations=np.array(seen), actions=np.array(actions), rewards=rewards,
+                terminations=np.array(ends[1:]), truncations=np.zeros(len(actions), bool), infos={},
+            )
+        )  # fmt: skip
+    folder = root / "lake" / "walks-v0" / "data"
+    folder.parent.mkdir(parents=True)
+    storage = MinariStorage.new(folder, env.observation_space, env.action_space)
+    storage.update_metadata({"dataset_id": "lake/walks-v0"})
+    storage.update_episodes(made)
+    return made
+
+
+def test_observations_of_a_dataset_are_flattened_like_the_environments(root: Path) -> None:
+    recorded = lake(root)
+    environment = create_environment("gymnasium:FrozenLake-v1")
+    found = import_dataset("lake/walks-v0", environment)
+    for one, theirs in zip(found, recorded, strict=True):
+        assert one.observations.shape == (len(theirs.rewards), 16)
+        assert one.observations.argmax(axis=1).tolist() == theirs.observations[:-1].tolist()
+        assert (one.observations.sum(axis=1) == 1).all()
+        assert one.actions.tolist() == theirs.actions.tolist()
+    with pytest.raises(ConfigError, match="something else"):
+        import_dataset("lake/walks-v0", create_environment("gymnasium", {"id": "FrozenLake8x8-v1"}))
+
+
+def test_a_short_episode_is_left_out_and_counted(root: Path) -> None:
+    import h5py
+
+    environment = create_environment("corridor", {"slip": 0.3})
+    episodes = played(environment, episodes=4)
+    export_dataset(episodes, NAME, environment)
+    with h5py.File(next((root / NAME / "data").glob("*.hdf5")), "r+") as file:
+        whole = file["episode_1/observations"][:]
+        del file["episode_1/observations"]
+        file["episode_1/observations"] = whole[:-1]
+    notes: list[str] = []
+    found = import_dataset(NAME, environment, on_note=notes.append)
+    assert [one.seed for one in found] == [100, 102, 103]
+    assert [one.episode for one in found] == [0, 1, 2]
+    assert notes == [
+        f"1 of 4 episodes are not whole and were left out: episode 1 has {len(whole) - 1} observations and "
+        f"{len(whole) - 1} actions for {len(whole) - 1} rewards"
+    ]
+    assert [one.seed for one in import_dataset(NAME, environment, episodes=2)] == [100, 102]

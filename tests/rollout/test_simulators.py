@@ -16,7 +16,8 @@ import pytest
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import ConfigError, EnvironmentFault
 from ultra_agents.registry import create_environment
-from ultra_agents.rollout.simulators import Simulators, chunks, make_simulators
+from ultra_agents.rollout.simulators import Simulators, make_simulators
+from ultra_agents.rollout.vector import chunks
 from ultra_agents.rollout.workers import merge_infos
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
@@ -140,14 +141,15 @@ def test_a_dead_worker_is_an_error_and_leaves_no_process() -> None:
         simulators.reset(seed=0)
 
 
-def test_workers_do_not_mind_ctrl_c() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_leave_signals_to_their_parent(number: int) -> None:
     before = set(multiprocessing.active_children())
     with make_simulators(create_environment("corridor"), 4, 2) as simulators:
         simulators.reset(seed=0)
         workers = set(multiprocessing.active_children()) - before
         assert len(workers) == 2
         for worker in workers:
-            os.kill(int(worker.pid or 0), signal.SIGINT)
+            os.kill(int(worker.pid or 0), number)
         for _ in range(3):
             simulators.step(np.zeros(4, int))
     assert set(multiprocessing.active_children()) == before

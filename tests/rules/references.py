@@ -23,10 +23,14 @@ HOPPER = ("height", "lean", "hip", "knee", "ankle", "vx", "vz", "lean_v", "hip_v
 JOINTS = ("hip", "knee", "ankle")
 pong_face = Interface(PONG, ("STAY", "UP", "DOWN"))
 INTERFACES = {
-    "acrobot": Interface(("cos1", "sin1", "cos2", "sin2", "w1", "w2"), TORQUES),
-    "cartpole": Interface(("x", "x_v", "angle", "angle_v"), ("Push cart to the left", "Push cart to the right")),
+    "acrobot": Interface(("cos_theta1", "sin_theta1", "cos_theta2", "sin_theta2", "theta1_v", "theta2_v"), TORQUES),
+    "cartpole": Interface(
+        ("cart_position", "cart_v", "pole_angle", "pole_v"), ("Push cart to the left", "Push cart to the right")
+    ),
     "mountain_car": Interface(("position", "velocity"), ("PUSH_LEFT", "COAST", "PUSH_RIGHT")),
-    "pendulum": Interface(("cos", "sin", "w"), components=("torque",), low=(-2,), high=(2,)),
+    "pendulum": Interface(
+        ("cos_theta", "sin_theta", "angular_velocity"), components=("torque",), low=(-2,), high=(2,)
+    ),
     "pong": pong_face,
     "pong_after_feedback": pong_face,
     "hopper_residual": Interface(HOPPER, components=JOINTS, low=(-1, -1, -1), high=(1, 1, 1)),
@@ -38,21 +42,25 @@ def states(name: str, n: int, rng: np.random.Generator) -> Q:
     if name == "acrobot":
         a, b = rng.uniform(-np.pi, np.pi, (2, n))
         return dict(
-            cos1=np.cos(a),
-            sin1=np.sin(a),
-            cos2=np.cos(b),
-            sin2=np.sin(b),
-            w1=rng.normal(0, 4, n),
-            w2=rng.normal(0, 2, n),
+            cos_theta1=np.cos(a),
+            sin_theta1=np.sin(a),
+            cos_theta2=np.cos(b),
+            sin_theta2=np.sin(b),
+            theta1_v=rng.normal(0, 4, n),
+            theta2_v=rng.normal(0, 2, n),
         )
     if name == "cartpole":
         columns = rng.normal(0, 1, (4, n)) * np.array([[1.5], [1], [0.15], [1]])
-        return dict(zip(("x", "x_v", "angle", "angle_v"), columns, strict=True))
+        return dict(zip(("cart_position", "cart_v", "pole_angle", "pole_v"), columns, strict=True))
     if name == "mountain_car":
         return dict(position=rng.uniform(-1.2, 0.6, n), velocity=rng.uniform(-0.07, 0.07, n))
     if name == "pendulum":
         a = rng.uniform(-np.pi, np.pi, n) * rng.choice([1.0, 0.2], n)
-        return dict(cos=np.cos(a), sin=np.sin(a), w=rng.uniform(-8, 8, n) * rng.choice([1.0, 0.1], n))
+        return dict(
+            cos_theta=np.cos(a),
+            sin_theta=np.sin(a),
+            angular_velocity=rng.uniform(-8, 8, n) * rng.choice([1.0, 0.1], n),
+        )
     if name == "hopper_residual":
         q = dict(zip(HOPPER, rng.normal(0, 0.5, (len(HOPPER), n)), strict=True))
         return q | dict(height=rng.uniform(0.7, 1.5, n), vx=rng.normal(1, 1.5, n))
@@ -69,38 +77,41 @@ def states(name: str, n: int, rng: np.random.Generator) -> Q:
 
 
 def _acrobot(q: Q, own: Any) -> tuple[Any, Any]:
-    pull = q["sin2"] + (q["sin1"] * q["cos2"] + q["cos1"] * q["sin2"])
-    w2 = q["w2"]
+    pull = q["sin_theta2"] + (q["sin_theta1"] * q["cos_theta2"] + q["cos_theta1"] * q["sin_theta2"])
+    w2 = q["theta2_v"]
     return np.where(w2 > 0.3, 2, np.where(w2 < -0.3, 0, np.where(pull > 0, 0, 2))), np.ones(len(w2), bool)
 
 
 def _acrobot_reward(q: Q, after: Q) -> Any:
     def height(z: Q) -> Any:
-        return -z["cos1"] - (z["cos1"] * z["cos2"] - z["sin1"] * z["sin2"])
+        return -z["cos_theta1"] - (z["cos_theta1"] * z["cos_theta2"] - z["sin_theta1"] * z["sin_theta2"])
 
     def energy(z: Q) -> Any:
-        c2, v1, v2 = z["cos2"], z["w1"], z["w2"]
+        c2, v1, v2 = z["cos_theta2"], z["theta1_v"], z["theta2_v"]
         motion = 0.5 * (3.5 + c2) * v1**2 + (1.25 + 0.5 * c2) * v1 * v2 + 0.625 * v2**2
-        return np.minimum(motion - 9.8 * (1.5 * z["cos1"] + 0.5 * (z["cos1"] * c2 - z["sin1"] * z["sin2"])), 15)
+        return np.minimum(
+            motion - 9.8 * (1.5 * z["cos_theta1"] + 0.5 * (z["cos_theta1"] * c2 - z["sin_theta1"] * z["sin_theta2"])),
+            15,
+        )
 
     gained = 0.6 * (energy(after) - energy(q)) + 0.1 * (height(after) - height(q))
     return np.where(height(after) > 1, 1.0, np.clip(gained, -0.8, 0.8))
 
 
 def _line(q: Q) -> Any:
-    return 3.24 * q["angle"] + q["angle_v"] + 0.47 * q["x_v"] + 0.24 * q["x"]
+    return 3.24 * q["pole_angle"] + q["pole_v"] + 0.47 * q["cart_v"] + 0.24 * q["cart_position"]
 
 
 def _cartpole(q: Q, own: Any) -> tuple[Any, Any]:
-    return np.where(_line(q) > 0, 1, 0), np.ones(len(q["x"]), bool)
+    return np.where(_line(q) > 0, 1, 0), np.ones(len(q["cart_position"]), bool)
 
 
 def _cartpole_reward(q: Q, after: Q) -> Any:
-    tilt = np.abs(after["angle"] + 0.2 * after["angle_v"]) / 0.2
-    off = np.abs(after["x"] + 0.8 * after["x_v"]) / 2.4
+    tilt = np.abs(after["pole_angle"] + 0.2 * after["pole_v"]) / 0.2
+    off = np.abs(after["cart_position"] + 0.8 * after["cart_v"]) / 2.4
     better = np.clip(np.abs(_line(q)) - np.abs(_line(after)), -0.3, 0.3)
     total = np.clip(0.7 - 0.5 * np.minimum(tilt, 2) - 0.5 * np.minimum(off, 1.5) + better, -1, 1)
-    return np.where((np.abs(after["angle"]) > 0.2095) | (np.abs(after["x"]) > 2.4), -1.0, total)
+    return np.where((np.abs(after["pole_angle"]) > 0.2095) | (np.abs(after["cart_position"]) > 2.4), -1.0, total)
 
 
 def _mountain_car(q: Q, own: Any) -> tuple[Any, Any]:
@@ -118,20 +129,20 @@ def _mountain_car_reward(q: Q, after: Q) -> Any:
 
 
 def _pendulum(q: Q, own: Any) -> tuple[Any, Any]:
-    theta, w = np.arctan2(q["sin"], q["cos"]), q["w"]
+    theta, w = np.arctan2(q["sin_theta"], q["cos_theta"]), q["angular_velocity"]
     hold = (np.abs(theta) < 1.2) & (np.abs(w / 3.873 + 2 * np.sin(theta / 2)) < 0.42)
-    way = np.where(np.abs(w) > 0.05, np.sign(w), np.where(q["sin"] >= 0, 1.0, -1.0))
-    pump = np.clip(3 * (5.05 - (w**2 / 6 + 5 * q["cos"])), -2, 2) * way
+    way = np.where(np.abs(w) > 0.05, np.sign(w), np.where(q["sin_theta"] >= 0, 1.0, -1.0))
+    pump = np.clip(3 * (5.05 - (w**2 / 6 + 5 * q["cos_theta"])), -2, 2) * way
     torque = np.clip(np.where(hold, -(12 * theta + 2.5 * w), pump), -2, 2)
     return torque[:, None], np.ones(len(w), bool)
 
 
 def _pendulum_reward(q: Q, after: Q) -> Any:
     def short(z: Q) -> Any:
-        return np.abs(5 - (z["w"] ** 2 / 6 + 5 * z["cos"]))
+        return np.abs(5 - (z["angular_velocity"] ** 2 / 6 + 5 * z["cos_theta"]))
 
-    theta = np.arctan2(after["sin"], after["cos"])
-    near = 1 - 2 * np.clip((theta**2 + 0.1 * after["w"] ** 2) / 12, 0, 1)
+    theta = np.arctan2(after["sin_theta"], after["cos_theta"])
+    near = 1 - 2 * np.clip((theta**2 + 0.1 * after["angular_velocity"] ** 2) / 12, 0, 1)
     return 0.5 * near + 0.5 * np.clip((short(q) - short(after)) / 0.4, -1, 1)
 
 

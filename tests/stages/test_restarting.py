@@ -47,7 +47,7 @@ def test_ultra_starts_at_critical_states_and_its_control_does_not(
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr("ultra_agents.methods.starts.CriticalStarts", Kept)
+    monkeypatch.setattr("ultra_agents.methods.services.CriticalStarts", Kept)
     folder = RunFolder.create(tmp_path, parse_config(SETTINGS | {"modulation": {"restart_probability": 0.5}}, "test"))
     told: list[Event] = []
     run_pipeline(folder, folder.config, told.append, lambda: False)
@@ -64,7 +64,7 @@ def test_ultra_starts_at_critical_states_and_its_control_does_not(
 
 
 def test_no_restarts_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ultra_agents.methods.starts.CriticalStarts", None)
+    monkeypatch.setattr("ultra_agents.methods.services.CriticalStarts", None)
     folder = RunFolder.create(tmp_path, parse_config(SETTINGS, "test"))
     run_pipeline(folder, folder.config, lambda event: None, lambda: False)
     assert (folder.path / "report.json").is_file()

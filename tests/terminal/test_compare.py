@@ -150,7 +150,7 @@ def broken(*_):
     raise RuntimeError("no such panel")
 
 if __name__ == "__main__":
-    screen.BOARD_PANELS["curves"] = broken
+    screen.COMPARISON_PANELS["curves"] = broken
     from ultra_agents.cli.main import main
     sys.argv = ["ultra", "compare", "tiny.yaml"]
     main()

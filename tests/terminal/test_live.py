@@ -14,11 +14,12 @@ import pytest
 import yaml
 
 from tests.terminal.terminal import BACKENDS, Terminal, TmuxTerminal
+from tests.ui import sample_run
 from ultra_agents.config import Config
 from ultra_agents.events import RunFinished
 from ultra_agents.runs import RunFolder
-from ultra_agents.ui import sample
 
+ROOT = Path(__file__).parent.parent.parent
 ULTRA = [sys.executable, "-m", "ultra_agents.cli.main"]
 Kind: TypeAlias = type[Terminal] | type[TmuxTerminal]
 SETTINGS: dict[str, Any] = {
@@ -113,7 +114,7 @@ def test_a_run_is_paused_watched_resized_stopped_and_resumed(kind: Kind, config:
 DEMO = """
 import sys, time
 from rich.console import Console
-from ultra_agents.ui import sample
+from tests.ui import sample_run
 from ultra_agents.ui.live import LiveDisplay
 class Controls:
     def toggle_pause(self): pass
@@ -123,7 +124,7 @@ stopped = []
 display = LiveDisplay(Console(), controls=Controls())
 display.start()
 print("printed meanwhile")
-for _, event in sample.events():
+for _, event in sample_run.events():
     display.handle(event)
 while not stopped:
     time.sleep(0.02)
@@ -184,7 +185,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it(tmp_path: Path) -> None:
     (tmp_path / "demo.py").write_text(DEMO)
     with Terminal(100, 30).start(["bash", "--norc", "--noprofile", "-i"], {"PS1": "shell> "}, tmp_path) as seen:
         seen.wait_for("shell>")
-        seen.send(f"{sys.executable} demo.py\r")
+        seen.send(f"PYTHONPATH={ROOT} {sys.executable} demo.py\r")
         seen.wait_for("Flow")
         seen.send("CTRL_Z")
         seen.wait_for("Stopped")
@@ -239,7 +240,7 @@ def test_without_colours_there_is_still_a_screen() -> None:
 def test_several_runs_are_watched_in_tabs(kind: Kind, tmp_path: Path) -> None:
     for name, last in (("first", []), ("second", [RunFinished("finished", 92.0, "it helped", "report.html")])):
         folder = RunFolder.create(tmp_path / "runs", Config.model_validate({**SETTINGS, "name": name}))
-        for event in [*(event for _, event in sample.events()), *last]:
+        for event in [*(event for _, event in sample_run.events()), *last]:
             folder.append_event({**event.to_json(), "time": 1e9})
         folder.close()
     with kind(110, 32).start([*ULTRA, "watch", "first", "second"], cwd=tmp_path) as seen:

@@ -474,7 +474,7 @@ class Bare(Corridor):
     """Offers nothing that is optional."""
 
 
-for _name in ("snapshot", "restore", "expert", "reference_returns", "render"):
+for _name in ("snapshot", "restore", "expert", "reference_returns", "render", "quantities"):
     setattr(Bare, _name, getattr(Environment, _name))
 
 
@@ -482,7 +482,7 @@ def test_what_is_not_offered_is_skipped() -> None:
     report = check_environment(Bare(CorridorOptions()))
     skipped = {row.check: row.do for row in report.rows if row.status == "skipped"}
     assert all(f"override {check}" in do for check, do in skipped.items())
-    assert set(skipped) == {"snapshot", "expert", "reference_returns", "render", "policies"}
+    assert set(skipped) == {"snapshot", "expert", "reference_returns", "render", "policies", "quantities"}
     assert report.ok
 
 

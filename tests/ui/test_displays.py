@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.ui import sample_run
 from ultra_agents.events import (
     AdviceDecided,
     AgentSpoke,
@@ -26,14 +27,14 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.ui import live, sample, screen
+from ultra_agents.ui import screen
 from ultra_agents.ui.display import choose_display
 from ultra_agents.ui.history import past_events
 from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.live import LiveDisplay
-from ultra_agents.ui.model import ViewState, reduce
 from ultra_agents.ui.notebook import NotebookDisplay
 from ultra_agents.ui.plain import PlainDisplay
+from ultra_agents.ui.run_state import RunState, reduce
 
 
 class Clock:
@@ -63,7 +64,7 @@ def test_a_run_that_fails_before_it_started_took_no_time() -> None:
 
 
 def test_the_stage_of_imitation_is_told_like_the_others() -> None:
-    told = [event for _, event in sample.events() if getattr(event, "stage", "") == "imitate"]
+    told = [event for _, event in sample_run.events() if getattr(event, "stage", "") == "imitate"]
     assert plain(*((index, event) for index, event in enumerate(told))) == [
         "[0:00] stage   imitate started: Replay the advice, learn to do the same, test that",
         "[0:00] stage   imitate finished in 3.1 s: used: +0.42 [+0.1, +0.74] in 16 pairs, 6 plans, 18 demonstrated "
@@ -104,7 +105,7 @@ def test_plain_lines_are_stable() -> None:
 
 def test_plain_lines_can_take_over_in_the_middle() -> None:
     out, clock = io.StringIO(), Clock()
-    state = reduce(ViewState(), RunStarted("demo", "runs/demo", "abc", False, ()), 0.0)
+    state = reduce(RunState(), RunStarted("demo", "runs/demo", "abc", False, ()), 0.0)
     clock.seconds = 75
     PlainDisplay(out, clock, state).handle(Warned("from here on"))
     assert out.getvalue() == "[1:15] warning from here on\n"
@@ -195,13 +196,13 @@ def test_the_display_fits_the_terminal(console: Console, mode: Any, variables: d
 
 
 def test_no_colour_means_a_screen_without_colours() -> None:
-    view, now = sample.state()
+    view, now = sample_run.state()
     for variables, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         out = io.StringIO()
         console = Console(
             file=out, width=80, height=24, force_terminal=True, _environ={"TERM": "xterm-256color", **variables}
         )
-        console.print(live.Screen(view, now), height=24)
+        console.print(screen.Screen(view, now), height=24)
         assert bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", out.getvalue())) is coloured
 
 
@@ -210,7 +211,7 @@ def test_the_live_screen_shows_the_state_and_gives_the_terminal_back() -> None:
     display = LiveDisplay(console, now=Clock())
     display.start()
     try:
-        for _, event in sample.events():
+        for _, event in sample_run.events():
             display.handle(event)
         display.draw()
     finally:
@@ -241,7 +242,7 @@ def test_a_screen_that_cannot_be_drawn_is_reported_to_the_caller(monkeypatch: py
 def test_only_what_changed_is_drawn_again_and_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     console, clock, calls = terminal(), Clock(), list[str]()
     display = LiveDisplay(console, now=clock)
-    for _, event in sample.events():
+    for _, event in sample_run.events():
         display.handle(event)
     for name, panel in list(screen.PANELS.items()):
 
@@ -295,7 +296,7 @@ def test_a_notebook_shows_a_picture_that_changes_in_place_and_the_end() -> None:
 
     display = NotebookDisplay(Console(force_jupyter=True, file=io.StringIO(), _environ={}), show=show)
     display.start()
-    for _, event in sample.events():
+    for _, event in sample_run.events():
         display.handle(event)
     display.stop()
     (first, *_, last) = pictures[0]

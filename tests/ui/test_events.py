@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.ui import sample_run
 from ultra_agents.events import (
     KINDS,
     AdviceDecided,
@@ -24,7 +25,6 @@ from ultra_agents.events import (
     from_json,
     schema,
 )
-from ultra_agents.ui import sample
 from ultra_agents.ui.json_lines import JsonLines
 
 EXTRA: list[Event] = [
@@ -39,7 +39,7 @@ EXTRA: list[Event] = [
 
 
 def every() -> list[Event]:
-    return [event for _, event in sample.events()] + EXTRA
+    return [event for _, event in sample_run.events()] + EXTRA
 
 
 def written(event: Event) -> dict[str, Any]:

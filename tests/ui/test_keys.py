@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from ultra_agents.ui import sample
-from ultra_agents.ui.keys import KeyReader, keyboard, split
-from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.view import FAR, View, press, settled
+from tests.ui import sample_run
+from ultra_agents.ui.keys import KeyReader, has_keyboard, split_keys
+from ultra_agents.ui.run_state import RunState
+from ultra_agents.ui.view import MAX_SCROLL, View, press, with_scroll_limits
 
 PANES = ["flow", "conversation"]
 
@@ -32,13 +32,13 @@ PANES = ["flow", "conversation"]
     ],
 )
 def test_what_a_terminal_sends_is_split_into_keys(sent: bytes, keys: list[str]) -> None:
-    assert split(sent) == keys
+    assert split_keys(sent) == keys
 
 
-def pressed(*keys: str, view: View | None = None, state: ViewState | None = None) -> View:
+def pressed(*keys: str, view: View | None = None, state: RunState | None = None) -> View:
     view = view or View()
     for key in keys:
-        view = press(view, key, PANES, state or ViewState(), page=5)
+        view = press(view, key, PANES, state or RunState(), page=5)
     return view
 
 
@@ -48,12 +48,12 @@ def test_tab_goes_through_the_panes_and_back_to_none() -> None:
 
 
 def test_scrolling_back_holds_the_pane_still_until_the_end() -> None:
-    old, _ = sample.state()
+    old, _ = sample_run.state()
     view = pressed("UP", "PAGEUP", state=old)
     assert (view.focus, view.scroll) == ("conversation", {"conversation": 6})
-    assert view.state("conversation", ViewState()) is old
+    assert view.state("conversation", RunState()) is old
     assert view.state("advice", old) is old
-    assert settled(view, {"conversation": 4}).scroll == {"conversation": 4}
+    assert with_scroll_limits(view, {"conversation": 4}).scroll == {"conversation": 4}
     view = pressed("END", view=view)
     assert (view.scroll, view.held) == ({}, {})
     assert pressed("UP", "DOWN", "DOWN").scroll == {}
@@ -61,7 +61,7 @@ def test_scrolling_back_holds_the_pane_still_until_the_end() -> None:
 
 def test_a_pane_that_begins_at_the_top_scrolls_down() -> None:
     assert pressed("TAB", "DOWN", "DOWN", "UP").scroll == {"flow": 1}
-    assert pressed("TAB", "END").scroll == {"flow": FAR}
+    assert pressed("TAB", "END").scroll == {"flow": MAX_SCROLL}
     assert pressed("TAB", "END", "HOME").scroll == {}
 
 
@@ -119,5 +119,5 @@ def test_a_terminal_that_goes_away_ends_the_reader_quietly() -> None:
 
 
 def test_there_are_no_keys_without_a_terminal() -> None:
-    assert not keyboard(True), "pytest's standard input is no terminal"
-    assert not keyboard(False)
+    assert not has_keyboard(True), "pytest's standard input is no terminal"
+    assert not has_keyboard(False)

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.markup import MarkupError
 
+from tests.ui import sample_run
 from ultra_agents.events import (
     AdviceDecided,
     AgentAsked,
@@ -26,10 +27,8 @@ from ultra_agents.events import (
     StepsSpent,
     Warned,
 )
-from ultra_agents.ui import sample
-from ultra_agents.ui.canvas import Canvas, Series, chart
-from ultra_agents.ui.model import ViewState, reduce
-from ultra_agents.ui.panels import PLAIN, Look, PanelFunction
+from ultra_agents.ui.braille_chart import BrailleCanvas, Series, chart
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelFunction, PanelView
 from ultra_agents.ui.panels.advice import advice
 from ultra_agents.ui.panels.budget import budget
 from ultra_agents.ui.panels.conversation import conversation
@@ -37,6 +36,7 @@ from ultra_agents.ui.panels.environment import environment
 from ultra_agents.ui.panels.flow import bar, flow
 from ultra_agents.ui.panels.help import help_panel
 from ultra_agents.ui.panels.learning_curve import learning_curve
+from ultra_agents.ui.run_state import RunState, reduce
 from ultra_agents.ui.screen import Screen
 from ultra_agents.ui.summary import summary
 from ultra_agents.ui.view import View
@@ -62,13 +62,14 @@ def drawn(what: RenderableType, width: int, height: int, colour: bool = False) -
 
 def made() -> dict[str, str]:
     """Every golden text as it is now, by file name."""
-    view, now = sample.state()
+    view, now = sample_run.state()
     done = reduce(view, Evaluated("ultra-ra", 50_000, "last", (-3.0, -4.0)), now)
     done = reduce(done, Evaluated("ultra-ra", 40_000, "best", (-2.0, -3.0)), now)
     done = reduce(done, Evaluated("continue", 50_000, "last", (-7.0, -7.5)), now)
     done = reduce(done, RunFinished("finished", 92.0, "ULTRA-RA gained 10 points", "runs/demo/report.html"), now)
     texts = {
-        f"{name}.txt": drawn(panel(view, now, 78, 12, Look(depth="none")), 78, 12) for name, panel in PANELS.items()
+        f"{name}.txt": drawn(panel(view, now, 78, 12, PanelView(depth="none")), 78, 12)
+        for name, panel in PANELS.items()
     }
     texts["environment_numbers.txt"] = drawn(environment(reduce(view, NUMBERS, now), now, 60, 9), 60, 9)
     paused = reduce(reduce(view, RunPaused(), now), AgentAsked("critic", "3:1-9", "big-model"), now)
@@ -77,7 +78,7 @@ def made() -> dict[str, str]:
     tabs = (("one refine", True), ("two finished", False))
     texts["screen_watching.txt"] = drawn(Screen(view, now, View(keys=True, watching=True, tabs=tabs)), 80, 24)
     texts |= {f"screen_{w}x{h}.txt": drawn(Screen(view, now), w, h) for w, h in SIZES}
-    texts["empty.txt"] = drawn(Screen(ViewState(), 0.0), 80, 24)
+    texts["empty.txt"] = drawn(Screen(RunState(), 0.0), 80, 24)
     texts["summary.txt"] = drawn(summary(done, now), 100, 20)
     return texts
 
@@ -92,7 +93,7 @@ def test_screens_look_as_they_should(name: str) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [*SIZES, (40, 10), (72, 16), (100, 30), (130, 34), (300, 90)])
 def test_screens_fill_the_terminal_exactly(width: int, height: int) -> None:
-    view, now = sample.state()
+    view, now = sample_run.state()
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None, _environ={})
     lines = console.render_lines(Screen(view, now), console.options.update(height=height), pad=False)
     assert len(lines) == height
@@ -102,14 +103,14 @@ def test_screens_fill_the_terminal_exactly(width: int, height: int) -> None:
 @pytest.mark.parametrize("name", sorted(PANELS))
 @pytest.mark.parametrize(("width", "height"), [(12, 3), (20, 4), (30, 8), (78, 5), (150, 40)])
 def test_panels_keep_to_their_size(name: str, width: int, height: int) -> None:
-    view, now = sample.state()
-    lines = drawn(PANELS[name](view, now, width, height, PLAIN), width, height).splitlines()
+    view, now = sample_run.state()
+    lines = drawn(PANELS[name](view, now, width, height, DEFAULT_VIEW), width, height).splitlines()
     assert len(lines) == height
     assert max(map(len, lines)) <= width
 
 
-def hostile(text: str) -> ViewState:
-    state = ViewState()
+def hostile(text: str) -> RunState:
+    state = RunState()
     for event in (
         RunStarted(text, text, text, False, ((text, 1.0),)),
         StageStarted(text, text),
@@ -143,7 +144,7 @@ def test_what_a_model_says_cannot_steer_the_terminal(text: str) -> None:
 
 
 def test_agents_have_colours_of_their_own() -> None:
-    view, now = sample.state()
+    view, now = sample_run.state()
     shown = drawn(conversation(view, now, 100, 20), 100, 20, colour=True)
     assert "\x1b[1;36midentifier" in shown
     assert "\x1b[1;32madvisor" in shown
@@ -152,7 +153,7 @@ def test_agents_have_colours_of_their_own() -> None:
 
 def test_the_current_stage_stays_in_sight() -> None:
     started = RunStarted("x", "x", "x", False, tuple((f"stage {i}", 0.1) for i in range(20)))
-    state = reduce(reduce(ViewState(), started, 0.0), StageStarted("stage 17", ""), 0.0)
+    state = reduce(reduce(RunState(), started, 0.0), StageStarted("stage 17", ""), 0.0)
     shown = drawn(flow(state, 1.0, 40, 7), 40, 7)
     assert "● stage 17" in shown
     assert len(shown.splitlines()) == 7
@@ -165,7 +166,7 @@ def test_a_bar_is_exact_to_half_a_cell() -> None:
 
 
 def test_a_canvas_sets_the_dots_asked_for() -> None:
-    canvas = Canvas(2, 1)
+    canvas = BrailleCanvas(2, 1)
     canvas.dot(0, 0, "red")
     canvas.dot(3, 3, "blue")
     canvas.dot(99, 99, "blue")

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from ultra_agents.cli.broadcast import Broadcast
+from ultra_agents.cli.event_dispatcher import EventDispatcher
 from ultra_agents.cli.run_display import preflight
 from ultra_agents.config import Config, parse_config
 from ultra_agents.errors import ConfigError
 from ultra_agents.events import Evaluated, Event, TrainingProgress, Warned
 from ultra_agents.runs import RunFolder
 from ultra_agents.ui import trackers
-from ultra_agents.ui.trackers import Background, Tracker
+from ultra_agents.ui.trackers import QueuedTracker, Tracker
 from ultra_agents.ui.training_log import TrainingLog
 
 EVENTS: list[Event] = [
@@ -133,7 +133,7 @@ class Odd(Tracker):
 
 def test_a_failing_service_is_told_once_and_left_alone() -> None:
     tracker = Odd()
-    behind = Background(tracker)
+    behind = QueuedTracker(tracker)
     behind.log("m", 1, 0.0, {})
     behind.close()
     assert behind.trouble() == "Odd gets no more training metrics: ConnectionError: no route to host"
@@ -145,7 +145,7 @@ def test_a_failing_service_is_told_once_and_left_alone() -> None:
 
 def test_a_hanging_service_holds_nobody_up() -> None:
     free = threading.Event()
-    behind = Background(Odd(free), close_s=0.05)
+    behind = QueuedTracker(Odd(free), close_s=0.05)
     for step in range(1000):
         behind.log("m", step, 0.0, {"a": 1.0})
     behind.close()
@@ -178,7 +178,7 @@ class Mute:
 def test_a_run_whose_tracker_fails_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trackers.KINDS, "mlflow", lambda folder, settings: Odd())  # type: ignore[arg-type]
     folder, display = RunFolder.create(tmp_path, settings(trackers=["mlflow"])), Mute()
-    with Broadcast(folder, display) as emit:
+    with EventDispatcher(folder, display) as emit:
         for event in EVENTS:
             emit(event)
     told = [event.text for event in display.told if isinstance(event, Warned)]

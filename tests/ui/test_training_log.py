@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ultra_agents.cli.broadcast import Broadcast
+from ultra_agents.cli.event_dispatcher import EventDispatcher
 from ultra_agents.config import parse_config
 from ultra_agents.events import Evaluated, Event, TrainingProgress
 from ultra_agents.runs import RunFolder, read_lines
@@ -121,7 +121,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def test_a_run_leaves_its_metrics_in_its_folder(folder: RunFolder) -> None:
-    with Broadcast(folder, Mute()) as emit:
+    with EventDispatcher(folder, Mute()) as emit:
         for event in EVENTS:
             emit(event)
     assert [row["method"] for row in read_lines(folder.metrics)] == ["ultra-ra"] * 3 + ["continue"]
@@ -131,7 +131,7 @@ def test_a_run_leaves_its_metrics_in_its_folder(folder: RunFolder) -> None:
 def test_a_failing_log_is_said_once_and_the_run_goes_on(folder: RunFolder) -> None:
     folder.metrics.mkdir()
     display = Mute()
-    with Broadcast(folder, display) as emit:
+    with EventDispatcher(folder, display) as emit:
         for event in EVENTS:
             emit(event)
     told = [event.text for event in display.told if type(event).__name__ == "Warned"]  # type: ignore[attr-defined]

@@ -81,7 +81,7 @@ def test_playing_a_plan_once_for_all_pairs_changes_the_price_only(
     asked = everything(trajectory)
     once = testers(policy, world)
     expected = [once(trajectory, one) for one in asked]
-    monkeypatch.setattr(counterfactual._Racer, "begun", lambda racer, pair: racer.arms.get(pair))
+    monkeypatch.setattr(counterfactual._Candidate, "begun", lambda candidate, pair: candidate.rollouts.get(pair))
     every = testers(policy, world)
     assert [measured(every(trajectory, one)) for one in asked] == [measured(one) for one in expected]
     assert once.env_steps < every.env_steps
@@ -205,12 +205,12 @@ def test_an_episode_cut_by_its_time_limit_is_worth_its_value(testers: Make) -> N
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (suggest(1000, (LEFT, 1)), "step beyond the episode"),
-        (suggest(-1, (LEFT, 1)), "step beyond the episode"),
+        (suggest(1000, (LEFT, 1)), "step outside the episode"),
+        (suggest(-1, (LEFT, 1)), "step outside the episode"),
         (suggest(0, ("JUMP", 1)), "illegal action"),
         (suggest(0, (LEFT, 1), ("JUMP", 2)), "illegal action"),
         (suggest(0, (LEFT, 0)), "hold below 1"),
-        (suggest(0, (LEFT, 10**7)), "plan too long"),
+        (suggest(0, (LEFT, 10**7)), "beyond the horizon of the test"),
         (suggest(0, (LEFT, 1), episode=4), "another episode"),
     ],
 )
@@ -336,3 +336,16 @@ def test_a_real_policy_gives_the_same_bits_in_any_number_of_slots() -> None:
             found.append([measured(one) for one in tester.test_all(trajectory, asked)])
     assert found[0] == found[1]
     assert len({one[0] for one in found[0]}) > 1
+
+
+def test_a_process_that_takes_over_charges_what_the_first_would_have(testers):
+    policy = Walker(0.4)
+    trajectory = play(policy)
+    first, revision = suggest(0, (LEFT, 2)), suggest(0, (RIGHT, 6))
+    whole = testers(policy, max_pairs=8)
+    costs = [whole(trajectory, first), whole(trajectory, revision, [first.plan])]
+    killed = testers(policy, max_pairs=8)(trajectory, first)
+    resumed = testers(policy, max_pairs=8)(trajectory, revision, [first.plan])
+    forgetful = testers(policy, max_pairs=8)(trajectory, revision)
+    assert [killed, resumed] == costs
+    assert forgetful.env_steps > resumed.env_steps, "the first test at a state pays for the policy's own rollouts"

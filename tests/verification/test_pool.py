@@ -23,8 +23,8 @@ def job(pair: int = 0, until: Any = 30, moves: int = 2, **parts: Any) -> Job:
     plan = np.zeros(moves, np.int64)
     whole: dict[str, Any] = {
         "plans": (plan,),
-        "arms": (None,),
-        "base": None,
+        "candidates": (None,),
+        "baseline": None,
         "until": until if isinstance(until, tuple) else (until,),
         **parts,
     }
@@ -41,8 +41,15 @@ def played(player: Player, *jobs: Job) -> list[Any]:
 
 
 def as_numbers(outcome: Any) -> tuple[Any, ...]:
-    arm = outcome.arms[0]
-    return arm.earned.tolist(), arm.end, arm.seen, arm.met, arm.over, outcome.base.worth.tolist()
+    rollout = outcome.candidates[0]
+    return (
+        rollout.earned.tolist(),
+        rollout.end,
+        rollout.digests,
+        rollout.merged,
+        rollout.over,
+        outcome.baseline.returns.tolist(),
+    )
 
 
 @pytest.mark.parametrize("slots", [2, 3, 16, 40])
@@ -65,12 +72,14 @@ def test_a_rollout_played_in_two_parts_is_the_same_rollout(cut: int) -> None:
         (whole,) = played(player, job(pair))
         (first,) = played(player, job(pair, until=cut))
         busy = job(99)  # its environments are stepped in the same blocks
-        again = job(pair, arms=first.arms, base=first.base)
+        again = job(pair, candidates=first.candidates, baseline=first.baseline)
         (second, _) = played(player, again, busy)
         assert as_numbers(second)[:5] == as_numbers(whole)[:5]
         assert first.steps[0] + second.steps[0] == whole.steps[0]
-        assert first.base_steps + second.base_steps == whole.base_steps
-        assert difference(second.base, second.arms[0], 30) == difference(whole.base, whole.arms[0], 30)
+        assert first.baseline_steps + second.baseline_steps == whole.baseline_steps
+        assert difference(second.baseline, second.candidates[0], 30) == difference(
+            whole.baseline, whole.candidates[0], 30
+        )
     player.close()
 
 
@@ -80,26 +89,30 @@ def test_candidates_of_different_length_share_one_base_arm() -> None:
     plans = tuple(np.zeros(length, np.int64) for length in (1, 2, 4))
     until = (11, 12, 14)
     for pair in range(12):
-        (shared,) = played(player, job(pair, plans=plans, arms=(None,) * 3, until=until))
+        (shared,) = played(player, job(pair, plans=plans, candidates=(None,) * 3, until=until))
         for place, plan in enumerate(plans):
             (alone,) = played(player, job(pair, plans=(plan,), until=until[place]))
             assert as_numbers(alone)[:5] == as_numbers(shared_at(shared, place))[:5]
             cut = until[place]
-            assert difference(alone.base, alone.arms[0], cut) == difference(shared.base, shared.arms[place], cut)
-        assert shared.base_steps <= 14
+            assert difference(alone.baseline, alone.candidates[0], cut) == difference(
+                shared.baseline, shared.candidates[place], cut
+            )
+        assert shared.baseline_steps <= 14
     player.close()
 
 
 def shared_at(outcome: Any, place: int) -> Any:
-    return type(outcome)(outcome.base, (outcome.arms[place],), (outcome.steps[place],), outcome.base_steps)
+    return type(outcome)(
+        outcome.baseline, (outcome.candidates[place],), (outcome.steps[place],), outcome.baseline_steps
+    )
 
 
 def test_arms_that_meet_stop_and_differ_by_what_they_had_earned() -> None:
     player = Player(corridor(), Walker(0.0), 4, TERMS)
     (outcome,) = played(player, job(plans=(np.ones(1, np.int64),)))
-    assert outcome.arms[0].met == 1
-    assert (outcome.steps, outcome.base_steps) == ((1,), 1)
-    assert difference(outcome.base, outcome.arms[0], 30) == 0
+    assert outcome.candidates[0].merged == 1
+    assert (outcome.steps, outcome.baseline_steps) == ((1,), 1)
+    assert difference(outcome.baseline, outcome.candidates[0], 30) == 0
     player.close()
 
 
@@ -124,7 +137,7 @@ def test_a_worker_that_dies_is_told_and_nothing_is_left_behind() -> None:
     pool = make_pool(Deadly(CorridorOptions()), Walker(0.0), TERMS, workers=2, slots=4)
     try:
         fine = pool.submit(job(plans=(np.ones(2, np.int64),)))
-        assert fine.result(60).arms[0].met == 2
+        assert fine.result(60).candidates[0].merged == 2
         doomed = pool.submit(job(moves=6))
         with pytest.raises(EnvironmentFault, match="died") as caught:
             doomed.result(60)
@@ -136,10 +149,11 @@ def test_a_worker_that_dies_is_told_and_nothing_is_left_behind() -> None:
     assert not multiprocessing.active_children()
 
 
-def test_workers_outlive_the_interrupts_of_the_terminal_and_close_in_the_middle_of_work() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_leave_signals_to_their_parent_and_close_in_the_middle_of_work(number: int) -> None:
     pool = make_pool(corridor(length=1001, max_steps=5000), Walker(0.5), TERMS, workers=1, slots=2)
     (process,) = multiprocessing.active_children()
-    os.kill(process.pid or 0, signal.SIGINT)
+    os.kill(process.pid or 0, number)
     snapshot = (play(Walker(0.5), corridor(length=1001)).snapshots or ())[0]
     endless = Job(snapshot, (0, 0, 0), (np.zeros(9, np.int64),), (None,), None, (10**6,))
     waiting = [pool.submit(endless) for _ in range(3)]

@@ -19,7 +19,8 @@ from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 from ultra_agents.verification import CounterfactualTester, ray_pool
 from ultra_agents.verification.jobs import Job, Terms
-from ultra_agents.verification.pool import Pool, make_pool
+from ultra_agents.verification.local_pool import Pool
+from ultra_agents.verification.pool import make_pool
 
 from .conftest import LEFT, RIGHT, Walker, corridor, play, settings, suggest
 
@@ -47,8 +48,8 @@ def jobs(count: int, until: int = 30) -> list[Job]:
 def numbers(pool: Pool, some: list[Job]) -> list[Any]:
     found = [future.result(120) for future in [pool.submit(job) for job in some]]
     return [
-        (one.base.worth.tolist(), one.base.seen, one.arms[0].earned.tolist(), one.arms[0].end, one.steps,
-         one.base_steps, one.arms[0].met)
+        (one.baseline.returns.tolist(), one.baseline.digests, one.candidates[0].earned.tolist(), one.candidates[0].end,
+         one.steps, one.baseline_steps, one.candidates[0].merged)
         for one in found
     ]  # fmt: skip
 

@@ -53,5 +53,5 @@ def _connect(path: Path) -> sqlite3.Connection:
         "the checkpoint of the agents cannot be used",
         found=f"{path}: {problems}",
         expected="a writable SQLite file",
-        hint="delete the file to explain these episodes again; answered questions come from the answer cache",
+        hint="move the file away to explain these episodes again; answered questions come from the answer cache",
     )

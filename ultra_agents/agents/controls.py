@@ -22,7 +22,7 @@ import numpy as np
 from ultra_agents.agents.state import Context, State, case_of
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.errors import PluginError
-from ultra_agents.narration.plugin_calls import asking, plugin_name
+from ultra_agents.plugin_calls import asking, plugin_name
 from ultra_agents.records import Array, CriticalState, Critique, Move, Plan, Trajectory
 from ultra_agents.seeding import Streams
 
@@ -202,7 +202,7 @@ class Oracle(Random):
         self._play, self._length = play, length
         if "expert" not in capabilities(environment):
             raise PluginError(
-                f"the environment plugin {plugin_name(environment)} knows no expert",
+                f"the environment {plugin_name(environment)} knows no expert",
                 expected="an environment that overrides expert()",
                 hint="set proposer to llm, random or value",
             )

@@ -19,7 +19,7 @@ from langgraph.types import Command
 from ultra_agents.agents.panel import count_votes
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import IdentifierReply, NamedState, identifier_reply
-from ultra_agents.agents.state import STATES, Context, Row, State
+from ultra_agents.agents.state import STATES, Context, JSONObject, State
 from ultra_agents.contracts.llm import Unreachable
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import CriticalState
@@ -51,7 +51,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
     return named(context, map(_critical, answer.value.cases))
 
 
-def named(context: Context, states: Iterable[CriticalState], notes: Sequence[Row] = ()) -> Next:
+def named(context: Context, states: Iterable[CriticalState], notes: Sequence[JSONObject] = ()) -> Next:
     """Take over what was named; it may be nothing. A step named twice counts once."""
     kept: dict[int, CriticalState] = {}
     noted = list(notes)
@@ -74,7 +74,7 @@ def voted(context: Context, messages: Messages, reply: type[IdentifierReply]) ->
     settings = context.agents.identifier
     panel = settings.panel
     ballots: list[Sequence[NamedState]] = []
-    notes: list[Row] = []
+    notes: list[JSONObject] = []
     absent: list[Unreachable] = []
     with ThreadPoolExecutor(len(panel), "panel") as pool:
         asked = [(name, pool.submit(partial(_ballot, context, messages, reply, name))) for name in panel]

@@ -29,7 +29,8 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     assert context.tester is not None, "the graph leads here only with a tester"
     case = case_of(state)
     attempt, suggestion = case.attempts[-1], context.suggestion(case)
-    result = context.tester(context.trajectory, suggestion)
+    earlier = [before.plan for before in case.attempts[:-1] if before.test is not None]
+    result = context.tester(context.trajectory, suggestion, earlier)
     if result is None:
         return refuse(state, context, case, "test", "test budget spent", str(suggestion), judged=False)
     update: State = {"env_steps": int(result.env_steps)}

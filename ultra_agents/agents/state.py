@@ -18,20 +18,21 @@ from ultra_agents.contracts import Environment
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import AdviceDecided, Dropped, Emit
 from ultra_agents.narration.describe import step_line
-from ultra_agents.narration.plugin_calls import action_word
 from ultra_agents.narration.rewards import reward_events
+from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import (
     Attempt,
     CriticalState,
     Explanation,
     Narration,
     Note,
+    Plan,
     Suggestion,
     TestResult,
     Trajectory,
 )
 
-Row: TypeAlias = dict[str, Any]
+JSONObject: TypeAlias = dict[str, Any]
 """A record in JSON types."""
 Role: TypeAlias = Literal["identifier", "advisor", "critic"]
 
@@ -73,8 +74,10 @@ class AsksModels(Protocol):
 class Tester(Protocol):
     """The counterfactual test, provided by the pipeline; called from several threads."""
 
-    def __call__(self, trajectory: Trajectory, suggestion: Suggestion) -> TestResult | None:
-        """Test one suggestion; None once the budget for tests is spent."""
+    def __call__(
+        self, trajectory: Trajectory, suggestion: Suggestion, earlier: Sequence[Plan] = ()
+    ) -> TestResult | None:
+        """Test one suggestion, after the plans tested at its state `earlier`; None once the budget is spent."""
         ...
 
 
@@ -94,13 +97,13 @@ class State(TypedDict, total=False):
 
     fingerprint: str
     opening: str
-    segment: Row
+    segment: JSONObject
     source: str
-    states: list[Row]
+    states: list[JSONObject]
     current: int
-    notes: Annotated[list[Row], add]
+    notes: Annotated[list[JSONObject], add]
     env_steps: Annotated[int, add]
-    explanation: Row | None
+    explanation: JSONObject | None
 
 
 def case_of(state: State) -> CriticalState:
@@ -205,7 +208,7 @@ class Context:
             AdviceDecided(self.segment, case.step, plan.actions, plan.steps, decision, reason, gain, low, high, pairs)
         )
 
-    def noted(self, stage: str, reason: str, detail: str = "") -> Row:
+    def noted(self, stage: str, reason: str, detail: str = "") -> JSONObject:
         """Tell that something was not used; the `Note` for the state."""
         self.emit(Dropped(stage, reason, self.segment, detail))
         return {"stage": stage, "reason": reason, "detail": detail}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ultra_agents.agents.state import Context
-from ultra_agents.narration.plugin_calls import asking
 from ultra_agents.records import Critique, Suggestion
+from ultra_agents.verification.validity import refusal
 
 INVALID = "invalid: "
 """How the reasons of these drops begin."""
@@ -20,23 +18,9 @@ def flaw(context: Context, suggestion: Suggestion) -> str | None:
     Replies of models are held to the steps shown and to legal actions by their schema; this is for whatever else
     proposes, and for plans that outlast the rollouts they are tested in.
     """
-    length = len(context.trajectory)
-    if suggestion.step == length and (context.trajectory.terminated or context.trajectory.truncated):
-        return f"{INVALID}terminal step"
-    if not 0 <= suggestion.step < length:
-        return f"{INVALID}step outside the episode"
-    if any(hold < 1 for _, hold in suggestion.plan.moves):
-        return f"{INVALID}hold below 1"
-    if any(not _legal(context, action) for action, _ in suggestion.plan.moves):
-        return f"{INVALID}illegal action"
-    if context.simulates:
-        rule = context.verification
-        if suggestion.plan.steps > max(rule.horizon, rule.max_test_steps // 2):
-            return f"{INVALID}beyond the horizon of the test"  # not one pair of rollouts could be played
-        snapshots = context.trajectory.snapshots
-        if snapshots is not None and suggestion.step >= len(snapshots):
-            return f"{INVALID}no simulator state"
-    return None
+    longest = context.verification.longest_plan if context.simulates else None
+    why = refusal(context.environment, context.trajectory, suggestion, longest)
+    return None if why is None else f"{INVALID}{why}"
 
 
 def reward_flaw(critique: Critique) -> str | None:
@@ -45,12 +29,3 @@ def reward_flaw(critique: Critique) -> str | None:
     if not all(map(math.isfinite, rewards)):
         return f"{INVALID}reward is not a number"
     return None if all(-1 <= reward <= 1 for reward in rewards) else f"{INVALID}reward outside [-1, 1]"
-
-
-def _legal(context: Context, name: str) -> bool:
-    with asking(context.environment, f"actions.encode of {name!r}"):
-        try:
-            action = np.asarray(context.environment.actions.encode(name))
-        except KeyError:
-            return False
-    return bool(np.isfinite(action).all())

@@ -8,19 +8,19 @@ import sys
 from rich.console import Console
 
 
-class _Out(Console):
-    """A console that lets the command's end deal with a closed pipe."""
+class _PipeConsole(Console):
+    """A console that raises on a closed pipe; `main.invoke` turns that into an exit status."""
 
     def on_broken_pipe(self) -> None:
-        """Raise what the stream raised; the caller exits quietly."""
+        """Re-raise, where Rich would exit with status 1."""
         raise BrokenPipeError
 
 
 def out() -> Console:
     """Standard output; wide enough for tables when it is no terminal."""
-    return _Out(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
+    return _PipeConsole(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
 def err() -> Console:
     """Standard error."""
-    return _Out(stderr=True)
+    return _PipeConsole(stderr=True)

@@ -82,7 +82,10 @@ def data_import(
         )
     preflight(chosen)
     environment = create_environment(chosen.environment.name, chosen.environment.options)
-    found = import_dataset(dataset, environment, root, chosen.collect.episodes)
+    console = out()
+    found = import_dataset(
+        dataset, environment, root, chosen.collect.episodes, lambda text: console.print(Text(text, "yellow"))
+    )
     kept = [one for one in found if len(one) <= chosen.collect.max_steps]
     if not kept:
         raise ConfigError(
@@ -94,7 +97,6 @@ def data_import(
     folder = RunFolder.create(runs, chosen)
     save_trajectories(folder.trajectories, kept)
     folder.mark_done("collect", {"seconds": 0.0, "value": {"episodes": len(kept)}, "dataset": dataset})
-    console = out()
     steps = sum(map(len, kept))
     console.print(Text.assemble("made ", (str(folder.path), "bold"), f": {len(kept)} episodes, {steps:,} steps"))
     if len(kept) < len(found):

@@ -1,4 +1,4 @@
-"""What `ultra doctor` looks at: one function a thing, each short, none of which can take the doctor down."""
+"""The checks of `ultra doctor`, one function each. An exception or a hang in a check becomes a finding."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Literal
 
 from ultra_agents.errors import UltraError
 
-PATIENCE_S = 60.0
-"""Longest wait for one probe."""
+TIMEOUT_S = 60.0
+"""Of one check."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a probe saw.
+    """The result of one check.
 
     Attributes:
-        status: `ok`; `warn`: some runs need it; `fail`: every default run does.
-        do: What helps, a command where there is one.
+        status: `ok`; `warn`: missing, and needed by some runs; `fail`: missing, and needed by every default run.
+        do: The remedy, a command where there is one.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Finding:
     do: str | None = None
 
 
-def probe(name: str, look: Callable[[], Finding], patience_s: float = PATIENCE_S) -> Finding:
-    """Run a probe in a thread of its own: whatever it raises, or if it hangs, becomes a finding."""
+def probe(name: str, check: Callable[[], Finding], timeout_s: float = TIMEOUT_S) -> Finding:
+    """Run a check in a thread of its own: what it raises, or a timeout, becomes a finding."""
     answers: list[Finding] = []
 
     def work() -> None:
         try:
-            answers.append(look())
+            answers.append(check())
         except UltraError as error:
             detail = error.problem + (f" ({error.found})" if error.found else "")
             answers.append(Finding(name, "fail", detail, error.hint))
@@ -53,8 +53,8 @@ def probe(name: str, look: Callable[[], Finding], patience_s: float = PATIENCE_S
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(patience_s)
-    return answers[0] if answers else Finding(name, "fail", f"no answer within {patience_s:.0f} s")
+    thread.join(timeout_s)
+    return answers[0] if answers else Finding(name, "fail", f"no answer within {timeout_s:.0f} s")
 
 
 def python(runs: Path) -> Finding:
@@ -102,7 +102,7 @@ def torch(runs: Path) -> Finding:
 
 
 def atari(runs: Path) -> Finding:
-    """ALE has Pong's ROM and steps it."""
+    """ALE has the ROM of Pong and can step it."""
     import ale_py
 
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -164,7 +164,7 @@ def embedded(runs: Path) -> Finding:
 
 
 def writable(runs: Path) -> Finding:
-    """The folder of runs can be written, and has room."""
+    """The folder of runs is writable and has at least 1 GiB free."""
     place = runs.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -182,7 +182,7 @@ def writable(runs: Path) -> Finding:
 
 
 def openai(runs: Path) -> Finding:
-    """Whether a key is set; its value is never looked at, let alone shown."""
+    """Whether a key is set; its value is neither used nor shown."""
     if os.environ.get("OPENAI_API_KEY"):
         return Finding("OpenAI", "ok", "OPENAI_API_KEY is set")
     return Finding(

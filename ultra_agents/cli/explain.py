@@ -74,10 +74,10 @@ def explain(
 
 
 def _one(config: Config, source: RunFolder | None, runs: Path, mode: Mode) -> dict[str, Any]:
-    from ultra_agents.cli.compare.run import check
+    from ultra_agents.cli.explain_members import check_explainable
     from ultra_agents.experiments.sharing import take_up
 
-    check(config)
+    check_explainable(config)
     folder = source or take_up(runs, config, f"--name {config.name}-2")
     measures = _explained(folder, mode)
     return {str(measures["proposer"]): measures}
@@ -85,12 +85,12 @@ def _one(config: Config, source: RunFolder | None, runs: Path, mode: Mode) -> di
 
 def _several(config: Config, names: str, source: RunFolder | None, runs: Path, mode: Mode) -> dict[str, Any]:
     """Everybody's measures, each from a run of its own below `NAME-compare`, all on the episodes of the first."""
-    from ultra_agents.cli.compare.run import check, members
+    from ultra_agents.cli.explain_members import check_explainable, members
     from ultra_agents.experiments.sharing import share_episodes, take_up
 
     everybody = members(config, names)
     for one in everybody.values():
-        check(one)
+        check_explainable(one)
     root = runs / f"{config.name if source is None else source.name}-compare"
     found: dict[str, Any] = {}
     for name, one in everybody.items():

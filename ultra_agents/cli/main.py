@@ -1,7 +1,7 @@
-"""The command `ultra`: `main()` runs it and turns every ending into an exit status.
+"""The command `ultra`; `main` maps every outcome to an exit status.
 
-0 done, 1 a defect of ours, 2 something the person can fix, 3 a spending cap, 130 interrupted, 141 the reader of our
-output went away.
+0 done, 1 a defect of ultra-agents or a plugin, 2 an error the user can fix, 3 a spending cap, 130 interrupted, 141
+standard output was closed by its reader.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from ultra_agents.cli.compare.command import compare
+from ultra_agents.cli.config import config_schema
 from ultra_agents.cli.data import data_export, data_import
 from ultra_agents.cli.doctor import doctor
+from ultra_agents.cli.error_output import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
 from ultra_agents.cli.events import events
 from ultra_agents.cli.explain import explain
-from ultra_agents.cli.failure import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
 from ultra_agents.cli.inspect.command import inspect
 from ultra_agents.cli.llm.cassette import llm_export, llm_import
 from ultra_agents.cli.llm.check import llm_check
@@ -59,6 +60,7 @@ policy_app = typer.Typer(
     help="Policies of Stable-Baselines3, CleanRL, TorchScript and ONNX: in, scored, and out again.",
 )
 rules_app = typer.Typer(no_args_is_help=True, help="Closed-loop rules: checked, and tested in the simulator.")
+config_app = typer.Typer(no_args_is_help=True, help="What configuration files may hold.")
 data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari datasets.")
 
 app.command("run")(run)
@@ -71,6 +73,7 @@ app.command("events")(events)
 app.command("doctor")(doctor)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(llm_app, name="llm")
+app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.add_typer(policy_app, name="policy")
 app.add_typer(rules_app, name="rules")
@@ -82,6 +85,7 @@ policy_app.command("export")(policy_export)
 policy_app.command("score")(policy_score)
 rules_app.command("check")(rules_check)
 rules_app.command("test")(rules_test)
+config_app.command("schema")(config_schema)
 data_app.command("export")(data_export)
 data_app.command("import")(data_import)
 llm_app.command("list")(llm_list)
@@ -112,7 +116,7 @@ def root(
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the process' own by default); the exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # an ASCII terminal gets question marks, not an exception
+        if hasattr(stream, "reconfigure"):  # characters an ASCII terminal lacks become question marks
             stream.reconfigure(errors="replace")
     try:
         status = _invoke(arguments)
@@ -121,7 +125,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _let_go_of_stdout()
+        _detach_stdout()
         status = CLOSED_PIPE
     return status
 
@@ -130,12 +134,12 @@ def _invoke(arguments: Sequence[str] | None) -> int:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="ultra")
     except SystemExit as done:
-        if isinstance(done.__context__, BrokenPipeError):  # typer has answered it with a plain 1
-            _let_go_of_stdout()
+        if isinstance(done.__context__, BrokenPipeError):  # typer has turned it into status 1
+            _detach_stdout()
             return CLOSED_PIPE
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except BrokenPipeError:
-        _let_go_of_stdout()
+        _detach_stdout()
         return CLOSED_PIPE
     except UltraError as error:
         show_error(error)
@@ -149,8 +153,8 @@ def _invoke(arguments: Sequence[str] | None) -> int:
     return 0
 
 
-def _let_go_of_stdout() -> None:
-    """Point standard output elsewhere, or Python's own flush at exit complains about the closed pipe."""
+def _detach_stdout() -> None:
+    """Point standard output at the null device: Python's flush at exit would raise on the closed pipe."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

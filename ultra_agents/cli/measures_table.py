@@ -1,4 +1,4 @@
-"""What advice is worth, as a table in the terminal: one column per proposer, as many side by side as fit."""
+"""The measures of advice as a table for the terminal: one column per proposer, as many side by side as fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def print_measures(console: Console, columns: Mapping[str, Measures]) -> None:
 
 
 def measures_table(columns: Mapping[str, Measures]) -> Table:
-    """One table with a column for each of `columns`; rows nobody has anything to say about are left out."""
+    """One table with a column for each of `columns`; rows without any value are left out."""
     from rich import box
     from rich.table import Table
 
@@ -147,8 +147,8 @@ def figure(value: float, sign: bool = False) -> str:
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text
 
 
-Row: TypeAlias = tuple[str, Callable[[Measures], str]]
-GROUPS: Sequence[Sequence[Row]] = (
+TableRow: TypeAlias = tuple[str, Callable[[Measures], str]]
+GROUPS: Sequence[Sequence[TableRow]] = (
     (
         ("segments explained", _count("segments")),
         ("critical states", _count("critical")),

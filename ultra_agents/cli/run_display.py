@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ultra_agents.cli.plugin_output import plugins_print_to
 from ultra_agents.errors import BudgetReached, Interrupted, UltraError
 from ultra_agents.events import RunFinished, Warned
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from ultra_agents.config import Config
     from ultra_agents.runs import RunFolder
     from ultra_agents.ui.display import Mode
+
+
+OUTPUT = "output.log"
+"""What plugins print in a run, in its folder."""
 
 
 def display_mode(plain: bool, json: bool) -> Mode:
@@ -47,22 +53,30 @@ def execute(
         Crashed: A defect; its traceback is in the folder.
         KeyboardInterrupt: A second Ctrl-C.
     """
-    from ultra_agents.cli.broadcast import Broadcast, StopSignal
     from ultra_agents.cli.console import out
-    from ultra_agents.cli.failure import Crashed, write_crash
+
+    console = console or out()
+    with plugins_print_to(folder.path / OUTPUT) as shown:
+        console.file = shown[console.stderr]
+        _execute(folder, mode, until, console)
+
+
+def _execute(folder: RunFolder, mode: Mode, until: Literal["measure"] | None, console: Console) -> None:
+    from ultra_agents.cli.error_output import Crashed, write_crash
+    from ultra_agents.cli.event_dispatcher import EventDispatcher
+    from ultra_agents.cli.run_control import RunControl
     from ultra_agents.runs import read_lines
     from ultra_agents.ui.display import choose_display
     from ultra_agents.ui.history import past_events
     from ultra_agents.ui.summary import summary
 
-    console = console or out()
     again = f"ultra {'explain' if until else 'resume'} {shlex.quote(str(folder.path))}"
     began = time.monotonic()
     with folder.lock():
         past = list(past_events(read_lines(folder.events)))
-        stop = StopSignal()
+        stop = RunControl()
         shown = choose_display(mode, console, past, None, stop)
-        with Broadcast(folder, shown, past) as emit, stop:
+        with EventDispatcher(folder, shown, past) as emit, stop:
             stop.notice, stop.emit = emit.notice, emit
 
             def ended(status: str, why: str) -> None:
@@ -74,7 +88,7 @@ def execute(
                     emit(Warned(f"{folder.config_path} was changed; finished stages keep the results they have"))
                 from ultra_agents.pipeline import run_pipeline
 
-                run_pipeline(folder, folder.config, emit, stop, until, emit.growing)
+                run_pipeline(folder, folder.config, emit, stop, until, emit.emit_streaming)
             except UltraError as error:
                 status = {Interrupted: "interrupted", BudgetReached: "budget"}.get(type(error), "failed")
                 ended(status, error.problem)
@@ -101,9 +115,10 @@ def _with_next_step(error: UltraError, again: str) -> UltraError:
     return error
 
 
+@plugins_print_to(Path(os.devnull))  # a run prints it again, into its log
 def preflight(config: Config) -> None:
     """Refuse what cannot work, so that a typing error leaves no run folder behind; raises an `UltraError`."""
-    from ultra_agents.pipeline import check_run
+    from ultra_agents.stages.check import check_run
     from ultra_agents.ui.trackers import check_trackers
 
     check_trackers(config.trackers)

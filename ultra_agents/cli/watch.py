@@ -1,4 +1,4 @@
-"""`ultra watch`: see runs that other processes make, or what finished ones came to."""
+"""`ultra watch`: the live screen for runs of other processes, and for finished ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ultra_agents.ui.watching import Watched
+    from ultra_agents.ui.watch import WatchedRun
 
 
 def watch(
@@ -22,9 +22,9 @@ def watch(
     plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live screen.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
 ) -> None:
-    """Watch runs that other processes make, or what finished ones came to.
+    """Watch runs of other processes, or look at finished ones.
 
-    Nothing is written and nothing is held up; leaving does not end a run.
+    Only their event logs are read: a watched run is neither slowed down nor ended by leaving.
     """
     from ultra_agents.cli.console import out
     from ultra_agents.cli.run_display import display_mode
@@ -36,29 +36,29 @@ def watch(
         one.poll()
     if mode == "auto":
         from ultra_agents.ui.display import live_fits
-        from ultra_agents.ui.keys import keyboard
+        from ultra_agents.ui.keys import has_keyboard
 
-        if live_fits(console) and keyboard(console.is_terminal):
+        if live_fits(console) and has_keyboard(console.is_terminal):
             _on_screen(console, found)
             return
     _in_lines(console, mode == "json", [_watched(name, runs) for name in dict.fromkeys(run)])
 
 
-def _watched(name: str, runs: Path) -> Watched:
+def _watched(name: str, runs: Path) -> WatchedRun:
     """Raises `RunError` where `name` is no run this version can read."""
     from ultra_agents.cli.run_display import find_folder
     from ultra_agents.runs import RunFolder
-    from ultra_agents.ui.watching import watched
+    from ultra_agents.ui.watch import watch_folder
 
     path = find_folder(name, runs)
     folder = RunFolder.open(path)
-    return watched(folder.name, folder.path, lambda: held(folder.path))
+    return watch_folder(folder.name, folder.path, lambda: is_locked(folder.path))
 
 
-def _on_screen(console: Console, found: list[Watched]) -> None:
-    from ultra_agents.cli.failure import write_crash
+def _on_screen(console: Console, found: list[WatchedRun]) -> None:
+    from ultra_agents.cli.error_output import write_crash
     from ultra_agents.ui.summary import summary
-    from ultra_agents.ui.watching import POLL_S, WatchDisplay
+    from ultra_agents.ui.watch import POLL_S, WatchDisplay
 
     display = WatchDisplay(console, found)
     failure: Exception | None = None
@@ -82,10 +82,10 @@ def _on_screen(console: Console, found: list[Watched]) -> None:
         console.print(summary(one.state, time.time()))
 
 
-def _in_lines(console: Console, json: bool, found: list[Watched]) -> None:
+def _in_lines(console: Console, json: bool, found: list[WatchedRun]) -> None:
     from ultra_agents.ui.json_lines import JsonLines
     from ultra_agents.ui.plain import PlainDisplay
-    from ultra_agents.ui.watching import GONE, POLL_S
+    from ultra_agents.ui.watch import GONE, POLL_S
 
     several, when = len(found) > 1, 0.0
     displays: list[JsonLines | PlainDisplay] = []
@@ -104,12 +104,12 @@ def _in_lines(console: Console, json: bool, found: list[Watched]) -> None:
         time.sleep(POLL_S)
     for one in found:
         if one.state.status.endswith(GONE) and not json:
-            path = shlex.quote(str(one.tail.path.parent))
+            path = shlex.quote(str(one.log.path.parent))
             console.print(f"{one.name}: {GONE}; go on with it: ultra resume {path}", markup=False, highlight=False)
 
 
-def held(folder: Path) -> bool:
-    """Whether the process that took the run folder last still has it; asked without touching its lock."""
+def is_locked(folder: Path) -> bool:
+    """Whether the process that locked the run folder last still holds the lock, without trying to take it."""
     try:
         holder = int((folder / ".lock").read_text(encoding="utf-8").strip())
         os.kill(holder, 0)
@@ -118,6 +118,6 @@ def held(folder: Path) -> bool:
     lock = (folder / ".lock").resolve()
     try:
         there = [Path(os.readlink(one.path)) for one in os.scandir(f"/proc/{holder}/fd")]
-    except OSError:  # no such files on this system, or somebody else's process: its number has to do
+    except OSError:  # no /proc, or another user's process: that it lives has to suffice
         return True
     return lock in there

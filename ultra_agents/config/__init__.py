@@ -2,7 +2,17 @@
 
 from ultra_agents.config.engine import ClusterConfig, RunEngineConfig
 from ultra_agents.config.load import load_config, parse_config
-from ultra_agents.config.methods import JsrlConfig, MaskConfig, RiceConfig, StateMaskConfig
+from ultra_agents.config.methods import (
+    baseline_of,
+    colours_of,
+    default_baseline,
+    follows_actions,
+    method_class,
+    method_names,
+    trains,
+    usable_methods,
+    variant_of,
+)
 from ultra_agents.config.models import (
     AgentConfig,
     BudgetConfig,
@@ -27,14 +37,13 @@ from ultra_agents.config.run import (
     Proposer,
     RefineConfig,
     VerificationConfig,
-    follows_actions,
-    variant_of,
 )
 
 __all__ = [
     "AdviceConfig", "AgentConfig", "AgentsConfig", "BudgetConfig", "CapsConfig", "ClusterConfig", "CollectConfig",
-    "Config", "EvaluateConfig", "GatewayConfig", "IdentifierConfig", "ImitationConfig", "JsrlConfig", "LLMConfig",
-    "MaskConfig", "ModulationConfig", "NarrationConfig", "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig",
-    "RiceConfig", "RuleTestConfig", "RunEngineConfig", "Section", "StateMaskConfig", "VerificationConfig",
-    "follows_actions", "load_config", "parse_config", "variant_of",
+    "Config", "EvaluateConfig", "GatewayConfig", "IdentifierConfig", "ImitationConfig", "LLMConfig",
+    "ModulationConfig", "NarrationConfig", "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig",
+    "RuleTestConfig", "RunEngineConfig", "Section", "VerificationConfig", "baseline_of", "colours_of",
+    "default_baseline", "follows_actions", "load_config", "method_class", "method_names", "parse_config", "trains",
+    "usable_methods", "variant_of",
 ]  # fmt: skip

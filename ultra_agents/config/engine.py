@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ultra_agents.config.models import Section
 
 
+def _or_kind_alone(schema: dict[str, Any]) -> None:
+    """Let the JSON schema accept the short form as well."""
+    whole = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [{"enum": whole["properties"]["kind"]["enum"]}, whole]
+
+
 class ClusterConfig(Section):
     """What a run and a comparison have in common; `engine: ray` stands for `engine: {kind: ray}`."""
+
+    model_config = ConfigDict(json_schema_extra=_or_kind_alone)
 
     kind: Literal["local", "ray"] = Field("local", description="processes of this machine, or a Ray cluster")
     address: str | None = Field(None, description="of a running Ray cluster; null starts one on this machine")

@@ -1,97 +1,190 @@
-"""The parts of a run's configuration that say what is compared, and how the rivals of ULTRA work.
+"""Which methods are compared, with which options, and what the registered ones say of themselves.
 
-`methods` holds the names; `rice`, `statemask` and `jsrl` the options of the methods called so. What the papers used,
-for whom to repeat them: RICE, Table 1, refines for 1e6 steps after 3e5 of mask training with 20 environments, a
-learning rate of 1e-5, `rice.mask.alpha` 1e-4 (its prose and code say 0.01), and
-
-| task | `rice.probability` | `rice.bonus` |
-|---|---|---|
-| Hopper | 0.25 | 0.001 |
-| Walker2d | 0.25 | 0.01 |
-| Reacher | 0.5 | 0.001 |
-| HalfCheetah | 0.5 | 0.01 |
-
-Those values of lambda belong to a bonus scaled to [0, 1] in every step; here it is divided by the running deviation of
-its own discounted sum, as its inventors have it, so that the same lambda weighs less at first and falls with novelty.
+`methods` holds the names; the options of a method are `method_options: {NAME: {...}}`, except for the built-in ones
+with a section of their own: `rice`, `statemask`, `jsrl`. Each is checked by the method's own model, which is loaded
+from its plugin when a configuration is read.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializeAsAny
+from pydantic import ValidationError as Invalid
+from pydantic_core import CoreSchema, core_schema
 
-from ultra_agents.config.models import PluginConfig, Section
-from ultra_agents.errors import ConfigError, did_you_mean
+from ultra_agents.contracts import Method, Options
+from ultra_agents.errors import ConfigError, PluginError, did_you_mean
+from ultra_agents.records import Variant
+from ultra_agents.registry import OURS, catalogue, find, options_error
 
-METHOD_NAMES = ("none", "continue", "ultra-a", "ultra-r", "ultra-ra", "statemask-r", "rice", "jsrl")
-"""Every method of `ultra_agents.methods`; written here because configurations are read without importing those."""
+SECTIONS = {"rice": "rice", "statemask": "statemask-r", "jsrl": "jsrl"}
+"""Sections of a configuration that hold the options of one built-in method, and which."""
+_FREE = 4
+"""The first place of the palettes given to methods that claim none; the palettes start over where they end."""
 
 
-def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+def method_names() -> tuple[str, ...]:
+    """Names of all registered methods, in alphabetical order; nothing is imported."""
+    return tuple(dict.fromkeys(row.name for row in catalogue() if row.kind == "method"))
+
+
+def method_class(name: str) -> type[Method] | None:
+    """The class registered as `name` (or `distribution:name`); None where there is none.
+
+    Raises:
+        PluginError: It fails to load, or two distributions claim the name.
+    """
+    if name.rpartition(":")[2] not in method_names():
+        return None
+    cls: type[Method] = find("method", name).load()
+    return cls
+
+
+def usable_methods() -> dict[str, type[Method]]:
+    """Every registered method that loads, by name: those that use advice most first, then the baseline, the rest."""
+    found = {}
+    for name in method_names():
+        try:
+            cls = method_class(name)
+        except PluginError:
+            continue
+        if cls is not None:
+            found[name] = cls
+    return dict(sorted(found.items(), key=lambda row: (-len(row[1].advice or ""), not row[1].baseline, row[0])))
+
+
+def variant_of(method: str) -> Variant | None:
+    """What a method does with advice: `ultra-ra` -> `ra`; None for one that uses none."""
+    cls = method_class(method)
+    return None if cls is None else cls.advice
+
+
+def follows_actions(method: str) -> bool:
+    """Whether a method acts on suggested actions, not on rewards alone."""
+    return "a" in (variant_of(method) or "")
+
+
+def trains(method: str) -> bool:
+    """Whether a method spends its budget; the others evaluate the starting policy."""
+    cls = method_class(method)
+    return cls is None or cls.trains
+
+
+def baseline_of(methods: Iterable[str]) -> str | None:
+    """The first of some methods that others are held against; None if there is none."""
+    return next((name for name in methods if (cls := method_class(name)) is not None and cls.baseline), None)
+
+
+def default_baseline() -> str:
+    """The built-in baseline, for sentences about runs that lack one."""
+    ours = (row for row in catalogue() if row.kind == "method" and row.distribution == OURS)
+    return next(row.name for row in ours if row.load().baseline)
+
+
+def colours_of(methods: Iterable[str]) -> dict[str, int]:
+    """Places in the palettes: those that methods claim, first come first served; the free ones from `_FREE` on."""
+    found: dict[str, int] = {}
+    free = _FREE
+    for name in methods:
+        cls = method_class(name)
+        wish = None if cls is None else cls.colour
+        if wish is None or wish in found.values():
+            wish, free = free, free + 1
+        found[name] = wish
+    return found
+
+
+def options_model(name: str) -> type[Options]:
+    """The model of a method's options; raises `PluginError` as `registry.find` does."""
+    model: type[Options] = find("method", name).load().Options
+    return model
+
+
+def _parsed(name: str, place: str, value: Any) -> Options:
+    """The options of one method, checked by its own model; `place` is where they are in the configuration."""
+    if isinstance(value, Options):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"{place} holds no mapping of options", found=repr(value), expected=f"{place}: {{key: value}}"
+        )
+    model = options_model(name)
+    try:
+        return model(**value)
+    except Invalid as error:
+        raise options_error("the configuration", error, model, place) from error
+
+
+@dataclass(frozen=True)
+class _OptionsOf:
+    """Annotation of a section that holds the options of a built-in method."""
+
+    section: str
+
+    @property
+    def method(self) -> str:
+        return f"{OURS}:{SECTIONS[self.section]}"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: _parsed(self.method, self.section, value), handler(source)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(options_model(self.method).__pydantic_core_schema__)
+
+    def default(self) -> Options:
+        return options_model(self.method)()
+
+
+RICE, STATEMASK, JSRL = map(_OptionsOf, SECTIONS)
+RiceSection: TypeAlias = Annotated[SerializeAsAny[Options], RICE]
+StateMaskSection: TypeAlias = Annotated[SerializeAsAny[Options], STATEMASK]
+JsrlSection: TypeAlias = Annotated[SerializeAsAny[Options], JSRL]
+
+
+def _by_method(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            "method_options holds no mapping", found=repr(value), expected="method_options: {NAME: {...}}"
+        )
+    made = {}
+    for name, options in value.items():
+        _known(name, "method_options")
+        section = next((key for key, method in SECTIONS.items() if find("method", name) == _ours(method)), None)
+        if section is not None:
+            raise ConfigError(f"the options of {name!r} have a section of their own", hint=f"set them under {section}")
+        made[name] = _parsed(name, f"method_options.{name}", options)
+    return made
+
+
+def _ours(method: str) -> Any:
+    return find("method", f"{OURS}:{method}")
+
+
+MethodOptions: TypeAlias = Annotated[dict[str, SerializeAsAny[Options]], BeforeValidator(_by_method)]
+
+
+def _known(name: str, place: str) -> None:
+    names = method_names()
+    if name.rpartition(":")[2] not in names:
+        raise ConfigError(
+            f"{place} names {name!r}, which is no method",
+            expected=f"some of: {', '.join(names)}",
+            hint=did_you_mean(name, names),
+        )
+    find("method", name)
+
+
+def _all_known(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
-        if name not in METHOD_NAMES:
-            raise ConfigError(
-                f"methods names {name!r}, which is no method",
-                expected=f"some of: {', '.join(METHOD_NAMES)}",
-                hint=did_you_mean(name, METHOD_NAMES),
-            )
-    if len(set(names)) != len(names):
+        _known(name, "methods")
+    if len({find("method", name) for name in names}) != len(names):
         raise ConfigError("methods names one method twice", found=", ".join(names))
     return names
 
 
-MethodNames: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_known)]
-
-
-class MaskConfig(Section):
-    """How the network is trained that says which states matter (`ultra_agents.methods.mask`)."""
-
-    algorithm: PluginConfig = Field(PluginConfig(name="ppo"), description="what trains it, on two discrete actions")
-    steps: int | None = Field(
-        None, gt=0, description="environment steps, out of refine.steps; null: 3 of 13 parts, as RICE's 3e5 + 1e6"
-    )
-    alpha: float = Field(0.01, ge=0, description="reward for randomising one step, in units of environment reward")
-
-    def steps_of(self, budget: int) -> int:
-        """Environment steps of mask training within a method's `budget`."""
-        return round(budget * 3 / 13) if self.steps is None else self.steps
-
-
-class RiceConfig(Section):
-    """RICE (arXiv 2405.03064)."""
-
-    mask: MaskConfig = MaskConfig()
-    probability: float = Field(0.25, ge=0, le=1, description="chance p that an episode starts at a critical state")
-    pool: int = Field(16, gt=0, description="latest episodes whose critical states are started from")
-    bonus: float = Field(0.01, ge=0, description="lambda, weight of the normalised novelty, environment reward units")
-    features: int = Field(64, gt=0, description="width of the random and of the predicting network")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step size of the predicting network")
-    discount: float = Field(0.99, gt=0, lt=1, description="of novelty, in the sum whose deviation it is divided by")
-
-
-class GapMaskConfig(MaskConfig):
-    """StateMask's own objective: a reward for randomising while the return stays where it was."""
-
-    dual_rate: float = Field(0.1, gt=0, description="step of the multiplier per update, per spread of the returns")
-
-
-class StateMaskConfig(Section):
-    """StateMask-R (NeurIPS 2023)."""
-
-    mask: GapMaskConfig = GapMaskConfig()
-    episodes: int = Field(8, gt=1, description="episodes of the starting policy, one critical state each")
-
-
-class JsrlConfig(Section):
-    """JSRL (Uchendu et al. 2023)."""
-
-    schedule: Literal["thresholds", "linear"] = Field(
-        "thresholds", description="the guide's share falls when returns allow and at latest linearly, or just linearly"
-    )
-    horizon: int | None = Field(None, gt=0, description="environment steps of the guide at first; null: its episodes'")
-    stages: int = Field(10, gt=0, description="equal parts in which it falls to 0")
-    window: int = Field(16, gt=0, description="episodes of a stage whose mean return is compared")
-    tolerance: float = Field(0.05, ge=0, description="share of the best mean return so far that may be missing")
-    until: float = Field(0.8, gt=0, le=1, description="share of the budget after which the guide never acts")
-    learner: Literal["copy", "fresh"] = Field("copy", description="the learner begins as the guide, or untrained")
+MethodNames: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_all_known)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ultra_agents.contracts.secrets import no_secrets, variable_name
 from ultra_agents.errors import ConfigError
 
 
@@ -26,7 +27,11 @@ class PluginConfig(Section):
 class AgentConfig(Section):
     """One agent."""
 
-    llm: str | None = Field(None, description="name of an entry of `llms`, or a list: [first, next on failure, ...]")
+    llm: str | None = Field(
+        None,
+        description="name of an entry of `llms`, or a list: [first, next on failure, ...]",
+        json_schema_extra={"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "string"}}]},
+    )
     fallback: tuple[str, ...] = Field((), description="entries of `llms` asked next when one fails")
 
     @model_validator(mode="before")
@@ -102,6 +107,12 @@ class LLMConfig(Section):
         chat_model = data["provider"].partition(":")[2]
         return {**data, "provider": "langchain", "options": {**(data.get("options") or {}), "chat_model": chat_model}}
 
+    @field_validator("options")
+    @classmethod
+    def _no_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        variable_name(value.get("api_key_env"))
+        return no_secrets(value, "options")
+
     @model_validator(mode="after")
     def _both_prices(self) -> LLMConfig:
         if (self.price_prompt is None) != (self.price_completion is None):
@@ -134,7 +145,7 @@ class GatewayConfig(Section):
 
     cache: Path | None = Field(None, description="answer cache (SQLite); default: in the run folder")
     mode: Literal["live", "replay"] = Field("live", description="replay never calls out")
-    retries: int = Field(4, ge=0, description="further attempts after a passing failure")
+    retries: int = Field(4, ge=0, description="further attempts after a transient failure")
     retry_wait_s: float = Field(1.0, ge=0, description="seconds before the first of them; doubles up to 30")
     breaker: int = Field(5, gt=0, description="failed calls in a row after which a provider rests")
     rest_s: float = Field(60.0, ge=0, description="seconds a resting provider is skipped if another can be asked")

@@ -9,13 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import yaml
 from pydantic import Field, model_validator
 
 from ultra_agents.config.engine import RunEngineConfig
-from ultra_agents.config.methods import JsrlConfig, MethodNames, RiceConfig, StateMaskConfig
+from ultra_agents.config.methods import (
+    JSRL,
+    RICE,
+    SECTIONS,
+    STATEMASK,
+    JsrlSection,
+    MethodNames,
+    MethodOptions,
+    RiceSection,
+    StateMaskSection,
+)
 from ultra_agents.config.models import (
     AgentConfig,
     GatewayConfig,
@@ -27,7 +37,7 @@ from ultra_agents.config.models import (
 from ultra_agents.config.rules import RuleTestConfig
 from ultra_agents.contracts.modulation import Learn
 from ultra_agents.errors import ConfigError, did_you_mean
-from ultra_agents.records import Variant
+from ultra_agents.registry import OURS, find
 
 Proposer: TypeAlias = Literal["llm", "random", "value", "oracle"]
 
@@ -128,6 +138,11 @@ class VerificationConfig(Section):
     slots: int = Field(32, gt=1, description="rollouts played side by side, in each process")
     rules: RuleTestConfig = RuleTestConfig()
 
+    @property
+    def longest_plan(self) -> int:
+        """Most steps a plan may have to be tested: one pair of rollouts must fit into a test."""
+        return self.max_test_steps // 2
+
 
 class AdviceConfig(Section):
     """Stage 7."""
@@ -153,7 +168,7 @@ class ImitationConfig(Section):
 
 
 class ModulationConfig(Section):
-    """Stage 9 (METHOD table of choices; the first named is the default)."""
+    """Stage 9 (`docs/method.md`, "Choices the paper leaves open"; the first named is the default)."""
 
     probability: float = Field(0.3, ge=0, le=1, description="chance p of following the table at a match")
     schedule: Literal["linear", "constant", "cosine"] = Field("linear", description="how p falls to 0 over training")
@@ -214,9 +229,10 @@ class Config(Section):
     imitation: ImitationConfig = ImitationConfig()
     modulation: ModulationConfig = ModulationConfig()
     refine: RefineConfig = RefineConfig()
-    rice: RiceConfig = RiceConfig()
-    statemask: StateMaskConfig = StateMaskConfig()
-    jsrl: JsrlConfig = JsrlConfig()
+    rice: RiceSection = Field(default_factory=RICE.default, description="options of the method rice")
+    statemask: StateMaskSection = Field(default_factory=STATEMASK.default, description="of statemask-r")
+    jsrl: JsrlSection = Field(default_factory=JSRL.default, description="of jsrl")
+    method_options: MethodOptions = Field(default_factory=dict, description="options of any other method, by its name")
     evaluate: EvaluateConfig = EvaluateConfig()
     engine: RunEngineConfig = RunEngineConfig()
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | None = Field(
@@ -244,20 +260,17 @@ class Config(Section):
 
     def hash(self) -> str:
         """Twelve hex digits that change with what can change the numbers: not with name, engine or trackers."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"name", "engine", "trackers"}), sort_keys=True)
+        none = set() if self.method_options else {"method_options"}
+        text = json.dumps(self.model_dump(mode="json", exclude={"name", "engine", "trackers", *none}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def options_of(self, method: str) -> dict[str, Any]:
+        """The options of a method, all of them or those that were set."""
+        ours = find("method", method)
+        section = next((key for key, name in SECTIONS.items() if (ours.distribution, ours.name) == (OURS, name)), None)
+        found = self.method_options.get(method) if section is None else getattr(self, section)
+        return {} if found is None else found.model_dump()
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def variant_of(method: str) -> Variant | None:
-    """`ultra-ra` -> `ra`; None for a method that uses no advice."""
-    variants: dict[str, Variant] = {"ultra-a": "a", "ultra-r": "r", "ultra-ra": "ra"}
-    return variants.get(method)
-
-
-def follows_actions(method: str) -> bool:
-    """Whether a method acts on suggested actions, not on rewards alone."""
-    return "a" in (variant_of(method) or "")

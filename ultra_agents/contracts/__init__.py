@@ -13,6 +13,7 @@ from ultra_agents.contracts.environment import (
 )
 from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Request, Weights
 from ultra_agents.contracts.llm import LLM, LLMOptions
+from ultra_agents.contracts.method import Advised, Method, Prepared, Services, Setting, Simulators, Terms
 from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
 from ultra_agents.contracts.quantities import Quantity
 
@@ -20,6 +21,7 @@ __all__ = [
     "CONTRACT_VERSION",
     "LLM",
     "ActionCodec",
+    "Advised",
     "Algorithm",
     "Brief",
     "Demonstrations",
@@ -28,15 +30,21 @@ __all__ = [
     "Foreign",
     "LLMOptions",
     "Learn",
+    "Method",
     "Modulated",
     "Modulation",
     "Options",
     "Outgoing",
     "Policy",
     "PolicyFormat",
+    "Prepared",
     "Quantity",
     "ReferenceReturns",
     "Request",
+    "Services",
+    "Setting",
+    "Simulators",
+    "Terms",
     "Trainer",
     "Weights",
     "capabilities",

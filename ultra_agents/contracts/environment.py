@@ -3,7 +3,8 @@
 Required: `make`, `brief`, `describe`, `actions`, `features`. Optional capabilities are found by whether the base
 method is overridden (`capabilities`): `snapshot`/`restore` (testing advice, starting at critical states), `expert`
 (oracle proposer), `reference_returns`, `render`, `policies` (starting policies that ship with the plugin),
-`quantities`/`legend` (what rules can speak of). A plugin whose options decide names what an instance lacks in `absent`.
+`quantities`/`legend` (what rules can speak of). A plugin whose options decide names what an instance lacks in
+`absent`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 from pydantic import BaseModel, ConfigDict
 
 from ultra_agents.contracts.quantities import Quantity
+from ultra_agents.errors import ConfigError
 from ultra_agents.records import Array, FloatArray, Move, Scalar
 
 CONTRACT_VERSION = 1
@@ -140,6 +143,9 @@ class Environment(ABC):
     Options: ClassVar[type[Options]] = Options
     argument: ClassVar[str | None] = None
     """The option that may be written after the plugin's name and a colon (`gymnasium:CartPole-v1`), if any."""
+    enforces_bounds: ClassVar[bool] = True
+    """An observation outside `observation_space` stops a run. False where the environments are other people's, whose
+    bounds are often only roughly right: a run tells it once and goes on. The conformance kit is strict either way."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -246,7 +252,30 @@ OPTIONAL = ("snapshot", "expert", "reference_returns", "render", "policies", "qu
 
 
 def capabilities(environment: Environment | type[Environment]) -> frozenset[str]:
-    """The optional capabilities a plugin overrides (`restore` goes with `snapshot`, `legend` with `quantities`), less an instance's `absent`."""
+    """The optional capabilities a plugin overrides, less an instance's `absent`.
+
+    `restore` goes with `snapshot`, `legend` with `quantities`.
+    """
     cls = environment if isinstance(environment, type) else type(environment)
     offered = frozenset(name for name in OPTIONAL if getattr(cls, name) is not getattr(Environment, name))
     return offered if isinstance(environment, type) else offered - environment.absent
+
+
+def uniforms_per_action(environment: Environment) -> int:
+    """How many uniforms `Policy.act_with_uniforms` needs per action."""
+    return max(int(np.prod(environment.action_space.shape or ())), 1)
+
+
+def random_actions(environment: Environment, rng: np.random.Generator, n: int) -> Array:
+    """`(n, ...)` actions drawn uniformly from the action space."""
+    space = environment.action_space
+    if isinstance(space, Discrete):
+        return np.asarray(space.start + rng.integers(space.n, size=n))
+    if isinstance(space, Box) and space.is_bounded():
+        return np.asarray(rng.uniform(space.low, space.high, size=(n, *space.shape)), dtype=space.dtype)
+    raise ConfigError(
+        "no random action can be drawn from this action space",
+        found=str(space),
+        expected="Discrete, or a bounded Box",
+        hint="set evaluate.fidelity: 0, and leave out methods that train a mask",
+    )

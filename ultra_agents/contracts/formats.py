@@ -7,14 +7,16 @@ scores and writes it. It must not run code that a file brings along unless it is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
+import numpy as np
 
 from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
+from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
 
@@ -134,3 +136,15 @@ class PolicyFormat(ABC):
     def can_write(self) -> bool:
         """Whether `write` is offered."""
         return type(self).write is not PolicyFormat.write
+
+
+def check_finite(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Raise `PolicyError` unless every number of the policy in `path` is finite."""
+    bad = sorted(name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
+    if bad:
+        raise PolicyError(
+            f"the policy {path} holds weights that are not finite",
+            found=f"NaN or infinity in: {', '.join(bad)[:200]}",
+            expected="finite numbers",
+            hint="its training diverged or the file is damaged: use another policy or an earlier checkpoint",
+        )

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import urllib.parse
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, SecretStr
 
 from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
-from ultra_agents.errors import ConfigError, LLMError
+from ultra_agents.errors import LLMError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -33,69 +29,9 @@ class Unreachable(LLMError):
 
 
 def question_key(messages: Sequence[Sequence[str]], schema: dict[str, Any] | None) -> str:
-    """Hex SHA-256 of a question, whoever answers it: `(role, text)` pairs and the reply's JSON schema."""
+    """Hex SHA-256 of a question, independent of the model: `(role, text)` pairs and the reply's JSON schema."""
     question = {"messages": [list(message) for message in messages], "schema": schema}
     return hashlib.sha256(json.dumps(question, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def no_secrets(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """`values`, unless one is named like a secret: the configuration is written down, secrets are not.
-
-    Raises:
-        ultra_agents.errors.ConfigError: One is; the message does not repeat the value.
-    """
-    for name in values:
-        if _SECRET.search(name):
-            raise ConfigError(  # not a ValueError: pydantic would repeat the value
-                f"{where} holds {name!r}, which looks like a secret",
-                expected="secrets in the environment or in a file only",
-                hint="export it and name the variable in options.api_key_env, or the file in options.api_key_file",
-            )
-    return values
-
-
-def read_key(variable: str | None, file: Path | None) -> SecretStr | None:
-    """A provider's key: what `file` holds where one is named, else the environment's `variable`, None if unset.
-
-    Raises:
-        ultra_agents.errors.LLMError: The file is missing, unreadable or empty.
-    """
-    if file is None:
-        value = os.environ.get(variable or "", "").strip()
-        return SecretStr(value) if value else None
-    path = file.expanduser()
-    try:
-        value = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise LLMError(f"cannot read the key file {path}", found=said, expected="a file with the key only") from None
-    if not value or len(value.split()) != 1:
-        raise LLMError(f"the key file {path} holds no key", expected="one word: the key, and nothing else")
-    return SecretStr(value)
-
-
-_SECRET = re.compile(r"api.?key|secret|password|credential|token$", re.IGNORECASE)
-
-
-def plain_address(value: str) -> str:
-    """`value` without a trailing slash, if it is an http(s) address with nothing secret in it.
-
-    For the validators of a provider's `base_url`.
-
-    Raises:
-        ValueError: No address.
-        ultra_agents.errors.ConfigError: It may hold a key; the message does not repeat it.
-    """
-    parts = urllib.parse.urlsplit(value)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ConfigError(
-            "base_url holds more than an address",
-            expected="an address without user, password or query",
-            hint="put the key into the environment (options.api_key_env names the variable)",
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address such as http://127.0.0.1:8000/v1")
-    return value.rstrip("/")
 
 
 def bound(chat: Any, schema: dict[str, Any], way: Structured, title: str = "reply") -> Any:
@@ -124,10 +60,10 @@ class LLMOptions(Options):
     """
 
     model: str = Field("", description="the model, as the provider names it")
-    temperature: float = Field(0.0, ge=0, description="sampling temperature; 0 is greedy")
-    max_tokens: int = Field(512, gt=0, description="tokens of one reply, at most")
-    seed: int | None = Field(0, description="sampling seed, where the provider honours one")
-    timeout_s: float = Field(120.0, gt=0, description="seconds one call may take")
+    temperature: float | None = Field(0.0, ge=0, description="sampling temperature; 0 is greedy; null: not sent")
+    max_tokens: int | None = Field(512, gt=0, description="tokens of one reply, at most; null: not sent")
+    seed: int | None = Field(0, description="sampling seed, where the provider honours one; null: not sent")
+    timeout_s: float = Field(120.0, gt=0, description="seconds one call may take, to the last word of the reply")
     structured: Structured | None = Field(None, description="how the schema is sent; default: the provider's way")
 
 
@@ -160,11 +96,22 @@ class LLM(ABC):
             ultra_agents.errors.LLMError: Unreachable, refused, misconfigured, missing weights.
         """
 
+    def leave_out(self, parameter: str) -> bool:
+        """The server does not take `parameter`: from the next `open` on, do not send it, or rename it.
+
+        Args:
+            parameter: Its name in requests (`temperature`, `max_completion_tokens`, ...).
+
+        Returns:
+            Whether requests will be different from now on; False (the default) makes the refusal an error.
+        """
+        return False
+
     def check(self) -> None:  # noqa: B027 - optional: some providers have nothing to reach
         """Find out cheaply whether `open` and a first call would work; spends no tokens.
 
         Raises:
-            Unreachable: Nobody answers.
+            Unreachable: No server answers.
             ultra_agents.errors.LLMError: They would not work for another reason.
         """
 
@@ -183,7 +130,7 @@ class LLM(ABC):
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Keys in use; the gateway blots them out of every text it writes."""
+        """Keys in use; the gateway redacts them in every text it writes or shows. Requests are sent as they are."""
         return ()
 
     @property

@@ -1,4 +1,4 @@
-"""What advice is worth: the numbers that tell whether a proposer earns its tokens and its environment steps.
+"""What advice is worth: numbers to weigh against a proposer's tokens and environment steps.
 
 All come from the tested attempts in the explanations, so they can be had without training anything. Advice precision,
 its gain and its price are not in the ULTRA paper.
@@ -21,7 +21,7 @@ FEWEST_RANKS = 5
 INVALID = "invalid: "
 
 
-class Trial(NamedTuple):
+class TestedAttempt(NamedTuple):
     """An attempt that was tested; `revision` is its index among the attempts of its state."""
 
     segment: Segment
@@ -50,7 +50,7 @@ def advice_measures(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Every measure of one proposer on one set of episodes, as JSON types; what cannot be told is None.
+    """Every measure of one proposer on one set of episodes, as JSON types; what is not known is None.
 
     Intervals treat suggestions as independent; those of one segment are not quite, so read them as a little narrow.
 
@@ -67,7 +67,7 @@ def advice_measures(
         confidence: Of all intervals, two-sided.
         seed: Of the bootstrap.
     """
-    trials = trials_of(explanations)
+    trials = tested_attempts(explanations)
     used = list(advice) if advice is not None else [row for one in explanations for row in one.advice]
     held = [trial for trial in trials if trial.test.passed]
     drops = [drop for explanation in explanations for drop in explanation.drops]
@@ -115,10 +115,10 @@ def advice_measures(
     return {"headline": headline(measures), **measures}
 
 
-def trials_of(explanations: Sequence[Explanation]) -> list[Trial]:
+def tested_attempts(explanations: Sequence[Explanation]) -> list[TestedAttempt]:
     """Every tested attempt, state by state."""
     return [
-        Trial(explanation.segment, state, revision, attempt, attempt.test)
+        TestedAttempt(explanation.segment, state, revision, attempt, attempt.test)
         for explanation in explanations
         for state in explanation.states
         for revision, attempt in enumerate(state.attempts)
@@ -178,11 +178,11 @@ def rank_correlation(claims: Sequence[float], gains: Sequence[float]) -> dict[st
     return {"rho": rho, "p": p, "n": len(claims)} if math.isfinite(rho) else None
 
 
-def _gains(trials: Sequence[Trial]) -> list[float]:
+def _gains(trials: Sequence[TestedAttempt]) -> list[float]:
     return [trial.test.gain for trial in trials]
 
 
-def _mean(trials: Sequence[Trial], confidence: float, seed: int) -> dict[str, Any] | None:
+def _mean(trials: Sequence[TestedAttempt], confidence: float, seed: int) -> dict[str, Any] | None:
     return _interval(mean_interval(_gains(trials), confidence, seed)) if trials else None
 
 
@@ -190,7 +190,7 @@ def _interval(found: Interval) -> dict[str, Any]:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
-def _row(trial: Trial) -> dict[str, Any]:
+def _row(trial: TestedAttempt) -> dict[str, Any]:
     plan, result = trial.attempt.plan, asdict(trial.test)
     ends = {key: result[key] if math.isfinite(result[key]) else None for key in ("low", "high")}
     return {

@@ -28,7 +28,7 @@ class Fact:
 
 
 def facts(measures: Mapping[str, Any]) -> list[Fact]:
-    """The measures that can be told, in the order to show them; figures have hyphens for minus signs."""
+    """The measures that are known, in the order to show them; figures have hyphens for minus signs."""
     rows: list[Fact] = []
     precision = measures["precision"]
     if precision is not None:

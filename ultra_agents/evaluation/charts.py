@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PHONE = 500
 """Pictures narrower than this, in pixels, are laid out for a phone."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-# Colours that stand for CSS until the SVG is text; matplotlib knows no variables.
+# Placeholder colours, replaced by CSS variables in the SVG text: matplotlib knows no variables.
 INK, FAINT, _LINE = "#010203", "#010204", "#010205"
 SERIES = tuple(f"#0102{index:02x}" for index in range(16, 16 + len(MARKERS)))
 _CSS = {INK: "var(--ink)", FAINT: "var(--muted)", _LINE: "var(--line)"} | {
@@ -55,7 +55,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Strip:
+class DifferenceRow:
     """One row of the differences chart: label, colour index, estimate and ends, one difference per seed."""
 
     label: str
@@ -109,7 +109,7 @@ def learning_curves(curves: Sequence[Curve], start: float | None, width: int = 8
     return to_svg(figure, f"curves-{width}", "Learning curves: " + ", ".join(c.label for c in drawn))
 
 
-def differences(rows: Sequence[Strip], baseline: str, width: int = 860, name: str = "differences") -> str:
+def differences(rows: Sequence[DifferenceRow], baseline: str, width: int = 860, name: str = "differences") -> str:
     """Paired differences to `baseline`: each seed a dot, the mean and its interval on top, as `<svg>`.
 
     `name` tells several such charts of one page apart.
@@ -148,7 +148,7 @@ def differences(rows: Sequence[Strip], baseline: str, width: int = 860, name: st
 
 
 def new_figure(width: int, height: int) -> tuple[Figure, Axes]:
-    """An empty figure in the page's style; `to_svg` makes text of it."""
+    """An empty figure in the page's style, for `to_svg`."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -171,7 +171,7 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], labels: Mapping[str, str], 
     lines = max(label.count("\n") + 1 for label in labels.values())
     gap = (high - low) * (3 + 14 * lines) / (height - 70)
     last = max(curve.steps[-1] for curve in curves)
-    axes.set_xlim(0, max(last, 1.0))  # a method that was never trained has but its start
+    axes.set_xlim(0, max(last, 1.0))  # a method without training has its first point only
     ordered = sorted(curves, key=lambda curve: curve.values[-1])
     places = [curve.values[-1] for curve in ordered]
     for index in range(1, len(places)):
@@ -189,7 +189,7 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], labels: Mapping[str, str], 
 
 
 def to_svg(figure: Figure, salt: str, title: str) -> str:
-    """The figure as `<svg>` for the inside of a page: no prolog, no metadata, no address of any kind."""
+    """The figure as `<svg>` for the inside of a page: no prolog, no metadata, no URL."""
     from html import escape
 
     from matplotlib import rc_context

@@ -28,7 +28,7 @@ _ARROW: dict[Direction, tuple[tuple[float, float], ...]] = {
 
 
 def direction_of(action: str) -> Direction | None:
-    """The direction an action's name speaks of ("PUSH LEFT" -> left), if it speaks of exactly one."""
+    """The direction in an action's name ("PUSH LEFT" -> left), if it contains exactly one."""
     words = action.lower().replace("_", " ").replace("-", " ").split()
     named: set[Direction] = {word for word in _ARROW if word in words}
     return named.pop() if len(named) == 1 else None
@@ -62,7 +62,7 @@ def enlarge(frame: Array, width: int = WIDTH) -> Array:
 def label_frame(frame: Array, step: int, taken: str, suggested: str, width: int = WIDTH) -> Array:
     """A `(H, W, 3)` frame enlarged, with a band beneath it: the step, the action taken, an arrow, the suggestion.
 
-    Actions whose names speak of a direction also get an arrow that points there. The band is added below the frame
+    Actions whose names contain a direction also get an arrow that points there. The band is added below the frame
     and covers none of it.
     """
     from PIL import Image, ImageDraw, ImageFont

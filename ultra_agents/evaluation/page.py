@@ -14,19 +14,19 @@ from typing import Any
 
 import yaml
 
+from ultra_agents.config import baseline_of, colours_of
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.evaluation import advice_charts, charts
 from ultra_agents.evaluation.advice_page import WHO, facts, fidelity_rows
 from ultra_agents.evaluation.frames import label_frame, png_data_uri
 from ultra_agents.evaluation.video import Video
-from ultra_agents.evaluation.wording import BASELINE, digits_for, interval, number
+from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.records import Array, Narration
 
 CARDS = 12
-"""Advice shown with all its words; the rest goes into a table."""
+"""Advice shown in full; the rest goes into a table."""
 LONGEST = 1500
 """Characters of one agent's text shown on a card."""
-COLOURS = {"ultra-ra": 0, BASELINE: 1, "ultra-a": 2, "ultra-r": 3}
 WIDE, NARROW = 840, 380
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -43,7 +43,7 @@ def render_html(
         report: Content of `report.json`.
         frames: Rendered critical states `(H, W, 3)` uint8 by `(episode, step)`.
         narrations: What the agents were shown, by segment name.
-        video: The starting and a refined policy side by side, or the words why not.
+        video: The starting and a refined policy side by side, or the reason why not.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
@@ -64,7 +64,7 @@ def render_html(
     template = engine.from_string(
         files("ultra_agents.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
-    colours = _colours(methods)
+    colours = colours_of(methods)
     cards, others = _cards(report["advice"]["rows"], frames or {}, narrations or {})
     return template.render(
         report=report,
@@ -92,7 +92,7 @@ def minus(text: str) -> str:
 
 
 def said(text: str) -> str:
-    """An agent's words without control and direction characters, cut where they are endless."""
+    """An agent's text without control and direction characters, cut to `LONGEST` characters."""
     clean = _CONTROL.sub("", text).strip()
     return clean if len(clean) <= LONGEST else clean[:LONGEST].rstrip() + " \u2026"
 
@@ -114,14 +114,8 @@ def _ends(row: Mapping[str, Any], digits: int) -> str:
 
 
 def _both(draw: Any, markup: Any) -> tuple[Any, Any]:
-    """A chart drawn twice, so that its letters stay readable on a phone; CSS shows one."""
+    """A chart in two widths, for large screens and phones; CSS shows one."""
     return markup(draw(WIDE)), markup(draw(NARROW))
-
-
-def _colours(methods: Mapping[str, Any]) -> dict[str, int]:
-    """A method keeps its colour from report to report."""
-    free = (index for index in range(len(COLOURS), 99))
-    return {name: COLOURS[name] if name in COLOURS else next(free) for name in methods}
 
 
 def _curves(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> str:
@@ -142,13 +136,16 @@ def _curves(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -
 
 def _gaps(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> str:
     rows = [
-        charts.Strip(
+        charts.DifferenceRow(
             report["methods"][name]["label"], colours[name], row["mean"], row["low"], row["high"],
             tuple(row["differences"]),
         )
         for name, row in report["comparison"].items()
     ]  # fmt: skip
-    return charts.differences(rows, report["methods"][BASELINE]["label"], width) if rows else ""
+    if not rows:
+        return ""
+    against = next(iter(report["comparison"].values()))["against"]
+    return charts.differences(rows, report["methods"][against]["label"], width)
 
 
 def _trials(measures: Mapping[str, Any], width: int) -> str:
@@ -193,7 +190,7 @@ def _picture(frame: Array | None, row: Mapping[str, Any]) -> str | None:
         return None
     try:
         return png_data_uri(label_frame(frame, row["step"], row["taken_action"], row["moves"][0][0]))
-    except EnvironmentFault:  # a bad picture is no reason to lose a finished run's report
+    except EnvironmentFault:  # a broken renderer must not prevent the report of a finished run
         return None
 
 
@@ -245,7 +242,7 @@ def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             "same for every policy. The best checkpoint is chosen on other seeds. Scoring is charged to nobody",
         ),
     ]
-    if any(name != BASELINE for name in report["methods"]):
+    if any(name != baseline_of(report["methods"]) for name in report["methods"]):
         rows += [("Advice by", WHO[config["proposer"]]), ("Advice tested by", tested), ("Advice used", used)]
     return rows
 

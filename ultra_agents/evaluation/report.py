@@ -7,7 +7,6 @@ compared and at which cost, and never claims what the intervals do not carry.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.config import Config
+from ultra_agents.config import Config, baseline_of, default_baseline, trains
 from ultra_agents.contracts import ReferenceReturns
 from ultra_agents.errors import RunError
 from ultra_agents.evaluation.advice_measures import set_verdict
@@ -31,7 +30,8 @@ from ultra_agents.evaluation.statistics import (
     proportion_interval,
 )
 from ultra_agents.evaluation.video import Video
-from ultra_agents.evaluation.wording import BASELINE, UNREFINED, headline, method_label
+from ultra_agents.evaluation.wording import headline, method_label
+from ultra_agents.files import write_whole
 from ultra_agents.records import (
     Advice,
     Array,
@@ -42,7 +42,7 @@ from ultra_agents.records import (
     Segment,
     Usage,
 )
-from ultra_agents.runs.files import write_whole
+from ultra_agents.runs.files import plain
 
 __all__ = ["ReportInputs", "build_report", "render_html", "write_report"]
 
@@ -129,8 +129,8 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "peak_memory_mb": inputs.peak_memory_mb,
         "warnings": list(inputs.warnings),
     }
-    plain: dict[str, Any] = _plain(report)
-    return plain
+    made: dict[str, Any] = plain(report)
+    return made
 
 
 def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
@@ -197,17 +197,18 @@ def _normalised(result: MethodResult, reference: ReferenceReturns | None) -> dic
 
 
 def _comparison(results: Sequence[MethodResult], confidence: float, seed: int) -> dict[str, Any]:
-    baseline = next((result for result in results if result.method == BASELINE), None)
+    held_against = baseline_of(result.method for result in results)
+    baseline = next((result for result in results if result.method == held_against), None)
     if baseline is None:
         return {}
     rows: dict[str, Any] = {}
     for result in results:
-        if result.method == BASELINE:
+        if result is baseline:
             continue
         gap = paired_difference(result.last, baseline.last, confidence, seed)
         chance = probability_of_improvement(result.last.values, baseline.last.values, confidence, seed)
         rows[result.method] = {
-            "against": BASELINE,
+            "against": baseline.method,
             "difference": _ends(gap.interval),
             "mean": gap.interval.value,
             "low": gap.interval.low,
@@ -300,11 +301,13 @@ def _caveats(inputs: ReportInputs, comparison: Mapping[str, Any], advice: Mappin
     found = []
     for name, row in comparison.items():
         mine, other = row["env_steps"]
-        if other and name != UNREFINED and abs(mine / other - 1) > UNEQUAL:
-            found.append(f"The budgets differ: {name} was charged {mine:,} environment steps, {BASELINE} {other:,}.")
+        if other and trains(name) and abs(mine / other - 1) > UNEQUAL:
+            charged = f"{name} was charged {mine:,} environment steps, {row['against']} {other:,}"
+            found.append(f"The budgets differ: {charged}.")
     if len(comparison) > 1:
+        against = next(iter(comparison.values()))["against"]
         found.append(
-            f"{len(comparison)} methods were compared with {BASELINE}; the intervals are not corrected for that, and "
+            f"{len(comparison)} methods were compared with {against}; the intervals are not corrected for that, and "
             "picking the best of them afterwards would be too kind to it."
         )
     if advice["accepted"] and advice["tested"]:
@@ -313,8 +316,10 @@ def _caveats(inputs: ReportInputs, comparison: Mapping[str, Any], advice: Mappin
         )
     elif advice["accepted"]:
         found.append("The advice was not tested in the simulator: nobody measured whether it holds.")
-    if not comparison and any(result.method not in (BASELINE, UNREFINED) for result in inputs.results):
-        found.append(f"The method {BASELINE!r} was not run: how much training alone would have gained is not known.")
+    alone = [result.method for result in inputs.results if trains(result.method)]
+    if not comparison and any(baseline_of([method]) is None for method in alone):
+        missing = default_baseline()
+        found.append(f"The method {missing!r} was not run: how much training alone would have gained is not known.")
     return found
 
 
@@ -325,18 +330,3 @@ def _elapsed(inputs: ReportInputs) -> float:
         return (end - begin).total_seconds()
     except (ValueError, TypeError):
         return float(sum(inputs.seconds_by_stage.values()))
-
-
-def _plain(value: Any) -> Any:
-    """JSON types only; what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

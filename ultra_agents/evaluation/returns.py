@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.records import Returns
-from ultra_agents.rollout.collect import draw, uniforms_per_action, waves
+from ultra_agents.rollout.collect import draw, waves
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
+
+LONGEST = 30_000
+"""Environment steps at which an episode is cut; the longest that ends by itself here, of Pong, has 27,000."""
+POLL_STEPS = 64
+"""Vector steps between two calls of `poll`."""
 
 
 def evaluate_returns(
@@ -20,8 +26,11 @@ def evaluate_returns(
     seeds: Sequence[int],
     streams: Streams,
     deterministic: bool = False,
+    max_steps: int = LONGEST,
+    poll: Callable[[], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Returns:
-    """Play one episode per seed to its end, as many at a time as there are simulators.
+    """Play one episode per seed to its end or to `max_steps`, as many at a time as there are simulators.
 
     Episode `i` depends on `seeds[i]` and on the stream `("episode", i)` only, so two policies evaluated alike meet the
     same starts and the same random numbers.
@@ -33,16 +42,23 @@ def evaluate_returns(
         seeds: One reset seed per episode, never used in training.
         streams: Source of the policy's randomness.
         deterministic: Take the most likely action instead of sampling.
+        max_steps: Longer episodes are cut: their return is that of the steps played.
+        poll: Called now and then; what it raises ends the evaluation.
+        on_note: Told where episodes were cut.
     """
     dims = uniforms_per_action(environment)
-    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    returns, lengths, cut = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), 0
     for wave, wave_seeds in waves(seeds, simulators.num_envs):
         generators = [streams.generator("episode", number) for number in wave]
         observations, _ = simulators.reset(seed=wave_seeds)
         playing = np.zeros(simulators.num_envs, np.bool_)
         playing[: len(wave)] = True
         uniforms = np.full((simulators.num_envs, dims), 0.5)
-        while playing.any():
+        for step in range(max_steps):
+            if not playing.any():
+                break
+            if poll is not None and step % POLL_STEPS == 0:
+                poll()
             if deterministic:
                 actions = policy.act(observations, deterministic=True)
             else:
@@ -54,6 +70,12 @@ def evaluate_returns(
             returns[wave.start + slots] += np.asarray(rewards)[slots]
             lengths[wave.start + slots] += 1
             playing &= ~(np.asarray(terminated) | np.asarray(truncated))
+        cut += int(playing.sum())
+    if cut and on_note is not None:
+        on_note(
+            f"{cut} of {len(seeds)} episodes had not ended after {max_steps:,} steps and were cut there: their "
+            "returns are of these steps only. Give the environment a time limit (environment.options.max_steps)"
+        )
     return Returns(
         values=tuple(float(value) for value in returns),
         seeds=tuple(int(seed) for seed in seeds),

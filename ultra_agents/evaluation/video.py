@@ -1,4 +1,4 @@
-"""One episode of the starting and of the refined policy, from the same seed, side by side in a small moving picture.
+"""One episode of the starting and of the refined policy, from the same seed, side by side in a small animation.
 
 Both meet the same start and the same random numbers, as in the evaluation. The episode is played for the eye alone:
 its seed is used nowhere else and its steps are charged to nobody.
@@ -14,27 +14,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.errors import UltraError
 from ultra_agents.evaluation.frames import BACKGROUND, BAND, SUGGESTED, TEXT, enlarge
 from ultra_agents.records import Array
-from ultra_agents.rollout.collect import draw, uniforms_per_action
+from ultra_agents.rollout.collect import draw
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
 
 MAX_FRAMES = 256
-"""Pictures of the longer episode that are kept; longer episodes are shown in bigger steps."""
+"""Most frames of an episode; of longer ones, frames are skipped."""
 MAX_STEPS = 1000
-"""Longer episodes are not shown to their end: in bigger steps still, nobody could follow them."""
+"""Longer episodes are cut: with larger steps between frames they could not be followed."""
 MAX_BYTES = 1_120_000
 """Of the file; 1.5 MB once it is text inside the page."""
 WIDTH, GAP = 240, 8
 SECONDS = 20.0
-"""How long the whole lasts, about."""
+"""Approximate duration."""
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
-    """One episode as it was seen.
+class PlayedEpisode:
+    """One rendered episode.
 
     Attributes:
         frames: `(H, W, 3)` uint8 pictures, of the steps `at`.
@@ -42,7 +43,7 @@ class Played:
         earned: Return so far at each picture.
         total: Return of the whole episode.
         steps: Its length.
-        ended: It came to its end; False where the video stops first.
+        ended: The episode ended; False where the video stops before.
     """
 
     frames: tuple[Array, ...]
@@ -55,12 +56,12 @@ class Played:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """A finished moving picture, or why there is none.
+    """An animated image, or the reason why there is none.
 
     Attributes:
         data: The file's content; empty where there is none.
         kind: `webp` or `gif`.
-        caption: What is seen, or why nothing, in words.
+        caption: A description, or why there is none.
     """
 
     data: bytes
@@ -69,7 +70,7 @@ class Video:
 
     @property
     def uri(self) -> str:
-        """The picture as text for a page."""
+        """The image as a data URI."""
         return f"data:image/{self.kind};base64," + base64.b64encode(self.data).decode("ascii")
 
     def __repr__(self) -> str:
@@ -80,7 +81,7 @@ def before_and_after(
     before: Policy, after: Policy, environment: Environment, simulators: Simulators, seed: int, streams: Streams,
     name: str,
 ) -> Video:  # fmt: skip
-    """Play, draw and encode; where that cannot be, `Video.caption` says why.
+    """Play, draw and encode; where that is not possible, `Video.caption` says why.
 
     Args:
         before: The starting policy.
@@ -89,13 +90,13 @@ def before_and_after(
         simulators: Two environments in this process; reset here.
         seed: Of both episodes.
         streams: Source of the policies' random numbers, the same for both.
-        name: What refined the policy, for the words.
+        name: The refining method, for the caption.
     """
     if not simulators.can_render:
         return Video(b"", "", "There is no video: this environment does not draw itself.")
     try:
         played = play((before, after), environment, simulators, seed, streams)
-        data, kind = encode(film(played, ("before", "after")))
+        data, kind = encode(side_by_side(played, ("before", "after")))
     except UltraError as error:
         return Video(b"", "", f"There is no video: {error.problem}.")
     returns = " and ".join(f"{one.total:.4g}{'' if one.ended else ' so far'}" for one in played)
@@ -108,7 +109,7 @@ def before_and_after(
 
 def play(
     policies: Sequence[Policy], environment: Environment, simulators: Simulators, seed: int, streams: Streams
-) -> list[Played]:
+) -> list[PlayedEpisode]:
     """One episode of each policy, all at once: policy `i` in environment `i`, all from `seed`.
 
     A picture is taken of every `k`-th step; `k` doubles whenever `MAX_FRAMES` are reached.
@@ -138,12 +139,12 @@ def play(
             if terminated[index] or truncated[index]:
                 playing.remove(index)
     return [
-        Played(*(tuple(column) for column in zip(*rows, strict=True)), total, length, index not in playing)  # type: ignore[arg-type,call-arg]
+        PlayedEpisode(*(tuple(column) for column in zip(*rows, strict=True)), total, length, index not in playing)  # type: ignore[arg-type,call-arg]
         for index, (rows, total, length) in enumerate(zip(kept, totals, lengths, strict=True))
     ]
 
 
-def film(played: Sequence[Played], names: Sequence[str]) -> list[Array]:
+def side_by_side(played: Sequence[PlayedEpisode], names: Sequence[str]) -> list[Array]:
     """Pictures `(H, W, 3)` of all episodes side by side, with name, step and return; ended ones stand still."""
     from PIL import Image, ImageDraw, ImageFont
 

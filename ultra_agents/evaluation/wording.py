@@ -6,19 +6,16 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ultra_agents.config import Config, variant_of
-
-BASELINE = "continue"
-UNREFINED = "none"
-_LABELS = {UNREFINED: "the starting policy", "rice": "RICE", "statemask-r": "StateMask-R", "jsrl": "JSRL"}
+from ultra_agents.config import Config, baseline_of, method_class, trains, variant_of
 
 
 def method_label(method: str, config: Config) -> str:
     """A method's name for people: `ultra-ra` -> "ULTRA-RA", `continue` -> "continued PPO", `rice` -> "RICE"."""
-    if method == BASELINE:
-        return f"continued {config.refine.algorithm.name.rpartition(':')[2].upper()}"
-    suffix = "" if config.proposer == "llm" else f" ({config.proposer} advice)"
-    return method.upper() + suffix if variant_of(method) else _LABELS.get(method, method)
+    cls = method_class(method)
+    if cls is None:
+        return method
+    suffix = "" if config.proposer == "llm" or cls.advice is None else f" ({config.proposer} advice)"
+    return cls.label.replace("{algorithm}", config.refine.algorithm.name.rpartition(":")[2].upper()) + suffix
 
 
 def headline(methods: Mapping[str, Any], comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> str:
@@ -28,7 +25,7 @@ def headline(methods: Mapping[str, Any], comparison: Mapping[str, Any], advice: 
     that did best: choosing after the fact would be a claim the interval does not cover.
     """
     advised = [name for name in methods if variant_of(name)]
-    others = sorted(methods, key=lambda name: 2 * (name == UNREFINED) + (name == BASELINE))
+    others = sorted(methods, key=lambda name: 2 * (not trains(name)) + (baseline_of([name]) is not None))
     if not methods:
         return "Nothing was refined in this run, so there is nothing to compare."
     subject = (advised or others)[0]

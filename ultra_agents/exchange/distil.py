@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from ultra_agents.contracts import Algorithm, Demonstrations, Environment, Policy
-from ultra_agents.errors import ConfigError
+from ultra_agents.errors import ConfigError, PolicyError
 from ultra_agents.records import Array
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.seeding import Streams
@@ -25,6 +25,10 @@ ROUNDS = 3
 NUM_ENVS = 16
 NARROWEST = 0.05
 """A continuous student's standard deviation is at least this share of half the actions' range: it must explore."""
+
+
+FLOOR = 0.8
+"""Agreement below which a student is not taken for its teacher without somebody saying so."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,24 @@ class Distilled:
     agreement: float
     rounds: int
     steps: int
+
+    def check(self, whose: str) -> None:
+        """Refuse a student that acts otherwise than its teacher too often.
+
+        Args:
+            whose: The teacher's file, for the message.
+
+        Raises:
+            PolicyError: The agreement is below `FLOOR`.
+        """
+        if self.agreement < FLOOR:
+            raise PolicyError(
+                f"the student of {whose} does not act like it",
+                found=f"it agrees with {self.agreement:.1%} of the actions after {self.steps:,} steps",
+                expected=f"at least {FLOOR:.0%}",
+                hint="more --distil-steps may help. A network that draws its actions cannot be imitated: export the "
+                "one that gives logits or means; --keep writes the student all the same",
+            )
 
 
 def distil(

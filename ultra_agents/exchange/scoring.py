@@ -68,8 +68,17 @@ def in_words(returns: Returns) -> str:
     return f"{found.value:,.1f} (95 % {found.low:,.1f} to {found.high:,.1f})"
 
 
-def score(policy: Policy, environment: Environment, episodes: int, seed: int) -> Score:
+def score(
+    policy: Policy, environment: Environment, episodes: int, seed: int, say: Callable[[str], None] | None = None
+) -> Score:
     """Play `episodes` with drawn and as many with likeliest actions, on the same starts.
+
+    Args:
+        policy: Whose score.
+        environment: Where it acts.
+        episodes: How many, at least 1.
+        seed: Of the episodes.
+        say: Told what a person should know of them: that some never ended, or observations outside their space.
 
     Raises:
         ConfigError: No episode is to be played.
@@ -78,9 +87,9 @@ def score(policy: Policy, environment: Environment, episodes: int, seed: int) ->
         raise ConfigError("a score needs episodes", found=episodes, expected="at least 1", hint="--episodes 20")
     streams = Streams(seed).child("score")
     seeds = streams.integers(episodes, "reset")
-    with make_simulators(environment, min(episodes, NUM_ENVS)) as simulators:
+    with make_simulators(environment, min(episodes, NUM_ENVS), on_note=say) as simulators:
         sampled, likeliest = (
-            evaluate_returns(policy, environment, simulators, seeds, streams, deterministic=way)
+            evaluate_returns(policy, environment, simulators, seeds, streams, deterministic=way, on_note=say)
             for way in (False, True)
         )
     return Score(sampled, likeliest, seed)

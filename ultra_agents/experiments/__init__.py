@@ -1,4 +1,7 @@
-"""Comparisons: tasks x methods x seeds, one run folder a cell, on one machine or a Ray cluster (METHOD section 5)."""
+"""Comparisons: tasks x methods x seeds, one run folder a cell, on one machine or a Ray cluster.
+
+The rules are those of `docs/method.md`, "How a comparison is made".
+"""
 
 from ultra_agents.experiments.spec import Cell, Experiment, cells_of, load_experiment
 

@@ -1,4 +1,4 @@
-"""One cell: an ordinary run folder, taken up where it stands, with what other cells have made already."""
+"""One cell of a comparison: a run folder, resumed where it stopped, that reuses results of other cells."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ultra_agents.ui.training_log import TrainingLog
 STOP_FILE = ".stop"
 """While this file is in the comparison's folder every cell stops cleanly, wherever it runs."""
 PAUSE_FILE = ".pause"
-"""While this file is there, and is touched every now and then, cells wait at their next safe point."""
-_LOOK_S, _STALE_S = 0.5, 60.0
-"""How often cells look for these files, and after how long an untouched pause is nobody's any more."""
+"""While this file is there and is touched regularly, cells wait at their next safe point."""
+_POLL_S, _STALE_S = 0.5, 60.0
+"""How often cells check for these files, and when a pause file that is not touched counts as left behind."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """How a cell ended.
 
     Attributes:
@@ -50,28 +50,28 @@ def cells_folder(root: Path) -> Path:
     return root / "cells"
 
 
-def run_cell(cell: Cell, root: Path) -> Outcome:
-    """Run a cell to its end, or go on with it; never raises for what goes wrong inside.
+def run_cell(cell: Cell, root: Path) -> CellOutcome:
+    """Run or resume a cell; errors inside it are returned, not raised.
 
     Args:
-        cell: What to run; the cells it waits for are finished.
+        cell: The cell; those it waits for are finished.
         root: Folder of the comparison.
     """
     began = time.monotonic()
     try:
         _run(cell, root)
     except Interrupted:
-        return Outcome(cell.name, "stopped", time.monotonic() - began)
+        return CellOutcome(cell.name, "stopped", time.monotonic() - began)
     except BudgetReached as error:
-        return Outcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}: {error.found}")
+        return CellOutcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}: {error.found}")
     except UltraError as error:
         found = f": {error.found}" if error.found else ""
-        return Outcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}{found}")
+        return CellOutcome(cell.name, "failed", time.monotonic() - began, f"{error.problem}{found}")
     except Exception as error:
         crash = cells_folder(root) / cell.name / "crash.txt"
         crash.write_text(traceback.format_exc(), encoding="utf-8")
-        return Outcome(cell.name, "failed", time.monotonic() - began, f"{type(error).__name__}: {error} ({crash})")
-    return Outcome(cell.name, "finished", time.monotonic() - began)
+        return CellOutcome(cell.name, "failed", time.monotonic() - began, f"{type(error).__name__}: {error} ({crash})")
+    return CellOutcome(cell.name, "finished", time.monotonic() - began)
 
 
 def _run(cell: Cell, root: Path) -> None:
@@ -90,45 +90,45 @@ def _run(cell: Cell, root: Path) -> None:
                 share_episodes(RunFolder.open(cells_folder(root) / cell.after), folder)
             if cell.advice_of is not None:
                 share_advice(RunFolder.open(cells_folder(root) / cell.advice_of), folder)
-            run_pipeline(folder, folder.config, emit, Signs(root, emit))
+            run_pipeline(folder, folder.config, emit, ControlFiles(root, emit))
     finally:
         folder.close()
         training.close()
 
 
-class Signs:
-    """Whether the stop file is there; waits while the pause file is. Looks at the disk twice a second at most.
+class ControlFiles:
+    """The `stop` callable of a cell: true once the stop file exists; blocks while the pause file does.
 
     Args:
         root: Folder of the comparison.
-        emit: Told when a wait begins and ends.
-        look: Seconds between two looks.
-        stale: Seconds after which a pause file that nobody touches is that of a driver which is gone.
+        emit: Receives `RunPaused` and `RunContinued`.
+        poll_s: Seconds between two checks of the files.
+        stale_s: Seconds after which an untouched pause file is ignored, because its driver is gone.
     """
 
-    def __init__(self, root: Path, emit: Emit = ignore, look: float = _LOOK_S, stale: float = _STALE_S) -> None:
+    def __init__(self, root: Path, emit: Emit = ignore, poll_s: float = _POLL_S, stale_s: float = _STALE_S) -> None:
         self._stop, self._pause, self._emit = root / STOP_FILE, root / PAUSE_FILE, emit
-        self._look, self._stale, self._next, self._found = look, stale, 0.0, False
-        self._left = 0  # the time of the pause file that nobody touches any more
+        self._poll_s, self._stale_s, self._next, self._found = poll_s, stale_s, 0.0, False
+        self._ignored = 0  # modification time of a pause file that became stale
         self._waiting = threading.Lock()
 
     def __call__(self) -> bool:
         """Whether to stop."""
         if not self._found and time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._look
+            self._next = time.monotonic() + self._poll_s
             self._found = self._stop.exists()
             if not self._found and self._touched() is not None:
-                with self._waiting:  # whoever else asks waits here
+                with self._waiting:  # other threads wait here
                     self._wait()
         return self._found
 
     def _touched(self) -> int | None:
-        """When the pause file was touched last; None where there is none that counts."""
+        """When the pause file was touched last; None where there is none, or a stale one."""
         try:
             when = self._pause.stat().st_mtime_ns
         except OSError:
             return None
-        return None if when == self._left else when
+        return None if when == self._ignored else when
 
     def _wait(self) -> None:
         touched, since, told = self._touched(), time.monotonic(), False
@@ -136,24 +136,24 @@ class Signs:
             if not told:
                 self._emit(RunPaused())
                 told = True
-            time.sleep(min(self._look, 0.1))
+            time.sleep(min(self._poll_s, 0.1))
             self._found, now = self._stop.exists(), self._touched()
             if now != touched:
                 touched, since = now, time.monotonic()
-            elif time.monotonic() - since > self._stale:
-                self._left, touched = touched, None
+            elif time.monotonic() - since > self._stale_s:
+                self._ignored, touched = touched, None
         if told:
             self._emit(RunContinued())
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a finished cell found.
+class CellResult:
+    """The results of a finished cell.
 
     Attributes:
         cell: The cell.
         method: Returns before and after, costs and learning curve.
-        measures: What its advice is worth; None where no advice was asked for.
+        measures: The measures of its advice; None without advice.
     """
 
     cell: Cell
@@ -161,8 +161,8 @@ class Result:
     measures: dict[str, Any] | None
 
 
-def result_of(cell: Cell, root: Path) -> Result | None:
-    """What a cell found; None unless it is finished, with this configuration.
+def result_of(cell: Cell, root: Path) -> CellResult | None:
+    """The results of a cell; None unless it is finished.
 
     Raises:
         RunError: Its folder is damaged, or of another configuration.
@@ -175,4 +175,4 @@ def result_of(cell: Cell, root: Path) -> Result | None:
         return None
     (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
     measured = folder.stage_done("measure")
-    return Result(cell, method, None if measured is None else measured["value"])
+    return CellResult(cell, method, None if measured is None else measured["value"])

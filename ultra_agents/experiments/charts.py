@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ultra_agents.evaluation.charts import INK, MARKERS, SERIES, Strip, differences, new_figure, to_svg
+from ultra_agents.evaluation.charts import INK, MARKERS, SERIES, DifferenceRow, differences, new_figure, to_svg
 
 WIDTH = 860
 
@@ -17,7 +17,7 @@ def curves(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> s
         return ""
     figure, axes = new_figure(WIDTH, 400)
     for name, points in drawn.items():
-        colour, marker = _look(colours[name])
+        colour, marker = _colour_and_marker(colours[name])
         steps = [point["steps"] for point in points]
         if points[0]["low"] is not None:
             axes.fill_between(steps, [p["low"] for p in points], [p["high"] for p in points], color=colour, alpha=0.12,
@@ -26,7 +26,7 @@ def curves(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> s
                   linestyle=_dashes(colours[name]), label=name)  # fmt: skip
     middle = [point["value"] for points in drawn.values() for point in points]
     spread = max(max(middle) - min(middle), 1e-9)
-    low, high = axes.get_ylim()  # wide bands of few seeds must not flatten the curves
+    low, high = axes.get_ylim()  # limit the axis: wide bands of few seeds would flatten the curves
     axes.set_ylim(max(low, min(middle) - spread), min(high, max(middle) + spread))
     axes.set_xlabel("environment steps charged to the method")
     axes.set_ylabel("mean return, selection seeds")
@@ -37,12 +37,19 @@ def curves(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> s
 
 def forest(task: str, found: Mapping[str, Any], colours: Mapping[str, int], baseline: str) -> str:
     """Difference from the baseline by method: every seed, the mean, its interval."""
-    strips = [
-        Strip(name, colours[name], row["difference"]["value"], row["difference"]["low"], row["difference"]["high"],
-              tuple(row["difference_by_seed"].values()))
-        for name, row in found["methods"].items() if row["difference"] is not None
-    ]  # fmt: skip
-    return differences(strips, baseline, name=f"differences-{task}")
+    rows = [
+        DifferenceRow(
+            name,
+            colours[name],
+            row["difference"]["value"],
+            row["difference"]["low"],
+            row["difference"]["high"],
+            tuple(row["difference_by_seed"].values()),
+        )
+        for name, row in found["methods"].items()
+        if row["difference"] is not None
+    ]
+    return differences(rows, baseline, name=f"differences-{task}")
 
 
 def profiles(overall: Mapping[str, Any], colours: Mapping[str, int]) -> str:
@@ -51,7 +58,8 @@ def profiles(overall: Mapping[str, Any], colours: Mapping[str, int]) -> str:
         return ""
     figure, axes = new_figure(WIDTH, 340)
     for name, row in overall["methods"].items():
-        axes.step(overall["levels"], row["profile"], where="post", color=_look(colours[name])[0], linewidth=1.9,
+        colour, _ = _colour_and_marker(colours[name])
+        axes.step(overall["levels"], row["profile"], where="post", color=colour, linewidth=1.9,
                   linestyle=_dashes(colours[name]), label=name)  # fmt: skip
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_xlabel("normalised score: 0 the starting policy, 1 the reference")
@@ -75,7 +83,7 @@ def costs(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> st
     for place, (what, label) in enumerate((("tokens", "tokens, all seeds"), ("steps", "environment steps on advice"))):
         axes = figure.add_subplot(1, 2, place + 1)
         for name, row in rows.items():
-            colour, marker = _look(colours[name])
+            colour, marker = _colour_and_marker(colours[name])
             on_advice = sum(value for purpose, value in row["env_steps"].items() if purpose != "refine")
             x = row["advice"]["cost"]["tokens"] if what == "tokens" else on_advice
             axes.plot([x], [row["difference"]["value"]], marker=marker, color=colour, markersize=9, linestyle="none",
@@ -92,7 +100,7 @@ def costs(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> st
     return to_svg(figure, f"costs-{task}", "Gain against cost")
 
 
-def _look(index: int) -> tuple[str, str]:
+def _colour_and_marker(index: int) -> tuple[str, str]:
     """A colour, and a marker that differs where colours repeat."""
     return SERIES[index % len(SERIES)], MARKERS[(index + index // len(SERIES)) % len(MARKERS)]
 

@@ -1,4 +1,4 @@
-"""Run what is missing of a comparison, watch it, and write down what came out."""
+"""Runs the unfinished cells of a comparison, shows their progress, and writes its report."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, Outcome, Result, cells_folder, result_of
+from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, CellOutcome, CellResult, cells_folder, result_of
 from ultra_agents.experiments.engines import POLL_S, Engine
 from ultra_agents.experiments.page import headline, render
 from ultra_agents.experiments.spec import Cell, Experiment
 from ultra_agents.experiments.summary import summarise
-from ultra_agents.runs.files import plain, write_whole
-from ultra_agents.ui.experiment import CellState
+from ultra_agents.files import write_whole
+from ultra_agents.runs.files import plain
+from ultra_agents.ui.compare.cell_table import CellStatus
 
-_TAIL = 4096
+_TAIL_BYTES = 4096
+"""Read from the end of an event log."""
 
 
 def drive(
@@ -25,18 +28,18 @@ def drive(
     root: Path,
     engine: Engine | None,
     stop: Callable[[], bool],
-    show: Callable[[Sequence[CellState]], None],
+    show: Callable[[Sequence[CellStatus]], None],
     paused: Callable[[], bool] = lambda: False,
-) -> tuple[dict[str, Result], dict[str, Outcome]]:
+) -> tuple[dict[str, CellResult], dict[str, CellOutcome]]:
     """Run every cell that is not finished.
 
     Args:
         cells: All cells of the comparison.
         root: Its folder.
         engine: Where they run; None runs nothing.
-        stop: True as soon as the user wants to stop; cells at work stop cleanly.
-        show: Told the state of all cells, a few times a second.
-        paused: True while the user lets the cells wait; those at work hold at their next safe point.
+        stop: True once the user requested a stop; running cells stop cleanly.
+        show: Called with the status of all cells, a few times a second.
+        paused: True while the user pauses the cells; running ones wait at their next safe point.
 
     Returns:
         Results of the finished cells, and how the others ended, both by name.
@@ -46,7 +49,8 @@ def drive(
     """
     by_name = {cell.name: cell for cell in cells}
     results = {name: found for name, cell in by_name.items() if (found := result_of(cell, root)) is not None}
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, CellOutcome] = {}
+    colours = colours_of(dict.fromkeys(cell.method for cell in cells))
     stop_file, pause_file = root / STOP_FILE, root / PAUSE_FILE
     if engine is None:
         return results, outcomes
@@ -54,8 +58,8 @@ def drive(
     stop_file.unlink(missing_ok=True)
     pause_file.unlink(missing_ok=True)
 
-    def states(running: frozenset[str]) -> list[CellState]:
-        return [_state(cell, root, running, results, outcomes) for cell in cells]
+    def states(running: frozenset[str]) -> list[CellStatus]:
+        return [_state(cell, colours[cell.method], root, running, results, outcomes) for cell in cells]
 
     def tick(running: frozenset[str]) -> bool:
         while True:
@@ -63,13 +67,13 @@ def drive(
             if wanted and not stop_file.exists():
                 stop_file.touch()
             if held and not wanted:
-                pause_file.touch()  # every time: it tells the cells that somebody is still there
+                pause_file.touch()  # touched every time: cells ignore a pause file that becomes stale
             else:
                 pause_file.unlink(missing_ok=True)
             show(states(running))
             if wanted or running or not held:
                 return wanted or held
-            time.sleep(POLL_S)  # an engine that has nothing at work and may begin nothing is done
+            time.sleep(POLL_S)  # keep the engine from returning: it ends when nothing runs and nothing may begin
 
     try:
         missing = [cell for cell in cells if cell.name not in results]
@@ -89,8 +93,8 @@ def drive(
 def write_report(
     experiment: Experiment,
     cells: Sequence[Cell],
-    results: Mapping[str, Result],
-    outcomes: Mapping[str, Outcome],
+    results: Mapping[str, CellResult],
+    outcomes: Mapping[str, CellOutcome],
     references: Mapping[str, float | None],
     root: Path,
     command: str,
@@ -114,23 +118,31 @@ def write_report(
 
 
 def _state(
-    cell: Cell, root: Path, running: frozenset[str], results: Mapping[str, Result], outcomes: Mapping[str, Outcome]
-) -> CellState:
+    cell: Cell,
+    colour: int,
+    root: Path,
+    running: frozenset[str],
+    results: Mapping[str, CellResult],
+    outcomes: Mapping[str, CellOutcome],
+) -> CellStatus:
+    def shown(status: str, note: str) -> CellStatus:
+        return CellStatus(cell.task, cell.method, cell.seed, status, note, colour)
+
     if cell.name in results:
         last = results[cell.name].method.last.values
-        return CellState(cell.task, cell.method, cell.seed, "finished", f"{sum(last) / len(last):.4g}")
+        return shown("finished", f"{sum(last) / len(last):.4g}")
     if cell.name in outcomes:
-        return CellState(cell.task, cell.method, cell.seed, outcomes[cell.name].status, outcomes[cell.name].error)
+        return shown(outcomes[cell.name].status, outcomes[cell.name].error)
     if cell.name in running:
-        return CellState(cell.task, cell.method, cell.seed, "running", _at_work(cells_folder(root) / cell.name))
-    return CellState(cell.task, cell.method, cell.seed, "waiting")
+        return shown("running", _progress(cells_folder(root) / cell.name))
+    return shown("waiting", "")
 
 
-def _at_work(folder: Path) -> str:
-    """The stage a cell is in, and how far training is, from the end of its event log."""
+def _progress(folder: Path) -> str:
+    """The current stage of a cell, or its training progress, from the end of its event log."""
     try:
         with (folder / "events.jsonl").open("rb") as file:
-            file.seek(max(file.seek(0, 2) - _TAIL, 0))
+            file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""

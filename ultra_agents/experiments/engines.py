@@ -1,44 +1,46 @@
-"""Where cells run: processes of this machine. `ray_engine` does the same on a cluster, with the same numbers."""
+"""Runs cells in processes of this machine. `ray_engine` does the same on a cluster, with the same results."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Protocol
 
-from ultra_agents.experiments.cells import Outcome, run_cell
+from ultra_agents.experiments.cells import CellOutcome, run_cell
 from ultra_agents.experiments.spec import Cell
+from ultra_agents.worker_signals import leave_to_parent
 
 POLL_S = 0.25
+GRACE_S = 30.0
+"""Seconds after SIGTERM in which a worker must have stopped its cell; schedulers kill after about as long."""
 
 
 class Engine(Protocol):
-    """Runs cells, each at most a few times, and gives their outcomes as they come."""
+    """Runs cells, retrying those whose worker died, and yields their outcomes as they end."""
 
     def run(
         self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[CellOutcome]:
         """Run `cells` whose predecessors are in `done` or among them.
 
         Args:
-            cells: What to run.
+            cells: The cells to run.
             root: Folder of the comparison.
             done: Names of cells that are finished already.
-            tick: Called a few times a second with the names of the cells at work; true begins no further cell.
+            tick: Called a few times a second with the names of the running cells; no cell begins while it is true.
 
         Yields:
-            One outcome per cell that was begun; a cell whose predecessor failed fails unbegun.
+            One outcome per cell that was begun, and a failure for each cell whose predecessor failed.
         """
         ...
 
 
-class Queue:
-    """Which cells may begin, as others end."""
+class CellQueue:
+    """Cells that wait for others to end."""
 
     def __init__(self, cells: Sequence[Cell], done: frozenset[str]) -> None:
         self._waiting = list(cells)
@@ -52,20 +54,20 @@ class Queue:
         self._waiting = [cell for cell in self._waiting if cell not in chosen]
         return chosen
 
-    def ended(self, outcome: Outcome) -> None:
-        """Take note of an outcome; what waits for a cell that was stopped goes on waiting."""
+    def ended(self, outcome: CellOutcome) -> None:
+        """Record an outcome; cells that wait for a stopped cell go on waiting."""
         if outcome.status != "stopped":
             (self._done if outcome.status == "finished" else self._lost).add(outcome.cell)
 
-    def hopeless(self) -> list[Outcome]:
-        """Cells that cannot begin any more, because one they wait for failed; taken out of the queue."""
-        found: list[Outcome] = []
+    def blocked(self) -> list[CellOutcome]:
+        """Remove the cells that wait for a failed one from the queue; a failure for each."""
+        found: list[CellOutcome] = []
         while lost := [cell for cell in self._waiting if self._lost.intersection(cell.waits_for)]:
             for cell in lost:
                 self._waiting.remove(cell)
                 self._lost.add(cell.name)
                 whose = ", ".join(sorted(self._lost.intersection(cell.waits_for)))
-                found.append(Outcome(cell.name, "failed", 0.0, f"not begun: it needs {whose}, which failed"))
+                found.append(CellOutcome(cell.name, "failed", 0.0, f"not begun: it needs {whose}, which failed"))
         return found
 
     @property
@@ -75,30 +77,30 @@ class Queue:
 
 
 class LocalEngine:
-    """Worker processes of this machine, one thread of arithmetic each.
+    """Worker processes of this machine, one compute thread each.
 
     Args:
-        workers: Cells side by side.
+        workers: Cells run at once.
         attempts: Times a cell is begun before its worker's death (killed, out of memory) counts as its failure.
-        work: What is done with a cell, for tests.
-        output: File that gets what the workers print, so that it does not spoil a screen; None leaves it as it is.
+        work: Runs a cell; replaced in tests.
+        output: File for the workers' standard output and error while a full screen is shown; None: inherited.
     """
 
     def __init__(
         self,
         workers: int,
         attempts: int = 3,
-        work: Callable[[Cell, Path], Outcome] = run_cell,
+        work: Callable[[Cell, Path], CellOutcome] = run_cell,
         output: Path | None = None,
     ) -> None:
         self.workers, self.attempts, self._work, self._output = workers, attempts, work, output
 
     def run(
         self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[CellOutcome]:
         """See `Engine.run`."""
-        queue, tries = Queue(cells, done), dict.fromkeys((cell.name for cell in cells), 0)
-        running: dict[Future[Outcome], Cell] = {}
+        queue, tries = CellQueue(cells, done), dict.fromkeys((cell.name for cell in cells), 0)
+        running: dict[Future[CellOutcome], Cell] = {}
         again: list[Cell] = []
         pool = self._pool()
         try:
@@ -123,15 +125,17 @@ class LocalEngine:
                         if tries[cell.name] < self.attempts:
                             again.append(cell)
                             continue
-                        outcome = Outcome(cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times")
+                        outcome = CellOutcome(cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times")
                     queue.ended(outcome)
                     yield outcome
-                    yield from queue.hopeless()
-                if broken:  # the pool is lost with one worker: what the others did is in their folders
+                    yield from queue.blocked()
+                if broken:  # one dead worker breaks the whole pool; the other cells resume from their folders
                     again += [cell for cell in running.values() if tries[cell.name] < self.attempts]
                     for cell in running.values():
                         if tries[cell.name] >= self.attempts:
-                            outcome = Outcome(cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times")
+                            outcome = CellOutcome(
+                                cell.name, "failed", 0.0, f"its worker died {tries[cell.name]} times"
+                            )
                             queue.ended(outcome)
                             yield outcome
                     running.clear()
@@ -141,13 +145,15 @@ class LocalEngine:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _pool(self) -> ProcessPoolExecutor:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited: small networks lose by more threads
-        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _begun, (self._output,))
+        os.environ.setdefault(
+            "OMP_NUM_THREADS", "1"
+        )  # inherited by the workers: small networks are slower with more threads
+        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _init_worker, (self._output,))
 
 
-def _begun(output: Path | None) -> None:
-    """In a worker: Ctrl-C is the driver's, which asks for a clean stop through the stop file."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _init_worker(output: Path | None) -> None:
+    """In a worker: Ctrl-C and SIGTERM are the driver's, which asks for a clean stop through the stop file."""
+    leave_to_parent(GRACE_S)
     if output is not None:
         with output.open("ab") as file:
             for stream in (1, 2):

@@ -8,7 +8,6 @@ from typing import Any
 
 from ultra_agents.experiments import tables
 from ultra_agents.experiments.charts import costs, curves, forest, profiles
-from ultra_agents.experiments.summary import BASELINE
 
 
 def render(summary: Mapping[str, Any], command: str) -> str:
@@ -28,7 +27,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
     return engine.from_string(source).render(
         summary=summary,
         command=command,
-        baseline=BASELINE,
+        baseline=summary["baseline"],
         headline=headline(summary),
         sections=[
             {
@@ -36,7 +35,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
                 "found": found,
                 "table": _linked(summary, task),
                 "curves": Markup(curves(task, found, methods)),
-                "forest": Markup(forest(task, found, methods, BASELINE)),
+                "forest": Markup(forest(task, found, methods, summary["baseline"])),
                 "costs": Markup(costs(task, found, methods)),
             }
             for task, found in summary["tasks"].items()
@@ -50,21 +49,21 @@ def render(summary: Mapping[str, Any], command: str) -> str:
 
 
 def headline(summary: Mapping[str, Any]) -> str:
-    """What may be claimed: by task, the methods whose paired difference from `continue` has an interval without 0."""
-    said = []
+    """What may be claimed: by task, methods whose paired difference from the baseline has an interval without 0."""
+    said, baseline = [], summary["baseline"]
     for task, found in summary["tasks"].items():
         rows = {name: row["difference"] for name, row in found["methods"].items() if row["difference"] is not None}
         clear = {
             name: row for name, row in rows.items() if row["low"] is not None and not row["low"] <= 0 <= row["high"]
         }
         if not rows:
-            said.append(f"{task}: nothing finished beside {BASELINE}")
+            said.append(f"{task}: nothing finished beside {baseline}")
         elif not clear:
-            said.append(f"{task}: no method differs from {BASELINE} by more than its interval")
+            said.append(f"{task}: no method differs from {baseline} by more than its interval")
         else:
             better = [name for name, row in clear.items() if row["value"] > 0]
             worse = [name for name in clear if name not in better]
-            parts = [f"better than {BASELINE}: {', '.join(better)}"] if better else []
+            parts = [f"better than {baseline}: {', '.join(better)}"] if better else []
             parts += [f"worse: {', '.join(worse)}"] if worse else []
             said.append(f"{task}: {'; '.join(parts)}")
     return ". ".join(said) + "."
@@ -73,7 +72,7 @@ def headline(summary: Mapping[str, Any]) -> str:
 def _linked(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:
     """The rows of the performance table, each with the run of every seed."""
     found = summary["tasks"][task]["methods"]
-    head, rows = tables.performance({"tasks": {task: summary["tasks"][task]}})
+    head, rows = tables.performance({**summary, "tasks": {task: summary["tasks"][task]}})
     return [
         {
             "cells": dict(zip(head, row, strict=True)),

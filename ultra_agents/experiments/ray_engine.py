@@ -1,8 +1,7 @@
 """Cells on a Ray cluster (extra `ray`): the same function as on one machine, so the same numbers for the same seeds.
 
-The comparison's folder must be on storage that every node sees at the same path; each cell looks for a token there
-before it begins. A cell whose worker or node dies is begun again by Ray, elsewhere, and goes on from its last
-checkpoint.
+The comparison's folder must be on storage that every node mounts at the same path; each cell checks for a token file
+there first. A cell whose worker or node dies is retried by Ray and resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import Any
 
 from ultra_agents.cluster import connected
 from ultra_agents.errors import RunError
-from ultra_agents.experiments.cells import Outcome, run_cell
-from ultra_agents.experiments.engines import POLL_S, Queue
+from ultra_agents.experiments.cells import CellOutcome, run_cell
+from ultra_agents.experiments.engines import POLL_S, CellQueue
 from ultra_agents.experiments.spec import Cell
 
 
@@ -26,7 +25,7 @@ class RayEngine:
         address: Of a running cluster (`auto`, `ray://head:10001`, `head:6379`); None starts one on this machine.
         cpus: Cores a cell takes, whole or in part.
         attempts: Times a cell is begun before its worker's death counts as its failure.
-        work: What is done with a cell, for tests.
+        work: Runs a cell; replaced in tests.
     """
 
     def __init__(
@@ -34,27 +33,27 @@ class RayEngine:
         address: str | None,
         cpus: float = 1.0,
         attempts: int = 3,
-        work: Callable[[Cell, Path], Outcome] = run_cell,
+        work: Callable[[Cell, Path], CellOutcome] = run_cell,
     ) -> None:
         self.address, self.cpus, self.attempts, self._work = address, cpus, attempts, work
 
     def run(
         self, cells: Sequence[Cell], root: Path, done: frozenset[str], tick: Callable[[frozenset[str]], bool]
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[CellOutcome]:
         """See `Engine.run`."""
         root = root.absolute()
         token = root / f".shared-{secrets.token_hex(6)}"
         token.touch()
         try:
             with connected(self.address) as ray:
-                begin = ray.remote(num_cpus=self.cpus, max_retries=self.attempts - 1)(_on_a_node)
-                yield from self._played(ray, begin, Queue(cells, done), root, token, tick)
+                begin = ray.remote(num_cpus=self.cpus, max_retries=self.attempts - 1)(_run_on_node)
+                yield from self._run(ray, begin, CellQueue(cells, done), root, token, tick)
         finally:
             token.unlink(missing_ok=True)
 
-    def _played(
-        self, ray: Any, begin: Any, queue: Queue, root: Path, token: Path, tick: Callable[[frozenset[str]], bool]
-    ) -> Iterator[Outcome]:
+    def _run(
+        self, ray: Any, begin: Any, queue: CellQueue, root: Path, token: Path, tick: Callable[[frozenset[str]], bool]
+    ) -> Iterator[CellOutcome]:
         running: dict[Any, Cell] = {}
         while True:
             stop = tick(frozenset(cell.name for cell in running.values()))
@@ -67,21 +66,21 @@ class RayEngine:
             for reference in ended:
                 cell = running.pop(reference)
                 try:
-                    outcome: Outcome = ray.get(reference)
+                    outcome: CellOutcome = ray.get(reference)
                 except ray.exceptions.RayTaskError as error:
                     if isinstance(error.cause, RunError):
                         raise error.cause from None
-                    outcome = Outcome(cell.name, "failed", 0.0, f"{type(error.cause).__name__}: {error.cause}")
+                    outcome = CellOutcome(cell.name, "failed", 0.0, f"{type(error.cause).__name__}: {error.cause}")
                 except ray.exceptions.RayError as error:
                     why = " ".join(str(error).split())[:200]
-                    outcome = Outcome(cell.name, "failed", 0.0, f"its worker died {self.attempts} times: {why}")
+                    outcome = CellOutcome(cell.name, "failed", 0.0, f"its worker died {self.attempts} times: {why}")
                 queue.ended(outcome)
                 yield outcome
-                yield from queue.hopeless()
+                yield from queue.blocked()
 
 
-def _on_a_node(work: Callable[[Cell, Path], Outcome], cell: Cell, root: Path, token: Path) -> Outcome:
-    """Run a cell where Ray put it."""
+def _run_on_node(work: Callable[[Cell, Path], CellOutcome], cell: Cell, root: Path, token: Path) -> CellOutcome:
+    """Run a cell on the node that Ray chose."""
     if not token.exists():
         import socket
 

@@ -26,16 +26,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ultra_agents.config import Config, follows_actions, parse_config, variant_of
 from ultra_agents.config.engine import ClusterConfig
+from ultra_agents.config.methods import SECTIONS
 from ultra_agents.config.models import Section
 from ultra_agents.contracts import capabilities
 from ultra_agents.errors import ConfigError
-from ultra_agents.experiments.arms import Settings, arm, missing
+from ultra_agents.experiments.presets import Settings, missing, preset
 from ultra_agents.registry import create_environment, options_error
 
 FAIR = ("name", "seed", "environment", "policy", "collect", "evaluate", "methods", "proposer")
 """Settings a method may not change: they are the same for all methods of a task, or its definition."""
-BASELINES = ("rice", "statemask", "jsrl")
-"""Sections of methods that use no advice."""
 CELL: Settings = {"evaluate": {"video": False}}
 """What the runs of a comparison are where it does not say otherwise: nobody looks at a video of each."""
 NAME = r"^[A-Za-z0-9._-]+$"
@@ -65,14 +64,14 @@ class Experiment(Section):
     common: Settings = Field(default_factory=dict, description="settings of every run")
     engine: EngineConfig = EngineConfig()
 
-    @field_validator("seeds", mode="before")
+    @field_validator("seeds", mode="before", json_schema_input_type=int | tuple[int, ...])
     @classmethod
     def _counted(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             return tuple(range(value))
         return value
 
-    @field_validator("methods", mode="before")
+    @field_validator("methods", mode="before", json_schema_input_type=tuple[str | MethodVariant, ...])
     @classmethod
     def _named(cls, value: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -91,7 +90,7 @@ class Experiment(Section):
         if twice:
             raise ConfigError(f"two methods are called {twice[0]!r}", found=", ".join(names))
         for one in self.methods:
-            arm(one.method)
+            preset(one.method)
             unfair = [key for key in FAIR if key in one.settings]
             unfair += ["refine.steps"] if "steps" in (one.settings.get("refine") or {}) else []
             if unfair:
@@ -196,7 +195,7 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
             first: str | None = None
             for method in experiment.methods:
                 name = f"{task}-{method.name}-{seed}"
-                row = merged(common, method.settings, arm(method.method), {"name": name, "seed": seed})
+                row = merged(common, method.settings, preset(method.method), {"name": name, "seed": seed})
                 config = parse_config(row, f"task {task}, method {method.name}", base)
                 if config.gateway.cache is None:
                     cache = (root / f"answers-{task}-{seed}.sqlite").absolute()
@@ -251,5 +250,6 @@ def _lacks(config: Config, task: str, method: str) -> Sequence[str]:
 
 def _advice_key(config: Config) -> str:
     """Equal for runs whose advice comes out the same: it does not depend on what is done with it afterwards."""
-    rows = config.model_dump(mode="json", exclude={"name", "methods", "evaluate", "refine", *BASELINES})
+    without = {"name", "methods", "evaluate", "refine", "method_options", *SECTIONS}
+    rows = config.model_dump(mode="json", exclude=without)
     return json.dumps([rows, config.refine.steps, follows_actions(config.methods[0])], sort_keys=True)

@@ -1,8 +1,8 @@
 """What a comparison found, as JSON types: `report.json`, from which the page and the tables are made.
 
-Protocol of METHOD section 5: unmodulated returns on evaluation seeds that no training has seen, the last and the best
-checkpoint apart, every environment step charged, differences paired by training seed with `continue`. Normalised
-scores put each seed's starting policy at 0 and the task's reference at 1.
+Protocol of `docs/method.md`, "How a comparison is made": unmodulated returns on evaluation seeds that no training has
+seen, the last and the best checkpoint apart, every environment step charged, differences paired by seed with the
+baseline (`continue`). Normalised scores put each seed's starting policy at 0 and the task's reference at 1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ultra_agents.config import baseline_of, default_baseline
 from ultra_agents.evaluation.statistics import (
     Interval,
     performance_profile,
@@ -22,13 +23,11 @@ from ultra_agents.evaluation.statistics import (
     stratified_interval,
     t_interval,
 )
-from ultra_agents.experiments.cells import Outcome, Result
+from ultra_agents.experiments.cells import CellOutcome, CellResult
+from ultra_agents.experiments.presets import controls, preset
 from ultra_agents.experiments.spec import Cell, Experiment
 
-BASELINE = "continue"
 CONFIDENCE = 0.95
-CONTROLS = ("none", BASELINE, "random")
-"""What METHOD section 5 wants beside every method; a comparison without them says so."""
 NO_SPREAD = "a single seed has no spread to make an interval of"
 Row = dict[str, Any]
 
@@ -36,8 +35,8 @@ Row = dict[str, Any]
 def summarise(
     experiment: Experiment,
     cells: Sequence[Cell],
-    results: Mapping[str, Result],
-    outcomes: Mapping[str, Outcome],
+    results: Mapping[str, CellResult],
+    outcomes: Mapping[str, CellOutcome],
     references: Mapping[str, float | None],
 ) -> Row:
     """Everything the report shows.
@@ -49,7 +48,7 @@ def summarise(
         outcomes: How cells ended that did not finish, by name.
         references: The return that counts as 1, by task.
     """
-    methods = [one.name for one in experiment.methods]
+    methods, baseline = [one.name for one in experiment.methods], baseline_name(experiment)
     found = {(r.cell.task, r.cell.method, r.cell.seed): r for r in results.values()}
     tasks = {
         task: {
@@ -59,7 +58,7 @@ def summarise(
             if _of(results, task)
             else None,
             "methods": {
-                method: _method(experiment, found, task, method)
+                method: _method(experiment, found, task, method, baseline)
                 for method in methods
                 if any((task, method, seed) in found for seed in experiment.seeds)
             },
@@ -71,16 +70,25 @@ def summarise(
         "name": experiment.name,
         "seeds": list(experiment.seeds),
         "methods": methods,
+        "baseline": baseline,
         "confidence": CONFIDENCE,
         "why_no_interval": NO_SPREAD if len(experiment.seeds) == 1 else None,
-        "controls_missing": [name for name in CONTROLS if all(one.method != name for one in experiment.methods)],
+        "controls_missing": [name for name in controls() if all(one.method != name for one in experiment.methods)],
         "tasks": tasks,
-        "overall": _overall(experiment, found, references),
+        "overall": _overall(experiment, found, references, baseline),
         "cells": [_cell(cell, results.get(cell.name), outcomes.get(cell.name)) for cell in cells],
     }
 
 
-def _of(results: Mapping[str, Result], task: str) -> list[Result]:
+def baseline_name(experiment: Experiment) -> str:
+    """What the comparison calls the method others are held against; the built-in one where none is compared."""
+    plain = [one.name for one in experiment.methods if one.name == one.method]
+    named = {one.name: preset(one.method)["methods"][0] for one in experiment.methods}
+    others = (name for name, method in named.items() if baseline_of([method]) is not None)
+    return baseline_of(plain) or next(others, default_baseline())
+
+
+def _of(results: Mapping[str, CellResult], task: str) -> list[CellResult]:
     """One result per seed of a task: the starting policy's score is the same for all methods."""
     by_seed = {result.cell.seed: result for result in results.values() if result.cell.task == task}
     return list(by_seed.values())
@@ -90,14 +98,16 @@ def _budget(cells: Sequence[Cell], task: str) -> int:
     return next(cell.config.refine.steps for cell in cells if cell.task == task)
 
 
-def _method(experiment: Experiment, found: Mapping[tuple[str, str, int], Result], task: str, method: str) -> Row:
+def _method(
+    experiment: Experiment, found: Mapping[tuple[str, str, int], CellResult], task: str, method: str, baseline: str
+) -> Row:
     here = {seed: found[task, method, seed] for seed in experiment.seeds if (task, method, seed) in found}
     last = {seed: _mean(one.method.last.values) for seed, one in here.items()}
     best = {seed: _mean(one.method.best.values) for seed, one in here.items()}
     base = {
-        seed: _mean(found[task, BASELINE, seed].method.last.values) for seed in here if (task, BASELINE, seed) in found
+        seed: _mean(found[task, baseline, seed].method.last.values) for seed in here if (task, baseline, seed) in found
     }
-    apart = {seed: last[seed] - base[seed] for seed in base} if method != BASELINE else {}
+    apart = {seed: last[seed] - base[seed] for seed in base} if method != baseline else {}
     purposes = sorted({purpose for one in here.values() for purpose in one.method.env_steps})
     return {
         "seeds": list(here),
@@ -120,7 +130,7 @@ def _method(experiment: Experiment, found: Mapping[tuple[str, str, int], Result]
     }  # fmt: skip
 
 
-def _curve(results: Sequence[Result]) -> list[Row]:
+def _curve(results: Sequence[CellResult]) -> list[Row]:
     """Mean and interval over seeds at the places all seeds have, steps charged before refining included."""
     rows = [
         [(point.steps + sum(v for k, v in one.method.env_steps.items() if k != "refine"), point.value)
@@ -158,7 +168,10 @@ def _advice(measures: Sequence[Mapping[str, Any]]) -> Row | None:
 
 
 def _overall(
-    experiment: Experiment, found: Mapping[tuple[str, str, int], Result], references: Mapping[str, float | None]
+    experiment: Experiment,
+    found: Mapping[tuple[str, str, int], CellResult],
+    references: Mapping[str, float | None],
+    baseline: str,
 ) -> Row:
     """Aggregates over the tasks that have a reference, of normalised scores; methods with every cell finished only."""
     tasks = [task for task in experiment.tasks if references[task] is not None]
@@ -178,8 +191,8 @@ def _overall(
             "iqm": _asdict(stratified_interval(table, CONFIDENCE)),
             "mean": _asdict(stratified_interval(table, CONFIDENCE, trimmed=0.0)),
             "improvement": None
-            if method == BASELINE or BASELINE not in scores
-            else _asdict(stratified_improvement(table, scores[BASELINE], CONFIDENCE)),
+            if method == baseline or baseline not in scores
+            else _asdict(stratified_improvement(table, scores[baseline], CONFIDENCE)),
             "profile": performance_profile(table, levels).tolist(),
         }
         for method, table in scores.items()
@@ -187,14 +200,14 @@ def _overall(
     return {"tasks": tasks, "methods": rows, "levels": levels.tolist()}
 
 
-def _normalised(result: Result | None, reference: float | None) -> float | None:
+def _normalised(result: CellResult | None, reference: float | None) -> float | None:
     if result is None or reference is None:
         return None
     before = _mean(result.method.before.values)
     return None if reference == before else (_mean(result.method.last.values) - before) / (reference - before)
 
 
-def _cell(cell: Cell, result: Result | None, outcome: Outcome | None) -> Row:
+def _cell(cell: Cell, result: CellResult | None, outcome: CellOutcome | None) -> Row:
     row: Row = {"name": cell.name, "task": cell.task, "method": cell.method, "seed": cell.seed}
     if result is not None:
         return {**row, "status": "finished", "last": _mean(result.method.last.values),

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ultra_agents.evaluation.wording import digits_for, interval, number
-from ultra_agents.experiments.arms import ABLATION
-from ultra_agents.experiments.summary import BASELINE
+from ultra_agents.experiments import presets
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 _TEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
 
 
 def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -> Table:
-    """Final performance by task and method, with the paired difference from `continue`."""
+    """Final performance by task and method, with the paired difference from the baseline."""
     rows = []
     for task, found in summary["tasks"].items():
         here = {name: row for name, row in found["methods"].items() if only is None or name in only}
@@ -44,7 +43,7 @@ def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -
             "after (last)",
             "IQM (last)",
             "after (best)",
-            f"minus {BASELINE}",
+            f"minus {summary['baseline']}",
             "P(better)",
         ),
         rows,
@@ -52,10 +51,10 @@ def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -
 
 
 def ablation(summary: Mapping[str, Any]) -> Table | None:
-    """ULTRA's parts apart, tested and untested; None unless two of them were compared."""
+    """The methods that use advice, tested and untested; None unless two of them were compared."""
     there = {name for found in summary["tasks"].values() for name in found["methods"]}
-    parts = [name for name in ABLATION if name in there]
-    return performance(summary, [*parts, BASELINE]) if len(parts) > 1 else None
+    parts = [name for name in presets.ablation() if name in there]
+    return performance(summary, [*parts, summary["baseline"]]) if len(parts) > 1 else None
 
 
 def overall(summary: Mapping[str, Any]) -> Table | None:
@@ -69,7 +68,7 @@ def overall(summary: Mapping[str, Any]) -> Table | None:
         ]
         for name, row in summary["overall"]["methods"].items()
     ]
-    return (("method", "IQM", "mean", f"P(better than {BASELINE})"), rows) if rows else None
+    return (("method", "IQM", "mean", f"P(better than {summary['baseline']})"), rows) if rows else None
 
 
 def advice(summary: Mapping[str, Any]) -> Table | None:
@@ -139,7 +138,7 @@ def _percent(row: Mapping[str, Any]) -> str:
 
 
 def _fidelity(measured: Sequence[Mapping[str, Any]] | None) -> str:
-    """Identified minus random windows, mean over seeds and shares K (METHOD section 3)."""
+    """Identified minus random windows, mean over seeds and shares K (`docs/method.md`, "Rivals")."""
     values = [float(row["difference"]) for one in measured or () for row in one["scores"]]
     return f"{sum(values) / len(values):+.2f}" if values else ""
 

@@ -9,22 +9,17 @@ from typing import TypeAlias
 
 from ultra_agents.config import BudgetConfig, CapsConfig
 from ultra_agents.errors import BudgetReached
-from ultra_agents.llm.cache import RawReply
+from ultra_agents.llm.replies import RawReply
 from ultra_agents.records import Usage
 
 Prices: TypeAlias = tuple[float, float] | None
-"""Money per million prompt and completion tokens; None where nobody knows."""
+"""Money per million prompt and completion tokens; None where no price is known."""
 
 
 def cost_of(prices: Prices, prompt_tokens: int, completion_tokens: int) -> float:
     """Money for one call; 0 where no price is known."""
     prompt, completion = prices or (0.0, 0.0)
     return (prompt_tokens * prompt + completion_tokens * completion) / 1e6
-
-
-def estimate_tokens(text: str) -> int:
-    """Tokens of `text`, rather too many than too few: one per three bytes."""
-    return len(text.encode("utf-8", "replace")) // 3 + 1
 
 
 def usage_of(prices: Prices, reply: RawReply) -> Usage:
@@ -34,7 +29,7 @@ def usage_of(prices: Prices, reply: RawReply) -> Usage:
 
 
 class Budget:
-    """What a run and each of its agents may spend, and have.
+    """What a run and each of its agents may spend, and have spent.
 
     Args:
         caps: The limits; None is none.

@@ -8,34 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import threading
+import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ultra_agents.errors import ConfigError, LLMError
-
-
-@dataclass(frozen=True)
-class RawReply:
-    """What a model said, before anybody understood it.
-
-    Attributes:
-        text: The reply's text.
-        prompt_tokens: Tokens sent.
-        completion_tokens: Tokens received.
-        seconds: Wall time of the call.
-        cut: The server stopped it at `max_tokens`.
-    """
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
-    cut: bool = False
+from ultra_agents.files import write_whole
+from ultra_agents.llm.replies import RawReply
 
 
 def cache_key(request: Mapping[str, Any]) -> str:
@@ -76,8 +58,12 @@ class AnswerCache:
             self._db.execute("pragma synchronous=normal")
             self._db.execute("create table if not exists replies (key text primary key, reply text not null) strict")
             self._db.execute("create table if not exists asked (key text primary key, about text not null) strict")
+            self._db.execute(
+                "create table if not exists claims "
+                "(key text primary key, owner text not null, ends real not null) strict"
+            )
         except (sqlite3.Error, OSError) as error:
-            raise self._broken(error) from error
+            raise self._unusable(error) from error
         if cassette:
             self.load(path)
 
@@ -92,23 +78,63 @@ class AnswerCache:
                 row = self._db.execute("select reply from replies where key = ?", (key,)).fetchone()
             return None if row is None else RawReply(**json.loads(row[0]))
         except (sqlite3.Error, ValueError, TypeError) as error:
-            raise self._broken(error) from error
+            raise self._unusable(error) from error
 
-    def put(self, key: str, reply: RawReply, about: Mapping[str, str] | None = None) -> None:
+    def put(self, key: str, reply: RawReply, about: Mapping[str, str] | None = None) -> RawReply:
         """Store `reply`; what is already there stays, so that every reader agrees.
 
         Args:
             key: Of the request.
             reply: What was said.
             about: `question`, `provider` and `model`, for a cassette.
+
+        Returns:
+            What is stored under `key` now: the reply to use.
         """
         try:
             with self._lock:
-                self._db.execute("insert or ignore into replies values (?, ?)", (key, json.dumps(asdict(reply))))
+                self._db.execute("insert or ignore into replies values (?, ?)", (key, json.dumps(reply.to_json())))
                 if about is not None:
                     self._db.execute("insert or ignore into asked values (?, ?)", (key, json.dumps(dict(about))))
         except sqlite3.Error as error:
-            raise self._broken(error) from error
+            raise self._unusable(error) from error
+        return self.get(key) or reply
+
+    def claim(self, key: str, owner: str, ends: float) -> bool:
+        """Claim the question `key`, or renew the claim; whether `owner` has it now.
+
+        Args:
+            key: Of the request.
+            owner: Names the claiming process.
+            ends: Until when (Unix time in seconds); an ended claim of another process is taken over.
+        """
+        try:
+            with self._lock:
+                taken = self._db.execute(
+                    "insert into claims values (?, ?, ?) on conflict (key) do update set owner = excluded.owner, "
+                    "ends = excluded.ends where owner = excluded.owner or ends < ?",
+                    (key, owner, ends, time.time()),
+                )
+            return taken.rowcount == 1
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def claimant(self, key: str) -> str | None:
+        """Who claims the question `key` now."""
+        try:
+            with self._lock:
+                row = self._db.execute("select owner from claims where key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return None if row is None else str(row[0])
+
+    def release(self, key: str, owner: str) -> None:
+        """Give up a claim of `owner`."""
+        try:
+            with self._lock:
+                self._db.execute("delete from claims where key = ? and owner = ?", (key, owner))
+        except sqlite3.Error:
+            pass  # it ends by itself; what the call has told matters more
 
     def export(self, path: Path, keys: Collection[str] | None = None) -> int:
         """Write replies to a JSONL cassette, sorted by key; the number written.
@@ -127,12 +153,9 @@ class AnswerCache:
                 if keys is None or key in keys
             ]
         except (sqlite3.Error, ValueError) as error:
-            raise self._broken(error) from error
-        part = path.with_name(path.name + ".part")
+            raise self._unusable(error) from error
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text("".join(lines), encoding="utf-8")
-            os.replace(part, path)
+            write_whole(path, "".join(lines))
         except OSError as error:
             raise LLMError(f"cannot write the cassette {path}", found=str(error)) from error
         return len(lines)
@@ -162,13 +185,19 @@ class AnswerCache:
         return taken
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         with self._lock:
             self._db.close()
 
-    def _broken(self, error: Exception) -> LLMError:
-        return LLMError(
-            f"the answer cache {self.path} cannot be used",
-            found=str(error),
-            hint="delete the file (its answers will be asked for again), or set gateway.cache to another one",
-        )
+    def _unusable(self, error: Exception) -> LLMError:
+        said = str(error).lower()
+        aside = f"mv {self.path} {self.path}.aside"
+        if "full" in said or "disk i/o" in said:
+            hint = "make room on the disk and run the same command again: answers paid for so far are kept"
+        elif "readonly" in said or "read-only" in said or "permission" in said or "unable to open" in said:
+            hint = "make its folder writable, or set gateway.cache to a file elsewhere; keep this one: it was paid for"
+        elif "locked" in said or "busy" in said:
+            hint = "another process holds it: wait for that one, or end it, and run the same command again"
+        else:
+            hint = f"move it aside (its answers were paid for, and may be read from a copy again): {aside}"
+        return LLMError(f"the answer cache {self.path} cannot be used", found=str(error), hint=hint)

@@ -14,10 +14,11 @@ from ultra_agents.config import LLMConfig
 from ultra_agents.contracts.llm import Structured
 from ultra_agents.errors import ConfigError, Interrupted, LLMError, PluginError
 from ultra_agents.llm.budget import usage_of
-from ultra_agents.llm.cache import RawReply
-from ultra_agents.llm.failures import refuses
+from ultra_agents.llm.errors import refused
+from ultra_agents.llm.failures import CallFailed, classify
 from ultra_agents.llm.model import Model
-from ultra_agents.llm.retry import CallFailed, ask_again, classify
+from ultra_agents.llm.replies import RawReply, token_count
+from ultra_agents.llm.retry import call_with_retries
 from ultra_agents.llm.structured import ReplyDropped, parse_reply, reply_schema
 from ultra_agents.records import Usage
 
@@ -33,8 +34,7 @@ _WAYS: dict[Structured, tuple[Structured, ...]] = {
     "text": ("text",),
 }
 """Ways to try, the best first, by the provider's own."""
-_HOPELESS = frozenset({401, 402, 403, 404, 405, 410})
-"""HTTP statuses that another way of asking does not change."""
+_REFUSED = "refused: "
 
 
 class Answer(BaseModel):
@@ -59,6 +59,8 @@ class ModelCheck:
         hint: What to do about it.
         structured: The best way of sending a schema that works, None where none does.
         ways: For each way tried `ok`, or what went wrong.
+        left_out: Parameters the server does not take, and is not sent.
+        warnings: What else was noticed.
         asks: Structured questions put to it.
         valid: Those answered in the schema, without a repair.
         dropped: Reasons of the others, counted.
@@ -66,7 +68,7 @@ class ModelCheck:
         latency_s: Median seconds of one answer.
         context_tokens: Context window in tokens, where it is known.
         seed: At temperature 1, does the same seed give the same text, and another seed another?
-        price_prompt_1k: Money per 1,000 prompt tokens; None where nobody knows.
+        price_prompt_1k: Money per 1,000 prompt tokens; None where it is not known.
         price_completion_1k: Money per 1,000 completion tokens.
         usage: What the check itself cost.
     """
@@ -80,6 +82,8 @@ class ModelCheck:
     hint: str | None = None
     structured: Structured | None = None
     ways: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     asks: int = 0
     valid: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -122,16 +126,17 @@ def check_model(
         ConfigError: The entry's options cannot be used; PluginError: there is no such provider.
         Interrupted: `stop` said so.
     """
-    model = Model(name, entry)
+    warnings: list[str] = []
+    model = Model(name, entry, warn=warnings.append)
     try:
-        return _Check(model, stop, progress).run(asks)
+        return _Check(model, stop, progress, warnings).run(asks)
     finally:
         model.close()
 
 
 class _Check:
-    def __init__(self, model: Model, stop: Stop | None, progress: Callable[[str], None]) -> None:
-        self.model, self.stop, self.progress = model, stop, progress
+    def __init__(self, model: Model, stop: Stop | None, progress: Callable[[str], None], warnings: list[str]) -> None:
+        self.model, self.stop, self.progress, self.warnings = model, stop, progress, warnings
         self.schema = reply_schema(Answer)
         self.replies: list[RawReply] = []
 
@@ -154,25 +159,37 @@ class _Check:
             works = [way for way, said in ways.items() if said == "ok"]
             found |= {"reachable": True, "ways": ways}
             if not works:
-                problem = "no reply in the schema, in whatever way it was asked for"
-                return self._made(found, problem, "try a larger model, or raise options.max_tokens")
+                return self._made(found, *self._no_way(ways))
             found |= {"structured": works[0]} | self._validity(works[0], asks) | {"seed": self._seed()}
             return self._made(found, None, None)
         except CallFailed as error:
             status = error.failure.status
-            told = refuses(model, error.failure)
+            told = refused(model, error.failure)
             found["reachable"] = status is not None
-            problem = told.problem if error.failure.kind != "passing" else "it does not answer"
+            problem = told.problem if error.failure.kind != "transient" else "it does not answer"
             return self._made(found, f"{problem} ({told.found})", told.hint)
         except (Interrupted, ConfigError, PluginError):
             raise
         except LLMError as error:
             detail = f" ({error.found})" if error.found else ""
-            return self._made(found, model.blot(error.problem + detail), error.hint)
+            return self._made(found, model.redactor()(error.problem + detail), error.hint)
 
     def _made(self, found: dict[str, Any], problem: str | None, hint: str | None) -> ModelCheck:
         usage = sum((usage_of(self.model.prices, reply) for reply in self.replies), Usage())
+        found |= {"left_out": self.model.left_out, "warnings": tuple(self.warnings)}
         return ModelCheck(**found, problem=problem, hint=hint, usage=usage)
+
+    def _no_way(self, ways: Mapping[Structured, str]) -> tuple[str, str]:
+        """Why no way of sending the schema worked, and what helps: refusals are told from replies that do not fit."""
+        refusals = dict.fromkeys(said for said in ways.values() if said.startswith(_REFUSED))
+        if len(self.replies) == 0 and refusals:
+            said = "; ".join(refusals).removeprefix(_REFUSED)
+            return f"the server refuses every request ({said})", f"check llms.{self.model.name}.options"
+        reasons = ", ".join(dict.fromkeys(said.partition(":")[0] for said in ways.values()))
+        hint = "try a larger model, or raise options.max_tokens"
+        return "no reply in the schema, in whatever way it was asked for" + f" ({reasons})", " ".join(
+            [*self.warnings, hint]
+        )
 
     def _ask(self, number: int, way: Structured) -> RawReply:
         ball, paddle = 30 + 37 * number % 90, 30 + 53 * number % 90
@@ -182,9 +199,9 @@ class _Check:
         ]
 
         def call() -> RawReply:
-            return self.model.call_once(messages, self.schema, "Answer", way, self.stop)
+            return self.model.call_in(way, messages, self.schema, "Answer", self.stop)
 
-        reply = ask_again(call, retries=2, first_wait_s=1.0, stop=self.stop)
+        reply = call_with_retries(call, retries=2, first_wait_s=1.0, stop=self.stop)
         self.replies.append(reply)
         return reply
 
@@ -196,15 +213,15 @@ class _Check:
             self.progress(f"structured output: {way}")
             try:
                 reply = self._ask(len(said), way)
-                parse_reply(reply.text, Answer, reply.cut)
+                parse_reply(reply.text, Answer, reply.cut, reply.flaw)
                 said[way] = "ok"
             except ReplyDropped as problem:
                 said[way] = problem.reason
             except CallFailed as error:
-                silent = error.failure.kind == "passing" and not self.replies
-                if silent or error.failure.status in _HOPELESS:
+                silent = error.failure.kind == "transient" and not self.replies
+                if silent or error.failure.kind == "fatal":
                     raise
-                said[way] = f"refused: {error.failure.text}"[:160]
+                said[way] = f"{_REFUSED}{error.failure.text}"[:300]
         return said
 
     def _validity(self, way: Structured, asks: int) -> dict[str, Any]:
@@ -215,7 +232,7 @@ class _Check:
             try:
                 reply = self._ask(100 + number, way)
                 replies.append(reply)
-                parse_reply(reply.text, Answer, reply.cut)
+                parse_reply(reply.text, Answer, reply.cut, reply.flaw)
             except ReplyDropped as problem:
                 dropped[problem.reason] += 1
             except CallFailed as error:
@@ -232,7 +249,7 @@ class _Check:
 
     def _seed(self) -> Seed:
         """Three short texts: two with one seed, one with another."""
-        if "seed" not in self.model.llm.sampling:
+        if "seed" not in self.model.llm.sampling or "seed" in self.model.left_out:
             return "not sent"
         self.progress("is the seed honoured?")
         try:
@@ -247,15 +264,17 @@ class _Check:
         options = {**self.model.config.options, "seed": seed, "temperature": 1.0, "max_tokens": 40}
         config = self.model.config.model_copy(update={"options": options})
         model = Model(self.model.name, config)
+        for parameter in self.model.left_out:
+            model.llm.leave_out(parameter)
         try:
             said = model.open().invoke("Tell the beginning of a story about a lighthouse that nobody has told before.")
         except LLMError:
             raise
         except Exception as error:
-            raise CallFailed(classify(error)) from None
+            raise CallFailed(classify(error, model.redactor())) from None
         finally:
             model.close()
         used = getattr(said, "usage_metadata", None) or {}
-        tokens = int(used.get("input_tokens") or 0), int(used.get("output_tokens") or 0)
+        tokens = token_count(used.get("input_tokens")) or 0, token_count(used.get("output_tokens")) or 0
         self.replies.append(RawReply("", *tokens, 0.0))
         return str(said.content)

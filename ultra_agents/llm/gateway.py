@@ -1,7 +1,8 @@
 """The one door to every language model: structured replies, repair, retry, fallback, cache, budget, transcript.
 
-Flow of one question: cache of every model of the chain, then the first model that is not resting (budget held, turn
-taken, retried while failures pass), the next model where one is down for good; parse, one repair ask, or a drop.
+Flow of one question: cache of every model of the chain, then the first model that is not resting (budget held, rate
+limited, retried while failures are transient), the next model where one cannot answer; parse, one repair ask, or a
+drop.
 
 Whether the models can be reached is found out at the first question that no cache answers, before anything is spent:
 a run whose answers are all there needs no server, no key and no weights.
@@ -9,32 +10,33 @@ a run whose answers are all there needs no server, no key and no weights.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic
+from typing import Generic, TypeAlias
 
 from ultra_agents.config import GatewayConfig, LLMConfig
-from ultra_agents.contracts.llm import Unreachable, question_key
 from ultra_agents.errors import ConfigError, did_you_mean
-from ultra_agents.events import AgentAsked, AgentSpoke, Emit, Grow, ReplyGrowing, Warned, ignore
+from ultra_agents.events import Emit, EmitStreaming, Warned, ignore
 from ultra_agents.llm import tracing
-from ultra_agents.llm.budget import Budget, cost_of, usage_of
-from ultra_agents.llm.cache import AnswerCache, RawReply, cache_key
-from ultra_agents.llm.circuit_breaker import Breaker
-from ultra_agents.llm.failures import gone, no_price, not_recorded, refuses, status
-from ultra_agents.llm.limits import OneAtATime
+from ultra_agents.llm.availability import Availability
+from ultra_agents.llm.budget import Budget, usage_of
+from ultra_agents.llm.cache import AnswerCache, cache_key
+from ultra_agents.llm.circuit_breaker import CircuitBreaker
+from ultra_agents.llm.errors import not_recorded
+from ultra_agents.llm.exchange_log import ExchangeLog
+from ultra_agents.llm.fallback import FallbackChain
 from ultra_agents.llm.model import Model
-from ultra_agents.llm.retry import CallFailed, Failure, ask_again
-from ultra_agents.llm.streaming import Tell
+from ultra_agents.llm.question import Question
+from ultra_agents.llm.replies import RawReply
+from ultra_agents.llm.single_flight import SingleFlight
 from ultra_agents.llm.structured import Reply, ReplyDropped, parse_reply, repair_messages, reply_schema
-from ultra_agents.llm.transcript import Transcript
 from ultra_agents.records import Usage
+from ultra_agents.text import valid_text
 
-Stop = Callable[[], bool]
+Stop: TypeAlias = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,6 @@ class Answer(Generic[Reply]):
     cached: bool
 
 
-@dataclass(frozen=True)
-class _Asking:
-    """Who asks what, for the transcript."""
-
-    agent: str
-    segment: str
-    schema: dict[str, Any]
-    title: str
-    stop: Stop | None
-    step: int | None = None
-
-
 class Gateway:
     """Asks models; safe to use from many threads. A context manager: leaving it closes every provider.
 
@@ -76,8 +66,8 @@ class Gateway:
         emit: Where `AgentSpoke` events go.
         stop: Polled while models are asked, beside the `stop` of a question; true ends the asking.
         chains: Models that will stand in for each other (`AgentConfig.chains`): each must have one that can be
-            reached when the first answer is needed. Default: a chain is looked at when it is first asked.
-        grow: Told of replies while they are written, where a provider streams; None where nobody looks.
+            reached when the first answer is needed. Default: a chain is checked when it is first asked.
+        emit_streaming: Given the text of replies while they arrive, if a provider streams; None: no live display.
     """
 
     def __init__(
@@ -88,33 +78,38 @@ class Gateway:
         emit: Emit = ignore,
         stop: Stop | None = None,
         chains: Iterable[Sequence[str]] = (),
-        grow: Grow | None = None,
+        emit_streaming: EmitStreaming | None = None,
     ) -> None:
         if not llms:
             raise ConfigError("no language model is configured", expected="at least one entry under llms")
         self.config = config
         callbacks = tracing.load_callbacks(config.callbacks)
-        self._models = {name: Model(name, entry, callbacks) for name, entry in llms.items()}
-        breakers: dict[tuple[str, str], Breaker] = {}
-        for model in self._models.values():
-            provider = model.config.provider, model.llm.base_url
-            model.breaker = breakers.setdefault(provider, Breaker(config.breaker, config.rest_s))
-        self._replay = config.mode == "replay"
-        self._transcript = Transcript(folder / "transcript.jsonl")
-        self._cache = AnswerCache(config.cache or folder / "llm-cache.sqlite", must_exist=self._replay)
-        self._budget = Budget(config.budget, self._transcript.usage())
         self._emit = emit
         self._stop = stop
-        self._grow = grow
-        self._unseen = [list(dict.fromkeys(map(self._model, chain or (None,)))) for chain in chains]
-        self._alone = OneAtATime()
-        self._looking = threading.Lock()
-        self._left = ExitStack()
+        self._models = {
+            name: Model(name, entry, callbacks, lambda text: emit(Warned(text))) for name, entry in llms.items()
+        }
+        breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        for model in self._models.values():
+            server = model.config.provider, model.llm.base_url
+            model.breaker = breakers.setdefault(server, CircuitBreaker(config.breaker, config.rest_s))
+        self._replay = config.mode == "replay"
+        self._log = ExchangeLog(folder, emit)
+        self._count_unseen()
+        self._cache = AnswerCache(config.cache or folder / "llm-cache.sqlite", must_exist=self._replay)
+        self._flight = SingleFlight(self._cache)
+        budget = Budget(config.budget, self._log.usage())
+        self._chain = FallbackChain(config, self._cache, budget, self._log, emit, emit_streaming)
+        unchecked = [list(dict.fromkeys(map(self._model, chain or (None,)))) for chain in chains]
+        self._availability = Availability(unchecked, budget.capped_money, emit)
+        self._entered = ExitStack()
 
     def __enter__(self) -> Gateway:
-        if not self.config.tracing and (variable := tracing.asked_for()) is not None:
+        if self.config.tracing:
+            self._entered.enter_context(tracing.redacted_traces([model.redactor for model in self._models.values()]))
+        elif (variable := tracing.asked_for()) is not None:
             self._emit(Warned(f"{variable} is set, but nothing is traced unless gateway.tracing is true"))
-            self._left.enter_context(tracing.untraced())
+            self._entered.enter_context(tracing.untraced())
         return self
 
     def __exit__(
@@ -130,33 +125,19 @@ class Gateway:
                 try:
                     model.close()
                 except Exception as error:
-                    problems.append(model.blot(f"closing the model {model.name}: {type(error).__name__}: {error}"))
+                    problems.append(
+                        model.redactor()(f"closing the model {model.name}: {type(error).__name__}: {error}")
+                    )
             for problem in problems:
                 self._emit(Warned(problem))
         finally:
-            self._left.close()
+            self._entered.close()
+            self._flight.close()
             self._cache.close()
-
-    def check(self, models: Sequence[str] = ()) -> None:
-        """Find out, spending nothing, whether `models` (default: all) can be reached; nothing in replay.
-
-        Raises:
-            LLMError: One cannot; it is named.
-        """
-        for name in () if self._replay else models or tuple(self._models):
-            self._model(name).check()
-
-    def context_tokens(self, model: str | None = None) -> int | None:
-        """Context window in tokens of a model (default: the first), where its provider knows it."""
-        return self._model(model or next(iter(self._models))).llm.context_tokens
-
-    def model_label(self, model: str | None = None) -> str:
-        """`provider:model` of an entry of `llms` (default: the first), for tables and reports."""
-        return self._model(model or next(iter(self._models))).label
 
     def usage(self) -> dict[str, Usage]:
         """What each agent has used, earlier parts of a resumed run included."""
-        return self._transcript.usage()
+        return self._log.usage()
 
     def ask(
         self,
@@ -175,37 +156,50 @@ class Gateway:
             agent: Who asks (`identifier`, ...).
             segment: About what.
             models: Names in `llms`, asked in turn as they fail; None, or an empty list, is the first of all.
-            messages: `(role, text)`; roles are `system`, `user`, `assistant`.
+            messages: `(role, text)`; roles are `system`, `user`, `assistant`. Sent as they are.
             reply: What the answer must be.
             stop: Polled; true ends the asking.
             step: The environment step it is about, where it is about one; for the transcript.
 
         Raises:
-            ReplyDropped: No usable reply, even after one repair; count the reason and go on.
+            ReplyDropped: No usable reply, even after the whole chain and one repair; count the reason and go on.
             LLMError: No model of the chain can be used.
             BudgetReached: The next call could exceed a cap.
             Interrupted: `stop` said so.
         """
         chain = list(dict.fromkeys(self._model(name) for name in models or (None,)))
-        asking = _Asking(agent, segment, reply_schema(reply), reply.__name__, self._either(stop), step)
-        conversation = list(messages)
+        said = [(role, valid_text(text)) for role, text in messages]
+        question = Question(agent, segment, reply_schema(reply), reply.__name__, said, self._either(stop), step)
         usage = Usage()
-        for attempt in (0, 1):
-            model, key, raw, cached = self._reply(chain, conversation, attempt, asking)
-            cost = Usage(cached=1) if cached else usage_of(model.prices, raw)
-            usage += cost
+        refusal: ReplyDropped | None = None
+        while True:
             try:
-                value = parse_reply(raw.text, reply, raw.cut)
+                model, key, raw, cached = self._reply(chain, question)
             except ReplyDropped as problem:
-                self._note(model, key, conversation, attempt, asking, raw, cached, problem.reason)
-                if attempt == 1:
+                if refusal is not None:
+                    raise refusal from None  # the others of the chain did no better
+                if problem.reason != "malformed reply" or question.attempt == 1:
                     raise
-                conversation = repair_messages(conversation, raw.text, problem, asking.schema)
+                question = question.repair(repair_messages(said, problem.text, problem, question.schema))
+                continue
+            usage += Usage(cached=1) if cached else usage_of(model.prices, raw)
+            try:
+                value = parse_reply(raw.text, reply, raw.cut, raw.flaw)
+            except ReplyDropped as problem:
+                self._log.exchange(question, model, key, raw, problem.reason, cached=cached)
+                rest = chain[chain.index(model) + 1 :]
+                if problem.reason == "refused by the model":
+                    if not rest:
+                        raise refusal or problem from None
+                    refusal, chain = refusal or problem, rest
+                    continue
+                if question.attempt == 1:
+                    raise
+                question = question.repair(repair_messages(said, raw.text, problem, question.schema))
                 chain = [model, *(other for other in chain if other is not model)]
                 continue
-            self._note(model, key, conversation, attempt, asking, raw, cached, "ok")
+            self._log.exchange(question, model, key, raw, "ok", cached=cached)
             return Answer(value, model.name, usage, usage.calls == 0)
-        raise AssertionError("unreachable")
 
     def _model(self, name: str | None) -> Model:
         name = next(iter(self._models)) if name is None else name
@@ -222,173 +216,31 @@ class Gateway:
         own = self._stop
         return stop or own if own is None or stop is None else lambda: own() or stop()
 
-    def _reply(
-        self, chain: list[Model], messages: list[tuple[str, str]], attempt: int, asking: _Asking
-    ) -> tuple[Model, str, RawReply, bool]:
+    def _reply(self, chain: list[Model], question: Question) -> tuple[Model, str, RawReply, bool]:
         """A raw reply from the cache or from the first model of the chain that gives one; whose, its key, cached."""
-        keys = [cache_key(model.request(messages, asking.schema, attempt)) for model in chain]
-        with self._alone.turn(keys[0], asking.stop):  # the others find the answer in the cache
-            for model, key in zip(chain, keys, strict=True):
-                if (found := self._cache.get(key)) is not None:
-                    return model, key, found, True
+        keyed = [
+            (model, cache_key(model.request(question.messages, question.schema, question.attempt))) for model in chain
+        ]
+        first, key = keyed[0]
+        with self._flight.turn(key, question.stop):  # the other threads find the answer in the cache
+            if (found := self._cached(keyed)) is not None:
+                return found
             if self._replay:
-                raise not_recorded(chain[0], keys[0], self._cache.path, f"{asking.agent} on {asking.segment}")
-            self._look(chain)
-            return self._first_to_answer(list(zip(chain, keys, strict=True)), messages, attempt, asking)
-
-    def _look(self, asked: list[Model]) -> None:
-        """Before the first call: is there somebody to ask, in every chain? A failing stand-in only rests."""
-        with self._looking:
-            for chain in (*self._unseen, asked):
-                problem: Unreachable | None = None
-                reached = False
-                for model in chain:
-                    if len(chain) > 1 and model.breaker.state == "open":
-                        continue  # waiting for it at every question would be the price of a fallback
-                    try:
-                        model.check()
-                    except Unreachable as error:
-                        self._emit(Warned(f"the model {model.name!r} cannot be reached: {error.problem}"))
-                        model.breaker.trip()
-                        problem = problem or error
-                        continue
-                    reached = True
-                    if self._budget.capped_money and model.prices is None:
-                        raise no_price(model)
-                if problem is not None and not reached:
-                    raise problem
-            self._unseen = []
-
-    def _first_to_answer(
-        self, chain: list[tuple[Model, str]], messages: list[tuple[str, str]], attempt: int, asking: _Asking
-    ) -> tuple[Model, str, RawReply, bool]:
-        """Ask the chain in turn, leaving out who rests; where all rest, they are asked all the same."""
-        lost: tuple[Model, Failure] | None = None
-        for impatient in (True, False):
-            for position, (model, key) in enumerate(chain):
-                if impatient and not model.breaker.admits():
-                    continue
-                if lost is not None:
-                    self._emit(
-                        Warned(
-                            f"the model {lost[0].name!r} does not answer ({status(lost[1])}); "
-                            f"asking the next one, {model.name!r}"
-                        )
-                    )
-                self._emit(AgentAsked(asking.agent, asking.segment, model.name))
-                others = [other.breaker for other, _ in chain[position + 1 :] if other.breaker is not model.breaker]
-                try:
-                    raw = self._live(model, key, messages, attempt, asking, others)
-                except CallFailed as error:
-                    if error.failure.kind == "prompt too long":
-                        raise ReplyDropped("prompt too long", error.failure.text) from None
-                    if error.failure.kind != "passing":
-                        raise refuses(model, error.failure) from None
-                    model.breaker.trip()
-                    lost = model, error.failure
-                    continue
+                raise not_recorded(first, key, self._cache.path, f"{question.agent} on {question.segment}")
+            self._availability.check(chain)
+            with self._flight.claim(key, question.stop):  # and so do other processes
+                if (found := self._cached(keyed)) is not None:
+                    return found
+                model, key, raw = self._chain.ask(question, keyed)
                 return model, key, raw, model.llm.recorded
-            if lost is not None:
-                raise gone(*lost, self.config.retries) from None
-        raise AssertionError("unreachable")
 
-    def _live(
-        self,
-        model: Model,
-        key: str,
-        messages: list[tuple[str, str]],
-        attempt: int,
-        asking: _Asking,
-        others: list[Breaker],
-    ) -> RawReply:
-        """Call one model until it answers; sooner given up where one of the `others` can be asked instead."""
-        prompt, completion = model.most_tokens(messages)
-        money = cost_of(model.prices, prompt, completion)
-        about = {
-            "question": question_key(messages, asking.schema),
-            "provider": model.config.provider,
-            "model": model.llm.model_name,
-        }
+    def _cached(self, keyed: list[tuple[Model, str]]) -> tuple[Model, str, RawReply, bool] | None:
+        for model, key in keyed:
+            if (found := self._cache.get(key)) is not None:
+                model.answered = True
+                return model, key, found, True
+        return None
 
-        def once() -> RawReply:
-            with ExitStack() as held:
-                held.enter_context(model.limits.turn(prompt + completion, asking.stop))
-                if not model.llm.recorded:
-                    held.enter_context(self._budget.hold(asking.agent, prompt + completion, money))
-                reply = model.call(messages, asking.schema, asking.title, asking.stop, self._tell(asking, model))
-                if not model.llm.recorded:
-                    self._budget.add(asking.agent, usage_of(model.prices, reply))
-            model.breaker.succeeded()
-            self._cache.put(key, reply, about)
-            return reply
-
-        def failed(failure: Failure) -> None:
-            lost = RawReply("", prompt if failure.charged else 0, 0, 0.0)
-            if failure.charged:
-                self._budget.add(asking.agent, usage_of(model.prices, lost))
-            if failure.kind == "passing":
-                model.breaker.failed()
-            verdict = f"failed: {status(failure)}"
-            self._note(model, key, messages, attempt, asking, lost, False, verdict, failure.charged)
-
-        def give_up() -> bool:
-            return model.breaker.state == "open" and any(breaker.state != "open" for breaker in others)
-
-        try:
-            return ask_again(once, self.config.retries, self.config.retry_wait_s, asking.stop, failed, give_up)
-        finally:
-            model.breaker.settle()
-
-    def _tell(self, asking: _Asking, model: Model) -> Tell | None:
-        """What a reply of `model` is given to while it is written; None where nobody looks."""
-        if (grow := self._grow) is None:
-            return None
-        return lambda text: grow(ReplyGrowing(asking.agent, asking.segment, model.name, text))
-
-    def _note(
-        self,
-        model: Model,
-        key: str,
-        messages: list[tuple[str, str]],
-        attempt: int,
-        asking: _Asking,
-        raw: RawReply,
-        cached: bool,
-        verdict: str,
-        charged: bool = True,
-    ) -> None:
-        """Write one line of the transcript and tell the display."""
-        self._transcript.append(
-            {
-                "agent": asking.agent,
-                "segment": asking.segment,
-                "step": asking.step,
-                "model": model.name,
-                "provider": model.config.provider,
-                "key": key,
-                "attempt": attempt,
-                "messages": [[role, model.blot(text)] for role, text in messages],
-                "reply": raw.text[:100_000],
-                "prompt_tokens": raw.prompt_tokens,
-                "completion_tokens": raw.completion_tokens,
-                "seconds": round(raw.seconds, 4),
-                "cost": 0.0 if cached or not charged else usage_of(model.prices, raw).cost,
-                "cached": cached,
-                "charged": charged and not cached,
-                "verdict": verdict,
-            }
-        )
-        self._emit(
-            AgentSpoke(
-                asking.agent,
-                asking.segment,
-                model.name,
-                raw.text[:20_000],
-                cached,
-                raw.prompt_tokens,
-                raw.completion_tokens,
-                raw.seconds,
-                verdict,
-                0.0 if cached or not charged else usage_of(model.prices, raw).cost,
-            )
-        )
+    def _count_unseen(self) -> None:
+        if unseen := self._log.count_unseen():
+            self._emit(Warned(f"{unseen} calls were under way when this run ended before; they count as paid for"))

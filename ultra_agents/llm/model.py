@@ -1,4 +1,4 @@
-"""One configured model: opened on first use, told the reply's schema the way it understands, asked once."""
+"""One configured model: opened on first use, asked in the form its server takes."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ultra_agents.config import LLMConfig
 from ultra_agents.contracts.llm import LLM, Structured, bound
-from ultra_agents.errors import Interrupted
-from ultra_agents.llm.budget import Prices, estimate_tokens
-from ultra_agents.llm.cache import RawReply
-from ultra_agents.llm.circuit_breaker import Breaker
-from ultra_agents.llm.limits import Limits
+from ultra_agents.contracts.secrets import Redactor, redacted
+from ultra_agents.errors import LLMError, UltraError
+from ultra_agents.llm.budget import Prices
+from ultra_agents.llm.circuit_breaker import CircuitBreaker
+from ultra_agents.llm.deadline import call_with_deadline
+from ultra_agents.llm.failures import MAX_SHOWN, CallFailed, Failure, classify, stream_at_fault
+from ultra_agents.llm.limits import RateLimits
 from ultra_agents.llm.prices import table_prices
-from ultra_agents.llm.retry import CallFailed, Failure, check_stop, classify, is_ours, stream_at_fault
-from ultra_agents.llm.streaming import Tell, follow
+from ultra_agents.llm.replies import RawReply, all_in_reasoning, estimate_tokens, raw_reply
+from ultra_agents.llm.streaming import OnText, read_stream
+from ultra_agents.llm.tracing import redacting_handler
 from ultra_agents.registry import create_llm
 
+T = TypeVar("T")
 Messages = Sequence[tuple[str, str]]
 
-_NEXT: dict[Structured, Structured] = {
+_SIMPLER: dict[Structured, Structured] = {
     "json_schema": "json_object",
     "json_object": "text",
     "format": "text",
     "tools": "text",
 }
-_BLOT = "[secret]"
-_TAIL = 600
-"""Characters of a growing reply that are told, from its end."""
+_SHOWN_CHARS = 600
+"""Characters of a reply shown while it arrives, from its end."""
+_UNLIMITED_TOKENS = 8192
+"""Tokens of a reply counted against caps before the call where `max_tokens` is null."""
 
 
 class Model:
@@ -42,32 +46,41 @@ class Model:
         name: Its name there.
         config: The entry.
         callbacks: langchain callback handlers of every call.
+        warn: Told once of each thing a person should know: a parameter left out, replies lost in reasoning.
 
     Attributes:
         breaker: The provider's; the gateway lets entries of one server share it.
         way: How the schema is sent, simpler once the server has refused it.
-        streams: Replies can be shown growing; false once a stream of this server was not what it should be.
+        streams: Replies can be shown while they arrive; false once a stream of this server failed.
+        left_out: Parameters the server does not take, in the order it said so.
+        answered: It has given a reply, so what it refuses now is not its key, its name or its options.
+        refused_in_a_row: Questions it refused without a known reason since its last reply.
     """
 
-    def __init__(self, name: str, config: LLMConfig, callbacks: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: LLMConfig,
+        callbacks: Sequence[Any] = (),
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.name = name
         self.config = config
         self.llm: LLM = create_llm(config.provider, config.options)
-        self.limits = Limits(config.concurrency, config.requests_per_minute, config.tokens_per_minute)
-        self.breaker = Breaker(failures=5, rest_s=60.0)
+        self.limits = RateLimits(config.concurrency, config.requests_per_minute, config.tokens_per_minute)
+        self.breaker = CircuitBreaker(failures=5, rest_s=60.0)
         self.way: Structured = self.llm.options.structured or self.llm.structured
         self.streams = self.llm.streams
+        self.left_out: tuple[str, ...] = ()
+        self.answered = False
+        self.refused_in_a_row = 0
         self._callbacks = list(callbacks)
+        self._warn = warn
+        self._warned: set[str] = set()
         self._chat: Any = None
         self._checked = False
         self._lock = threading.Lock()
         self._checking = threading.Lock()
-
-    @property
-    def label(self) -> str:
-        """`provider:model`, for tables and reports."""
-        said = self.llm.model_name
-        return self.config.provider if said in ("", self.config.provider) else f"{self.config.provider}:{said}"
 
     @property
     def prices(self) -> Prices:
@@ -81,11 +94,11 @@ class Model:
         """Find out once, spending nothing, whether the model can be asked.
 
         Raises:
-            LLMError: It cannot; `Unreachable` if that may pass, and then the next `check` looks again.
+            LLMError: It cannot; `Unreachable` if that is transient: the next `check` tries again.
         """
         with self._checking:
             if not self._checked:
-                self.llm.check()
+                self._redacting("checked", self.llm.check)
                 self._checked = True
 
     def request(self, messages: Messages, schema: dict[str, Any], attempt: int) -> dict[str, Any]:
@@ -100,10 +113,10 @@ class Model:
             "attempt": attempt,
         }
 
-    def most_tokens(self, messages: Messages) -> tuple[int, int]:
+    def max_tokens(self, messages: Messages) -> tuple[int, int]:
         """Upper estimates of the prompt's and the reply's tokens."""
         prompt = sum(estimate_tokens(text) + 8 for _, text in messages)
-        return prompt, int(self.llm.options.max_tokens)
+        return prompt, int(self.llm.options.max_tokens or _UNLIMITED_TOKENS)
 
     def call(
         self,
@@ -111,7 +124,7 @@ class Model:
         schema: dict[str, Any],
         title: str,
         stop: Callable[[], bool] | None,
-        tell: Tell | None = None,
+        on_text: OnText | None = None,
     ) -> RawReply:
         """Ask once. A server that refuses the schema's form is asked in a simpler one from then on.
 
@@ -123,7 +136,7 @@ class Model:
             schema: Of the reply.
             title: Of the schema.
             stop: Polled; true ends the asking.
-            tell: Given the end of the reply while it is written, where the provider streams.
+            on_text: Given the end of the reply while it arrives, where the provider streams.
 
         Raises:
             CallFailed: Sorted by what can be done about it.
@@ -131,91 +144,157 @@ class Model:
         """
         while True:
             way = self.way
-            told = tell if self.streams and way != "tools" else None
+            shown = on_text if self.streams and way != "tools" else None
             try:
-                return self.call_once(messages, schema, title, way, stop, told)
+                return self.call_in(way, messages, schema, title, stop, shown)
             except CallFailed as error:
-                if told is not None and stream_at_fault(error.failure):
+                if shown is not None and stream_at_fault(error.failure):
                     self.streams = False
-                    if error.failure.kind != "passing" or error.failure.status is None:
-                        told("")  # what there was of it is no part of the next one
+                    if error.failure.kind != "transient" or error.failure.status is None:
+                        shown("")  # what there was of it is no part of the next one
                         continue
-                simpler = _NEXT.get(way)
+                simpler = _SIMPLER.get(way)
                 if error.failure.kind != "schema refused" or simpler is None:
                     raise
+                self._warn_once(
+                    f"the server of the model {self.name!r} does not take a schema as {way}: it is asked by {simpler} "
+                    f"(ultra llm check finds the best way, options.structured names it): {error.failure.text}"
+                )
                 with self._lock:
                     if self.way == way:
                         self.way = simpler
 
-    def call_once(
+    def call_in(
         self,
+        way: Structured,
         messages: Messages,
         schema: dict[str, Any],
         title: str,
-        way: Structured,
         stop: Callable[[], bool] | None,
-        tell: Tell | None = None,
+        on_text: OnText | None = None,
     ) -> RawReply:
-        """Ask once, the schema sent in one `way`; raises as `call` does."""
-        chat = self.open()
+        """Ask once, the schema sent in one `way`, without parameters the server does not take; raises as `call`."""
+        while True:
+            chat = self.open()
+            try:
+                return self._invoke(chat, way, messages, schema, title, stop, on_text)
+            except CallFailed as error:
+                if error.failure.kind != "parameter refused" or not self._left_out(chat, error.failure):
+                    raise
+
+    def _invoke(
+        self,
+        chat: Any,
+        way: Structured,
+        messages: Messages,
+        schema: dict[str, Any],
+        title: str,
+        stop: Callable[[], bool] | None,
+        on_text: OnText | None,
+    ) -> RawReply:
         if way in ("text", "json_object"):
             messages = [*messages[:-1], _with_schema(messages[-1], schema)]
-        # what a model, a callback or a tracer sees holds no key either
-        said = [[role, self.blot(text)] for role, text in messages]
-        traced: Any = {"callbacks": self._callbacks} if self._callbacks else None
-        left = threading.Event()
+        said = [[role, text] for role, text in messages]
+        redact, timeout_s = self.redactor(), self.llm.options.timeout_s
+        handlers = [redacting_handler(handler, redact) for handler in self._callbacks]
+        traced: Any = {"callbacks": handlers} if handlers else None
+        abandoned = threading.Event()
         begun = time.perf_counter()
-        try:
+        context = contextvars.copy_context()  # the call's thread still belongs to what is being traced
+
+        def ask() -> Any:
             runnable = bound(chat, schema, way, title)
-            context = contextvars.copy_context()  # the thread below still belongs to what is being traced
+            if on_text is None:
+                return runnable.invoke(said, traced)
+            show = _end_shown(on_text, redact)
+            return read_stream(runnable.stream(said, traced), show, timeout_s, abandoned.is_set)
 
-            def ask() -> Any:
-                if tell is None:
-                    return runnable.invoke(said, traced)
-                pieces = runnable.stream(said, traced)
-                return follow(pieces, lambda text: tell(self._end_of(text)), self.llm.options.timeout_s, left.is_set)
-
-            answer = _interruptible(lambda: context.run(ask), stop)
+        problem: UltraError | CallFailed
+        try:
+            answer = call_with_deadline(lambda: context.run(ask), timeout_s, stop)
+            seconds = time.perf_counter() - begun
+            reply = raw_reply(answer, messages, seconds, redact)
         except NotImplementedError as error:  # langchain's answer for a model without tools
-            raise CallFailed(Failure("schema refused", self.blot(str(error)) or f"no {way}")) from None
-        except CallFailed:
-            raise
+            problem = CallFailed(Failure("schema refused", redact(str(error))[:MAX_SHOWN] or f"no {way}"))
+        except CallFailed as error:
+            problem = error
+        except UltraError as error:
+            problem = redacted(error, redact)
         except Exception as error:
-            if is_ours(error):
-                raise
-            raise CallFailed(self._blotted(classify(error))) from None  # the cause may show a key
+            problem = CallFailed(classify(error, redact))
+        else:
+            self._learn_from(answer, on_text is not None)
+            return reply
         finally:
-            left.set()
-        seconds = time.perf_counter() - begun
-        if tell is not None and not answer.usage_metadata:
+            abandoned.set()
+        raise problem  # here, so that it does not carry the client's own error, and the key in it, as its context
+
+    def _learn_from(self, answer: Any, streamed: bool) -> None:
+        self.answered, self.refused_in_a_row = True, 0
+        if streamed and not answer.usage_metadata:
             self.streams = False  # this once the tokens are estimated
-        return _raw(answer, messages, seconds, self.blot)
+        if all_in_reasoning(answer):
+            can = "reasoning" in type(self.llm.options).model_fields
+            off = "set options.reasoning: false" if can else "turn its reasoning off"
+            self._warn_once(
+                f"the model {self.name!r} wrote all of its reply as reasoning and nothing as the reply: {off}, or "
+                "raise options.max_tokens"
+            )
+
+    def _left_out(self, chat: Any, failure: Failure) -> bool:
+        """Leave out what the server does not take; whether asking again makes sense."""
+        with self._lock:
+            if self._chat is not chat:
+                return True  # another thread was told the same
+            name = next((name for name in failure.parameters if self.llm.leave_out(name)), None)
+            if name is None:
+                return False
+            self._chat = None
+            self.left_out = (*self.left_out, name)
+        option = {"max_completion_tokens": "max_tokens"}.get(name, name)
+        instead = "it is left out" if name != "max_completion_tokens" else "it is sent max_tokens instead, if anything"
+        self._warn_once(
+            f"the server of the model {self.name!r} does not take {name}: {instead} (options.{option}: null says so "
+            f"from the start): {failure.text}"
+        )
+        return True
 
     def open(self) -> Any:
         """The provider's chat model, made on first use."""
         with self._lock:
             if self._chat is None:
-                self._chat = self.llm.open()
+                self._chat = self._redacting("opened", self.llm.open)
             return self._chat
 
-    def blot(self, text: str) -> str:
-        """`text` without any key in use."""
-        for secret in self.llm.secrets:
-            if value := secret.get_secret_value():
-                text = text.replace(value, _BLOT)
-        return text
+    def redactor(self) -> Redactor:
+        """Takes the keys in use out of texts that are written down or shown."""
+        try:
+            return Redactor(self.llm.secrets)
+        except LLMError:  # no readable key: there is none in use
+            return Redactor(())
 
-    def _end_of(self, text: str) -> str:
-        """The end of a growing reply, without any key, and without the beginning of one that may follow."""
-        text = self.blot(text)
-        for secret in self.llm.secrets:
-            value = secret.get_secret_value()
-            begun = next((size for size in range(len(value) - 1, 0, -1) if text.endswith(value[:size])), 0)
-            text = text[: len(text) - begun]
-        return text[-_TAIL:]
+    def _redacting(self, what: str, step: Callable[[], T]) -> T:
+        """What a step of the provider returns; what it raises holds no key, whoever stores it."""
+        problem: UltraError
+        try:
+            return step()
+        except UltraError as error:
+            problem = redacted(error, self.redactor())
+        except Exception as error:
+            said = self.redactor()(f"{type(error).__name__}: {' '.join(str(error).split())}")[:MAX_SHOWN]
+            problem = LLMError(
+                f"the model {self.name!r} cannot be {what}",
+                found=said,
+                hint=f"check llms.{self.name}.options; if they are right, this is a defect of the provider's plugin",
+            )
+        raise problem
 
-    def _blotted(self, failure: Failure) -> Failure:
-        return replace(failure, text=self.blot(failure.text))
+    def _warn_once(self, text: str) -> None:
+        with self._lock:
+            new = text not in self._warned
+            self._warned.add(text)
+        if new:
+            self._warn(text)
 
     def close(self) -> None:
         """Close the provider."""
@@ -224,59 +303,14 @@ class Model:
             self.llm.close()
 
 
+def _end_shown(on_text: OnText, redact: Redactor) -> OnText:
+    """`on_text`, given only the end of a text, without keys and without the beginning of one that may follow."""
+    return lambda text: on_text(redact.before_cut_key(redact(text))[-_SHOWN_CHARS:])
+
+
 def _with_schema(message: tuple[str, str], schema: dict[str, Any]) -> tuple[str, str]:
     role, text = message
     return (
         role,
         f"{text}\n\nReply with one JSON object that follows this JSON schema, and nothing else:\n{json.dumps(schema)}",
     )
-
-
-def _interruptible(call: Callable[[], Any], stop: Callable[[], bool] | None) -> Any:
-    """Run `call`; if `stop` turns true first, leave it to end by itself and raise `Interrupted`."""
-    if stop is None:
-        return call()
-    check_stop(stop)
-    outcome: list[Any] = []
-    failure: list[BaseException] = []
-    done = threading.Event()
-
-    def work() -> None:
-        try:
-            outcome.append(call())
-        except BaseException as error:
-            failure.append(error)
-        finally:
-            done.set()
-
-    threading.Thread(target=work, daemon=True, name="llm-call").start()
-    while not done.wait(0.1):
-        if stop():
-            raise Interrupted("stopped while a model was answering", hint="run the same command again to go on")
-    if failure:
-        raise failure[0]
-    return outcome[0]
-
-
-def _raw(answer: Any, messages: Messages, seconds: float, blot: Callable[[str], str]) -> RawReply:
-    parsed = None
-    if isinstance(answer, dict):  # with_structured_output(include_raw=True)
-        parsed, answer = answer.get("parsed"), answer["raw"]
-    if parsed is not None and hasattr(parsed, "model_dump"):
-        parsed = parsed.model_dump(mode="json")
-    text = json.dumps(parsed) if parsed is not None else _text(answer)
-    usage = getattr(answer, "usage_metadata", None) or {}
-    prompt = usage.get("input_tokens") or sum(estimate_tokens(said) for _, said in messages)
-    completion = usage.get("output_tokens") or estimate_tokens(text)
-    about = getattr(answer, "response_metadata", None) or {}
-    finish = about.get("finish_reason") or about.get("done_reason") or about.get("stop_reason")
-    return RawReply(blot(text), int(prompt), int(completion), seconds, str(finish).lower() in ("length", "max_tokens"))
-
-
-def _text(answer: Any) -> str:
-    content = getattr(answer, "content", "")
-    if not isinstance(content, str):
-        parts = [part if isinstance(part, str) else part.get("text") or "" for part in content or ()]
-        content = "".join(str(part) for part in parts)
-    calls = getattr(answer, "tool_calls", None)
-    return json.dumps(calls[0].get("args")) if calls and not content.strip() else content

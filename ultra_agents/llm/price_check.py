@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ultra_agents.config import GatewayConfig, LLMConfig
 from ultra_agents.errors import LLMError
 from ultra_agents.llm.budget import Budget
-from ultra_agents.llm.failures import no_price
+from ultra_agents.llm.errors import price_unknown
 from ultra_agents.llm.model import Model
 
 
@@ -26,7 +26,7 @@ def check_prices(llms: Mapping[str, LLMConfig], config: GatewayConfig, asked: It
         model = Model(name, llms[name])
         try:
             if model.prices is None and _reached(model) and model.prices is None:
-                raise no_price(model)
+                raise price_unknown(model)
         finally:
             model.close()
 

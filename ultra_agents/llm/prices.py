@@ -1,4 +1,4 @@
-"""Prices nobody wrote down: the maintained table of the package `genai-prices`, where it is installed."""
+"""Prices that the configuration does not give: the table of the package `genai-prices`, where it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reply told while it is written: for eyes only. What is answered, counted and kept is what the whole reply says."""
+"""Streamed replies, shown while they arrive: what is answered, counted and kept is what the whole reply says."""
 
 from __future__ import annotations
 
@@ -7,59 +7,60 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from ultra_agents.errors import Interrupted
-from ultra_agents.llm.retry import CallFailed, Failure
+from ultra_agents.llm.failures import CallFailed, Failure
 
-Tell: TypeAlias = Callable[[str], None]
-"""Given what there is of a reply that is being written."""
-PAUSE_S = 0.25
-"""Seconds between two tellings of one reply, at least."""
+OnText: TypeAlias = Callable[[str], None]
+"""Given the text so far of a reply that is still arriving."""
+MIN_INTERVAL_S = 0.25
+"""Seconds between two calls of `on_text` for one reply, at least."""
 
 
-def follow(
-    pieces: Iterable[Any],
-    tell: Tell,
+def read_stream(
+    chunks: Iterable[Any],
+    on_text: OnText,
     timeout_s: float,
-    unwanted: Callable[[], bool] = lambda: False,
+    cancelled: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Any:
-    """The message that langchain's message chunks `pieces` add up to, told as it grows.
+    """The message that langchain's message chunks add up to.
 
-    Its ending and its counts are those the stream said last: servers that repeat them would have them added up.
+    Its finish reason and its usage are those of the last chunk that has them: servers that repeat them would have
+    them added up.
 
     Args:
-        pieces: What `Runnable.stream` gives.
-        tell: Given the text so far, not oftener than every `PAUSE_S`.
-        timeout_s: Seconds it may take; a stream that trickles never runs into its connection's own limit.
-        unwanted: Asked at each piece; true ends the stream, so that the server can stop writing.
+        chunks: What `Runnable.stream` gives.
+        on_text: Given the text so far, at most once every `MIN_INTERVAL_S`.
+        timeout_s: Seconds for the whole stream; the connection's own timeout counts from chunk to chunk.
+        cancelled: Polled at each chunk; true closes the stream, so that the server can stop writing.
         clock: Seconds, monotonic.
 
     Raises:
         CallFailed: The stream broke off before the reply was complete.
         TimeoutError: It took too long.
-        Interrupted: Nobody wants it any more.
+        Interrupted: It was cancelled.
     """
-    end, told = clock() + timeout_s, clock() - PAUSE_S
-    whole: Any = None
+    end, last_shown = clock() + timeout_s, clock() - MIN_INTERVAL_S
+    message: Any = None
     text, usage, finish = "", None, None
     try:
-        for piece in pieces:
-            if unwanted():
+        for chunk in chunks:
+            if cancelled():
                 raise Interrupted("stopped while a model was answering")
             now = clock()
             if now > end:
                 raise TimeoutError("the reply was not complete in time")
-            whole = piece if whole is None else whole + piece
-            usage = piece.usage_metadata or usage
-            finish = piece.response_metadata.get("finish_reason") or finish
-            text += piece.content if isinstance(piece.content, str) else ""
-            if text and now - told >= PAUSE_S:
-                told = now
-                tell(text)
+            message = chunk if message is None else message + chunk
+            usage = chunk.usage_metadata or usage
+            finish = chunk.response_metadata.get("finish_reason") or finish
+            text += chunk.content if isinstance(chunk.content, str) else ""
+            if text and now - last_shown >= MIN_INTERVAL_S:
+                last_shown = now
+                on_text(text)
     finally:
-        if (close := getattr(pieces, "close", None)) is not None:
-            close()  # one that was given up would keep its connection, and the server writing, until it is collected
+        if (close := getattr(chunks, "close", None)) is not None:
+            close()  # an abandoned stream would keep its connection, and the server writing, until it is collected
     if finish is None:
-        raise CallFailed(Failure("passing", "the stream ended before the reply did", charged=True))
-    whole.usage_metadata = usage
-    whole.response_metadata["finish_reason"] = finish
-    return whole
+        raise CallFailed(Failure("transient", "the stream ended before the reply did", charged=True))
+    message.usage_metadata = usage
+    message.response_metadata["finish_reason"] = finish
+    return message

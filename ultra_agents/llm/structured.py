@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-MAX_REPLY_CHARS = 1_000_000
-"""Longer replies are refused unread."""
-_MAX_CANDIDATES = 64
-"""Opening braces tried when a JSON object has to be found inside other text."""
+from ultra_agents.llm.replies import MAX_REPLY_CHARS
+from ultra_agents.text import valid_json
+
+_MAX_WASTE = 4_000_000
+"""Characters parsed without success, all attempts together, before the search for JSON objects in text ends."""
+_RECURSION_COST = 10_000
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -23,18 +24,20 @@ class ReplyDropped(Exception):
 
     Args:
         reason: Short and countable: `empty reply`, `malformed reply`, `wrong fields`, `cut at max_tokens`, `too long`,
-            `prompt too long`, `refused by the model`.
+            `prompt too long`, `prompt filtered`, `refused by the model`, `refused by the server`.
         detail: What exactly was wrong, for the log and for the repair ask.
+        text: What was said, where it is not in the log yet.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", text: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+        self.text = text
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the trip between processes."""
-        return (type(self), (self.reason, self.detail))
+        return (type(self), (self.reason, self.detail, self.text))
 
 
 def reply_schema(reply: type[BaseModel]) -> dict[str, Any]:
@@ -84,28 +87,29 @@ def _tidy(node: Any, definitions: dict[str, Any], inside: tuple[str, ...]) -> An
     return tidy
 
 
-def parse_reply(text: str, reply: type[Reply], cut: bool = False) -> Reply:
+def parse_reply(text: str, reply: type[Reply], cut: bool = False, flaw: str = "") -> Reply:
     """The validated instance in a model's `text`.
 
-    The text may be bare JSON, JSON in a code fence or in prose, after a `<think>` block. Of several objects the first
-    that validates counts.
+    The text may be bare JSON, JSON in a code fence or in prose, before, between or after blocks of reasoning. Of
+    several objects outside of the reasoning the last that validates counts: those before it were drafts.
 
     Args:
         text: What the model said.
         reply: What it should have said.
         cut: The server stopped it at `max_tokens`.
+        flaw: A reason known already (`RawReply.flaw`).
 
     Raises:
         ReplyDropped: With a countable reason; nothing else is ever raised.
     """
-    if len(text) > MAX_REPLY_CHARS:
-        raise ReplyDropped("too long", f"{len(text)} characters, at most {MAX_REPLY_CHARS}")
+    if flaw or len(text) > MAX_REPLY_CHARS:
+        raise ReplyDropped(flaw or "too long", text[:200] if flaw else f"at most {MAX_REPLY_CHARS} characters")
     if not text.strip():
         raise ReplyDropped("cut at max_tokens" if cut else "empty reply", "nothing was said")
     complaint: str | None = None
-    for candidate in _objects(text):
+    for candidate in reversed(_objects(text)):
         try:
-            return reply.model_validate(candidate)
+            return reply.model_validate(valid_json(candidate))
         except ValidationError as error:
             complaint = complaint or _in_words(error)
         except (RecursionError, OverflowError, ValueError) as error:
@@ -114,30 +118,52 @@ def parse_reply(text: str, reply: type[Reply], cut: bool = False) -> Reply:
         raise ReplyDropped("wrong fields", complaint)
     if cut:
         raise ReplyDropped("cut at max_tokens", "the reply ended before its JSON object did")
-    if not _without_thoughts(text).strip():
+    if not _REASONING.sub("", text).strip():
         raise ReplyDropped("empty reply", "there was only reasoning")
     raise ReplyDropped("malformed reply", "there was no JSON object in it")
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+_NAMES = r"[\w:-]*(?:think|thought|reason|analysis|reflect|scratch|monologue|cot\b)[\w:-]*"
+_BEGIN = (
+    rf"<\|?(?:begin_of_|start_)?{_NAMES}(?:\s[^<>]*)?\|?>|\[{_NAMES}\]|◁{_NAMES}▷"
+    r"|<\|?channel\|?>\s*(?!final)\w+"
+)
+_END = (
+    rf"</{_NAMES}\s*>|<\|?(?:end_of_|end_|/){_NAMES}\|?>|\[/{_NAMES}\]|◁/{_NAMES}▷"
+    r"|<\|?channel\|?>\s*final|<channel\|>(?!\s*\w)|<\|end\|>"
+)
+_MARK = re.compile(rf'(?P<end>{_END})|(?P<begin>{_BEGIN})|(?P<object>\{{\s*["}}])', re.IGNORECASE)
+_REASONING = re.compile(rf"(?:{_BEGIN}).*?(?:(?:{_END})|\Z)", re.IGNORECASE | re.DOTALL)
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """JSON objects outside of reasoning, in order; a tag within an object's strings is none."""
     whole = _decode(text)
     if isinstance(whole, dict):
-        yield whole
-        return
-    text = _without_thoughts(text)
-    position = 0
-    for _ in range(_MAX_CANDIDATES):
-        match = re.compile(r'\{\s*["}]').search(text, position)
-        if match is None:
-            return
-        position = match.start() + 1
-        try:
-            found, end = _DECODER.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
+        return [whole]
+    found: list[dict[str, Any]] = []
+    reasoning = False
+    position = waste = 0
+    while waste < _MAX_WASTE and (mark := _MARK.search(text, position)) is not None:
+        position = mark.end()
+        if mark["end"]:
+            found, reasoning = found if reasoning else [], False  # what precedes a lone end was reasoning, too
+        elif mark["begin"]:
+            reasoning = True
+        else:
+            position = mark.start() + 1
+            try:
+                value, end = _DECODER.raw_decode(text, mark.start())
+            except json.JSONDecodeError as error:
+                waste += error.pos - mark.start() + mark.start() // 32  # the error counts the lines before it
+                continue
+            except (ValueError, RecursionError):
+                waste += _RECURSION_COST
+                continue
             position = end
-            yield found
+            if isinstance(value, dict) and not reasoning:
+                found.append(value)
+    return found
 
 
 def _refuse_constant(name: str) -> Any:
@@ -152,12 +178,6 @@ def _decode(text: str) -> Any:
         return _DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
-
-
-def _without_thoughts(text: str) -> str:
-    """Drop `<think>...</think>`; an opening or closing tag alone swallows what follows or precedes it."""
-    text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
-    return text.rpartition("</think>")[2].partition("<think>")[0]
 
 
 def _in_words(error: ValidationError) -> str:

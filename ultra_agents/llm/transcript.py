@@ -13,6 +13,8 @@ from typing import Any
 from ultra_agents.errors import RunError
 from ultra_agents.records import Usage
 
+_APPENDING = threading.Lock()
+
 
 class Transcript:
     """An append-only file of exchanges.
@@ -20,7 +22,8 @@ class Transcript:
     A line holds `time` (UTC, ISO 8601), `agent`, `segment`, `step` (the environment step asked about, or null),
     `model`, `provider`, `key` (in the answer cache), `attempt` (0, or 1 for the repair), `messages` ([role, text]
     pairs), `reply`, `prompt_tokens`, `completion_tokens`, `seconds`, `cost`, `cached`, `charged` (counts as a call),
-    `verdict` (`ok`, a reason for dropping, or `failed: ...`).
+    `verdict` (`ok`, a reason for dropping, or `failed: ...`). A call whose answer was not used has no `key`, but
+    `call` in its place.
 
     Args:
         path: The file; made with its folder where missing.
@@ -28,39 +31,14 @@ class Transcript:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one line, whole or not at all as far as other threads and processes see."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = (json.dumps({"time": stamp, **row}) + "\n").encode()
-        try:
-            with self._lock:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-                try:
-                    if os.lseek(handle, 0, os.SEEK_END) > 0:
-                        os.lseek(handle, -1, os.SEEK_END)
-                        if os.read(handle, 1) != b"\n":  # a killed writer's half line
-                            line = b"\n" + line
-                    os.write(handle, line)
-                finally:
-                    os.close(handle)
-        except OSError as error:
-            raise RunError(f"cannot write the transcript {self.path}", found=str(error)) from error
+        append_line(self.path, row)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every complete line, oldest first."""
-        if not self.path.is_file():
-            return
-        with self.path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    continue  # half a line, of a killed writer
-                if isinstance(row, dict):
-                    yield row
+        return read_rows(self.path)
 
     def usage(self) -> dict[str, Usage]:
         """What each agent has used, earlier parts of the run included."""
@@ -69,6 +47,49 @@ class Transcript:
             agent = str(row.get("agent", "?"))
             total[agent] = total.get(agent, Usage()) + usage_of_row(row)
         return total
+
+
+def append_line(path: Path, row: dict[str, Any]) -> None:
+    """Add `row`, with the time, to a file of JSON lines, whole or not at all as far as others see.
+
+    Raises:
+        RunError: The file cannot be written (a full or read-only disk).
+    """
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    line = (json.dumps({"time": stamp, **row}) + "\n").encode()
+    try:
+        with _APPENDING:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                if os.lseek(handle, 0, os.SEEK_END) > 0:
+                    os.lseek(handle, -1, os.SEEK_END)
+                    if os.read(handle, 1) != b"\n":  # a killed writer's half line
+                        line = b"\n" + line
+                while line:  # a disk that is nearly full takes a part, and refuses the rest
+                    line = line[os.write(handle, line) :]
+            finally:
+                os.close(handle)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}",
+            found=str(error),
+            hint="make room, or make the folder writable, and run the same command again: what is paid for is kept",
+        ) from error
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Every complete line of a file of JSON lines, oldest first; half a line of a killed writer is passed over."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
 
 
 def usage_of_row(row: dict[str, Any]) -> Usage:

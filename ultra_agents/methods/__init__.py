@@ -1,4 +1,6 @@
-"""Everything that refines a policy, behind one interface: `METHODS[name].prepare(...)`, then the same loop for all.
+"""Methods in a run: built from the registry with their options, and refused together where something is lacking.
+
+A method is a plugin (`ultra_agents.contracts.method`); the built-in ones are:
 
 | name | start | in the rollouts | starts of episodes | charged beside refining |
 |---|---|---|---|---|
@@ -10,48 +12,24 @@ collecting, testing, imitating |
 | `rice` | the policy | novelty bonus | critical states with chance p | collecting, mask |
 | `jsrl` | the policy, or an untrained one | the guide's first steps | the environment's | collecting |
 
-One file per method; each begins with what it does otherwise than its paper. Who proposes advice (`proposer: random`,
-`oracle`) is no method but a setting of `ultra-*`.
+One file per method in `plugins/methods/`; each begins with what it does otherwise than its paper. Who proposes advice
+(`proposer: random`, `oracle`) is no method but a setting of those that use advice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ultra_agents.config import Config
-from ultra_agents.contracts import Algorithm, Environment
-from ultra_agents.errors import ConfigError, did_you_mean
-from ultra_agents.methods.base import Advised, Method, Prepared, Setting
-from ultra_agents.methods.jsrl import JSRL
-from ultra_agents.methods.plain import Continued, Unrefined
-from ultra_agents.methods.rice import RICE
-from ultra_agents.methods.statemask import StateMaskR
-from ultra_agents.methods.ultra import Ultra
+from ultra_agents.contracts import Algorithm, Environment, Method
+from ultra_agents.errors import ConfigError
+from ultra_agents.methods.services import EngineServices, fidelity_metrics, terms_of
+from ultra_agents.registry import create_method
 
-__all__ = ["METHODS", "Advised", "Method", "Prepared", "Setting", "check_methods", "method_named"]
-
-METHODS: Mapping[str, Method] = {
-    method.name: method
-    for method in (
-        Unrefined(), Continued(), Ultra("a"), Ultra("r"), Ultra("ra"), StateMaskR(), RICE(), JSRL(),
-    )
-}  # fmt: skip
-"""Every method by its name in configurations, in the order tables show them."""
+__all__ = ["EngineServices", "check_methods", "fidelity_metrics", "method_of", "terms_of"]
 
 
-def method_named(name: str) -> Method:
-    """The method called `name`.
-
-    Raises:
-        ConfigError: Nobody goes by that name.
-    """
-    if name not in METHODS:
-        raise ConfigError(
-            f"there is no method {name!r}",
-            expected=f"one of: {', '.join(METHODS)}",
-            hint=did_you_mean(name, METHODS),
-        )
-    return METHODS[name]
+def method_of(config: Config, name: str) -> Method:
+    """The method called `name` with the options `config` has for it; raises `PluginError` or `ConfigError`."""
+    return create_method(name, config.options_of(name))
 
 
 def check_methods(config: Config, environment: Environment, algorithm: Algorithm) -> None:
@@ -60,11 +38,8 @@ def check_methods(config: Config, environment: Environment, algorithm: Algorithm
     Raises:
         ConfigError: Something is missing.
     """
-    lacks = [
-        f"{name}: {what}"
-        for name in config.methods
-        for what in method_named(name).missing(config, environment, algorithm)
-    ]
+    terms = terms_of(config, environment, algorithm)
+    lacks = [f"{name}: {what}" for name in config.methods for what in method_of(config, name).missing(terms)]
     if lacks:
         raise ConfigError(
             "this run's methods need what is not there",

@@ -1,4 +1,4 @@
-"""Episodes in words: which stretches are told, and how."""
+"""Episodes in words: which segments are told, and how."""
 
 from ultra_agents.narration.describe import narrate, step_line
 from ultra_agents.narration.segments import choose_segments

@@ -1,4 +1,4 @@
-"""A stretch of an episode in words, within a token budget (ULTRA section 3, state interpretation).
+"""A segment of an episode in words, within a token budget (ULTRA section 3, state interpretation).
 
 First all episodes and this one in figures, so that one failure is not mistaken for the rule (salience bias: R2PO,
 arXiv 2605.08315); then numbered steps. Where the steps do not fit, fewer are shown: the stride widens, and only when
@@ -17,8 +17,9 @@ import numpy as np
 from ultra_agents.config import NarrationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault
-from ultra_agents.narration.plugin_calls import action_word, plugin_name, reward_word, state_words
 from ultra_agents.narration.rewards import reward_events, unusual_rewards, usual_reward
+from ultra_agents.narration.wording import reward_word, state_words
+from ultra_agents.plugin_calls import action_word, plugin_name
 from ultra_agents.records import Narration, Segment, Trajectory
 
 CHARACTERS_PER_TOKEN = 3.5
@@ -63,7 +64,7 @@ def narrate(
             if tokens <= config.token_budget:
                 return Narration(segment, text, steps, tokens)
     raise EnvironmentFault(
-        f"the environment plugin {plugin_name(environment)} describes states too long to narrate two of them",
+        f"the environment {plugin_name(environment)} describes states too long to narrate two of them",
         found=f"{tokens} tokens for the steps {', '.join(map(str, steps))}",
         expected=f"at most {config.token_budget} tokens (narration.token_budget)",
         hint="shorten its describe(), or raise narration.token_budget",

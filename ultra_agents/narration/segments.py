@@ -1,9 +1,10 @@
-"""Which stretches of a long episode are explained.
+"""Which segments of a long episode are explained.
 
-A critic that is only shown failures fixes on one of them (salience bias, METHOD section 5), so the stretches of one
-episode are of different kinds: one that ends with a punishment, one that ends with a reward, one of median length, and
-the same again from the rest. Where rewards give no such marks (dense, or the same on every step), stretches are where
-the policy's own value changed most, at the start, at the end, and at random. Not stated by the ULTRA paper.
+A critic that is only shown failures fixes on one of them (salience bias: `docs/method.md`, "How a comparison is
+made"), so the segments of one episode are of different kinds: one that ends with a punishment, one that ends with a
+reward, one of median length, and the same again from the rest. Where rewards give no such marks (dense, or the same on
+every step), segments are where the policy's own value changed most, at the start, at the end, and at random. Not
+stated by the ULTRA paper.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import numpy as np
 
 from ultra_agents.config import NarrationConfig
 from ultra_agents.contracts import Environment
-from ultra_agents.narration.plugin_calls import reward_word
 from ultra_agents.narration.rewards import reward_events, usual_reward
+from ultra_agents.narration.wording import reward_word
 from ultra_agents.records import FloatArray, Segment, Trajectory
 
 SHORTEST = 4
-"""Steps below which a stretch shows too little to explain anything."""
+"""Steps below which a segment shows too little to explain anything."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class _Span:
 def choose_segments(
     trajectory: Trajectory, environment: Environment, config: NarrationConfig, rng: np.random.Generator
 ) -> list[Segment]:
-    """At most `segments_per_episode` stretches without overlap, each at most `segment_steps` long, in order of time.
+    """At most `segments_per_episode` segments without overlap, each at most `segment_steps` long, in order of time.
 
     Args:
         trajectory: The episode.
@@ -68,7 +69,7 @@ def choose_segments(
 
 
 def _kind(span: _Span, rewards: FloatArray, environment: Environment) -> str:
-    """The environment's word for a stretch that ends in a reward; ours, with its word added, for the others."""
+    """The environment's word for a segment that ends in a reward; ours, with its word added, for the others."""
     word = reward_word(environment, rewards[span.start : span.stop])
     if span.why in ("punishment", "reward"):
         return word or f"ends in a {span.why}"
@@ -101,7 +102,7 @@ def _rallies(rewards: FloatArray, config: NarrationConfig, rng: np.random.Genera
 
 
 def _cut(rally: _Span, steps: int, why: str) -> _Span:
-    """The end of a long rally, where it was decided; the middle where a typical stretch is wanted."""
+    """The end of a long rally, where it was decided; the middle where a typical segment is wanted."""
     spare = max(rally.stop - rally.start - steps, 0)
     after = spare // 2 if why == "median stretch" else 0
     return _Span(rally.start + spare - after, rally.stop - after, why)
@@ -134,7 +135,7 @@ def _largest_change(trajectory: Trajectory, width: int) -> int | None:
 
 
 def _somewhere(length: int, config: NarrationConfig, chosen: list[_Span], rng: np.random.Generator) -> _Span | None:
-    """A random stretch in what is left, shorter where the gaps are; None when no gap is long enough."""
+    """A random segment in what is left, shorter where the gaps are; None when no gap is long enough."""
     width = _width(length, config)
     while width:
         places = [

@@ -19,7 +19,7 @@ Verdict: TypeAlias = Literal["accept", "revise", "reject"]
 Move: TypeAlias = tuple[str, int]
 """An action's name and for how many steps it is held."""
 Fate: TypeAlias = Literal["open", "accepted", "rejected", "dropped"]
-"""`open`: not decided yet; `rejected`: by the test or the critic; `dropped`: no usable reply, or not paid for."""
+"""`open`: not decided yet; `rejected`: by the test or the critic; `dropped`: nothing to judge, or not paid for."""
 
 
 @dataclass(frozen=True)

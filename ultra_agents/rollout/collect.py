@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.records import Array, FloatArray, Scalar, Trajectory
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
@@ -23,6 +24,7 @@ def collect(
     max_steps: int,
     snapshots: bool = True,
     on_episode: Callable[[Trajectory], None] | None = None,
+    poll: Callable[[], None] | None = None,
 ) -> list[Trajectory]:
     """Play one episode per seed, as many at a time as there are simulators.
 
@@ -37,6 +39,7 @@ def collect(
         max_steps: Longer episodes are cut: neither terminated nor truncated.
         snapshots: Keep the simulator's state before each action, where the environment can.
         on_episode: Called with each episode as it ends.
+        poll: Called at every step; what it raises ends the collection.
 
     Returns:
         Trajectories in the order of `seeds`.
@@ -51,6 +54,8 @@ def collect(
         playing = list(range(len(episodes)))
         uniforms = np.full((simulators.num_envs, dims), 0.5)
         while playing:
+            if poll is not None:
+                poll()
             states = simulators.snapshot(playing) if keep else [b""] * len(playing)
             for slot in playing:
                 uniforms[slot] = draw(episodes[slot].generator, dims)
@@ -80,11 +85,6 @@ def waves(seeds: Sequence[int], num_envs: int) -> Iterator[tuple[range, list[int
         numbers = range(start, min(start + num_envs, len(seeds)))
         used = [seeds[number] for number in numbers]
         yield numbers, used + [used[-1]] * (num_envs - len(used))
-
-
-def uniforms_per_action(environment: Environment) -> int:
-    """How many uniforms `Policy.act_with_uniforms` needs per action."""
-    return max(int(np.prod(environment.action_space.shape or ())), 1)
 
 
 def draw(generator: np.random.Generator, count: int) -> FloatArray:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import gymnasium
 import numpy as np
 
 from ultra_agents.contracts import Environment, capabilities
+from ultra_agents.contracts.spaces import Actions, actions_of, flat, flat_space, numeric
 from ultra_agents.errors import ConfigError, RunError, UltraError
 from ultra_agents.records import Array, FloatArray, Scalar, Trajectory
 from ultra_agents.rollout.simulators import Simulators
@@ -113,11 +115,17 @@ def export_dataset(
 
 
 def import_dataset(
-    dataset_id: str, environment: Environment, root: Path | None = None, episodes: int | None = None
+    dataset_id: str,
+    environment: Environment,
+    root: Path | None = None,
+    episodes: int | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[Trajectory]:
-    """Read the first `episodes` episodes of a Minari dataset; they have no snapshots.
+    """Read the first `episodes` whole episodes of a Minari dataset; they have no snapshots.
 
-    Where the dataset is not one of ours, seeds that were not kept are -1 and values are zeros.
+    Where the dataset is not one of ours, seeds that were not kept are -1 and values are zeros. Observations and
+    actions are flattened as Gymnasium's environments are (`contracts.spaces`). An episode that is not whole (its last
+    observation is missing, numbers are not finite) is left out; `on_note` is told how many were.
 
     Raises:
         ConfigError: Minari is not installed, the id is not one, or the dataset is of another environment.
@@ -137,12 +145,19 @@ def import_dataset(
         )
     try:
         storage = MinariStorage.read(folder / "data")
-        _same_task(storage.observation_space, storage.action_space, environment, dataset_id)
-        count = storage.total_episodes if episodes is None else min(episodes, storage.total_episodes)
-        seeds = [row.get("seed") for row in storage.get_episode_metadata(range(count))]
-        rows = list(storage.get_episodes(range(count)))
+        spaces = _Spaces.of(storage.observation_space, storage.action_space, environment, dataset_id)
         cut = (storage.metadata.get("ultra_agents") or {}).get("cut", [])
-        made = [_trajectory(index, row, seeds[index], index in cut) for index, row in enumerate(rows)]
+        made: list[Trajectory] = []
+        broken: list[str] = []
+        for index in range(storage.total_episodes):
+            if len(made) == episodes:
+                break
+            (seed,) = (row.get("seed") for row in storage.get_episode_metadata([index]))
+            try:
+                (row,) = storage.get_episodes([index])
+                made.append(_trajectory(len(made), row, seed, index in cut, spaces))
+            except _NotWhole as problem:
+                broken.append(f"episode {index} has {problem}")
     except UltraError:
         raise
     except Exception as error:
@@ -152,8 +167,14 @@ def import_dataset(
             expected="a Minari dataset of arrays (Box or Discrete spaces)",
         ) from error
     if not made:
-        raise RunError(f"the dataset {folder} is empty")
+        raise RunError(f"the dataset {folder} holds no whole episode", found=broken[0] if broken else "it is empty")
+    if broken and on_note is not None:
+        on_note(f"{len(broken)} of {len(made) + len(broken)} episodes are not whole and were left out: {broken[0]}")
     return made
+
+
+class _NotWhole(Exception):
+    """An episode cannot be used; says why."""
 
 
 def _needed() -> None:
@@ -229,35 +250,74 @@ def _infos(trajectory: Trajectory, shared: dict[str, type]) -> dict[str, Any]:
     return columns
 
 
-def _same_task(
-    observations: gymnasium.Space[Any], actions: gymnasium.Space[Any], environment: Environment, dataset_id: str
-) -> None:
-    """Shapes and kinds of numbers must be the environment's; bounds may differ."""
+@dataclass(frozen=True, eq=False)
+class _Spaces:
+    """How a dataset's observations and actions become the environment's."""
 
-    def shape(space: gymnasium.Space[Any]) -> str:
-        number = f" of {space.n}" if isinstance(space, gymnasium.spaces.Discrete) else ""
-        return f"{type(space).__name__}{number} {space.shape} {space.dtype}"
+    inner: gymnasium.Space[Any]
+    actions: Actions | None
+    """None: as they are."""
 
-    found = shape(observations), shape(actions)
-    expected = shape(environment.observation_space), shape(environment.action_space)
-    if found != expected:
-        raise ConfigError(
-            f"the dataset {dataset_id} was recorded in something else than {environment.env_id}",
-            found=f"observations {found[0]}, actions {found[1]}",
-            expected=f"observations {expected[0]}, actions {expected[1]}",
-            hint="name the environment and the options it was recorded with",
-        )
+    @classmethod
+    def of(
+        cls,
+        observations: gymnasium.Space[Any],
+        actions: gymnasium.Space[Any],
+        environment: Environment,
+        dataset_id: str,
+    ) -> _Spaces:
+        """Shapes and kinds of numbers, flattened, must be the environment's; bounds may differ."""
+
+        def shape(space: gymnasium.Space[Any]) -> str:
+            number = f" of {space.n}" if isinstance(space, gymnasium.spaces.Discrete) else ""
+            return f"{type(space).__name__}{number} {space.shape} {space.dtype}"
+
+        expected = shape(environment.observation_space), shape(environment.action_space)
+        here = environment.observation_space, environment.action_space
+        inner = observations if observations == here[0] else numeric(observations, dataset_id)
+        made = None if actions == here[1] else actions_of(actions, dataset_id, np.inf)
+        found = shape(flat_space(inner)), shape(actions if made is None else made.space)
+        if found != expected:
+            raise ConfigError(
+                f"the dataset {dataset_id} was recorded in something else than {environment.env_id}",
+                found=f"observations {shape(observations)}, actions {shape(actions)}",
+                expected=f"observations {expected[0]}, actions {expected[1]}",
+                hint="name the environment and the options it was recorded with",
+            )
+        return cls(inner, made)
+
+    def observations(self, rows: Any) -> Array:
+        """The observations of an episode, `(T + 1, ...)`; nested as the dataset has them."""
+        if isinstance(self.inner, gymnasium.spaces.Box):
+            return np.asarray(rows)
+        count = _length(rows)
+        return np.stack([flat(self.inner, _at(rows, step)) for step in range(count)])
 
 
-def _trajectory(index: int, row: dict[str, Any], seed: Any, cut: bool) -> Trajectory:
+def _length(rows: Any) -> int:
+    """Steps of all parts of nested columns; the shortest counts."""
+    parts = rows.values() if isinstance(rows, dict) else rows if isinstance(rows, tuple) else None
+    return len(rows) if parts is None else min(_length(part) for part in parts)
+
+
+def _at(rows: Any, step: int) -> Any:
+    """One step of nested columns."""
+    if isinstance(rows, dict):
+        return {key: _at(part, step) for key, part in rows.items()}
+    return tuple(_at(part, step) for part in rows) if isinstance(rows, tuple) else rows[step]
+
+
+def _trajectory(index: int, row: dict[str, Any], seed: Any, cut: bool, spaces: _Spaces) -> Trajectory:
     rewards: FloatArray = np.asarray(row["rewards"], np.float64)
     steps = len(rewards)
-    observations, actions = np.asarray(row["observations"]), np.asarray(row["actions"])
+    observations, actions = spaces.observations(row["observations"]), np.asarray(row["actions"])
     if len(observations) != steps + 1 or len(actions) != steps or steps == 0:
-        raise ValueError(f"episode {index} has {len(observations)} observations for {steps} rewards")
+        raise _NotWhole(f"{len(observations)} observations and {len(actions)} actions for {steps} rewards")
+    if spaces.actions is not None:
+        actions = spaces.actions.from_inner(actions)
     for name, values in (("observations", observations), ("rewards", rewards)):
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"episode {index} has {name} that are not finite")
+            raise _NotWhole(f"{name} that are not finite")
     columns = {key: values for key, values in (row["infos"] or {}).items() if np.ndim(values) == 1}
     values = columns.pop(VALUE, np.zeros(steps))
     infos = tuple(

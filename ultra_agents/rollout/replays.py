@@ -1,4 +1,4 @@
-"""Short stretches from stored simulator states, many side by side: what a plan or an expert meets on its way."""
+"""Short replays from stored simulator states, many side by side: what a plan or an expert meets on its way."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ultra_agents.records import Array
 from ultra_agents.rollout.simulators import Simulators
 
 Act: TypeAlias = Callable[[Array, Array, int], Array]
-"""Which stretches `(n,)`, what they see `(n, ...)`, the time since their start -> actions `(n, ...)`."""
+"""Which replays `(n,)`, what they see `(n, ...)`, the time since their start -> actions `(n, ...)`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
-    """What one stretch met, in order of time.
+class Replay:
+    """What one replay met, in order of time.
 
     Attributes:
         observations: `(m, *observation_shape)` before each action.
@@ -33,13 +33,13 @@ class Stretch:
         return len(self.actions)
 
 
-def replay(simulators: Simulators, snapshots: Sequence[bytes], lengths: Sequence[int], act: Act) -> list[Stretch]:
+def replay(simulators: Simulators, snapshots: Sequence[bytes], lengths: Sequence[int], act: Act) -> list[Replay]:
     """Play from each of `snapshots` for `lengths` steps, or to the end of the episode.
 
-    A stretch depends on its own snapshot and actions only; environment steps taken are the sum of the stretches'
+    A replay depends on its own snapshot and actions only; environment steps taken are the sum of the replays'
     lengths. `simulators` must have been reset once.
     """
-    made: list[Stretch] = []
+    made: list[Replay] = []
     width = simulators.num_envs
     for start in range(0, len(snapshots), width):
         batch = range(start, min(start + width, len(snapshots)))
@@ -50,7 +50,7 @@ def replay(simulators: Simulators, snapshots: Sequence[bytes], lengths: Sequence
 
 
 def plans_act(plans: Sequence[Array]) -> Act:
-    """The `Act` that carries out `plans`, one array of actions `(length, ...)` per stretch."""
+    """The `Act` that carries out `plans`, one array of actions `(length, ...)` per replay."""
 
     def act(which: Array, observations: Array, time: int) -> Array:
         return np.stack([plans[index][time] for index in which])
@@ -60,7 +60,7 @@ def plans_act(plans: Sequence[Array]) -> Act:
 
 def _wave(
     simulators: Simulators, snapshots: Sequence[bytes], lengths: Sequence[int], first: int, act: Act
-) -> list[Stretch]:
+) -> list[Replay]:
     count = len(snapshots)
     seen = np.array(simulators.restore(range(count), snapshots))
     observations: list[list[Array]] = [[] for _ in snapshots]
@@ -85,7 +85,7 @@ def _wave(
         seen = np.array(np.asarray(following)[:count])
     shape = simulators.single_observation_space.shape or ()
     return [
-        Stretch(
+        Replay(
             np.array(observations[slot]).reshape(-1, *shape),
             np.array(actions[slot], dtype=space.dtype).reshape(-1, *(space.shape or ())),
             float(earned[slot]),

@@ -1,10 +1,10 @@
-"""What a process and its worker say to each other: questions and answers through a pipe, steps in shared memory.
+"""A process and its worker: requests and replies through a pipe, the arrays of a step in shared memory.
 
-A vector step of fast environments takes a quarter of a millisecond. Packing five arrays into a message, unpacking it
-and being woken for it can take as long. So actions and what comes of them lie in memory that both sides see, the
-message is a single byte, and whoever waits looks for it in a loop for a moment before it sleeps. Where looking was in
-vain, as on a busy machine, it is given up for longer and longer. The byte still comes in order with all other
-messages, and a pipe that closes still tells of a death.
+A vector step of fast environments takes a quarter of a millisecond. Pickling five arrays, unpickling them and the
+wake-up of the receiver can take as long. So the arrays lie in shared memory, the message is a single byte, and the
+receiver spins for `SPIN_S` before it blocks in the read. After a spin that saw no message the next ones are skipped,
+1, 3, 7 ... up to `MOST_SKIPPED` of them (exponential backoff): on a busy machine spinning only takes time from others.
+The byte comes through the pipe in order with all other messages, and a dead process is still seen as a closed pipe.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ import numpy.typing as npt
 
 from ultra_agents.contracts import Environment
 from ultra_agents.records import Array
-from ultra_agents.rollout.simulators import StepResult
+from ultra_agents.rollout.vector import StepResult
 
 Field: TypeAlias = tuple[tuple[int, ...], str, int]
 """Shape, dtype, and where the bytes begin."""
 
-LOOK_S = 2e-4
-"""How long a side looks for a message before it sleeps: the time of a vector step of fast environments. Being woken
-takes tens of microseconds, more on a virtual machine, and happened twice a step."""
-_LINE = 64
+SPIN_S = 2e-4
+"""Longest spin-wait: the time of a vector step of fast environments. A wake-up takes tens of microseconds, more on a
+virtual machine, and there were two in each step."""
+CACHE_LINE = 64
+"""Bytes; two processes that write to one cache line slow each other down."""
 MOST_SKIPPED = 255
-"""Messages that are waited for asleep after looking was in vain again and again."""
+"""Upper limit of the backoff: messages received without a spin-wait before the next try."""
 
 
-class Board:
-    """Shared memory for the steps of some environments; picklable while a process is being started.
+class StepSlot:
+    """Shared memory for one step of some environments; picklable while a process is being started.
 
     Args:
         environment: The plugin; its spaces say what fits.
@@ -51,27 +52,27 @@ class Board:
             rows += [((count,), np.dtype(kind)) for kind in (np.float64, np.bool_, np.bool_)]
             for shape, dtype in rows:
                 self._fields.append((shape, dtype.str, size))
-                size += -(-int(np.prod(shape)) * dtype.itemsize // _LINE) * _LINE
+                size += -(-int(np.prod(shape)) * dtype.itemsize // CACHE_LINE) * CACHE_LINE
         self._memory: Any = get_context("spawn").RawArray("b", max(size, 1))
         self._views: list[Array] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_views": []}
 
-    def put_actions(self, actions: Array) -> bool:
-        """Leave actions here; False where they are of another type or shape than the space says."""
-        return self._put([actions], first=0)
+    def write_actions(self, actions: Array) -> bool:
+        """Copy actions in; False, and nothing written, where dtype or shape are not those of the space."""
+        return self._write([actions], first=0)
 
-    def actions(self) -> Array:
-        """A copy of what `put_actions` left."""
+    def read_actions(self) -> Array:
+        """A copy of what `write_actions` wrote."""
         return self._arrays()[0].copy()
 
-    def put_result(self, result: StepResult) -> bool:
-        """Leave what came of a step, its information left out; False where something does not fit."""
-        return self._put(result[:4], first=1)
+    def write_result(self, result: StepResult) -> bool:
+        """Copy a step's arrays in, without its info; False, and nothing written, where dtype or shape differ."""
+        return self._write(result[:4], first=1)
 
-    def result(self) -> StepResult:
-        """A copy of what `put_result` left."""
+    def read_result(self) -> StepResult:
+        """A copy of what `write_result` wrote; the info is empty."""
         observations, rewards, terminated, truncated = (array.copy() for array in self._arrays()[1:])
         return observations, rewards, terminated, truncated, {}
 
@@ -83,74 +84,75 @@ class Board:
             ]
         return self._views
 
-    def _put(self, values: Any, first: int) -> bool:
-        places = self._arrays()[first : first + len(values)]
-        if len(places) < len(values):
+    def _write(self, values: Any, first: int) -> bool:
+        targets = self._arrays()[first : first + len(values)]
+        if len(targets) < len(values):
             return False
-        for place, value in zip(places, values, strict=True):
-            if not isinstance(value, np.ndarray) or value.dtype != place.dtype or value.shape != place.shape:
+        for target, value in zip(targets, values, strict=True):
+            if not isinstance(value, np.ndarray) or value.dtype != target.dtype or value.shape != target.shape:
                 return False
-        for place, value in zip(places, values, strict=True):
-            place[...] = value
+        for target, value in zip(targets, values, strict=True):
+            target[...] = value
         return True
 
 
-class Line:
-    """One side of a pipe on which a message may be a mere notice that a board has been written.
+class Channel:
+    """One end of a pipe on which a message may be a one-byte notice that a slot has been written.
 
     Args:
-        pipe: This side of it.
-        counters: Shared by both sides, made by `shared_counters`.
-        near: Which of the counters counts what this side sends, 0 or 1.
-        look: Look for messages for a moment before sleeping; only where every process has a core.
+        pipe: This end of it.
+        counters: Shared by both ends, made by `shared_counters`.
+        near: Which of the counters counts the messages this end sends, 0 or 1.
+        spin: Spin-wait before a blocking read; only where every process has a core of its own.
     """
 
-    def __init__(self, pipe: Connection, counters: Any, near: int, look: bool) -> None:
-        self._pipe, self._look = pipe, look
+    def __init__(self, pipe: Connection, counters: Any, near: int, spin: bool) -> None:
+        self._pipe, self._spin = pipe, spin
         every: npt.NDArray[np.int64] = np.frombuffer(counters, np.int64)
-        self._sent, self._heard = every[near * (_LINE // 8) :][:1], every[(1 - near) * (_LINE // 8) :][:1]
+        ours, theirs = near * (CACHE_LINE // 8), (1 - near) * (CACHE_LINE // 8)
+        self._sent, self._sent_to_us = every[ours : ours + 1], every[theirs : theirs + 1]
         self._received = 0
-        self._skip = self._skipped = 0
+        self._backoff = self._skipped = 0
 
     def send(self, message: Any) -> None:
         """Anything that can be pickled."""
-        packed = ForkingPickler.dumps(message)  # may fail, before the other side is told to expect something
+        packed = ForkingPickler.dumps(message)  # may raise, so before the counter goes up
         self._sent[0] += 1
         self._pipe.send_bytes(packed)
 
     def notify(self, part: int) -> None:
-        """Nothing but that the board of a part has been written; parts are numbered from 0 to 255."""
+        """One byte: the slot of chunk `part`, 0 to 255, has been written."""
         self._sent[0] += 1
         self._pipe.send_bytes(bytes([part]))
 
     def receive(self) -> Any:
         """The next message; an integer is the argument of `notify`."""
-        if self._look and self._heard[0] == self._received:
-            if self._skipped < self._skip:
+        if self._spin and self._sent_to_us[0] == self._received:
+            if self._skipped < self._backoff:
                 self._skipped += 1
             else:
-                self._skip = 0 if self._came() else min(2 * self._skip + 1, MOST_SKIPPED)
+                self._backoff = 0 if self._spun() else min(2 * self._backoff + 1, MOST_SKIPPED)
                 self._skipped = 0
         packed = self._pipe.recv_bytes()
         self._received += 1
         return packed[0] if len(packed) == 1 else ForkingPickler.loads(packed)  # no pickle is one byte long
 
-    def _came(self) -> bool:
-        """Look for a message; it may have come just after this gave up."""
-        until = time.perf_counter() + LOOK_S
-        while self._heard[0] == self._received:
-            if time.perf_counter() > until:  # giving way instead would hand the core over for milliseconds
+    def _spun(self) -> bool:
+        """Spin until the other end has sent a message, at most `SPIN_S`; whether it has."""
+        until = time.perf_counter() + SPIN_S
+        while self._sent_to_us[0] == self._received:
+            if time.perf_counter() > until:  # sched_yield here can cost milliseconds
                 return False
         return True
 
     def close(self) -> None:
-        """Hang up; the other side hears of it."""
+        """Close the pipe; the other end reads EOF."""
         self._pipe.close()
 
 
 def shared_counters() -> Any:
     """Two counters in memory that a process about to be started will share."""
-    return get_context("spawn").RawArray("b", 2 * _LINE)
+    return get_context("spawn").RawArray("b", 2 * CACHE_LINE)
 
 
 def cores() -> int:

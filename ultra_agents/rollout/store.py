@@ -6,9 +6,7 @@ Simulator states are kept as one deflated block with their lengths beside it; in
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.errors import RunError
+from ultra_agents.files import whole_file
 from ultra_agents.records import Array, Trajectory
 
 _VERSION = 1
@@ -62,16 +61,8 @@ def _files(folder: Path) -> list[tuple[Path, int]]:
 
 
 def _write(path: Path, arrays: dict[str, Array]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes a name for `allow_pickle`
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes a name for `allow_pickle`
 
 
 def _pack(trajectory: Trajectory) -> dict[str, Array]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from ultra_agents.contracts.quantities import WORD
 from ultra_agents.rules.errors import Place, RuleError, closest, quoted
-from ultra_agents.rules.interface import WORD
 from ultra_agents.rules.yaml_text import Path, label, read_yaml
 
 MAX_RULES = 40

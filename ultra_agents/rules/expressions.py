@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ultra_agents.contracts.quantities import RESERVED, WORD
 from ultra_agents.rules import operations as op
 from ultra_agents.rules.errors import Place, RuleError, closest
 from ultra_agents.rules.functions import BEST, BEST_USAGE, FUNCTIONS, MOST_CANDIDATES, disorder
-from ultra_agents.rules.interface import RESERVED, WORD
-from ultra_agents.rules.program import Graph, Kind
+from ultra_agents.rules.nodes import Kind
+from ultra_agents.rules.program import Graph
 from ultra_agents.rules.syntax import MAX_DEPTH, parse_expression
 
 MAX_NODES = 5000

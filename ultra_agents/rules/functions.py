@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.rules import operations as op
-from ultra_agents.rules.program import Kind
-from ultra_agents.rules.ranges import Range
+from ultra_agents.rules.nodes import Kind, Range
 
 MOST_ARGUMENTS = 41
 MOST_CANDIDATES = 21

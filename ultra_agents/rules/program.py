@@ -10,32 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ultra_agents.rules import operations as op
-from ultra_agents.rules.ranges import Range, range_of
-
-Kind: TypeAlias = Literal["number", "condition", "action"]
-Leaf: TypeAlias = tuple[str, str]
-"""Where a value comes from (quantity, next, constant, own) and its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One operation on earlier nodes, or a leaf, or a constant; its value lies within `range` where it has one.
-
-    `each` are the nodes of candidates (of a `best` around it) on which its value depends.
-    """
-
-    kind: Kind
-    range: Range
-    function: Callable[..., Any] | None = None
-    args: tuple[int, ...] = ()
-    leaf: Leaf | None = None
-    constant: Any = None
-    each: frozenset[int] = frozenset()
+from ultra_agents.rules.nodes import Kind, Leaf, Node, Range
+from ultra_agents.rules.ranges import range_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ultra_agents.rules import operations as op
+from ultra_agents.rules.nodes import Node, Range
 
-if TYPE_CHECKING:
-    from ultra_agents.rules.program import Node
-
-Range: TypeAlias = tuple[float, float]
 EVERYTHING: Range = (-math.inf, math.inf)
 
 

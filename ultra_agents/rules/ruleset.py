@@ -14,7 +14,8 @@ from ultra_agents.rules.compilation import Compiled, compile_document
 from ultra_agents.rules.document import Document, read_document
 from ultra_agents.rules.errors import RuleError, closest
 from ultra_agents.rules.interface import Interface, bounds_of
-from ultra_agents.rules.program import Leaf, Program
+from ultra_agents.rules.nodes import Leaf
+from ultra_agents.rules.program import Program
 from ultra_agents.rules.yaml_text import MAX_CHARACTERS
 
 ROWS = 4096

@@ -10,8 +10,8 @@ import keyword
 import re
 from collections.abc import Iterator
 
+from ultra_agents.contracts.quantities import WORD
 from ultra_agents.rules.errors import Place, RuleError
-from ultra_agents.rules.interface import WORD
 
 MAX_CHARACTERS = 2000
 """Of one expression."""

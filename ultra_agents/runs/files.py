@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
@@ -36,25 +36,6 @@ def _forget_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_locks)
-
-
-def write_whole(target: Path, text: str) -> None:
-    """Write a file completely or not at all; its folder is made if needed.
-
-    Raises:
-        OSError: It cannot be written; what was there before still is.
-    """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class LineLog:
@@ -106,18 +87,19 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def plain(value: Any, finite: bool = True) -> Any:
-    """`value` in JSON types only: tuples as lists, NumPy scalars as numbers; with `finite`, NaN as None."""
-    if isinstance(value, dict):
+    """`value` in JSON types only: tuples as lists, NumPy scalars as numbers; with `finite`, NaN as None.
+
+    What JSON has no type for becomes text.
+    """
+    if isinstance(value, Mapping):
         return {str(key): plain(part, finite) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part, finite) for part in value]
-    if isinstance(value, Path):
-        return str(value)
     if hasattr(value, "tolist"):  # a NumPy scalar or array
         return plain(value.tolist(), finite)
     if isinstance(value, float):
         return value if math.isfinite(value) or not finite else None
-    return value
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 @contextmanager

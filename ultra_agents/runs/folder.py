@@ -8,6 +8,7 @@ checkpoints/       *.safetensors                               metrics.jsonl   o
 tensorboard/       the same, where `tensorboard` is installed  events.jsonl    everything a display was told
 state.json         which stages are finished                   .lock           who runs it now
 played.json        evaluation episodes, by policy              report.html, report.json
+output.log         what plugins print, if anything            calls.jsonl     model calls, noted before they are made
 ```
 """
 
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.runs.files import LineLog, locked, plain, read_lines, versions, write_whole
+from ultra_agents.files import write_whole
+from ultra_agents.runs.files import LineLog, locked, plain, read_lines, versions
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config

@@ -119,7 +119,7 @@ def _check_oracle(config: Config, environment: Environment) -> None:
             f"the environment {config.environment.name!r} has no expert, so there is no oracle",
             expected="proposer: llm, random or value",
         )
-    longest = max(config.verification.horizon, config.verification.max_test_steps // 2)
+    longest = config.verification.longest_plan
     if config.agents.expert_steps > longest:
         raise ConfigError(
             "an oracle's plans are longer than the test of a suggestion can be",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.errors import Interrupted
-from ultra_agents.events import Emit, Grow
+from ultra_agents.events import Emit, EmitStreaming, Warned
 from ultra_agents.policies import save_policy
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.runs import RunFolder
@@ -22,7 +23,7 @@ class RunContext:
     """What every stage needs.
 
     Attributes:
-        grow: Told of the agents' replies while they are written; None where nobody looks.
+        emit_streaming: Told of the agents' replies while they are written; None where nobody looks.
         start: The starting policy, once stage 0 made it.
     """
 
@@ -33,8 +34,9 @@ class RunContext:
     environment: Environment
     algorithm: Algorithm
     streams: Streams
-    grow: Grow | None = None
+    emit_streaming: EmitStreaming | None = None
     start: Policy | None = None
+    _noted: set[str] = field(default_factory=set)
 
     @property
     def policy(self) -> Policy:
@@ -49,7 +51,13 @@ class RunContext:
     def simulators(self, num_envs: int, workers: int | None = None) -> Simulators:
         """Parallel environments of this run."""
         count = min(self.config.refine.workers if workers is None else workers, num_envs)
-        return make_simulators(self.environment, num_envs, count)
+        return make_simulators(self.environment, num_envs, count, partial(self.note, "simulators"))
+
+    def note(self, kind: str, text: str) -> None:
+        """Tell a person something that stops nothing; of each kind the first text only."""
+        if kind not in self._noted:
+            self._noted.add(kind)
+            self.emit(Warned(text))
 
     def save_policy(self, path: Path, policy: Policy, method: str) -> None:
         """Write a policy that `method` made in this run."""
@@ -71,8 +79,12 @@ class RunContext:
 
 
 def run_context(
-    folder: RunFolder, config: Config, emit: Emit, stop: Callable[[], bool], grow: Grow | None = None
+    folder: RunFolder,
+    config: Config,
+    emit: Emit,
+    stop: Callable[[], bool],
+    emit_streaming: EmitStreaming | None = None,
 ) -> RunContext:
     """Build the plugins of a run; raises what `build_plugins` raises."""
     environment, algorithm = build_plugins(config)
-    return RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed), grow)
+    return RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed), emit_streaming)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -74,7 +75,10 @@ class _Evaluation:
         context, weights = self._context, _fingerprint(policy)
         context.check_stop()
         if weights not in self._played:
-            found = evaluate_returns(policy, context.environment, self._simulators, self._seeds, self._streams)
+            found = evaluate_returns(
+                policy, context.environment, self._simulators, self._seeds, self._streams,
+                poll=context.check_stop, on_note=partial(context.note, "cut episodes"),
+            )  # fmt: skip
             self._played[weights] = found
             context.folder.write_json(PLAYED, _KEPT.dump_python(self._played, mode="json"))
             context.emit(StepsSpent("evaluate", sum(found.lengths)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ultra_agents.advice import measured_rewards
 from ultra_agents.advice.table import advice_to_lines
-from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, PlayExpert, Random, Value
+from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random, Value
 from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
 from ultra_agents.events import Warned
@@ -72,7 +72,7 @@ def _explained(
         roles = config.agents.identifier, config.agents.advisor, config.agents.critic
         chains = [chain for role in roles for chain in role.chains]
         with Gateway(
-            config.llms, config.gateway, context.folder.path, emit, context.stop, chains, context.grow
+            config.llms, config.gateway, context.folder.path, emit, context.stop, chains, context.emit_streaming
         ) as gateway:
             proposer = model_proposer(
                 environment=environment,
@@ -110,8 +110,7 @@ def _control(context: RunContext, verification: VerificationConfig) -> Iterator[
             (made,) = replay(simulators, [before], [steps], lambda _, seen, __: expert(seen))
             return ExpertRollout(made.actions, len(made))
 
-        on_simulator: PlayExpert = play
-        yield Oracle(streams, context.environment, on_simulator, length)
+        yield Oracle(streams, context.environment, play, length)
 
 
 def source_of(config: Config) -> str:

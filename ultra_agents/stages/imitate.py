@@ -22,7 +22,7 @@ from ultra_agents.config import VerificationConfig, follows_actions
 from ultra_agents.contracts import Demonstrations, Policy
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.records import Advice, Plan, Trajectory
-from ultra_agents.rollout.replays import Stretch, plans_act, replay
+from ultra_agents.rollout.replays import Replay, plans_act, replay
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Imitation
 from ultra_agents.stages.narrate import restores
@@ -44,20 +44,20 @@ class Imitator:
     def __init__(self, context: RunContext, trajectories: Sequence[Trajectory]) -> None:
         self._context = context
         self._by_episode = {trajectory.episode: trajectory for trajectory in trajectories}
-        self._stretches: dict[_Key, Stretch] = {}
+        self._replays: dict[_Key, Replay] = {}
 
     @property
     def env_steps(self) -> int:
         """Environment steps of all replays so far."""
-        return sum(map(len, self._stretches.values()))
+        return sum(map(len, self._replays.values()))
 
     def demonstrations(self, advice: Sequence[Advice]) -> Demonstrations:
         """The states that `advice` passes and what it does there; every step counts alike."""
-        self._replay([row for row in advice if _key(row) not in self._stretches])
-        stretches = [self._stretches[_key(row)] for row in advice]
-        actions = np.concatenate([stretch.actions for stretch in stretches])
+        self._replay([row for row in advice if _key(row) not in self._replays])
+        replays = [self._replays[_key(row)] for row in advice]
+        actions = np.concatenate([one.actions for one in replays])
         return Demonstrations(
-            observations=np.concatenate([stretch.observations for stretch in stretches]),
+            observations=np.concatenate([one.observations for one in replays]),
             actions=actions,
             weights=np.ones(len(actions)),
             visited=np.concatenate([one.observations for one in self._by_episode.values()]),
@@ -82,7 +82,7 @@ class Imitator:
         with context.simulators(min(len(plans), SIDE_BY_SIDE), workers=0) as simulators:
             simulators.reset(seed=context.streams.integers(simulators.num_envs, "imitate", "reset"))
             made = replay(simulators, snapshots, [len(plan) for plan in plans], plans_act(plans))
-        self._stretches |= {_key(row): stretch for row, stretch in zip(advice, made, strict=True)}
+        self._replays |= {_key(row): one for row, one in zip(advice, made, strict=True)}
 
 
 def imitates(context: RunContext, findings: Findings) -> str | None:

@@ -8,8 +8,8 @@ from ultra_agents.contracts import capabilities
 from ultra_agents.events import Warned
 from ultra_agents.narration import choose_segments, narrate
 from ultra_agents.narration.prescreen import Evidence, by_simulator, by_value, reserve, with_evidence
+from ultra_agents.plugin_calls import plugin_name
 from ultra_agents.records import Narration, Trajectory
-from ultra_agents.rollout.simulators import whose
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Restoring
 from ultra_agents.verification import restore_is_exact
@@ -20,7 +20,7 @@ PARALLEL = 16
 
 def probe_restoring(context: RunContext) -> Restoring:
     """Whether states of the collected episodes can be restored exactly, asked before anything is built on it."""
-    name = whose(context.environment)
+    name = f"the environment {plugin_name(context.environment)}"
     if "snapshot" not in capabilities(context.environment):
         return Restoring(False, f"{name} cannot restore states")
     dataset = (context.folder.stage_done("collect") or {}).get("dataset")

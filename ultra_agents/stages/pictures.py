@@ -19,7 +19,7 @@ import numpy as np
 
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.events import AdviceDecided, Emit, Event, StateShown
-from ultra_agents.narration.plugin_calls import action_word
+from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import Array, Trajectory
 from ultra_agents.rollout.simulators import LocalSimulators
 from ultra_agents.stages.context import RunContext

@@ -74,6 +74,7 @@ def collect_episodes(context: RunContext) -> list[Trajectory]:
             config.collect.max_steps,
             snapshots="snapshot" in capabilities(context.environment),
             on_episode=progress,
+            poll=context.check_stop,
         )
     finally:
         simulators.close()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from ultra_agents.config import variant_of
-from ultra_agents.contracts import Policy
+from ultra_agents.contracts import Advised, Policy, Setting
 from ultra_agents.evaluation.returns import evaluate_returns
 from ultra_agents.events import StageProgress, StepsSpent
-from ultra_agents.methods import Advised, Setting, method_named
+from ultra_agents.methods import EngineServices, method_of, terms_of
 from ultra_agents.records import MethodResult, Returns
 from ultra_agents.refinement.refine import refine
 from ultra_agents.rollout.restarts import critical_snapshots
@@ -22,7 +23,8 @@ from ultra_agents.stages.table import modulation_engine
 def refine_method(context: RunContext, method: str, findings: Findings) -> MethodResult:
     """Stages 9 and 10: what the method prepares, then training; the same seeds and budget for every method."""
     config, folder = context.config, context.folder
-    prepared = method_named(method).prepare(_setting(context, method, findings))
+    chosen = method_of(config, method)
+    prepared = chosen.prepare(_setting(context, method, findings))
     if prepared.note:
         context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
     spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
@@ -35,7 +37,16 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     scoring = context.simulators(min(len(seeds), config.refine.num_envs))
 
     def score(policy: Policy, steps: int) -> Sequence[float]:
-        return evaluate_returns(policy, context.environment, scoring, seeds, selection).values
+        found = evaluate_returns(
+            policy,
+            context.environment,
+            scoring,
+            seeds,
+            selection,
+            poll=context.check_stop,
+            on_note=partial(context.note, "cut episodes"),
+        )
+        return found.values
 
     def save(which: str, policy: Policy) -> None:
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)
@@ -47,7 +58,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
             algorithm=context.algorithm,
             simulators=simulators if prepared.restarts is None else prepared.restarts(simulators),
             total_steps=config.refine.steps,
-            already_spent=sum(spent.values()) if prepared.trains else config.refine.steps,
+            already_spent=sum(spent.values()) if chosen.trains else config.refine.steps,
             streams=context.streams.child("refine"),
             modulation=prepared.modulation,
             score=score,
@@ -87,14 +98,18 @@ def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
             else (),
         )
     return Setting(
-        config=context.config,
-        environment=context.environment,
-        algorithm=context.algorithm,
+        terms=terms_of(context.config, context.environment, context.algorithm),
         start=context.policy,
         streams=context.streams,
         trajectories=trajectories,
-        simulators=context.simulators,
-        folder=context.folder.checkpoints,
+        services=EngineServices(
+            context.config,
+            context.environment,
+            context.policy,
+            context.streams,
+            context.simulators,
+            context.folder.checkpoints,
+        ),
         advised=advised,
         on_progress=lambda done, total, what: context.emit(StageProgress(f"refine {method}", done, total, what)),
         check_stop=context.check_stop,

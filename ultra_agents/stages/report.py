@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ultra_agents import runs
-from ultra_agents.config import variant_of
+from ultra_agents.config import baseline_of, variant_of
 from ultra_agents.contracts import capabilities
 from ultra_agents.evaluation.report import ReportInputs, write_report
 from ultra_agents.evaluation.video import Video, before_and_after
-from ultra_agents.evaluation.wording import BASELINE, method_label
+from ultra_agents.evaluation.wording import method_label
 from ultra_agents.llm.transcript import Transcript
 from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Array, MethodResult, Trajectory, Usage
@@ -101,7 +101,7 @@ def _video(context: RunContext, results: Sequence[MethodResult]) -> Video | None
     trained = [r.method for r in results if r.env_steps.get("refine")]
     if not trained or not context.config.evaluate.video:
         return None
-    advised = [method for method in trained if method != BASELINE]
+    advised = [method for method in trained if method != baseline_of(trained)]
     method = (advised or trained)[0]
     config, streams = context.config, context.streams.child("video")
     path = context.folder.checkpoints / f"{method}-last.safetensors"

@@ -105,6 +105,11 @@ class World(gymnasium.vector.VectorEnv[Any, Any, Any]):
 class Recorder:
     """A modulation that follows one suggestion on a fixed share of the steps and pays `BONUS` on all.
 
+    Args:
+        learn: How overridden steps enter the update.
+        continuous: Actions are floats.
+        suggestion: The action; the default is of `World`.
+
     Attributes:
         calls: Names of the methods called, in order.
         executed: Every batch of actions it gave out.
@@ -112,8 +117,9 @@ class Recorder:
         seen: Observations handed to `reward` where episodes ended.
     """
 
-    def __init__(self, learn: Learn, continuous: bool) -> None:
+    def __init__(self, learn: Learn, continuous: bool, suggestion: float | None = None) -> None:
         self.learn: Learn = learn
+        self._suggestion = (0.5 if continuous else 2) if suggestion is None else suggestion
         self._continuous = continuous
         self._rng = np.random.default_rng(0)
         self.calls: list[str] = []
@@ -133,7 +139,7 @@ class Recorder:
         """Follow with a chance of 0.3."""
         self.calls.append("act")
         followed = self._rng.random(len(actions)) < 0.3
-        suggested = np.full_like(actions, 0.5 if self._continuous else 2)
+        suggested = np.full_like(actions, self._suggestion)
         executed = np.array(actions)
         executed[followed] = suggested[followed]
         self.executed.append(executed)

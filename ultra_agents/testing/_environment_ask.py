@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import gymnasium
 import numpy as np
 
-from ultra_agents.contracts import Environment, Options, capabilities
+from ultra_agents.contracts import Environment, Options, Quantity, capabilities
+from ultra_agents.contracts.quantities import RESERVED, is_word
+from ultra_agents.records import Array, FloatArray
 from ultra_agents.testing._environment_play import PLAYED, made, need, random_actions, sample_observations
 from ultra_agents.testing._report import Broken, Skip, require
 
@@ -17,6 +20,10 @@ LONGEST_BRIEF = 800
 """Tokens, at 3.5 characters each: every agent reads it with every question, and small models read 2,048 in all."""
 LONGEST_NAME = 40
 """Characters of an action's name."""
+LONGEST_MEANING = 200
+"""Characters of a part of the legend: all of it goes into prompts."""
+LEAST_USUAL = 0.5
+"""Share of the steps of random play in which a quantity must be in its usual range; good play may be elsewhere."""
 LARGEST_FEATURE = 100.0
 """In states that are played; matching measures distances, and one column must not drown the others."""
 
@@ -111,6 +118,107 @@ def check_features(environment: Environment, _: int) -> str:
         "all states have the same features, so all states would match all advice",
     )
     return f"{features.shape[1]} columns, up to {reached[worst]:.3g} in play"
+
+
+def check_quantities(environment: Environment, _: int) -> str:
+    need(environment, "quantities")
+    legend = environment.legend
+    _check_legend(legend)
+    observations = np.stack(sample_observations(environment)[0])
+    kept = observations.copy()
+    found = _named(environment, observations)
+    require(np.array_equal(observations, kept, equal_nan=True), "quantities() changes the observations it is given")
+    again = _named(environment, kept)
+    _alike(found, again, "the same observations give other quantities the second time")
+    for name, values in found.items():
+        infinite = np.isinf(values)
+        if infinite.any():
+            raise Broken(f"{name} is infinite for {observations[infinite][0]}", "give NaN where there is no number")
+    rows = [_named(environment, observations[index : index + 1]) for index in range(len(observations))]
+    joined = {name: np.concatenate([row[name] for row in rows]) for name in legend}
+    _alike(found, joined, "a state's quantities depend on the others in the batch")
+    _named(environment, observations[:0])
+    if observations.dtype.kind == "f":
+        for value in (np.nan, np.inf, -np.inf):
+            broken = _named(environment, np.full_like(observations[:2], value))
+            require(
+                not any(np.isinf(values).any() for values in broken.values()),
+                f"quantities of an observation of {value} are infinite",
+                "give NaN where there is no number",
+            )
+    return f"{', '.join(legend)}{_check_play(legend, found)}"
+
+
+def _check_legend(legend: Mapping[str, Quantity]) -> None:
+    require(legend, "the legend is empty")
+    for name, one in legend.items():
+        require(
+            is_word(name),
+            f"a quantity is called {name!r}, which cannot be written in a rule",
+            f"use letters, digits and _, beginning with a letter; none of {', '.join(sorted(RESERVED))}",
+        )
+        require(isinstance(one, Quantity), f"legend[{name!r}] is {type(one).__name__}, not a Quantity")
+        for part in ("unit", "meaning"):
+            require(getattr(one, part).strip(), f"legend[{name!r}].{part} is empty")
+        for part in ("unit", "meaning", "sign"):
+            text = getattr(one, part)
+            plain_words(text, f"legend[{name!r}].{part}")
+            require(len(text) <= LONGEST_MEANING, f"legend[{name!r}].{part} has {len(text)} characters")
+        require(
+            math.isfinite(one.low) and math.isfinite(one.high) and one.low <= one.high,
+            f"legend[{name!r}] has a usual range of {one.low} to {one.high}",
+            "give two finite numbers, the smaller one first",
+        )
+        require(
+            one.low >= 0 or one.sign.strip(),
+            f"legend[{name!r}] goes down to {one.low:g} and does not say what the sign means",
+        )
+
+
+def _named(environment: Environment, observations: Array) -> dict[str, FloatArray]:
+    """`quantities`, with what is promised of names, shapes and types."""
+    found, wanted = dict(environment.quantities(observations)), list(environment.legend)
+    require(
+        list(found) == wanted,
+        f"quantities are {list(found)} and the legend has {wanted}",
+        "name the same in both, in the same order",
+    )
+    for name, values in found.items():
+        require(isinstance(values, np.ndarray), f"{name} is {type(values).__name__}, not an array")
+        require(
+            values.shape == (len(observations),),
+            f"{name} has shape {values.shape} for {len(observations)} observations",
+        )
+        require(values.dtype == np.float64, f"{name} is {values.dtype}, not float64")
+    return found
+
+
+def _alike(one: dict[str, FloatArray], other: dict[str, FloatArray], problem: str) -> None:
+    for name, values in one.items():
+        same = np.isclose(values, other[name], rtol=1e-9, atol=1e-9, equal_nan=True)
+        if not same.all():
+            worst = int(np.argmin(same))
+            raise Broken(f"{problem}: {name} is {values[worst]:g} and {other[name][worst]:g}")
+
+
+def _check_play(legend: Mapping[str, Quantity], found: dict[str, FloatArray]) -> str:
+    """Ranges against what random play met; how many quantities had no value there."""
+    silent = 0
+    for name, values in found.items():
+        met = values[:PLAYED][np.isfinite(values[:PLAYED])]
+        if not len(met):
+            silent += 1
+            continue
+        one = legend[name]
+        slack = 0.01 * (one.high - one.low) + 1e-6
+        inside = np.mean((met >= one.low - slack) & (met <= one.high + slack))
+        require(
+            inside >= LEAST_USUAL,
+            f"{name} is usually {one.low:g} to {one.high:g} in the legend, {met.min():.3g} to {met.max():.3g} in play",
+            "give the range in the unit of the quantity, as it is met in play",
+        )
+    require(silent < len(found), "in play not a single quantity has a value")
+    return f"; {silent} without a value in {PLAYED} steps" if silent else ""
 
 
 def check_segment_kind(environment: Environment, _: int) -> str:

@@ -22,6 +22,7 @@ OFFERING = {
     "expert": "override expert() for the control that proposes the expert's actions (proposer: oracle)",
     "reference_returns": "override reference_returns to see returns as a share of what is possible",
     "render": "override render() to see critical states as pictures in the report",
+    "quantities": "override quantities() and legend so that rules can speak of the state (advice.form: rules)",
     "policies": "override policies() to ship starting policies with the plugin",
 }
 """What offering an optional capability brings."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from ultra_agents.errors import UltraError
 
 
 class Broken(Exception):
@@ -101,5 +103,27 @@ def run_check(name: str, check: Callable[[], str], do: str = "") -> Row:
         return Row(name, "skipped", str(reason), reason.do)
     except Broken as problem:
         return Row(name, "failed", str(problem), problem.do or do)
+    except UltraError as error:
+        told = "; ".join(filter(None, [error.problem, error.found, error.expected and f"expected {error.expected}"]))
+        return Row(name, "failed", told, error.hint or do)
     except Exception as error:
         return Row(name, "failed", f"raised {type(error).__name__}: {error}", do)
+
+
+def run_until_blocked(checks: Iterable[tuple[str, Callable[[], str], str]]) -> tuple[Row, ...]:
+    """Run checks `(name, check, do)` until two fail for the same cause; the second and all later ones are skipped.
+
+    Then it is the plugin as a whole that fails, and sixteen rows that say so hide the one that helps.
+    """
+    rows: list[Row] = []
+    causes: dict[str, str] = {}
+    blocked = ""
+    for name, check, do in checks:
+        row = Row(name, "skipped", blocked) if blocked else run_check(name, check, do)
+        if row.status == "failed":
+            if row.detail in causes:
+                blocked = f"not checked: it fails as {causes[row.detail]!r} does"
+                row = Row(name, "skipped", blocked)
+            causes[row.detail] = name
+        rows.append(row)
+    return tuple(rows)

@@ -12,7 +12,7 @@ from functools import partial
 from ultra_agents.contracts import Environment
 from ultra_agents.testing import _environment_ask as ask
 from ultra_agents.testing import _environment_play as play
-from ultra_agents.testing._report import Report, Row, run_check
+from ultra_agents.testing._report import Report, Row, run_until_blocked
 
 __all__ = ["Report", "Row", "check_environment"]
 
@@ -31,8 +31,8 @@ def check_environment(environment: Environment, max_steps: int = 3000) -> Report
         subject = str(environment.env_id)
     except Exception:
         subject = type(environment).__name__
-    rows = [run_check(name, partial(check, environment, max_steps), do) for name, (check, do) in _CHECKS.items()]
-    return Report(subject, tuple(rows))
+    checks = ((name, partial(check, environment, max_steps), do) for name, (check, do) in _CHECKS.items())
+    return Report(subject, run_until_blocked(checks))
 
 
 _CHECKS: dict[str, tuple[Callable[[Environment, int], str], str]] = {
@@ -59,6 +59,10 @@ _CHECKS: dict[str, tuple[Callable[[Environment, int], str], str]] = {
     ),
     "actions": (ask.check_actions, "encode and decode must be inverse, and every action must decode to a known name"),
     "features": (ask.check_features, "return finite floats (n, k), row by row, each column of scale about 1"),
+    "quantities": (
+        ask.check_quantities,
+        "return the legend's names, (n,) float64 each, row by row, finite or NaN; contracts.quantities.columns helps",
+    ),
     "segment_kind": (ask.check_segment_kind, "return a word, or None for a generic one"),
     "close": (play.check_close, "let close() pass when there is nothing left to close"),
     "snapshot": (

@@ -92,7 +92,7 @@ def _secrets(llm: LLM) -> str:
     for place, text in places.items():
         require(not any(value and value in text for value in values), f"a key is readable in the {place}")
     if not values:
-        raise Skip("no key in use", "list keys in `secrets`, so that they are blotted out of everything written")
+        raise Skip("no key in use", "list keys in `secrets`, so that they are redacted in everything written")
     return f"{len(values)} in use, not readable"
 
 

@@ -117,7 +117,7 @@ class Scripted(LLM):
 
     @property
     def model_name(self) -> str:
-        """Always `scripted`: nobody shall take it for a language model."""
+        """Always `scripted`, so that it is not taken for a language model."""
         return "scripted"
 
     @property

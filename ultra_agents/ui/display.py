@@ -1,4 +1,4 @@
-"""What a display is, and which one fits the terminal."""
+"""The display protocol, and the choice of a display for the terminal."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-from ultra_agents.events import Event, ReplyGrowing
+from ultra_agents.events import Event, ReplyStreaming
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ultra_agents.ui.surface import Controls
+    from ultra_agents.ui.full_screen import Controls
 
 Mode: TypeAlias = Literal["plain", "json", "auto"]
 
-SMALLEST = (60, 16)
-"""Columns and rows below which the live screen is of no use."""
+MIN_SIZE = (60, 16)
+"""Fewest columns and rows of a full screen."""
 
 
 class Display(Protocol):
-    """Shows a run. `handle` is called for one event at a time, from any thread, and should return at once."""
+    """Shows a run. `handle` is called with one event at a time, from any thread, and must return at once."""
 
     def start(self) -> None:
-        """Take the terminal."""
+        """Begin to show."""
         ...
 
     def handle(self, event: Event) -> None:
-        """Take note of an event."""
+        """Show an event."""
         ...
 
     def stop(self) -> None:
-        """Give the terminal back; called once, whatever happened."""
+        """Restore the terminal; called once, also after an error."""
         ...
 
 
 @runtime_checkable
-class GrowingDisplay(Display, Protocol):
-    """A display that shows replies while they are written."""
+class StreamingDisplay(Display, Protocol):
+    """A display that shows replies while they are streamed."""
 
-    def grow(self, event: ReplyGrowing) -> None:
-        """Take note of what there is of a reply."""
+    def stream_reply(self, event: ReplyStreaming) -> None:
+        """Show the text of a reply so far."""
         ...
 
 
@@ -61,9 +61,9 @@ def choose_display(
     Args:
         mode: `plain`, `json` or `auto`.
         console: Where the display writes.
-        past: Events of earlier parts of a resumed run, for curves that begin at the beginning.
+        past: Events from before the run was resumed, for complete curves.
         environment: Environment variables; the process' by default.
-        controls: What keys may do to the run.
+        controls: Pauses and stops the run; None where keys must not.
     """
     variables = os.environ if environment is None else environment
     if mode == "json":
@@ -83,7 +83,7 @@ def choose_display(
     from ultra_agents.ui.plain import PlainDisplay
 
     small = mode == "auto" and able and not large
-    note = f"this terminal is {console.width}x{console.height}, the live screen wants {SMALLEST[0]}x{SMALLEST[1]}"
+    note = f"this terminal is {console.width}x{console.height}, the live screen wants {MIN_SIZE[0]}x{MIN_SIZE[1]}"
     return PlainDisplay(console.file, note=note if small else "")
 
 
@@ -93,11 +93,11 @@ def live_fits(console: Console, environment: Mapping[str, str] | None = None) ->
 
 
 def _large(console: Console) -> bool:
-    return console.width >= SMALLEST[0] and console.height >= SMALLEST[1]
+    return console.width >= MIN_SIZE[0] and console.height >= MIN_SIZE[1]
 
 
 def _able(console: Console, variables: Mapping[str, str]) -> bool:
-    """A terminal that can move its cursor and shows the characters used."""
+    """Whether the terminal can move its cursor and shows UTF-8."""
     moves = variables.get("TERM", "") not in ("dumb", "unknown", "")
     utf8 = console.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     return console.is_terminal and not console.is_jupyter and moves and utf8

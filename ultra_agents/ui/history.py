@@ -1,4 +1,4 @@
-"""Events read back from a run folder's log: all of them for `ultra watch`, some for the screens of a resumed run."""
+"""Events of a run from before it was resumed, for its screens."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ultra_agents.events import (
     from_json,
 )
 
-_ADD_UP = (AdviceDecided, AgentSpoke, Dropped, Evaluated, StateShown, StepsSpent, TrainingProgress)
+_ACCUMULATED = (AdviceDecided, AgentSpoke, Dropped, Evaluated, StateShown, StepsSpent, TrainingProgress)
 
 
 def past_events(rows: Iterable[dict[str, Any]]) -> Iterator[Event]:
-    """The events in `rows` that a screen accumulates; what another version wrote differently is passed over."""
+    """The events in `rows` that a screen accumulates; rows that this version cannot read are skipped."""
     for row in rows:
         event = from_json(row)
-        if isinstance(event, _ADD_UP):
+        if isinstance(event, _ACCUMULATED):
             yield event

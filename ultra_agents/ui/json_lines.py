@@ -15,7 +15,7 @@ class JsonLines:
     `ultra_agents.events.schema` describes the lines.
 
     Attributes:
-        more: Added to every line: `time` and `run`, where a log is read.
+        more: Fields added to every line: `time` and `run`, where the events come from a log.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -23,7 +23,7 @@ class JsonLines:
         self.more: dict[str, Any] = {}
 
     def start(self) -> None:
-        """Nothing to take."""
+        """Does nothing."""
 
     def handle(self, event: Event) -> None:
         """Write the event."""
@@ -31,7 +31,7 @@ class JsonLines:
         self.stream.flush()
 
     def stop(self) -> None:
-        """Nothing to give back."""
+        """Does nothing."""
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Keys as they are pressed, without Enter: a thread that reads the terminal, which gets its old settings back."""
+"""Reads single key presses from a terminal in non-canonical mode, in a thread; restores the terminal's settings."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ NAMES = {
     b"\x1b[6~": "PAGEDOWN", b"\x1b[Z": "SHIFT_TAB", b"\t": "TAB", b"\r": "ENTER", b"\n": "ENTER", b" ": "SPACE",
     b"\x1b": "ESC", b"\x0c": "CTRL_L", b"\x1a": "CTRL_Z", b"\x7f": "BACKSPACE",
 }  # fmt: skip
-"""What terminals send for keys that are no characters."""
-LOOK_S = 0.25
-"""How often a stopped or backgrounded reader looks whether it has the terminal."""
+"""Escape sequences and control characters that terminals send, by the key's name."""
+POLL_S = 0.25
+"""How often a suspended or backgrounded reader checks whether it is in the foreground again."""
 
 
-class Keys(Protocol):
-    """A keyboard."""
+class Keyboard(Protocol):
+    """Calls back for every key pressed."""
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Begin to read keys."""
         ...
 
     def stop(self) -> None:
-        """Listen no more, and give the terminal its settings back; safe to call twice."""
+        """Stop reading and restore the terminal's settings; may be called twice."""
         ...
 
 
 class KeyReader:
     """Reads keys from a terminal in a thread of its own.
 
-    Ctrl-C stays a signal. Ctrl-Z is taken as a key, so that the terminal can be put in order before the process stops,
-    and the screen drawn again when it goes on.
+    Ctrl-C still sends SIGINT. Ctrl-Z is read as a key: the main screen and the terminal's settings are restored
+    before the process suspends itself, and the display is drawn again when it continues.
 
     Args:
-        on_key: Told every key: a character, or a name of `NAMES`.
-        on_suspend: Called before the process stops on Ctrl-Z.
-        on_resume: Called when it has the terminal again.
+        on_key: Called with every key: a character, or a name of `NAMES`.
+        on_suspend: Called before the process suspends itself.
+        on_resume: Called when it is in the foreground again.
         fd: The terminal.
     """
 
@@ -64,10 +64,10 @@ class KeyReader:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Take the terminal's line editing away and begin to listen.
+        """Switch the terminal to non-canonical mode and begin to read.
 
         Raises:
-            OSError: It is no terminal.
+            OSError: `fd` is no terminal.
             termios.error: The same.
         """
         self._before = termios.tcgetattr(self._fd)
@@ -77,7 +77,7 @@ class KeyReader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more, and give the terminal its settings back; safe to call twice."""
+        """Stop reading and restore the terminal's settings; may be called twice."""
         self._ended.set()
         if self._wake is not None:
             os.write(self._wake[1], b".")
@@ -90,7 +90,7 @@ class KeyReader:
             self._wake = None
 
     def _raw(self) -> None:
-        """No line editing, no echo, Ctrl-Z a key; output and Ctrl-C as before."""
+        """No line editing, no echo, Ctrl-Z read as a character; output and Ctrl-C unchanged."""
         mode = termios.tcgetattr(self._fd)
         mode[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
@@ -103,7 +103,7 @@ class KeyReader:
                 termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
     def _listen(self) -> None:
-        assert self._wake is not None, "listening begins with the pipe"
+        assert self._wake is not None, "`start` makes the pipe"
         while not self._ended.is_set():
             ready, _, _ = select.select([self._fd, self._wake[0]], [], [])
             if self._ended.is_set() or self._fd not in ready:
@@ -114,21 +114,21 @@ class KeyReader:
                 return
             if not data:  # the terminal hung up
                 return
-            for key in split(data):
+            for key in split_keys(data):
                 if key == "CTRL_Z":
                     self._suspend()
                 elif not self._ended.is_set():
                     self._on_key(key)
 
     def _suspend(self) -> None:
-        """Stop the whole job, as the terminal itself does on Ctrl-Z; go on when it is in the foreground again."""
+        """Suspend the process group, as the terminal does on Ctrl-Z; return when it is in the foreground again."""
         self._on_suspend()
         self._restore()
         with suppress(OSError):
             os.killpg(os.getpgrp(), signal.SIGTSTP)
-        self._ended.wait(LOOK_S)  # the stop may take a moment to reach this thread, and finds it here
-        while not self._foreground() and not self._ended.wait(LOOK_S):
-            pass  # `bg`: the run goes on unseen
+        self._ended.wait(POLL_S)  # SIGTSTP is delivered asynchronously: be stopped here
+        while not self._foreground() and not self._ended.wait(POLL_S):
+            pass  # continued by `bg`: the run works on without a display
         if not self._ended.is_set():
             self._before = termios.tcgetattr(self._fd)
             self._raw()
@@ -141,8 +141,8 @@ class KeyReader:
             return True
 
 
-def split(data: bytes) -> list[str]:
-    """The keys in what a terminal sent at once; sequences nobody knows are left out."""
+def split_keys(data: bytes) -> list[str]:
+    """The keys in one read from a terminal; unknown escape sequences are left out."""
     keys: list[str] = []
     while data:
         if data[:1] == b"\x1b" and len(data) > 1 and data[1:2] in b"[O":
@@ -161,8 +161,8 @@ def split(data: bytes) -> list[str]:
     return keys
 
 
-def keyboard(console_is_terminal: bool) -> bool:
-    """Whether keys can be read: the screen and standard input are a terminal, and this process has it."""
+def has_keyboard(console_is_terminal: bool) -> bool:
+    """Whether keys can be read: output and standard input are terminals, and this process is in the foreground."""
     try:
         fd = sys.stdin.fileno()
         return console_is_terminal and os.isatty(fd) and os.tcgetpgrp(fd) == os.getpgrp()

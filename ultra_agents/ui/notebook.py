@@ -1,7 +1,6 @@
-"""The screen in a notebook's cell: a picture that changes in place, and stays in the notebook as it was at the end.
+"""The live screen in a notebook: an SVG image that is replaced in place and stays in the notebook at the end.
 
-The picture is Rich's SVG. Its HTML would leave the widths of characters to the browser, whose fonts have the dots of
-the charts in another width than letters.
+SVG and not Rich's HTML: there the browser's fonts would draw braille characters in another width than letters.
 """
 
 from __future__ import annotations
@@ -15,13 +14,14 @@ from typing import Any, TypeAlias
 from rich.console import Console
 
 from ultra_agents.events import Event
-from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.run_state import RunState, reduce
+from ultra_agents.ui.svg import screen_svg
 
 WIDTH, HEIGHT, REFRESH_S = 120, 40, 2.0
-"""Cells have no height of their own, and a kernel has other things to do."""
+"""Size of the screen in cells, and seconds between two images."""
 Update: TypeAlias = Callable[[str], None]
 Show: TypeAlias = Callable[[str], Update]
-"""Puts a picture below the cell; what it gives back puts another one in its place."""
+"""Displays an image below the cell; the function returned replaces it by another."""
 
 
 class NotebookDisplay:
@@ -29,9 +29,9 @@ class NotebookDisplay:
 
     Args:
         console: The notebook's console.
-        past: Events of earlier parts of a resumed run.
+        past: Events from before the run was resumed.
         now: A steady clock in seconds.
-        show: Where pictures go; below the cell by default.
+        show: Displays the images; below the cell by default.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class NotebookDisplay:
         show: Show | None = None,
     ) -> None:
         self.console, self.now = console, now
-        self.state = ViewState()
+        self.state = RunState()
         for event in past:
             self.state = reduce(self.state, event, now())
         self._show = show or below_the_cell
@@ -52,35 +52,33 @@ class NotebookDisplay:
         self._failure: Exception | None = None
 
     def start(self) -> None:
-        """Show the first picture and begin to draw."""
+        """Show the first image and begin to draw."""
         self._update = self._show(self.picture())
         self._thread = threading.Thread(target=self._loop, name="display", daemon=True)
         self._thread.start()
 
     def handle(self, event: Event) -> None:
-        """Update the state; drawing happens elsewhere.
+        """Update the state; the thread draws it.
 
         Raises:
-            Exception: What drawing raised since the last call, so that the caller can change to another display.
+            Exception: What the drawing thread raised, so that the caller can change to another display.
         """
         if self._failure is not None:
             raise self._failure
         self.state = reduce(self.state, event, self.now())
 
     def stop(self) -> None:
-        """Draw for the last time."""
+        """Draw a last time and end the thread."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join(10.0)
 
     def picture(self) -> str:
-        """The screen as it is now."""
-        from ultra_agents.ui.screenshot import picture
-
-        return picture(self.state, self.now(), WIDTH, HEIGHT, "ultra")
+        """The current screen as SVG."""
+        return screen_svg(self.state, self.now(), WIDTH, HEIGHT, "ultra")
 
     def _loop(self) -> None:
-        shown: ViewState | None = None
+        shown: RunState | None = None
         try:
             while not self._ended.wait(REFRESH_S):
                 shown = self._draw(shown)
@@ -88,7 +86,7 @@ class NotebookDisplay:
         except Exception as failure:
             self._failure = failure
 
-    def _draw(self, shown: ViewState | None) -> ViewState:
+    def _draw(self, shown: RunState | None) -> RunState:
         state = self.state
         if state is not shown and self._update is not None:
             self._update(self.picture())
@@ -96,7 +94,7 @@ class NotebookDisplay:
 
 
 def below_the_cell(svg: str) -> Update:
-    """Show a picture below the cell that runs."""
+    """Display an image below the cell being run."""
     shown: Any = import_module("IPython.display")
     handle = shown.display(shown.SVG(svg), display_id=True)
 

@@ -1,7 +1,7 @@
-"""One line per event: for logs, pipes and terminals without a cursor. The format is stable: grep finds things.
+"""One line per event: for logs, pipes and terminals without a cursor. The format is stable, for grep.
 
 `[elapsed] word subject ...` with word one of `run stage agent advice drop train eval warning note`. Progress is
-throttled: a line per stage when another tenth is done, or a while has passed.
+throttled: a line per stage for every further tenth, or after `LATE_S` seconds.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.ui.model import ViewState, reduce
+from ultra_agents.ui.run_state import RunState, reduce
 from ultra_agents.ui.text import about, clean, clock, prose, score, took
 
 TENTH, SOON_S, LATE_S = 0.1, 2.0, 15.0
-"""A progress line is due after this share and these seconds, or after `LATE_S` in any case."""
+"""A progress line is due after `TENTH` of the work and `SOON_S` seconds, or after `LATE_S` seconds."""
 
 
 class PlainDisplay:
@@ -40,16 +40,16 @@ class PlainDisplay:
     Args:
         stream: Where to.
         now: A steady clock in seconds.
-        state: What happened before this display took over, on the same clock.
-        note: Said at the start: why it is lines.
-        prefix: Begins every line: whose it is, where several runs are shown.
+        state: The state when this display replaces another one, on the same clock.
+        note: Printed at the start: why lines are shown and no screen.
+        prefix: Begins every line: the run's name, where several runs are shown.
     """
 
     def __init__(
         self,
         stream: IO[str],
         now: Callable[[], float] = time.monotonic,
-        state: ViewState | None = None,
+        state: RunState | None = None,
         note: str = "",
         prefix: str = "",
     ) -> None:
@@ -57,20 +57,20 @@ class PlainDisplay:
         self.now = now
         self.note = note
         self.prefix = prefix
-        self._state = state or ViewState()
+        self._state = state or RunState()
         self._last: dict[str, tuple[float, float]] = {}
 
     def start(self) -> None:
-        """Say why it is lines, where that is worth a word."""
+        """Print the note, if there is one."""
         if self.note:
             self.stream.write(f"[0:00] note    {self.note}; lines instead\n")
             self.stream.flush()
 
     def stop(self) -> None:
-        """Nothing to give back."""
+        """Does nothing."""
 
     def handle(self, event: Event) -> None:
-        """Write the event's line, if it gets one."""
+        """Write the event's line, if it has one."""
         now = self.now()
         self._state = reduce(self._state, event, now)
         text = self._line(event, now)
@@ -134,10 +134,10 @@ class PlainDisplay:
         return None
 
     def _progress(self, word: str, name: str, done: int, total: int, note: str, now: float) -> str | None:
-        """A line when one is due: see the module's docstring."""
+        """A progress line if one is due (module docstring)."""
         share = done / total if total > 0 else 0.0
         before, at = self._last.get(name, (0.0, -math.inf))
-        if share < before:  # begun anew
+        if share < before:  # restarted
             before = 0.0
         due = (share - before >= TENTH and now - at >= SOON_S) or now - at >= LATE_S
         if not due or share >= 1:

@@ -1,7 +1,7 @@
 """The whole screen: panels laid out for the room there is.
 
-`regions` says which panel stands where; `Screen` draws them as one renderable, and `lines_of` one by one, so that the
-live display draws again only what changed.
+`regions` lays the panels out. `Screen` draws all of them as one renderable; `lines_of` draws one, so that the live
+display draws only regions whose `dependencies` changed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from ultra_agents.ui.inspect.picture import Depth
-from ultra_agents.ui.model import ViewState
 from ultra_agents.ui.panels import PanelFunction
 from ultra_agents.ui.panels.advice import advice
 from ultra_agents.ui.panels.budget import budget
@@ -25,6 +23,8 @@ from ultra_agents.ui.panels.flow import flow
 from ultra_agents.ui.panels.frame import Framed
 from ultra_agents.ui.panels.help import help_panel
 from ultra_agents.ui.panels.learning_curve import learning_curve
+from ultra_agents.ui.picture import Depth
+from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import about, clean, clock
 from ultra_agents.ui.theme import BAD, DIM, FOCUS, GOOD, WARM
 from ultra_agents.ui.view import View
@@ -38,20 +38,20 @@ PANELS: dict[str, PanelFunction] = {
     "advice": advice,
     "budget": budget,
 }
-SEES: dict[str, Callable[[ViewState, int], tuple[Any, ...]]] = {
+DEPENDENCIES: dict[str, Callable[[RunState, int], tuple[Any, ...]]] = {
     "flow": lambda s, second: (s.stages, s.paused, second if s.current else 0),
     "learning_curve": lambda s, _: (s.curves, s.training, s.scores),
     "environment": lambda s, _: (s.shown, s.advice),
-    "conversation": lambda s, second: (s.messages, s.asked, s.usage, second if s.asked else 0),
+    "conversation": lambda s, second: (s.messages, s.pending, s.usage, second if s.pending else 0),
     "advice": lambda s, _: (s.advice, s.decisions),
     "budget": lambda s, _: (s.usage, s.spent, s.steps, s.drops, s.warnings),
 }
-"""What each panel depends on: while these are the same objects it looks the same."""
+"""The values each panel depends on, given the state and the second: while they are identical it looks the same."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A panel's place: column and row of its upper left corner from 0, and its size in cells."""
+    """A rectangle of the screen: its panel, the upper left cell from 0, and its size in cells."""
 
     name: str
     x: int
@@ -60,8 +60,8 @@ class Region:
     height: int
 
 
-def regions(width: int, height: int, state: ViewState, view: View = View()) -> list[Region]:  # noqa: B008 - a value
-    """Where everything stands; the regions tile the screen exactly."""
+def regions(width: int, height: int, state: RunState, view: View = View()) -> list[Region]:  # noqa: B008 - a value
+    """The layout; the regions tile the screen exactly."""
     top = 1 + (1 if view.tabs else 0)
     bottom = 1 if view.keys or state.warnings else 0
     found = [Region("header", 0, 0, width, 1)]
@@ -80,8 +80,8 @@ def regions(width: int, height: int, state: ViewState, view: View = View()) -> l
     return found
 
 
-def body(width: int, height: int, y: int, state: ViewState) -> Iterator[Region]:
-    """The panels of a run in `height` rows from row `y` on, those there is room for."""
+def body(width: int, height: int, y: int, state: RunState) -> Iterator[Region]:
+    """The panels of a run that fit into `height` rows from row `y` on."""
     stages = max(len(state.stages), 4)
     learning = bool(state.curves or state.training)
     if width >= 130 and height >= 32:
@@ -129,8 +129,8 @@ def _column(x: int, y: int, width: int, parts: tuple[tuple[str, int], ...]) -> I
         y += rows
 
 
-def renderable(region: Region, state: ViewState, now: float, view: View) -> RenderableType:
-    """What stands in `region`."""
+def renderable(region: Region, state: RunState, now: float, view: View) -> RenderableType:
+    """The content of `region`."""
     if region.name == "header":
         return header(state, now, region.width)
     if region.name == "footer":
@@ -140,14 +140,14 @@ def renderable(region: Region, state: ViewState, now: float, view: View) -> Rend
     if region.name == "help":
         return help_panel(state, now, region.width, region.height, watching=view.watching)
     shown = view.state(region.name, state)
-    return PANELS[region.name](shown, now, region.width, region.height, view.look(region.name))
+    return PANELS[region.name](shown, now, region.width, region.height, view.panel(region.name))
 
 
-def depends(region: Region, state: ViewState, now: float, view: View) -> tuple[Any, ...]:
-    """What the look of `region` depends on."""
+def dependencies(region: Region, state: RunState, now: float, view: View) -> tuple[Any, ...]:
+    """The values that the content of `region` depends on."""
     if region.name not in PANELS:
         return (state, int(now), view)
-    return (*SEES[region.name](view.state(region.name, state), int(now)), view.look(region.name))
+    return (*DEPENDENCIES[region.name](view.state(region.name, state), int(now)), view.panel(region.name))
 
 
 def lines_of(console: Console, options: ConsoleOptions, region: Region, what: RenderableType) -> list[list[Segment]]:
@@ -158,15 +158,15 @@ def lines_of(console: Console, options: ConsoleOptions, region: Region, what: Re
 
 
 class Screen:
-    """A renderable of one moment.
+    """The screen at one moment as a Rich renderable.
 
     Args:
         state: What is shown.
-        now: The time, on the clock the state was made with.
-        view: What a person did with the screen.
+        now: The time in seconds, on the clock of the state.
+        view: How the user views it.
     """
 
-    def __init__(self, state: ViewState, now: float, view: View | None = None) -> None:
+    def __init__(self, state: RunState, now: float, view: View | None = None) -> None:
         self.state, self.now, self.view = state, now, view or View()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -179,7 +179,7 @@ class Screen:
 def compose(
     console: Console, options: ConsoleOptions, height: int, parts: Iterable[tuple[Region, RenderableType]]
 ) -> RenderResult:
-    """Regions with what stands in them as the rows of one renderable."""
+    """Regions and their contents as the rows of one renderable."""
     rows: list[list[tuple[int, list[Segment]]]] = [[] for _ in range(height)]
     for region, what in parts:
         for index, line in enumerate(lines_of(console, options, region, what)):
@@ -199,11 +199,11 @@ def depth_of(console: Console) -> Depth:
 
 
 def scrolled_of(what: RenderableType) -> int:
-    """By how many lines a panel is really scrolled."""
+    """The scroll offset at which a panel was drawn, in lines."""
     return what.scrolled if isinstance(what, Framed) else 0
 
 
-def header(state: ViewState, now: float, width: int) -> Text:
+def header(state: RunState, now: float, width: int) -> Text:
     """Name, state, time passed and time left, on one line."""
     left = state.left(state.moment(now))
     paused = state.paused is not None
@@ -235,7 +235,7 @@ def tabs(view: View, width: int) -> Text:
     return line
 
 
-def footer(state: ViewState, width: int, view: View | None = None) -> Text:
+def footer(state: RunState, width: int, view: View | None = None) -> Text:
     """The last warning on the left, the keys on the right."""
     view = view or View()
     hints = _hints(state, view) if view.keys else Text()
@@ -256,7 +256,7 @@ def footer(state: ViewState, width: int, view: View | None = None) -> Text:
     return text
 
 
-def _hints(state: ViewState, view: View) -> Text:
+def _hints(state: RunState, view: View) -> Text:
     pairs = [] if view.watching else [("p", "go on" if state.paused is not None else "pause")]
     pairs += [("q", "leave" if view.watching else "stop"), ("Tab", "focus"), ("↑↓", "scroll"), ("z", "zoom")]
     pairs += [("n", "next run")] if view.tabs else []
@@ -266,7 +266,7 @@ def _hints(state: ViewState, view: View) -> Text:
     return text
 
 
-def panes(width: int, height: int, state: ViewState, view: View) -> list[str]:
-    """The panes on the screen without zoom, in reading order: what Tab goes through."""
+def panes(width: int, height: int, state: RunState, view: View) -> list[str]:
+    """The panels on the screen without zoom, in reading order, which is the order of Tab."""
     plain = replace(view, zoom=False, help=False)
     return [one.name for one in regions(width, height, state, plain) if one.name in PANELS]

@@ -1,4 +1,4 @@
-"""What a run came to, printed when it is over."""
+"""The summary of a run, printed at its end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ultra_agents.ui.model import Score, ViewState
+from ultra_agents.ui.run_state import MeanReturn, RunState
 from ultra_agents.ui.text import clean, score, took
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM, method_colours
 
 SIGN = {"finished": ("✔", GOOD), "interrupted": ("■", WARM), "budget": ("■", WARM), "failed": ("✘", BAD)}
 
 
-def summary(state: ViewState, now: float) -> RenderableType:
-    """The table of methods where policies were evaluated, the run's own sentence, and where the report is."""
+def summary(state: RunState, now: float) -> RenderableType:
+    """The table of methods where policies were evaluated, how the run ended, and the path of its report."""
     parts: list[RenderableType] = []
     table = method_table(state)
     if table is not None:
@@ -38,7 +38,7 @@ def summary(state: ViewState, now: float) -> RenderableType:
     return Group(*parts)
 
 
-def method_table(state: ViewState) -> Table | None:
+def method_table(state: RunState) -> Table | None:
     """Before, last and best return of every refined method; None before anything was evaluated at the end."""
     methods = [name for name, purposes in state.scores.items() if {"last", "best"} & set(purposes)]
     if not methods:
@@ -47,7 +47,7 @@ def method_table(state: ViewState) -> Table | None:
     table.add_column("method")
     for title in ("before", "last", "change", "best", "env steps"):
         table.add_column(title, justify="right", no_wrap=True)
-    colours = method_colours(methods)
+    colours = method_colours(methods, state.colours)
     for method in methods:
         purposes = state.scores[method]
         before, last, best = purposes.get("before") or state.before, purposes.get("last"), purposes.get("best")
@@ -64,13 +64,13 @@ def method_table(state: ViewState) -> Table | None:
     return table
 
 
-def _cell(found: Score | None) -> str:
+def _cell(found: MeanReturn | None) -> str:
     if found is None:
         return "-"
     return score(found.mean) + ("" if math.isnan(found.error) else f" ± {score(found.error)}")
 
 
-def _change(before: Score | None, last: Score | None) -> Text:
+def _change(before: MeanReturn | None, last: MeanReturn | None) -> Text:
     if before is None or last is None:
         return Text("-")
     change = last.mean - before.mean

@@ -1,4 +1,4 @@
-"""Words for screens: harmless text, durations, numbers."""
+"""Text for terminals: foreign text without control characters, durations, numbers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from rich.cells import cell_len, chop_cells
 
 _GONE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that could move the cursor, colour the terminal or reorder a line."""
+"""Unicode categories of characters that can move the cursor, colour the terminal or reorder a line."""
 
 
 def clean(text: str, limit: int | None = None) -> str:
     """`text` on one line, without control characters, cut to `limit` characters with an ellipsis.
 
-    Models write what they like: escape sequences and bidirectional marks must not reach a terminal.
+    Foreign text, models' included, may hold escape sequences and bidirectional marks, which must not reach a terminal.
     """
     if limit is not None:
         text = text[: 4 * limit + 16]  # bounded work on a reply of any length
@@ -29,7 +29,7 @@ def clean(text: str, limit: int | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without the characters a terminal would obey, spacing kept."""
+    """`text` without control characters, spacing kept."""
     return "".join(char for char in text if char == " " or unicodedata.category(char) not in _GONE)
 
 
@@ -65,7 +65,7 @@ def prose(text: str) -> str:
 
 
 def unfinished(text: str) -> str:
-    """The end of a reply that is being written, for reading: without the brackets and quotes of JSON."""
+    """A reply that is still being streamed, for reading: without the brackets and quotes of JSON."""
     text = re.sub(r'(["\]}\d]|true|false|null),\s*"(?=\w+"\s*:)', r"\1; ", text)
     return re.sub(r'\\(["\\/])|["{}\[\]]', r"\1", text.replace("\\n", " "))
 
@@ -96,7 +96,7 @@ def took(seconds: float) -> str:
 
 
 def about(seconds: float | None) -> str:
-    """A duration that is guessed, no more precise than the guess: `20 s`, `4 min`, `2 h 10`; `` for None."""
+    """An estimated duration, rounded: `20 s`, `4 min`, `2 h 10`; empty for None."""
     if seconds is None:
         return ""
     if seconds < 55:

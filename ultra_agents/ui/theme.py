@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from zlib import crc32
 
 AGENTS = {"identifier": "cyan", "advisor": "green", "critic": "magenta"}
-METHODS = {
-    "ultra-ra": "bright_green",
-    "ultra-a": "bright_cyan",
-    "ultra-r": "bright_magenta",
-    "continue": "bright_yellow",
-    "none": "white",
-}
-OTHERS = ("bright_blue", "bright_red", "cyan", "magenta", "green", "yellow")
+PALETTE = (
+    "bright_green", "bright_yellow", "bright_cyan", "bright_magenta", "bright_blue", "bright_red", "cyan", "magenta",
+    "green", "yellow",
+)  # fmt: skip
+"""Colours of methods by their places."""
+OTHERS = PALETTE[4:]
+"""Those that no built-in method claims."""
 
-GOOD, BAD, WARM, DIM, TITLE, BORDER = "green", "red", "yellow", "bright_black", "bold", "bright_black"
+GOOD, BAD, WARM, DIM, BORDER = "green", "red", "yellow", "bright_black", "bright_black"
 FOCUS = "cyan"
 
 SIGNS = {
@@ -43,13 +42,13 @@ def agent_colour(agent: str) -> str:
     return AGENTS.get(agent) or OTHERS[crc32(agent.encode()) % len(OTHERS)]
 
 
-def method_colours(methods: Iterable[str]) -> dict[str, str]:
-    """Colours of the methods on one chart: the fixed ones, the rest in order without repeating while they last."""
+def method_colours(methods: Iterable[str], places: Mapping[str, int]) -> dict[str, str]:
+    """Colours of the methods on one chart: by their places; those without one take the others in order."""
     found: dict[str, str] = {}
     others = 0
     for method in methods:
-        if method in METHODS:
-            found[method] = METHODS[method]
+        if method in places:
+            found[method] = PALETTE[places[method] % len(PALETTE)]
         else:
             found[method] = OTHERS[others % len(OTHERS)]
             others += 1

@@ -1,10 +1,10 @@
 """Training metrics for Weights & Biases and MLflow, beside `metrics.jsonl` and TensorBoard.
 
-Each method of a run is one run there, taken up again when the run is resumed. Everything is written from a thread of
-its own, so that a slow or absent network neither ends nor holds up a run: what fails is told once, and at the end a
-tracker gets `CLOSE_S` seconds to hand over what is left.
+Each method of a run is one run there, continued when the run is resumed. A tracker is used from a thread of its own,
+so that a slow or absent network neither stops nor delays a run: a failure is reported once, and at the end a tracker
+has `CLOSE_S` seconds to send what is queued.
 
-Where the numbers go is said the way each tool has it said:
+Destinations are set by each tool's own environment variables:
   - Weights & Biases: `WANDB_MODE`, `WANDB_API_KEY`, `WANDB_PROJECT`, `WANDB_ENTITY`. Without a key and a mode it works
     offline, in `wandb/` of the run's folder; `wandb sync` sends that later.
   - MLflow: `MLFLOW_TRACKING_URI`, `MLFLOW_EXPERIMENT_NAME`; by default files in `mlruns/` of the run's folder.
@@ -25,17 +25,17 @@ from typing import Any
 from ultra_agents.errors import ConfigError
 
 CLOSE_S = 15.0
-"""Seconds a tracker may take at the end of a run; what it has not handed over by then is given up."""
+"""Seconds a tracker may take at the end of a run; metrics it has not sent by then are lost."""
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 PROJECT = "ultra-agents"
 
 
 class Tracker(ABC):
-    """One service; used from one thread only.
+    """One tracking service; used from one thread only.
 
     Args:
-        folder: The run's.
-        settings: What the run was asked to do, JSON types.
+        folder: The run folder.
+        settings: The run's configuration, JSON types.
     """
 
     title: str
@@ -49,10 +49,10 @@ class Tracker(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Hand over what is left."""
+        """Send what is queued and disconnect."""
 
     def identity(self, method: str) -> str:
-        """The same for the same method of the same run folder, whenever the run is taken up."""
+        """An id that is the same whenever the run is resumed: a hash of run folder and method."""
         return hashlib.sha256(f"{self.folder.resolve()}\0{method}".encode()).hexdigest()[:16]
 
 
@@ -148,11 +148,11 @@ class MlflowTracker(Tracker):
 KINDS: dict[str, type[Tracker]] = {"wandb": WandbTracker, "mlflow": MlflowTracker}
 
 
-class Background:
-    """A tracker behind a queue: nothing here waits for it, and nothing it does comes out as an exception.
+class QueuedTracker:
+    """A tracker behind a queue and a thread: calls return at once and never raise.
 
     Args:
-        tracker: Only ever used from the thread made here.
+        tracker: Used from this object's thread only.
         close_s: Seconds `close` waits at most.
     """
 
@@ -173,7 +173,7 @@ class Background:
         self._rows.put((method, steps, seconds, dict(metrics)))
 
     def close(self) -> None:
-        """Let the tracker finish, within limits; a later row starts it again."""
+        """Let the tracker finish, for at most `close_s` seconds; a later row starts it again."""
         if self._thread is None:
             return
         self._rows.put(None)
@@ -183,7 +183,7 @@ class Background:
         self._thread = None
 
     def trouble(self) -> str | None:
-        """What a person should be told, once."""
+        """The failure to report to the user; None if there is none, or it was reported."""
         if self._failure is None or self._told:
             return None
         self._told = True
@@ -194,7 +194,7 @@ class Background:
             while (row := self._rows.get()) is not None:
                 self._tracker.log(*row)
             self._tracker.close()
-        except BaseException as error:  # of foreign code, in a thread of its own: SystemExit included
+        except BaseException as error:  # third-party code in a thread: SystemExit included
             self._failure = " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
@@ -214,6 +214,6 @@ def check_trackers(wanted: Sequence[str] | None) -> None:
         )
 
 
-def make_trackers(wanted: Sequence[str] | None, folder: Path, settings: Mapping[str, Any]) -> list[Background]:
+def make_trackers(wanted: Sequence[str] | None, folder: Path, settings: Mapping[str, Any]) -> list[QueuedTracker]:
     """The services among `wanted`, each behind its queue."""
-    return [Background(KINDS[name](folder, settings)) for name in wanted or () if name in KINDS]
+    return [QueuedTracker(KINDS[name](folder, settings)) for name in wanted or () if name in KINDS]

@@ -2,8 +2,8 @@
 
 A line holds `method`, `steps` (environment steps of refinement so far), `time` (seconds since the epoch) and the
 update's metrics by their own names. An evaluation between updates has a line of its own, with
-`evaluation/return_mean` and `evaluation/return_std` (unmodulated episodes on the selection seeds). What a resumed run
-trains a second time, on its way from the last checkpoint, is not written again: it is the same to the bit.
+`evaluation/return_mean` and `evaluation/return_std` (unmodulated episodes on the selection seeds). Steps that a
+resumed run trains again from its last checkpoint are not written again: their metrics are bit-identical.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class TrainingLog:
         metrics: The `.jsonl` file, added to.
         tensorboard: Folder of event files, one sub-folder per method; made with the first event.
         clock: Seconds since the epoch.
-        trackers: Which to feed beside `metrics`; None feeds TensorBoard where that is installed.
-        settings: What the run was asked to do, for trackers that keep it.
+        trackers: Further destinations; None for TensorBoard where it is installed.
+        settings: The run's configuration, for trackers that record it.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TrainingLog:
             self._write(event.method, event.steps, True, row)
 
     def close(self) -> None:
-        """Let go of the files; the next event opens them again."""
+        """Close the files; the next event opens them again."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -73,7 +73,7 @@ class TrainingLog:
             tracker.close()
 
     def troubles(self) -> list[str]:
-        """What trackers failed at since the last call, for a person."""
+        """Failures of trackers since the last call, for the user."""
         return [text for tracker in self._trackers if (text := tracker.trouble()) is not None]
 
     def _write(self, method: str, steps: int, evaluation: bool, metrics: dict[str, float]) -> None:
@@ -97,7 +97,7 @@ class TrainingLog:
             tracker.log(method, steps, now, points)
 
     def _open(self) -> IO[str]:
-        """The file, line by line on disk, past a line that a crash left unfinished."""
+        """The file, line-buffered; an unfinished last line, left by a crash, is ended first."""
         file = self._path.open("a+", encoding="utf-8", buffering=1)
         end = file.seek(0, os.SEEK_END)
         if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
@@ -119,7 +119,7 @@ def _mean_and_spread(values: Iterable[float]) -> tuple[float, float]:
 
 
 def _reached(metrics: Path) -> dict[tuple[str, bool], int]:
-    """The last step written of each method, for updates and for evaluations; damaged lines are passed over."""
+    """The last step written by method and whether it was an evaluation; damaged lines are skipped."""
     found: dict[tuple[str, bool], int] = {}
     if not metrics.is_file():
         return found

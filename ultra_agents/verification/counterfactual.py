@@ -3,8 +3,8 @@
 "From this state, this plan, then the policy, earns more than the policy alone." From the stored simulator state, pairs
 of rollouts are played under common random numbers: the uniforms depend on episode, step, pair and time only, so the
 difference within a pair is the plan's doing. The policy alone is played once per pair, as far as any candidate at that
-state needs it, and shared by all of them, later revisions included. Not part of the ULTRA paper (METHOD section 1,
-"beyond the paper").
+state needs it, and shared by all of them, later revisions included. Not part of the ULTRA paper (`docs/method.md`,
+"Choices the paper leaves open").
 
 What makes it cheap:
 
@@ -32,9 +32,9 @@ from dataclasses import dataclass, field
 from ultra_agents.config import VerificationConfig
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
-from ultra_agents.records import Array, Suggestion, TestResult, Trajectory
+from ultra_agents.records import Array, Plan, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.jobs import Arm, Job, Outcome, Terms, difference
+from ultra_agents.verification.jobs import Job, JobResult, Rollout, Terms, difference
 from ultra_agents.verification.pool import make_pool
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 from ultra_agents.verification.validity import refusal, snapshot_of
@@ -100,8 +100,17 @@ class CounterfactualTester:
         """Environment steps taken so far."""
         return self._spent
 
-    def __call__(self, trajectory: Trajectory, suggestion: Suggestion) -> TestResult | None:
+    def __call__(
+        self, trajectory: Trajectory, suggestion: Suggestion, earlier: Sequence[Plan] = ()
+    ) -> TestResult | None:
         """Test one suggestion made for a step of `trajectory`.
+
+        Args:
+            trajectory: The episode.
+            suggestion: The claim.
+            earlier: Plans tested at this state before. They have paid for the policy's own rollouts; where another
+                process played those, they are played again for no charge, so that what a test costs does not depend
+                on where a run was interrupted.
 
         Returns:
             The measurement; `stopped="invalid"` where there is nothing to test (`refusal` says why); None where the
@@ -110,6 +119,10 @@ class CounterfactualTester:
         Raises:
             EnvironmentFault: The plugin failed, a worker died, or the tester is closed.
         """
+        with self._lock:
+            known = (suggestion.episode, suggestion.step) in self._states
+        for plan in () if known else earlier:
+            self.compare(trajectory, [Suggestion(suggestion.episode, suggestion.step, plan)])
         return self.compare(trajectory, [suggestion])[0]
 
     def test_all(self, trajectory: Trajectory, suggestions: Sequence[Suggestion]) -> list[TestResult | None]:
@@ -133,95 +146,97 @@ class CounterfactualTester:
         if len({(one.episode, one.step) for one in suggestions}) > 1:
             raise ValueError("candidates for different states cannot be compared")
         results: list[TestResult | None] = [None] * len(suggestions)
-        racers: list[_Racer] = []
+        candidates: list[_Candidate] = []
         for index, one in enumerate(suggestions):
-            why = refusal(self._environment, trajectory, one, self._config.max_test_steps // 2)
+            why = refusal(self._environment, trajectory, one, self._config.longest_plan)
             if why is None:
-                racers.append(_Racer(index, self._environment.actions.encode_plan(one.plan.moves)))
+                candidates.append(_Candidate(index, self._environment.actions.encode_plan(one.plan.moves)))
             else:
                 results[index] = self._refused(why)
-        if racers:
+        if candidates:
             with self._lock:
                 address = suggestions[0].episode, suggestions[0].step
                 state = self._states.setdefault(address, _State(address, snapshot_of(trajectory, address[1])))
             with state.lock:
-                self._race(state, racers, self._rule(trajectory))
-        for racer in racers:
-            results[racer.index] = self._refused(racer.fault, racer.steps) if racer.fault else racer.result
+                self._halve(state, candidates, self._rule(trajectory))
+        for candidate in candidates:
+            results[candidate.index] = (
+                self._refused(candidate.fault, candidate.steps) if candidate.fault else candidate.result
+            )
         return results
 
     # -- one state ---------------------------------------------------------------------------------------------
 
-    def _race(self, state: _State, racers: list[_Racer], rule: Rule) -> None:
-        config, live = self._config, racers
+    def _halve(self, state: _State, candidates: list[_Candidate], rule: Rule) -> None:
+        config, live = self._config, candidates
         stages = [(count, False) for count in rule.looks]
         if config.screen_pairs and config.screen_horizon < config.horizon:
             stages.insert(0, (min(config.screen_pairs, config.max_pairs), True))
         for number, (pairs, screened) in enumerate(stages):
-            for racer in live:
-                length = len(racer.plan)
-                racer.until = max(length, config.screen_horizon) if screened else length + config.horizon
-            live = [racer for racer in live if self._affords(state, racer, pairs)]
+            for candidate in live:
+                length = len(candidate.plan)
+                candidate.until = max(length, config.screen_horizon) if screened else length + config.horizon
+            live = [candidate for candidate in live if self._affords(state, candidate, pairs)]
             self._play(state, live, pairs)
-            doubted: list[_Racer] = []
-            for racer in live:
-                if racer.fault:
+            doubted: list[_Candidate] = []
+            for candidate in live:
+                if candidate.fault:
                     continue
-                found = racer.differences(state, pairs)
+                found = candidate.differences(state, pairs)
                 if screened:
                     verdict = "hopeless" if max(found) <= rule.min_gain / 2 else None
                 else:
                     verdict = decide(found, rule) or ("pairs" if number + 1 == len(stages) else None)
-                racer.conclude(found, rule, verdict)
+                candidate.conclude(found, rule, verdict)
                 if verdict is None:
-                    doubted.append(racer)
-            doubted.sort(key=lambda racer: -(racer.result.gain if racer.result else 0.0))
+                    doubted.append(candidate)
+            doubted.sort(key=lambda candidate: -(candidate.result.gain if candidate.result else 0.0))
             live = doubted[: math.ceil(len(doubted) / 2)]
-            for racer in doubted[len(live) :]:
-                racer.stop("outdone")
+            for candidate in doubted[len(live) :]:
+                candidate.stop("outdone")
 
-    def _affords(self, state: _State, racer: _Racer, pairs: int) -> bool:
-        """Whether a look fits into the racer's cap in the worst case; stops the racer if not."""
-        worst = sum(racer.cost(state, pair) for pair in range(max(pairs, len(racer.arms))))
+    def _affords(self, state: _State, candidate: _Candidate, pairs: int) -> bool:
+        """Whether a look fits into the candidate's cap in the worst case; stops the candidate if not."""
+        worst = sum(candidate.cost(state, pair) for pair in range(max(pairs, len(candidate.rollouts))))
         if worst <= self._cap:
             return True
-        racer.stop("steps")
+        candidate.stop("steps")
         return False
 
-    def _play(self, state: _State, racers: list[_Racer], pairs: int) -> None:
-        """Bring the first `pairs` pairs of every racer to its cut."""
-        for start in range(0, len(racers), self._slots - 1):
-            some = racers[start : start + self._slots - 1]
-            new = any(0 not in racer.arms for racer in some)  # the first pair finds out what the plans do
+    def _play(self, state: _State, candidates: list[_Candidate], pairs: int) -> None:
+        """Bring the first `pairs` pairs of every candidate to its cut."""
+        for start in range(0, len(candidates), self._slots - 1):
+            some = candidates[start : start + self._slots - 1]
+            new = any(0 not in candidate.rollouts for candidate in some)  # the first pair finds out what the plans do
             for group in (range(1), range(1, pairs)) if new else (range(pairs),):
                 jobs = []
                 for pair in group:
                     base = state.bases.get(pair)
-                    wanting = [racer for racer in some if racer.wants(base, pair)]
+                    wanting = [candidate for candidate in some if candidate.wants(base, pair)]
                     if wanting:
                         job = Job(
                             snapshot=state.snapshot,
                             address=(*state.address, pair),
-                            plans=tuple(racer.plan for racer in wanting),
-                            arms=tuple(racer.begun(pair) for racer in wanting),
-                            base=base,
-                            until=tuple(racer.until for racer in wanting),
-                            lead=pair == 0,
+                            plans=tuple(candidate.plan for candidate in wanting),
+                            candidates=tuple(candidate.begun(pair) for candidate in wanting),
+                            baseline=base,
+                            until=tuple(candidate.until for candidate in wanting),
+                            after_plan=pair == 0,
                         )
                         jobs.append((pair, wanting, self._pool.submit(job)))
                 for pair, wanting, future in jobs:
                     self._note(state, pair, wanting, future.result())
 
-    def _note(self, state: _State, pair: int, racers: list[_Racer], outcome: Outcome) -> None:
+    def _note(self, state: _State, pair: int, candidates: list[_Candidate], outcome: JobResult) -> None:
         """Put down what a job brought, and share its price."""
-        state.bases[pair] = outcome.base
-        share, rest = divmod(outcome.base_steps, len(racers))
-        for place, racer in enumerate(racers):
-            racer.arms[pair] = outcome.arms[place]
-            racer.steps += outcome.steps[place] + share + (rest if place == 0 else 0)
-            racer.fault = racer.fault or outcome.arms[place].fault or outcome.base.fault
+        state.bases[pair] = outcome.baseline
+        share, rest = divmod(outcome.baseline_steps, len(candidates))
+        for place, candidate in enumerate(candidates):
+            candidate.rollouts[pair] = outcome.candidates[place]
+            candidate.steps += outcome.steps[place] + share + (rest if place == 0 else 0)
+            candidate.fault = candidate.fault or outcome.candidates[place].fault or outcome.baseline.fault
         with self._lock:
-            self._spent += sum(outcome.steps) + outcome.base_steps
+            self._spent += sum(outcome.steps) + outcome.baseline_steps
 
     def _rule(self, trajectory: Trajectory) -> Rule:
         config = self._config
@@ -244,56 +259,65 @@ class _State:
 
     address: tuple[int, int]
     snapshot: bytes
-    bases: dict[int, Arm] = field(default_factory=dict)
+    bases: dict[int, Rollout] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass
-class _Racer:
+class _Candidate:
     """A candidate under test, to be played until `until` steps from the state."""
 
     index: int
     plan: Array
     until: int = 0
-    arms: dict[int, Arm] = field(default_factory=dict)
+    rollouts: dict[int, Rollout] = field(default_factory=dict)
     steps: int = 0
     fault: str = ""
     result: TestResult | None = None
 
-    def begun(self, pair: int) -> Arm | None:
-        """The arm of `pair` as far as it was played, be it in the first pair: until a plan ends they are all alike."""
-        if pair in self.arms or 0 not in self.arms:
-            return self.arms.get(pair)
-        first, length = self.arms[0], len(self.plan)
-        if first.lead is None:  # it ended before its plan did
+    def begun(self, pair: int) -> Rollout | None:
+        """The rollout of `pair` as far as it was played, or of the first pair: until a plan ends all are alike."""
+        if pair in self.rollouts or 0 not in self.rollouts:
+            return self.rollouts.get(pair)
+        first, length = self.rollouts[0], len(self.plan)
+        if first.after_plan is None:  # it ended before its plan did
             return first
         end = first.end if first.time == length else 0.0  # nobody asks for it before it was played on
-        return Arm(first.earned[: length + 1], end, first.worth, (b"",), False, None, first.lead[0], lead=first.lead)
+        return Rollout(
+            first.earned[: length + 1],
+            end,
+            first.returns,
+            (b"",),
+            False,
+            None,
+            first.after_plan[0],
+            after_plan=first.after_plan,
+        )
 
-    def wants(self, base: Arm | None, pair: int) -> bool:
+    def wants(self, base: Rollout | None, pair: int) -> bool:
         """Whether something has to be played for `pair`."""
-        arm, until = self.arms.get(pair), self.until
-        if self.fault or (arm is not None and arm.met is not None):
+        rollout, until = self.rollouts.get(pair), self.until
+        if self.fault or (rollout is not None and rollout.merged is not None):
             return False
-        if arm is None or base is None:
+        if rollout is None or base is None:
             return True
-        return (not arm.over and arm.time < until) or (not base.over and base.time < until)
+        return (not rollout.over and rollout.time < until) or (not base.over and base.time < until)
 
     def cost(self, state: _State, pair: int) -> int:
         """Steps of a pair at its cut as if no other candidate shared them: what they are, or may be at most."""
-        arm, length, until = self.arms.get(pair), len(self.plan), self.until
+        rollout, length, until = self.rollouts.get(pair), len(self.plan), self.until
         alike = length if pair else 0  # steps that the first pair has paid for
-        if arm is None:
+        if rollout is None:
             return 2 * until - alike
-        alike = min(alike, arm.time)
-        if arm.met is not None:
-            return 2 * arm.met - alike
+        alike = min(alike, rollout.time)
+        if rollout.merged is not None:
+            return 2 * rollout.merged - alike
         base = state.bases[pair]
-        return (arm.time if arm.over else until) - alike + (min(base.time, until) if base.over else until)
+        return (rollout.time if rollout.over else until) - alike + (min(base.time, until) if base.over else until)
 
     def differences(self, state: _State, pairs: int) -> list[float]:
         """Paired differences at the cut."""
-        return [difference(state.bases[pair], self.arms[pair], self.until) for pair in range(pairs)]
+        return [difference(state.bases[pair], self.rollouts[pair], self.until) for pair in range(pairs)]
 
     def conclude(self, found: list[float], rule: Rule, verdict: str | None) -> None:
         """Put down what is known."""

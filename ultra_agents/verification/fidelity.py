@@ -6,10 +6,10 @@ better. Reported for `l` = 10, 20, 30 and 40 % of `L`.
 
 What the paper leaves open, and is ours:
 
-- *Where the window lies.* Agents name steps, not an importance for each step. The window is the stretch of `l`
+- *Where the window lies.* Agents name steps, not an importance for each step. The window is the run of `l`
   consecutive steps whose named steps have the largest sum of importance x agreement; of several, the one with those
   steps nearest to its middle, then the earliest.
-- *`L`* is the length of the stretch the agents were shown, because only there could they name anything. (StateMask's
+- *`L`* is the length of the segment the agents were shown, because only there could they name anything. (StateMask's
   Pong has episodes of one point, which is about the same.)
 - *The change of return* is measured by pairs of rollouts from the stored simulator state at the window's first step
   under common random numbers, so that a stochastic policy does not change by itself: one plays uniformly random
@@ -18,8 +18,8 @@ What the paper leaves open, and is ours:
 - *`d_max`* is estimated: the largest absolute change of any rollout of the measurement, for all windows and shares. It
   cancels wherever two scores of one measurement are compared, and makes scores of different environments or policies
   incomparable. (RICE's released code has a constant per task.)
-- *Random windows* of the same length in the same stretch are the control; the difference of the two scores has a
-  bootstrap interval over stretches. A `d` of 0 has no logarithm: that score is None.
+- *Random windows* of the same length in the same segment are the control; the difference of the two scores has a
+  bootstrap interval over segments. A `d` of 0 has no logarithm: that score is None.
 
 Measurement, not method: its environment steps are reported apart and charged to nobody.
 """
@@ -31,12 +31,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import random_actions, uniforms_per_action
 from ultra_agents.errors import ConfigError
-from ultra_agents.records import Array, CriticalState, Explanation, FloatArray, Segment, Trajectory
-from ultra_agents.rollout.collect import uniforms_per_action
+from ultra_agents.records import CriticalState, Explanation, FloatArray, Segment, Trajectory
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
 
@@ -54,7 +53,7 @@ class FidelityScore:
         random: Score of random windows.
         difference: `critical - random`, which no choice of `d_max` can change.
         low: Lower end of the difference's interval.
-        high: Upper end; both None where there are fewer than three stretches or a resampled `d` was 0.
+        high: Upper end; both None where there are fewer than three segments or a resampled `d` was 0.
         d_critical: Mean absolute change of return, critical windows.
         d_random: The same for random windows.
     """
@@ -133,13 +132,13 @@ def measure_fidelity(
     """Measure the fidelity of what was identified; None where no critical step was named or no state stored.
 
     Args:
-        explanations: The stretches with their critical states.
+        explanations: The segments with their critical states.
         trajectories: Their episodes, with simulator states.
         environment: For its action space, discrete or a bounded box.
         policy: Whose episodes were explained.
         simulators: Two environments or more that can restore; used by this call alone.
         streams: Source of all randomness.
-        repeats: Random windows per stretch and share, and as many draws of random actions in the critical one.
+        repeats: Random windows per segment and share, and as many draws of random actions in the critical one.
         shares: The values of K.
         horizon: Environment steps after the window before the cut.
         discount: Of rewards, and of the value at the cut.
@@ -173,7 +172,7 @@ def measure_fidelity(
     # (segments, shares, repeats, critical or random)
     table = np.abs(changes).reshape(len(named), len(shares), repeats, 2)
     d_max = float(table.max())
-    # Windows are whole steps: the ratio l / L of short stretches is not quite the share.
+    # Windows are whole steps: the ratio l / L of short segments is not quite the share.
     ratios = np.array([job.length / (one.segment.stop - one.segment.start) for one, job in _owners(named, jobs)])
     logs = np.log(ratios).reshape(table.shape).mean(axis=(0, 2, 3))
     rng = streams.generator("bootstrap")
@@ -269,16 +268,3 @@ def _play(
         if not alive.any():
             break
     return returns[:count] - returns[count:], used
-
-
-def random_actions(environment: Environment, rng: np.random.Generator, length: int) -> Array:
-    """`(length, ...)` actions drawn uniformly from the action space."""
-    space = environment.action_space
-    if isinstance(space, Discrete):
-        return np.asarray(space.start + rng.integers(space.n, size=length))
-    if isinstance(space, Box) and space.is_bounded():
-        return np.asarray(rng.uniform(space.low, space.high, size=(length, *space.shape)), dtype=space.dtype)
-    raise ConfigError(
-        "fidelity needs random actions, and this action space has none to draw",
-        found=str(space), expected="Discrete, or a bounded Box", hint="set evaluate.fidelity: 0",
-    )  # fmt: skip

@@ -1,11 +1,11 @@
 """Advice tested together: episodes with the whole table in force, against the policy alone.
 
-In sparse tasks no single suggestion shows a gain and the set does (METHOD section 6: on MountainCar no single push
-reaches the flag, the table does). So a set of rows can be put to the test as it will be used: episodes from reset of
-the policy modulated by the table at its real strength, paired by seed and uniforms with episodes of the policy alone,
-which are played once and shared by all sets. A set that holds is kept whole. One that does not is halved, the halves
-are tested, and so on (group testing: Dorfman 1943, "The detection of defective members of large populations"); what
-held is put together and tested again. Not part of the ULTRA paper.
+In sparse tasks no single suggestion shows a gain and the set does: on MountainCar no single push reaches the flag, the
+table does (`docs/method.md`, "What was measured"). So a set of rows can be put to the test as it will be used:
+episodes from reset of the policy modulated by the table at its real strength, paired by seed and uniforms with
+episodes of the policy alone, which are played once and shared by all sets. A set that holds is kept whole. One that
+does not is halved, the halves are tested, and so on (group testing: Dorfman 1943, "The detection of defective members
+of large populations"); what held is put together and tested again. Not part of the ULTRA paper.
 """
 
 from __future__ import annotations

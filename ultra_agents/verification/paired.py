@@ -15,9 +15,10 @@ from typing import Any, Self
 import numpy as np
 
 from ultra_agents.contracts import Environment, Modulation, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.contracts.vector import before_reset
 from ultra_agents.records import Array, FloatArray, Trajectory
-from ultra_agents.rollout.collect import draw, uniforms_per_action
+from ultra_agents.rollout.collect import draw
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.seeding import Streams

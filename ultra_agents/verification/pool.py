@@ -1,4 +1,4 @@
-"""Where rollouts are played: in a thread of this process, or in worker processes that play whole rollouts.
+"""The pool a run asks for: a thread of this process, worker processes, or a Ray cluster.
 
 A worker holds its own simulators and its own copy of the policy, so there is no message per step: a job goes out, an
 outcome comes back. Which worker plays a job, and what else it plays, does not change the outcome.
@@ -7,24 +7,19 @@ outcome comes back. Which worker plays a job, and what else it plays, does not c
 from __future__ import annotations
 
 import contextlib
-import queue
-import signal
 import threading
-import traceback
-from abc import ABC, abstractmethod
-from concurrent.futures import Future, InvalidStateError
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import EnvironmentFault, UltraError
-from ultra_agents.rollout.simulators import fault, whose
-from ultra_agents.rollout.workers import started
-from ultra_agents.verification.jobs import Job, Outcome, Terms
+from ultra_agents.plugin_calls import plugin_fault, plugin_name
+from ultra_agents.rollout.worker_process import EXIT_WAIT_S, start_worker
+from ultra_agents.verification.jobs import Job, JobResult, Terms
+from ultra_agents.verification.local_pool import LocalPool, Pool, tick
 from ultra_agents.verification.rollouts import Player
-
-_LAST_WORDS_S = 5.0
+from ultra_agents.worker_signals import leave_to_parent
 
 
 def make_pool(
@@ -58,99 +53,6 @@ def make_pool(
     return WorkerPool(environment, policy, terms, workers, slots)
 
 
-class Pool(ABC):
-    """Plays jobs handed over from any thread."""
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-        self._lock = threading.Lock()
-        self._waiting: dict[int, Future[Outcome]] = {}
-        self._count = 0
-        self._broken: UltraError | None = None
-        self._closed = False
-
-    def submit(self, job: Job) -> Future[Outcome]:
-        """Queue a job.
-
-        Raises:
-            EnvironmentFault: The pool is closed, or what it plays on is gone.
-        """
-        future: Future[Outcome] = Future()
-        with self._lock:
-            if self._closed:
-                raise EnvironmentFault(f"the rollouts of {whose(self._environment)} are closed")
-            if self._broken is not None:
-                raise self._broken
-            number, self._count = self._count, self._count + 1
-            self._waiting[number] = future
-        self._send(number, job)
-        return future
-
-    def close(self) -> None:
-        """End everything and wait for it; jobs under way fail."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        self._end()
-        self._fail(EnvironmentFault(f"the rollouts of {whose(self._environment)} were closed"))
-
-    @abstractmethod
-    def _send(self, number: int, job: Job) -> None: ...
-
-    @abstractmethod
-    def _end(self) -> None: ...
-
-    def _settle(self, number: int, outcome: Outcome | UltraError) -> None:
-        with self._lock:
-            future = self._waiting.pop(number, None)
-        if future is not None:
-            _set(future, outcome)
-
-    def _fail(self, error: UltraError) -> None:
-        """Fail whatever is under way."""
-        with self._lock:
-            futures, self._waiting = list(self._waiting.values()), {}
-        for future in futures:
-            _set(future, error)
-
-    def _break(self, error: UltraError) -> None:
-        """Fail whatever is under way or comes later."""
-        with self._lock:
-            self._broken = self._broken or error
-        self._fail(error)
-
-
-class LocalPool(Pool):
-    """One thread of this process plays."""
-
-    def __init__(self, environment: Environment, policy: Policy, terms: Terms, slots: int) -> None:
-        super().__init__(environment)
-        self._player = Player(environment, policy, slots, terms)
-        self._jobs: queue.SimpleQueue[tuple[int, Job] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._play, name="rollouts", daemon=True)
-        self._thread.start()
-
-    def _send(self, number: int, job: Job) -> None:
-        self._jobs.put((number, job))
-
-    def _end(self) -> None:
-        self._jobs.put(None)
-        self._thread.join()
-        self._player.close()
-
-    def _play(self) -> None:
-        player = self._player
-        while True:
-            while not (player.busy and self._jobs.empty()):
-                message = self._jobs.get()
-                if message is None:
-                    return
-                player.add(*message)
-            for number, outcome in _tick(player, self._environment):
-                self._settle(number, outcome)
-
-
 class WorkerPool(Pool):
     """Processes play; each job goes to the one with the fewest."""
 
@@ -163,7 +65,7 @@ class WorkerPool(Pool):
         self._locks = [threading.Lock() for _ in range(workers)]
         try:
             for _ in range(workers):
-                pipe, process = started(_serve, environment, policy, slots, terms)
+                pipe, process = start_worker(_serve, environment, policy, slots, terms)
                 self._pipes.append(pipe)
                 self._processes.append(process)
             for part in range(workers):
@@ -197,7 +99,7 @@ class WorkerPool(Pool):
             if not self._closed:
                 self._break(self._dead(part))
 
-    def _settle(self, number: int, outcome: Outcome | UltraError) -> None:
+    def _settle(self, number: int, outcome: JobResult | UltraError) -> None:
         with self._lock:
             self._owner.pop(number, None)
         super()._settle(number, outcome)
@@ -217,7 +119,7 @@ class WorkerPool(Pool):
             with self._locks[part]:
                 _hang_up(pipe)
         for process in self._processes:
-            process.join(_LAST_WORDS_S)
+            process.join(EXIT_WAIT_S)
             if process.is_alive():
                 process.kill()
                 process.join()
@@ -231,10 +133,10 @@ class WorkerPool(Pool):
     def _dead(self, part: int) -> EnvironmentFault:
         code = None
         if part < len(self._processes):
-            self._processes[part].join(_LAST_WORDS_S)
+            self._processes[part].join(EXIT_WAIT_S)
             code = self._processes[part].exitcode
         return EnvironmentFault(
-            f"a worker process of {whose(self._environment)} died",
+            f"a worker process of the environment {plugin_name(self._environment)} died",
             found=f"signal {-code}" if code is not None and code < 0 else f"exit code {code}",
             hint="test with no workers to see the failure in this process; in a script of your own, start the work "
             'below `if __name__ == "__main__":`',
@@ -247,32 +149,14 @@ def _hang_up(pipe: Connection) -> None:
         pipe.send(None)
 
 
-def _set(future: Future[Outcome], outcome: Outcome | UltraError) -> None:
-    with contextlib.suppress(InvalidStateError):
-        if isinstance(outcome, UltraError):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
-
-
-def _tick(player: Player, environment: Environment) -> list[tuple[int, Outcome | UltraError]]:
-    """One tick; an error in it fails every job the player holds, and leaves it ready for others."""
-    try:
-        return player.tick()
-    except Exception as error:
-        told = error if isinstance(error, UltraError) else fault(environment, error)
-        told.add_note(traceback.format_exc())
-        return [*player.take(), *((number, told) for number in player.drop_all())]
-
-
 def _serve(pipe: Connection, environment: Environment, policy: Policy, slots: int, terms: Terms) -> None:
-    """A worker's life: build, play what comes, end when told or when the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The worker's loop: build, play the jobs that arrive, end on None or when the pipe closes."""
+    leave_to_parent()
     try:
         try:
             player = Player(environment, policy, slots, terms)
         except Exception as error:
-            pipe.send(error if isinstance(error, UltraError) else fault(environment, error))
+            pipe.send(plugin_fault(environment, error))
             return
         pipe.send(None)
         while True:
@@ -281,7 +165,7 @@ def _serve(pipe: Connection, environment: Environment, policy: Policy, slots: in
                 if message is None:
                     return
                 player.add(*message)
-            for reply in _tick(player, environment):
+            for reply in tick(player, environment):
                 pipe.send(reply)
     except (EOFError, OSError):
         pass

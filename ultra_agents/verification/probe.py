@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array
-from ultra_agents.rollout.collect import draw, uniforms_per_action
+from ultra_agents.rollout.collect import draw
 from ultra_agents.rollout.simulators import LocalSimulators, Simulators
 from ultra_agents.seeding import Streams
 

@@ -22,14 +22,14 @@ from ultra_agents.cluster import connected
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import ConfigError, EnvironmentFault, RunError, UltraError
-from ultra_agents.rollout.simulators import fault, whose
-from ultra_agents.verification.jobs import Job, Outcome, Terms
-from ultra_agents.verification.pool import LocalPool, Pool
+from ultra_agents.plugin_calls import plugin_fault, plugin_name
+from ultra_agents.verification.jobs import Job, JobResult, Terms
+from ultra_agents.verification.local_pool import LocalPool, Pool
 from ultra_agents.version import __version__
 
 PLACED_S = 300.0
-"""Seconds until the first worker must be up; a cluster that grows on demand needs minutes to begin a node."""
-_LOOK_S = 1.0
+"""Seconds until the first worker must be ready; an autoscaling cluster needs minutes to start a node."""
+POLL_S = 1.0
 
 
 class RayPool(Pool):
@@ -40,7 +40,7 @@ class RayPool(Pool):
         policy: Picklable; its copies must act alike.
         terms: Uniforms and discount.
         slots: Parallel rollouts, in each worker.
-        engine: The cluster, cores of a worker, number of workers, times a job is begun.
+        engine: The cluster, cores of a worker, number of workers, attempts per job.
 
     Raises:
         ConfigError: Ray is not installed, nobody answers, or the cluster has no room for a single worker.
@@ -57,16 +57,16 @@ class RayPool(Pool):
         self._ray = self._stack.enter_context(connected(engine.address))
         self._messages: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._jobs: dict[int, _Task] = {}
-        self._unsent: deque[int] = deque()
+        self._queued: deque[int] = deque()
         self._actors: dict[int, _Actor] = {}
-        self._began = self._failures = 0
-        self._up = threading.Event()
+        self._started = self._failures = 0
+        self._any_ready = threading.Event()
         self._manager = threading.Thread(target=self._manage, name="rollouts-ray", daemon=True)
         try:
             self._kind = self._ray.remote(num_cpus=engine.cpus, max_concurrency=slots + 1, max_restarts=0)(_Worker)
             self._parts = self._ray.put((__version__, environment, policy, terms, slots))
             for _ in range(self._wanted()):
-                self._hire()
+                self._start_actor()
             self._manager.start()
             self._await_first()
         except BaseException:
@@ -84,7 +84,7 @@ class RayPool(Pool):
             UltraError: None will ever be, or not in time.
         """
         until = time.monotonic() + PLACED_S
-        while not self._up.wait(_LOOK_S):
+        while not self._any_ready.wait(POLL_S):
             if time.monotonic() > until:
                 free = self._ray.available_resources().get("CPU", 0.0)
                 largest = max((node["Resources"].get("CPU", 0.0) for node in self._ray.nodes() if node["Alive"]),
@@ -109,42 +109,42 @@ class RayPool(Pool):
             self._ray.kill(actor.handle)
         self._stack.close()
 
-    # -- the manager's thread, which alone touches jobs and actors ---------------------------------------------
+    # -- the manager thread; nothing else changes jobs and actors ---------------------------------------------
 
     def _manage(self) -> None:
         handlers: dict[str, Callable[..., None]] = {"job": self._take, "ready": self._ready, "played": self._played}
         while (message := self._messages.get()) is not None:
             handlers[message[0]](*message[1:])
-            self._hand_out()
+            self._dispatch()
 
-    def _hire(self) -> None:
-        """Ask for one more worker; Ray places it when there is room."""
-        name, self._began = self._began, self._began + 1
+    def _start_actor(self) -> None:
+        """Request one more worker; Ray places it when there is room."""
+        name, self._started = self._started, self._started + 1
         actor = self._actors[name] = _Actor(self._kind.remote())
         self._listen(actor.handle.begin.remote(self._parts), "ready", name)
 
     def _listen(self, reference: Any, *kind: Any) -> None:
-        """Send a message once Ray has an answer; its own thread, which calls back, must not be held up."""
-        reference.future().add_done_callback(partial(self._heard, kind))
+        """Queue a message once Ray has the result; Ray calls back in a thread of its own, which must not block."""
+        reference.future().add_done_callback(partial(self._on_reply, kind))
 
-    def _heard(self, kind: tuple[Any, ...], future: Any) -> None:
+    def _on_reply(self, kind: tuple[Any, ...], future: Any) -> None:
         error = future.exception()
         self._messages.put((*kind, None if error is not None else future.result(), error))
 
     def _take(self, number: int, job: Job) -> None:
         self._jobs[number] = _Task(job)
-        self._unsent.append(number)
+        self._queued.append(number)
 
     def _ready(self, name: int, told: UltraError | None, error: BaseException | None) -> None:
         if told is not None:
             self._give_up(told)
         elif error is not None:
-            self._lost(name, error)
+            self._actor_died(name, error)
         else:
-            self._failures, self._actors[name].up = 0, True
-            self._up.set()
+            self._failures, self._actors[name].ready = 0, True
+            self._any_ready.set()
 
-    def _played(self, name: int, number: int, outcome: Outcome | None, error: BaseException | None) -> None:
+    def _played(self, name: int, number: int, outcome: JobResult | None, error: BaseException | None) -> None:
         if name in self._actors:
             self._actors[name].load.discard(number)
         if error is None and outcome is not None:
@@ -153,44 +153,44 @@ class RayPool(Pool):
         elif isinstance(error, self._ray.exceptions.RayTaskError):  # the plugin's, wherever it runs
             cause = getattr(error, "cause", error)
             del self._jobs[number]
-            self._settle(number, cause if isinstance(cause, UltraError) else fault(self._environment, cause))
+            self._settle(number, plugin_fault(self._environment, cause))
         elif self._jobs[number].tries >= self._engine.attempts:
             del self._jobs[number]
-            self._settle(number, self._dead(error))
-            self._lost(name, error)
+            self._settle(number, self._died_error(error))
+            self._actor_died(name, error)
         else:
-            self._unsent.appendleft(number)
-            self._lost(name, error)
+            self._queued.appendleft(number)
+            self._actor_died(name, error)
 
-    def _lost(self, name: int, error: BaseException | None) -> None:
-        """A worker is gone: another takes its place, unless none ever gets to its feet."""
+    def _actor_died(self, name: int, error: BaseException | None) -> None:
+        """A worker died: start another, unless too many died before one came up."""
         if self._actors.pop(name, None) is None:
             return
         self._failures += 1
         if self._failures > self._engine.attempts * max(len(self._actors), 1):
-            self._give_up(self._dead(error))
+            self._give_up(self._died_error(error))
         else:
-            self._hire()
+            self._start_actor()
 
     def _give_up(self, error: UltraError) -> None:
         self._break(error)
-        self._up.set()
+        self._any_ready.set()
 
-    def _hand_out(self) -> None:
-        while self._unsent:
+    def _dispatch(self) -> None:
+        while self._queued:
             free = [(len(actor.load), name) for name, actor in self._actors.items()
-                    if actor.up and len(actor.load) < self._slots]  # fmt: skip
+                    if actor.ready and len(actor.load) < self._slots]  # fmt: skip
             if not free:
                 return
-            number, (_, name) = self._unsent.popleft(), min(free)
+            number, (_, name) = self._queued.popleft(), min(free)
             task, actor = self._jobs[number], self._actors[name]
             task.tries += 1
             actor.load.add(number)
             self._listen(actor.handle.play.remote(task.job), "played", name, number)
 
-    def _dead(self, error: BaseException | None) -> EnvironmentFault:
+    def _died_error(self, error: BaseException | None) -> EnvironmentFault:
         return EnvironmentFault(
-            f"workers on the Ray cluster that play {whose(self._environment)} died again and again",
+            f"Ray workers that play the environment {plugin_name(self._environment)} died again and again",
             found=" ".join(str(error).split())[:300],
             expected=f"one that lives, in {self._engine.attempts} attempts",
             hint="test with engine: local to see the failure in this process",
@@ -199,7 +199,7 @@ class RayPool(Pool):
 
 @dataclass
 class _Task:
-    """A job, and how often it was begun."""
+    """A job, and how often it was sent."""
 
     job: Job
     tries: int = 0
@@ -207,15 +207,15 @@ class _Task:
 
 @dataclass
 class _Actor:
-    """A worker, the numbers of the jobs it plays, and whether it can play."""
+    """A worker, the numbers of the jobs it plays, and whether it is ready."""
 
     handle: Any
     load: set[int] = field(default_factory=set)
-    up: bool = False
+    ready: bool = False
 
 
 class _Worker:
-    """Lives on a node: plays jobs side by side, each call waiting in a thread of its own."""
+    """The actor on a node: plays jobs side by side, one waiting thread per call."""
 
     def __init__(self) -> None:
         self._pool: LocalPool | None = None
@@ -232,13 +232,11 @@ class _Worker:
             )  # fmt: skip
         try:
             self._pool = LocalPool(environment, policy, terms, slots)
-        except UltraError as error:
-            return error
         except Exception as error:
-            return fault(environment, error)
+            return plugin_fault(environment, error)
         return None
 
-    def play(self, job: Job) -> Outcome:
+    def play(self, job: Job) -> JobResult:
         """Play a job.
 
         Raises:

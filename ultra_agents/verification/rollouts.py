@@ -1,13 +1,13 @@
 """Rollouts from restored states, many at a time: what one earns depends on its state, plan and uniforms only.
 
-A `Job` is one pair index at one state: the policy alone (the base arm) and, in lock-step with it, any number of
-candidate plans under the same uniforms. A candidate that sees what the base saw at the same time, its plan over, has
-met it: with the same random numbers ahead they stay together, so it ends there. Arms that reach the job's horizon can
-go on in a later job from where they are; a base arm played before is looked up, not played again.
+A `Job` is one pair index at one state: the policy alone (the baseline rollout) and, in lock-step with it, any number
+of candidate plans under the same uniforms. A candidate whose plan is over and which sees what the baseline saw at the
+same time has merged with it: with the same random numbers ahead they stay equal, so it ends there. Rollouts that reach
+the job's horizon can go on in a later job from where they are; a baseline played before is not played again.
 
-Little may be done here beside stepping and asking the policy, for stepping is fast. Who steps is found out once for as
-many ticks as it holds, random numbers lie ready by seat, the policy is asked once per tick for everybody, and for the
-values of what an arm saw only when it is known who wants them.
+Overhead per tick must be small, since stepping is fast. Which rollouts step is computed once and kept until it can
+change (`ActiveJob.review_at`), uniforms are stored by slot, the policy is called once per tick for all rollouts, and
+values are computed only for the times at which a return is read.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from hashlib import blake2b
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.errors import PluginError, UltraError
 from ultra_agents.records import Array, FloatArray
-from ultra_agents.rollout.collect import uniforms_per_action
 from ultra_agents.verification.env_blocks import Blocks
-from ultra_agents.verification.jobs import NEVER, Job, Match, Outcome, Playing, Terms
+from ultra_agents.verification.jobs import NEVER, ActiveJob, Job, JobResult, LiveRollout, Terms
 
 ROWS = 32
 """The policy is asked in batches of exactly this many rows: the last bits of a matrix product depend on its shape."""
 SHORT = 256
 """Bytes of an observation up to which it is kept as it is to be compared with; of longer ones a digest is kept."""
 SERIES = 64
-"""Uniforms drawn at once for a pair, in steps, so that a longer look need not draw them again."""
+"""Uniforms are drawn for a pair in multiples of this many steps, so that a longer horizon rarely draws again."""
 KEPT = 1024
-"""Pairs whose uniforms are kept at hand."""
+"""Pairs whose uniforms are cached."""
 
 
 class Player:
@@ -52,21 +52,21 @@ class Player:
         self.slots = max(slots, 2)
         self._blocks = Blocks(environment, self.slots, terms.streams)
         self._queue: deque[tuple[int, Job]] = deque()
-        self._next: Match | None = None
-        self._matches: dict[int, Match] = {}
-        self._done: list[tuple[int, Outcome | UltraError]] = []
+        self._next: ActiveJob | None = None
+        self._active: dict[int, ActiveJob] = {}
+        self._done: list[tuple[int, JobResult | UltraError]] = []
         self._series: dict[tuple[int, int, int], FloatArray] = {}
         self._uniforms = np.zeros((self.slots, SERIES, self._dims))
         self._factors = [1.0]
-        self._rows: list[tuple[Match, Playing]] = []
-        self._seats = np.zeros(0, np.int64)
+        self._rows: list[tuple[ActiveJob, LiveRollout]] = []
+        self._row_slots = np.zeros(0, np.int64)
         self._clock = 0
         self._changed = self._room = True
 
     @property
     def busy(self) -> bool:
-        """Something is being played or waits."""
-        return bool(self._matches or self._queue)
+        """Something is being played or queued."""
+        return bool(self._active or self._queue)
 
     def add(self, number: int, job: Job) -> None:
         """Queue a job under a number of the caller's."""
@@ -74,25 +74,25 @@ class Player:
 
     def drop_all(self) -> list[int]:
         """Forget every job; their numbers. After an error in the plugin nobody knows what the environments hold."""
-        numbers = [*self._matches, *(number for number, _ in self._queue)]
+        numbers = [*self._active, *(number for number, _ in self._queue)]
         self._queue.clear()
-        self._next, self._matches, self._rows = None, {}, []
+        self._next, self._active, self._rows = None, {}, []
         self._changed = self._room = True
         self._blocks.free_all()
         return numbers
 
-    def tick(self) -> list[tuple[int, Outcome | UltraError]]:
+    def tick(self) -> list[tuple[int, JobResult | UltraError]]:
         """Start what fits, take one step everywhere; jobs that are finished, or could not be played."""
         self._start()
         if self._changed:
-            self._seat()
+            self._assign_slots()
         if self._rows:
             self._step()
             self._clock += 1
-            self._review()
+            self._reschedule()
         return self.take()
 
-    def take(self) -> list[tuple[int, Outcome | UltraError]]:
+    def take(self) -> list[tuple[int, JobResult | UltraError]]:
         """What is finished and was not taken yet."""
         done, self._done = self._done, []
         return done
@@ -106,25 +106,27 @@ class Player:
     def _start(self) -> None:
         if not (self._queue and self._room):
             return
-        taken = sum(match.load for match in self._matches.values())
+        taken = sum(active.load for active in self._active.values())
         while self._queue:
-            match = self._next = self._next or self._match(*self._queue[0])
-            match.line_up(self._clock)
-            taken += match.load
-            if taken > self.slots and self._matches:
+            active = self._next = self._next or self._activate(*self._queue[0])
+            active.schedule(self._clock)
+            taken += active.load
+            if taken > self.slots and self._active:
                 self._room = False
                 break
             self._queue.popleft()
-            self._matches[match.number], self._next = match, None
+            self._active[active.number], self._next = active, None
             self._changed = True
-        self._review()
+        self._reschedule()
 
-    def _match(self, number: int, job: Job) -> Match:
+    def _activate(self, number: int, job: Job) -> ActiveJob:
         if len(job.plans) >= self.slots:
             raise ValueError(f"{len(job.plans)} plans in {self.slots} slots")
         last = max(job.until)
-        arms = [Playing(*row) for row in zip(job.arms, job.plans, job.until, strict=True)]
-        return Match(number, job, self._drawn(job.address, last), Playing(job.base, None, last), arms)
+        candidates = [LiveRollout(*row) for row in zip(job.candidates, job.plans, job.until, strict=True)]
+        return ActiveJob(
+            number, job, self._drawn(job.address, last), LiveRollout(job.baseline, None, last), candidates
+        )
 
     def _drawn(self, address: tuple[int, int, int], until: int) -> FloatArray:
         """The uniforms of a pair, `(until or more, dims)`."""
@@ -136,123 +138,129 @@ class Player:
             found = self._series[address] = self._terms.uniforms(address, self._dims, length)
         return found
 
-    def _review(self) -> None:
-        """Find out who steps next wherever that may have changed; let those who wait or are done leave."""
-        finished: list[Match] = []
-        for match in [match for match in self._matches.values() if match.due <= self._clock]:
+    def _reschedule(self) -> None:
+        """Recompute which rollouts step where that may have changed; suspend the others, finish jobs with none."""
+        finished: list[ActiveJob] = []
+        for active in [active for active in self._active.values() if active.review_at <= self._clock]:
             self._changed = self._room = True
-            match.line_up(self._clock)
-            if not match.stepping:
-                finished.append(match)
+            active.schedule(self._clock)
+            if not active.stepping:
+                finished.append(active)
                 continue
-            for arm in (match.base, *match.arms):
-                if arm.slot is not None and arm not in match.stepping:
-                    self._park(arm)  # whatever sits in a block is stepped with it
-        self._appraise([arm for match in finished for arm in (match.base, *match.arms) if arm.looks])
-        self._done += [(match.number, self._finish(match)) for match in finished]
+            for rollout in active.rollouts:
+                if rollout.slot is not None and rollout not in active.stepping:
+                    self._suspend(rollout)  # every slot of a block is stepped
+        self._bootstrap([rollout for active in finished for rollout in active.rollouts if rollout.unvalued])
+        self._done += [(active.number, self._finish(active)) for active in finished]
 
-    def _appraise(self, arms: list[Playing]) -> None:
-        """Add the values that are missing in what `arms` are worth."""
-        rows = [(arm, time, seen) for arm in arms for time, seen in arm.looks if arm.met is None]
+    def _bootstrap(self, rollouts: list[LiveRollout]) -> None:
+        """Add the values that the returns of `rollouts` still lack."""
+        rows = [
+            (rollout, time, seen) for rollout in rollouts for time, seen in rollout.unvalued if rollout.merged is None
+        ]
         if rows:
             values = self._ask(self._policy.value, np.stack([seen for _, _, seen in rows])).tolist()
-            for (arm, time, _), value in zip(rows, values, strict=True):
-                arm.end = arm.earned[time] + self._factors[time] * value
-                if arm.plan is None:
-                    arm.worth[time] = arm.end
-        for arm in arms:
-            arm.looks = []
+            for (rollout, time, _), value in zip(rows, values, strict=True):
+                rollout.end = rollout.earned[time] + self._factors[time] * value
+                if rollout.plan is None:
+                    rollout.returns[time] = rollout.end
+        for rollout in rollouts:
+            rollout.unvalued = []
 
-    def _seat(self) -> None:
-        """Give every arm that steps a slot; where there are too few, whole matches wait, the older ones less."""
-        waiting: list[tuple[Match, Playing]] = []
-        for match in self._matches.values():
-            fresh = [arm for arm in match.stepping if arm.slot is None]
+    def _assign_slots(self) -> None:
+        """Give every stepping rollout a slot; where there are too few, whole jobs are starved, the newest first."""
+        waiting: list[tuple[ActiveJob, LiveRollout]] = []
+        for active in self._active.values():
+            fresh = [rollout for rollout in active.stepping if rollout.slot is None]
             if len(waiting) + len(fresh) <= self._blocks.room:
-                waiting += [(match, arm) for arm in fresh]
-                if match.waits:
-                    match.waits, match.due = False, 0
-            elif not match.waits:
-                match.waits, match.due = True, NEVER
-                for arm in match.stepping:
-                    self._park(arm)
-        seats = [self._blocks.take() for _ in waiting]
-        for seat, (match, arm) in zip(seats, waiting, strict=True):
-            arm.slot, length = seat, len(match.uniforms)
+                waiting += [(active, rollout) for rollout in fresh]
+                if active.starved:
+                    active.starved, active.review_at = False, 0
+            elif not active.starved:
+                active.starved, active.review_at = True, NEVER
+                for rollout in active.stepping:
+                    self._suspend(rollout)
+        slots = [self._blocks.take() for _ in waiting]
+        for slot, (active, rollout) in zip(slots, waiting, strict=True):
+            rollout.slot, length = slot, len(active.uniforms)
             if length > self._uniforms.shape[1]:
                 self._uniforms = np.pad(self._uniforms, ((0, 0), (0, length - self._uniforms.shape[1]), (0, 0)))
-            self._uniforms[seat, :length] = match.uniforms
-        faults = self._blocks.restore(seats, [arm.state or match.job.snapshot for match, arm in waiting])
-        for (match, _), fault in zip(waiting, faults, strict=True):
-            if fault is not None and match.number in self._matches:  # this job's trouble alone
-                for one in (match.base, *match.arms):
-                    self._leave(one)
-                del self._matches[match.number]
-                self._done.append((match.number, fault))
-        self._rows = [(match, arm) for match in self._matches.values() if not match.waits for arm in match.stepping]
-        self._seats = np.array([arm.slot for _, arm in self._rows], np.int64)
+            self._uniforms[slot, :length] = active.uniforms
+        faults = self._blocks.restore(slots, [rollout.state or active.job.snapshot for active, rollout in waiting])
+        for (active, _), fault in zip(waiting, faults, strict=True):
+            if fault is not None and active.number in self._active:  # this job's trouble alone
+                for one in active.rollouts:
+                    self._release(one)
+                del self._active[active.number]
+                self._done.append((active.number, fault))
+        self._rows = [
+            (active, rollout) for active in self._active.values() if not active.starved for rollout in active.stepping
+        ]
+        self._row_slots = np.array([rollout.slot for _, rollout in self._rows], np.int64)
         self._changed = False
 
-    def _park(self, arm: Playing) -> None:
-        """Keep the state of an arm that is not over, and free its slot."""
-        if arm.slot is not None and not arm.ended:
-            arm.state = self._blocks.snapshot(arm.slot)
-        self._leave(arm)
+    def _suspend(self, rollout: LiveRollout) -> None:
+        """Keep the state of a rollout that is not over, and free its slot."""
+        if rollout.slot is not None and not rollout.ended:
+            rollout.state = self._blocks.snapshot(rollout.slot)
+        self._release(rollout)
 
-    def _leave(self, arm: Playing) -> None:
-        if arm.slot is not None:
-            self._blocks.free(arm.slot)
-            arm.slot = None
+    def _release(self, rollout: LiveRollout) -> None:
+        if rollout.slot is not None:
+            self._blocks.free(rollout.slot)
+            rollout.slot = None
 
-    def _finish(self, match: Match) -> Outcome:
-        for arm in (match.base, *match.arms):
-            self._park(arm)
-        del self._matches[match.number]
-        steps = tuple(playing.time - playing.begun for playing in match.arms)
-        base_steps = match.base.time - match.base.begun
-        return Outcome(match.base.finish(), tuple(arm.finish() for arm in match.arms), steps, base_steps)
+    def _finish(self, active: ActiveJob) -> JobResult:
+        for rollout in active.rollouts:
+            self._suspend(rollout)
+        del self._active[active.number]
+        steps = tuple(playing.time - playing.begun for playing in active.candidates)
+        baseline_steps = active.baseline.time - active.baseline.begun
+        return JobResult(
+            active.baseline.finish(), tuple(rollout.finish() for rollout in active.candidates), steps, baseline_steps
+        )
 
     # -- one step ----------------------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        rows, seats, blocks = self._rows, self._seats, self._blocks
-        times = [arm.time for _, arm in rows]
-        uniforms = self._uniforms[seats, times]
-        actions = self._ask(self._policy.act_with_uniforms, blocks.observations[seats], uniforms)
-        for row, (_, arm) in enumerate(rows):
-            if arm.time < arm.length and arm.plan is not None:
-                actions[row] = arm.plan[arm.time]
-        rewards, terminated, truncated = blocks.step(seats, actions)
-        following = blocks.observations[seats]
+        rows, slots, blocks = self._rows, self._row_slots, self._blocks
+        times = [rollout.time for _, rollout in rows]
+        uniforms = self._uniforms[slots, times]
+        actions = self._ask(self._policy.act_with_uniforms, blocks.observations[slots], uniforms)
+        for row, (_, rollout) in enumerate(rows):
+            if rollout.time < rollout.length and rollout.plan is not None:
+                actions[row] = rollout.plan[rollout.time]
+        rewards, terminated, truncated = blocks.step(slots, actions)
+        following = blocks.observations[slots]
         usable = np.ones(len(rows), np.bool_)
         if not math.isfinite(float(np.sum(following, dtype=np.float64) + rewards.sum())):
             usable = np.isfinite(following).reshape(len(rows), -1).all(axis=1) & np.isfinite(rewards)
             following[~usable] = 0
-        marks = _marks(following)
+        digests = _digests(following)
         while len(self._factors) < max(times) + 2:
             self._factors.append(self._terms.discount ** len(self._factors))
         good, factors = usable.tolist(), self._factors
         for row, reward in enumerate(rewards.tolist()):
-            match, arm = rows[row]
+            active, rollout = rows[row]
             if not good[row]:
-                arm.fault = "a reward or an observation that is not finite"
-                match.due = 0
+                rollout.fault = "a reward or an observation that is not finite"
+                active.review_at = 0
                 continue
             time = times[row]
-            earned = arm.earned[time] + factors[time] * reward
-            arm.earned.append(earned)
-            arm.end, arm.time = earned, time + 1
-            if not terminated[row] and (arm is match.base or arm.time == arm.until or truncated[row]):
-                arm.looks.append((arm.time, following[row].copy()))
+            earned = rollout.earned[time] + factors[time] * reward
+            rollout.earned.append(earned)
+            rollout.end, rollout.time = earned, time + 1
+            if not terminated[row] and (rollout is active.baseline or rollout.time == rollout.until or truncated[row]):
+                rollout.unvalued.append((rollout.time, following[row].copy()))
             if terminated[row] or truncated[row]:
-                arm.over, match.due = True, 0
-            elif match.job.lead and arm.time == arm.length and arm.slot is not None:
-                arm.lead = blocks.snapshot(arm.slot), marks[row]
-            if arm is match.base:  # always before the others of its match
-                arm.worth.append(earned)
-                arm.seen.append(marks[row])
-            elif arm.time >= arm.length:
-                match.compare(arm, marks[row])
+                rollout.over, active.review_at = True, 0
+            elif active.job.after_plan and rollout.time == rollout.length and rollout.slot is not None:
+                rollout.after_plan = blocks.snapshot(rollout.slot), digests[row]
+            if rollout is active.baseline:  # always before the candidates of its job
+                rollout.returns.append(earned)
+                rollout.digests.append(digests[row])
+            elif rollout.time >= rollout.length:
+                active.compare(rollout, digests[row])
 
     def _ask(self, ask: Callable[..., Array], *rows: Array) -> Array:
         """`ask(*rows)`, in batches of one shape."""
@@ -274,8 +282,8 @@ class Player:
         return np.concatenate(parts)
 
 
-def _marks(observations: Array) -> list[bytes]:
-    """What observations are told apart by."""
+def _digests(observations: Array) -> list[bytes]:
+    """The observations as bytes, those longer than `SHORT` as digests: equal exactly where they are equal."""
     blob = np.ascontiguousarray(observations).tobytes()
     size = len(blob) // len(observations)
     pieces = [blob[start : start + size] for start in range(0, len(blob), size)]

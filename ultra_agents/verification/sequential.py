@@ -19,7 +19,7 @@ from scipy import stats
 
 from ultra_agents.records import FloatArray
 
-Verdict: TypeAlias = Literal["good", "bad", "hopeless"]
+Decision: TypeAlias = Literal["good", "bad", "hopeless"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Interval:
+class GainInterval:
     """Mean of paired differences; each end holds with the confidence asked, however the test stopped."""
 
     mean: float
@@ -64,7 +64,7 @@ def looks(first: int, last: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def interval(differences: Sequence[float], rule: Rule) -> Interval:
+def interval(differences: Sequence[float], rule: Rule) -> GainInterval:
     """The interval after these differences.
 
     With fewer than two differences it is as wide as the noise makes it at two: nothing is known then.
@@ -73,7 +73,7 @@ def interval(differences: Sequence[float], rule: Rule) -> Interval:
     return _student(differences, rule.noise, 1 - error)
 
 
-def decide(differences: Sequence[float], rule: Rule) -> Verdict | None:
+def decide(differences: Sequence[float], rule: Rule) -> Decision | None:
     """What is clear after these differences, else None: go on.
 
     `good`: positive, at the rule's confidence. `bad`: negative, likewise. `hopeless`: below the smallest interesting
@@ -93,7 +93,7 @@ HOPE = 0.9
 """One-sided confidence with which a gain is called uninteresting."""
 
 
-def _student(differences: Sequence[float], noise: float, confidence: float) -> Interval:
+def _student(differences: Sequence[float], noise: float, confidence: float) -> GainInterval:
     values = np.asarray(differences, dtype=np.float64)
     count = len(values)
     mean = float(values.mean()) if count else 0.0
@@ -101,7 +101,7 @@ def _student(differences: Sequence[float], noise: float, confidence: float) -> I
     freedom = max(count - 1, 1)
     scale = np.sqrt(squares / max(count, 1)) / np.sqrt(max(count, 1))
     half = float(_quantile(confidence, freedom) * scale)
-    return Interval(mean, mean - half, mean + half)
+    return GainInterval(mean, mean - half, mean + half)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What is claimed, made ready for the test: a plan of actions from a state that can be restored."""
+"""Which suggestions nobody can test or follow: the one rule for agents, controls and tests."""
 
 from __future__ import annotations
 
@@ -6,35 +6,41 @@ import numpy as np
 
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import EnvironmentFault
+from ultra_agents.plugin_calls import asking
 from ultra_agents.records import Suggestion, Trajectory
 
 
 def refusal(
     environment: Environment, trajectory: Trajectory, suggestion: Suggestion, longest: int | None = None
 ) -> str | None:
-    """Why a suggestion cannot be tested, in a few countable words; None where it can.
+    """Why a suggestion cannot be used, in a few countable words; None where it can.
 
     Args:
         environment: Names the actions.
         trajectory: The episode it was made for.
         suggestion: The claim.
-        longest: Most steps a plan may have.
+        longest: Most steps a plan that is to be simulated may have, or not one pair of rollouts could be played; None
+            where nothing is simulated.
+
+    Raises:
+        EnvironmentFault: The plugin failed at encoding an action.
     """
+    length, plan = len(trajectory), suggestion.plan
     if suggestion.episode != trajectory.episode:
         return "another episode"
-    if not 0 <= suggestion.step < len(trajectory):
-        return "step beyond the episode"
-    if any(hold < 1 for _, hold in suggestion.plan.moves):
+    if suggestion.step == length and (trajectory.terminated or trajectory.truncated):
+        return "terminal step"
+    if not 0 <= suggestion.step < length:
+        return "step outside the episode"
+    if any(hold < 1 for _, hold in plan.moves):
         return "hold below 1"
-    if longest is not None and suggestion.plan.steps > longest:
-        return "plan too long"
-    for name, _ in suggestion.plan.moves:
-        try:
-            action = np.asarray(environment.actions.encode(name), environment.action_space.dtype)
-        except (KeyError, ValueError, TypeError):
-            return "illegal action"
-        if not environment.action_space.contains(action):
-            return "illegal action"
+    if any(not _legal(environment, name) for name, _ in plan.moves):
+        return "illegal action"
+    if longest is not None:
+        if plan.steps > longest:
+            return "beyond the horizon of the test"
+        if trajectory.snapshots is not None and suggestion.step >= len(trajectory.snapshots):
+            return "no simulator state"
     return None
 
 
@@ -47,3 +53,12 @@ def snapshot_of(trajectory: Trajectory, step: int) -> bytes:
             expected="an environment that can restore states; otherwise verification.mode: reflect",
         )
     return trajectory.snapshots[step]
+
+
+def _legal(environment: Environment, name: str) -> bool:
+    with asking(environment, f"actions.encode of {name!r}"):
+        try:
+            action = np.asarray(environment.actions.encode(name), environment.action_space.dtype)
+        except (KeyError, ValueError, TypeError):
+            return False
+        return bool(environment.action_space.contains(action))

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, ReferenceReturns
+from ultra_agents.contracts import Brief, DiscreteActions, Environment, Options, Quantity, ReferenceReturns
+from ultra_agents.contracts.quantities import columns
 from ultra_agents.records import Array, FloatArray, Scalar
 from ultra_restock.shop import (
     ANNOYED,
@@ -104,6 +105,23 @@ class Restock(Environment):
         stock, due, day = np.asarray(observations, np.float32).reshape(-1, 3).T
         angle = day * np.float32(2 * np.pi / 7)
         return np.stack([(stock - 15) / 12, (due - 10) / 10, np.sin(angle), np.cos(angle)], axis=1)
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """Pieces, the day, and what is missing for the customers expected until today's order is sold."""
+        stock, due, day = self._pieces(np.asarray(observations, np.float64)).T
+        return columns(self.legend, [stock, due, day, self._expected(day) - stock - due])
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """Pieces and days."""
+        return {
+            "stock": Quantity("pieces", "on the shelf this morning", "", 0, SHELF),
+            "due": Quantity("pieces", "ordered yesterday, here tomorrow", "", 0, float(ORDERS[-1])),
+            "weekday": Quantity("index", "0 Monday to 6 Sunday", "", 0, 6),
+            "short": Quantity(
+                "pieces", "customers expected today and on the two days after, minus stock and due", "too few", -30, 60
+            ),
+        }
 
     def segment_kind(self, trajectory_rewards: FloatArray) -> str | None:
         """Did these days pay?"""

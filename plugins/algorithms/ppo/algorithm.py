@@ -59,11 +59,11 @@ from ultra_agents.records import Array, FloatArray
 from ultra_agents.seeding import Streams
 
 from .._episodes import RunningEpisodes
-from .._imitation import clone
 from .._networks import PPOPolicy
 from .._rollout import Rollout, Stepper, Steps, flattened, gae
 from .autograd import LOSSES
 from .device import make_learner
+from .imitation import imitate
 
 WARMUP_UPDATES = 2
 """Critic-only updates for a critic that has learnt nothing."""
@@ -148,18 +148,11 @@ class PPO(Algorithm):
         return PPOTrainer(self.options, policy.copy(), envs, total_steps, streams, modulation, fresh)
 
     def imitate(self, policy: Policy, demonstrations: Demonstrations, streams: Streams) -> PPOPolicy:
-        """Clone the behaviour demonstrated; see `_imitation`."""
+        """Clone the behaviour demonstrated; see `imitation`."""
         if not isinstance(policy, PPOPolicy):
             raise PluginError("ppo trains its own policies only", found=type(policy).__name__, expected="PPOPolicy")
-        twin, options = policy.copy(), self.options
-        clone(
-            twin,
-            demonstrations,
-            steps=options.clone_steps,
-            learning_rate=options.clone_learning_rate,
-            anchor=options.clone_anchor,
-            rng=streams.generator("clone"),
-        )
+        twin = policy.copy()
+        imitate(twin, demonstrations, self.options, streams.generator("clone"))
         return twin
 
 

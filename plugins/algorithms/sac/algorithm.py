@@ -54,7 +54,7 @@ from ultra_agents.seeding import Streams
 
 from .._episodes import RunningEpisodes
 from .buffer import ReplayBuffer
-from .imitation import clone
+from .imitation import imitate
 from .networks import LOG_STD, SACPolicy, critics_like, least, shared_copy
 from .optimiser import adam_of, below, load_moments, moments
 
@@ -128,11 +128,8 @@ class SAC(Algorithm):
 
     def imitate(self, policy: Policy, demonstrations: Demonstrations, streams: Streams) -> SACPolicy:
         """Clone the behaviour demonstrated; see `imitation`."""
-        twin, options = _own(policy).copy(), self.options
-        clone(
-            twin, demonstrations, steps=options.clone_steps, learning_rate=options.clone_learning_rate,
-            anchor=options.clone_anchor, rng=streams.generator("clone"),
-        )  # fmt: skip
+        twin = _own(policy).copy()
+        imitate(twin, demonstrations, self.options, streams.generator("clone"))
         return twin
 
 

@@ -1,8 +1,8 @@
-"""Behavioural cloning of a few demonstrations into the actor of `sac.py`, without forgetting the rest.
+"""Behavioural cloning into the actor of SAC.
 
-Minimises mean(weight |tanh(mean) - a|^2) over demonstrated steps plus `anchor` times the mean of
-|tanh(mean) - tanh(mean_start)|^2 over states the starting policy visited by itself, in unit actions: likelihoods of a
-fixed spread, so that the spread learnt by the temperature is nobody's target. The critics stay as they are.
+The miss is weight |tanh(mean) - a|^2, the drift |tanh(mean) - tanh(mean_start)|^2, in unit actions: likelihoods of a
+fixed spread, so that the spread learnt by the temperature is nobody's target; how far it moves is penalised in both.
+The critics stay as they are.
 """
 
 from __future__ import annotations
@@ -13,32 +13,17 @@ import torch
 from ultra_agents.contracts import Demonstrations
 from ultra_agents.records import Array
 
-from .._imitation import MINIBATCH, descend
+from .._imitation import CloneOptions, clone
 from .networks import SACPolicy
 
+SPREAD_COEF = 0.1
+"""Weight of the squared change of the log standard deviation."""
 
-def clone(
-    policy: SACPolicy,
-    demonstrations: Demonstrations,
-    *,
-    steps: int,
-    learning_rate: float,
-    anchor: float,
-    rng: np.random.Generator,
+
+def imitate(
+    policy: SACPolicy, demonstrations: Demonstrations, options: CloneOptions, rng: np.random.Generator
 ) -> None:
-    """Train the actor of `policy`, in place.
-
-    Args:
-        policy: What learns.
-        demonstrations: At least one step.
-        steps: Minibatches.
-        learning_rate: Adam's, falling linearly to 0.
-        anchor: Weight of acting as now on `demonstrations.visited`.
-        rng: Draws the minibatches.
-
-    Raises:
-        PluginError: The loss is not finite.
-    """
+    """Train the actor of `policy`, in place; see `_imitation.clone`."""
     torch.set_num_threads(1)  # networks this small only lose by sharing
 
     def inputs(observations: Array) -> torch.Tensor:
@@ -54,17 +39,15 @@ def clone(
     with torch.no_grad():
         before, spread = modes(torch.cat([shown, elsewhere]))
 
-    def loss() -> torch.Tensor:
-        mb = torch.from_numpy(rng.integers(0, len(actions), MINIBATCH))
-        mode, log_std = modes(shown[mb])
-        wrong = (weights[mb, None] * (mode - actions[mb]).square()).sum(dim=1).mean()
-        wrong = wrong + 0.1 * (log_std - spread[mb]).square().mean()
-        if not anchor or not len(elsewhere):
-            return wrong
-        kept = torch.from_numpy(rng.integers(0, len(elsewhere), MINIBATCH))
-        there, width = modes(elsewhere[kept])
-        kept = kept + len(shown)
-        wrong = wrong + anchor * ((there - before[kept]).square().sum(dim=1).mean())
-        return wrong + 0.1 * (width - spread[kept]).square().mean()
+    def miss(rows: torch.Tensor) -> torch.Tensor:
+        mode, log_std = modes(shown[rows])
+        wrong = (weights[rows, None] * (mode - actions[rows]).square()).sum(dim=1).mean()
+        return wrong + SPREAD_COEF * (log_std - spread[rows]).square().mean()
 
-    descend(policy.actor.parameters(), loss, steps, learning_rate)
+    def drift(rows: torch.Tensor) -> torch.Tensor:
+        mode, log_std = modes(elsewhere[rows])
+        rows = rows + len(shown)
+        moved = options.clone_anchor * (mode - before[rows]).square().sum(dim=1).mean()
+        return moved + SPREAD_COEF * (log_std - spread[rows]).square().mean()
+
+    clone(policy.actor.parameters(), demonstrations, miss, drift, options, rng)

@@ -20,6 +20,7 @@ from scipy.special import ndtri
 from torch import nn
 
 from ultra_agents.contracts import Policy
+from ultra_agents.contracts.spaces import TAKE_FLAT
 from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array, FloatArray
 
@@ -232,7 +233,7 @@ def _forward(network: nn.Module, rows: F32) -> F32:
 
 def _bounds(observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> tuple[Array, Array]:
     if not isinstance(observation_space, Box):
-        raise PluginError("sac takes Box observations only", found=observation_space)
+        raise PluginError("sac takes Box observations only", found=observation_space, hint=TAKE_FLAT)
     if (
         not isinstance(action_space, Box)
         or len(action_space.shape) != 1

@@ -18,6 +18,7 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 
+from ultra_agents.contracts.spaces import TAKE_FLAT
 from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array
 
@@ -171,7 +172,7 @@ def check_spaces(
 ) -> None:
     """Raise `PluginError` for spaces the algorithm cannot have."""
     if not isinstance(observation_space, Box) or not observation_space.shape:
-        raise PluginError(f"sb3-{kind} takes Box observations only", found=observation_space)
+        raise PluginError(f"sb3-{kind} takes Box observations only", found=observation_space, hint=TAKE_FLAT)
     if policy == "CnnPolicy" and not is_image_space(observation_space):
         raise PluginError(
             "CnnPolicy takes pictures only",
@@ -182,12 +183,14 @@ def check_spaces(
     if isinstance(action_space, Discrete) and kind in (*ON_POLICY, "dqn"):
         if action_space.start == 0:
             return
-        raise PluginError(f"sb3-{kind} takes Discrete actions that start at 0", found=action_space)
+        raise PluginError(f"sb3-{kind} takes Discrete actions that start at 0", found=action_space, hint=TAKE_FLAT)
     if isinstance(action_space, Box) and kind != "dqn":
         floats = action_space.dtype is not None and action_space.dtype.kind == "f"
         if floats and len(action_space.shape) == 1 and action_space.is_bounded():
             return
-        raise PluginError(f"sb3-{kind} takes bounded one-dimensional Box actions of floats only", found=action_space)
+        raise PluginError(
+            f"sb3-{kind} takes bounded one-dimensional Box actions of floats only", found=action_space, hint=TAKE_FLAT
+        )
     kinds: Iterable[str] = {"dqn": ("Discrete",), "sac": ("Box",), "td3": ("Box",)}.get(kind, ("Discrete", "Box"))
     others = (
         "sb3-ppo, sb3-a2c or sb3-dqn" if isinstance(action_space, Discrete) else "sb3-ppo, sb3-a2c, sb3-sac or sb3-td3"
@@ -195,7 +198,7 @@ def check_spaces(
     raise PluginError(
         f"sb3-{kind} takes {' or '.join(kinds)} actions only",
         found=action_space,
-        hint=f"use {others}" if isinstance(action_space, Discrete | Box) else None,
+        hint=f"use {others}" if isinstance(action_space, Discrete | Box) else TAKE_FLAT,
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
+from stable_baselines3.common.vec_env import VecNormalize
 
+from ultra_agents.contracts import Modulation
 from ultra_agents.records import Array
 
-if TYPE_CHECKING:
-    from .trainer import SB3Trainer
+from .._episodes import RunningEpisodes
+from .policy import SB3Policy
+from .random_state import PrivateRandomness
 
 COUNTERS = (
     "num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining", "_n_calls", "exploration_rate",
@@ -24,28 +27,44 @@ PLACES = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-def take_state(trainer: SB3Trainer) -> tuple[dict[str, Array], dict[str, Any]]:
+class Training(Protocol):
+    """What of a training in progress is taken and set here; `SB3Trainer` is one."""
+
+    model: BaseAlgorithm
+    policy: SB3Policy
+    normalizer: VecNormalize | None
+    episodes: RunningEpisodes
+    randomness: PrivateRandomness
+    modulation: Modulation | None
+    steps: int
+    updates: int
+
+    def start(self) -> None:
+        """Begin an episode everywhere."""
+
+
+def take_state(training: Training) -> tuple[dict[str, Array], dict[str, Any]]:
     """Everything needed to go on exactly."""
-    model, normalizer = trainer.model, trainer.normalizer
-    if trainer.episodes.obs is not None and not trainer.episodes.can_save:
+    model, normalizer = training.model, training.normalizer
+    if training.episodes.obs is not None and not training.episodes.can_save:
         _cut_episodes(model)
-    weights, description = trainer.policy.state()
+    weights, description = training.policy.state()
     arrays = {f"policy/{name}": array for name, array in weights.items()}
     for name, optimizer in _optimizers(model).items():
         for index, slots in optimizer.state_dict()["state"].items():
             arrays |= {f"optimizer/{name}/{index}/{slot}": _array(value) for slot, value in slots.items()}
     for name in model._get_torch_save_params()[1]:
         arrays[f"variable/{name}"] = _array(getattr(model, name))
-    drawn, randomness = trainer.randomness.state()
+    drawn, randomness = training.randomness.state()
     arrays |= {f"random/{name}": array for name, array in drawn.items()}
     rest: dict[str, Any] = {
-        "steps": trainer.steps,
-        "updates": trainer.updates,
+        "steps": training.steps,
+        "updates": training.updates,
         "description": description,
         "counters": counters(model),
         "random": randomness,
         "actions": model.action_space.np_random.bit_generator.state,
-        "modulation": None if trainer.modulation is None else trainer.modulation.state(),
+        "modulation": None if training.modulation is None else training.modulation.state(),
     }
     if isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None:
         buffer = model.replay_buffer
@@ -54,23 +73,23 @@ def take_state(trainer: SB3Trainer) -> tuple[dict[str, Array], dict[str, Any]]:
     if normalizer is not None:
         rms = normalizer.ret_rms
         rest["rewards"] = {"mean": float(rms.mean), "var": float(rms.var), "count": float(rms.count)}
-    arrays |= trainer.episodes.state()
-    if trainer.episodes.obs is not None:
+    arrays |= training.episodes.state()
+    if training.episodes.obs is not None:
         arrays |= {f"place/{name}": np.array(getattr(model, name)) for name in PLACES if _kept(model, name)}
         if normalizer is not None:
             arrays["episode/discounted"] = np.array(normalizer.returns)
     return arrays, rest
 
 
-def load_state(trainer: SB3Trainer, arrays: dict[str, Array], rest: dict[str, Any]) -> None:
-    """Inverse of `take_state`, into a trainer that has not begun."""
-    model, normalizer, restorable = trainer.model, trainer.normalizer, trainer.episodes.restorable(arrays)
-    _load_policy(trainer, arrays, rest)
-    trainer.steps, trainer.updates = int(rest["steps"]), int(rest["updates"])
+def load_state(training: Training, arrays: dict[str, Array], rest: dict[str, Any]) -> None:
+    """Inverse of `take_state`, into a training that has not begun."""
+    model, normalizer, restorable = training.model, training.normalizer, training.episodes.restorable(arrays)
+    _load_policy(training, arrays, rest)
+    training.steps, training.updates = int(rest["steps"]), int(rest["updates"])
     if restorable:
-        with trainer.randomness.active():
-            trainer.start()
-    _load_policy(trainer, arrays, rest)  # statistics moved when the episodes began
+        with training.randomness.active():
+            training.start()
+    _load_policy(training, arrays, rest)  # statistics moved when the episodes began
     for name, optimizer in _optimizers(model).items():
         slots: dict[int, dict[str, torch.Tensor]] = {}
         for key, array in _below(f"optimizer/{name}/", arrays).items():
@@ -81,16 +100,16 @@ def load_state(trainer: SB3Trainer, arrays: dict[str, Array], rest: dict[str, An
         with torch.no_grad():
             getattr(model, name).copy_(torch.from_numpy(np.array(arrays[f"variable/{name}"])))
     set_counters(model, rest["counters"])
-    trainer.randomness.load_state(_below("random/", arrays), rest["random"])
+    training.randomness.load_state(_below("random/", arrays), rest["random"])
     model.action_space.np_random.bit_generator.state = rest["actions"]
     if "replay" in rest:
         _load_replay(model, arrays, rest)
     if normalizer is not None:
         for name, value in rest["rewards"].items():
             setattr(normalizer.ret_rms, name, np.asarray(value) if name != "count" else value)
-    if not trainer.updates:
+    if not training.updates:
         return
-    trainer.episodes.load(arrays, rest["modulation"], trainer.updates)
+    training.episodes.load(arrays, rest["modulation"], training.updates)
     if restorable:
         for name, array in _below("place/", arrays).items():
             setattr(model, name, np.array(array))
@@ -112,10 +131,10 @@ def set_counters(model: BaseAlgorithm, counted: dict[str, float]) -> None:
         setattr(model, name, type(getattr(model, name))(value))
 
 
-def _load_policy(trainer: SB3Trainer, arrays: dict[str, Array], rest: dict[str, Any]) -> None:
-    trainer.policy.load(_below("policy/", arrays), rest["description"])
-    if trainer.normalizer is not None and trainer.normalizer.norm_obs and trainer.policy.rms is not None:
-        trainer.normalizer.obs_rms = trainer.policy.rms  # type: ignore[assignment]
+def _load_policy(training: Training, arrays: dict[str, Array], rest: dict[str, Any]) -> None:
+    training.policy.load(_below("policy/", arrays), rest["description"])
+    if training.normalizer is not None and training.normalizer.norm_obs and training.policy.rms is not None:
+        training.normalizer.obs_rms = training.policy.rms  # type: ignore[assignment]
 
 
 def _load_replay(model: Any, arrays: dict[str, Array], rest: dict[str, Any]) -> None:

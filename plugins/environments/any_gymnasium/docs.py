@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import dataclass
 
 _HEADING = re.compile(r"^\s*#{1,6}\s*(.+?)\s*#*\s*$")
 _ITEM = re.compile(r"^\s*[-*]\s*`?(\d+)`?\s*[:=-]\s*(.+)$")
@@ -43,6 +44,31 @@ def rows(found: dict[str, list[str]], heading: str) -> dict[int, str]:
         if name.startswith(heading):
             return _table(lines) or _list(lines)
     return {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of observations: what it is, its unit ("" if none is told), and the cells of both bounds."""
+
+    text: str
+    unit: str
+    low: str
+    high: str
+
+
+def observation_rows(found: dict[str, list[str]]) -> dict[int, Row]:
+    """Index -> row of the table (`| 0 | Cart Position | -4.8 | 4.8 |`) in the section about observations."""
+    lines = next((lines for name, lines in found.items() if name.startswith("observation")), [])
+    heads, cells = _cells(lines)
+    told: dict[int, Row] = {}
+    for index, row in cells.items():
+        by = {head: clean(cell) for head, cell in zip(heads, row, strict=False)}
+        text = next((cell for head, cell in by.items() if head.startswith("observation")), clean("".join(row[1:2])))
+        unit = next((cell for head, cell in by.items() if "unit" in head), "")
+        inside = re.search(r"\(([^()]*)\)\s*$", unit)
+        unit = "1" if unit == "unitless" else inside[1] if inside else unit
+        told[index] = Row(cut(text, 80), unit[:20], by.get("min", ""), by.get("max", ""))
+    return told
 
 
 def names(found: dict[str, list[str]], heading: str, count: int) -> tuple[str, ...] | None:
@@ -82,18 +108,24 @@ def _sentences(lines: list[str]) -> list[str]:
 
 
 def _table(lines: list[str]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    column: int | None = None
+    heads, found = _cells(lines)
+    column = next((i for want in _NAME_COLUMNS for i, head in enumerate(heads) if head.startswith(want)), 1)
+    return {index: clean(cells[column]) for index, cells in found.items() if column < len(cells)}
+
+
+def _cells(lines: list[str]) -> tuple[list[str], dict[int, list[str]]]:
+    """The headings of a table in lower case, and the cells of each numbered row."""
+    heads: list[str] = []
+    found: dict[int, list[str]] = {}
     for line in lines:
         if not line.strip().startswith("|"):
             continue
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if column is None:
+        if not heads:
             heads = [cell.lower() for cell in cells]
-            column = next((i for want in _NAME_COLUMNS for i, head in enumerate(heads) if head.startswith(want)), 1)
-        elif cells[0].isdecimal() and column < len(cells):
-            found.setdefault(int(cells[0]), clean(cells[column]))
-    return found
+        elif cells[0].isdecimal():
+            found.setdefault(int(cells[0]), cells)
+    return heads, found
 
 
 def _list(lines: list[str]) -> dict[int, str]:

@@ -24,14 +24,17 @@ from ultra_agents.contracts import (
     DiscreteActions,
     Environment,
     Options,
+    Quantity,
     ReferenceReturns,
 )
+from ultra_agents.contracts.quantities import is_word
+from ultra_agents.contracts.spaces import flat
 from ultra_agents.contracts.vector import SameStepVectorEnv, VectorOptions
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray, Scalar
 
 from .._box_actions import BoxActions
-from . import docs, minigrid, plain_state, probe
+from . import calls, docs, minigrid, named, plain_state, probe
 
 _MAGIC = b"GYM1"
 _TOLD = 12
@@ -43,6 +46,9 @@ class AnyOptions(VectorOptions):
 
     id: str = Field("CartPole-v1", min_length=1, description='id in Gymnasium; "package:Id-v0" imports the package')
     kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments for the environment, as in its docs")
+    action_bound: float | None = Field(
+        None, gt=0, description="bound put on continuous actions that have none, either way; null: such are refused"
+    )
     max_steps: int | None = Field(None, ge=1, description="steps after which an episode is truncated; null: its own")
     vector: Literal["sync", "async"] = Field(
         "sync",
@@ -55,7 +61,7 @@ class AnyVectorEnv(SameStepVectorEnv):
     """`num_envs` single environments, one after another; observations flattened to what the policy sees."""
 
     def __init__(self, num_envs: int, facts: probe.Facts, options: AnyOptions) -> None:
-        super().__init__(num_envs, facts.observation_space, facts.action_space)
+        super().__init__(num_envs, facts.observation_space, facts.actions.space)
         self._facts = facts
         self.envs = [probe.make(options.id, options.kwargs, options.max_steps) for _ in range(num_envs)]
         self._seeds: dict[int, int] = {}
@@ -105,21 +111,28 @@ class AnyVectorEnv(SameStepVectorEnv):
 
     def _begin(self, indices: Sequence[int]) -> None:
         for index in indices:
-            observation, info = self.envs[index].reset(seed=self._seeds.pop(index, None))
+            observation, info = calls.reset(self.envs[index], self._seeds.pop(index, None))
             self._note(index, observation, info)
 
     def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
         rewards, ends = np.zeros(self.num_envs), np.zeros((2, self.num_envs), np.bool_)
-        discrete = isinstance(self.single_action_space, gymnasium.spaces.Discrete)
+        to_inner = self._facts.actions.to_inner
         for index in self.active:
-            action = int(actions[index]) if discrete else np.asarray(actions[index], self.single_action_space.dtype)
-            observation, reward, terminated, truncated, info = self.envs[index].step(action)
-            rewards[index], ends[:, index] = float(reward), (terminated, truncated)
+            observation, reward, terminated, truncated, info = calls.step(self.envs[index], to_inner(actions[index]))
+            rewards[index], ends[:, index] = reward, (terminated, truncated)
             self._note(index, observation, info)
         return rewards, ends[0], ends[1]
 
     def _note(self, index: int, observation: Any, info: dict[str, Any]) -> None:
-        self._observations[index] = probe.flat(self._facts.inner_space, observation)
+        try:
+            self._observations[index] = flat(self._facts.inner_space, observation)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise EnvironmentFault(
+                f"the environment {self._facts.id} returned an observation that does not fit its space",
+                found=f"{observation!r}"[:200],
+                expected=str(self._facts.inner_space)[:200],
+                hint="change its observation_space, or what it returns",
+            ) from error
         plain = probe.scalars(info)
         for key, values in self._info.items():
             values[index] = plain.get(key, values[index])
@@ -135,6 +148,7 @@ class AnyGymnasium(Environment):
 
     Options: ClassVar[type[Options]] = AnyOptions
     argument: ClassVar[str | None] = "id"
+    enforces_bounds: ClassVar[bool] = False
     options: AnyOptions
 
     def __init__(self, options: AnyOptions) -> None:
@@ -144,7 +158,9 @@ class AnyGymnasium(Environment):
     @cached_property
     def facts(self) -> probe.Facts:
         """What playing it told; found out once, then kept with the instance."""
-        return probe.investigate(self.options.id, self.options.kwargs, self.options.max_steps)
+        return probe.investigate(
+            self.options.id, self.options.kwargs, self.options.max_steps, self.options.action_bound
+        )
 
     @property
     def env_id(self) -> str:
@@ -155,8 +171,8 @@ class AnyGymnasium(Environment):
 
     @property
     def absent(self) -> frozenset[str]:
-        """What this environment cannot do: save its state exactly, draw itself, say what is a good return."""
-        return self.facts.absent
+        """What this environment cannot do: save its state exactly, draw itself, say what is a good return, name it."""
+        return self.facts.absent | (frozenset() if self._named else {"quantities"})
 
     @property
     def observation_space(self) -> gymnasium.Space[Any]:
@@ -165,8 +181,8 @@ class AnyGymnasium(Environment):
 
     @property
     def action_space(self) -> gymnasium.Space[Any]:
-        """As the environment has it."""
-        return self.facts.action_space
+        """What the policy chooses from; `Actions.to_inner` makes it the environment's own."""
+        return self.facts.actions.space
 
     def make(self, num_envs: int) -> AnyVectorEnv:
         """Build `num_envs` environments in this process."""
@@ -210,19 +226,22 @@ class AnyGymnasium(Environment):
     @cached_property
     def actions(self) -> ActionCodec:
         """Names from the docstring where it lists them, else `action 0`; presets for continuous ones."""
-        space, found = self.facts.action_space, self.facts.sections
-        if isinstance(space, gymnasium.spaces.Discrete):
-            count, start = int(space.n), int(space.start)
+        space, inner, found = self.facts.actions.space, self.facts.actions.inner, self.facts.sections
+        if isinstance(inner, gymnasium.spaces.Discrete):
+            count, start = int(inner.n), int(inner.start)
             told = docs.names(found, "action", count) if start == 0 else None
             if len(set(self.facts.meanings)) == count and all(self.facts.meanings):
                 told = self.facts.meanings
-            return _ShiftedActions(told or [f"action {start + index}" for index in range(count)], start)
-        assert isinstance(space, gymnasium.spaces.Box)
-        count = space.shape[0]
+            return DiscreteActions(told or [f"action {start + index}" for index in range(count)])
+        joint = isinstance(space, gymnasium.spaces.Discrete)
+        count = len(self.facts.actions.counts) if joint else int(np.prod(space.shape or ()))
         told = docs.names(found, "action", count)
         labels = [_word(name) for name in told] if told else []
-        if len(set(labels)) != count or not all(labels):
+        if len(set(labels)) != count or not all(map(is_word, labels)):
             labels = [f"a{index}" for index in range(count)]
+        if joint:
+            return DiscreteActions(self.facts.actions.joint_names(labels))
+        assert isinstance(space, gymnasium.spaces.Box)
         return BoxActions(labels, _presets(space), space.low, space.high)
 
     def features(self, observations: Array) -> FloatArray:
@@ -232,6 +251,27 @@ class AnyGymnasium(Environment):
         # A number that did not move at random may be what matters later: it counts unscaled.
         scaled = (np.nan_to_num(values) - mean) / np.where(deviation > 1e-6, deviation, 1.0)
         return np.asarray(np.clip(scaled, -10, 10), np.float32)
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """The observation's numbers by name; of a grid what a person would name."""
+        if self._named is None:
+            raise NotImplementedError
+        return self._named.of(observations)
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """Units and ranges from the docstring's table, else from the spaces and from random play."""
+        if self._named is None:
+            raise NotImplementedError
+        return self._named.legend
+
+    @cached_property
+    def _named(self) -> named.Names | minigrid.GridNames | None:
+        facts, inner = self.facts, self.facts.inner_space
+        if "MiniGrid" in self._id and minigrid.is_a_grid(inner):
+            assert isinstance(inner, gymnasium.spaces.Dict)
+            return minigrid.GridNames(inner)
+        return named.names_of(inner, facts.observation_space, facts.sections, facts.spread)
 
     def snapshot(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int]) -> list[bytes]:
         """The complete state of the environments at `indices`, where it can be saved."""
@@ -260,22 +300,6 @@ class AnyGymnasium(Environment):
     def _saveable(self) -> None:
         if self.facts.why:
             raise probe.fault(self.facts.why, self._id)
-
-
-class _ShiftedActions(DiscreteActions):
-    """Names for `start, start + 1, ...`."""
-
-    def __init__(self, names: Sequence[str], start: int) -> None:
-        super().__init__(names)
-        self._start = start
-
-    def encode(self, name: str) -> Array:
-        """The integer called `name`, as a 0-d array."""
-        return np.asarray(super().encode(name) + self._start, np.int64)
-
-    def decode(self, action: Array) -> str:
-        """The name of the integer `action`."""
-        return super().decode(np.asarray(int(action) - self._start))
 
 
 def _presets(space: gymnasium.spaces.Box) -> list[list[float]]:

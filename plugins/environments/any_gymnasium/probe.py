@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces.utils import flatten_space
 
 from ultra_agents.contracts import ReferenceReturns
-from ultra_agents.errors import ConfigError, EnvironmentFault, PluginError, did_you_mean
-from ultra_agents.records import Array, FloatArray
+from ultra_agents.contracts.spaces import Actions, actions_of, flat, flat_space, numeric
+from ultra_agents.errors import ConfigError, EnvironmentFault, PluginError, UltraError, did_you_mean
+from ultra_agents.records import FloatArray
 
-from . import docs, plain_state
+from . import calls, docs, plain_state
 
 PROVIDERS = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid", "ALE/": "ale_py"}
 """Packages that register their environments only when they are imported."""
@@ -36,7 +38,7 @@ class Facts:
         id: Full id, with version.
         inner_space: Space of the observations that are used (parts that are no numbers are left out).
         observation_space: What the policy sees: `inner_space`, flattened unless it is a box.
-        action_space: As the environment has it.
+        actions: What the policy chooses from, and the environment's own.
         max_steps: Its time limit, or None.
         sections: Of the docstring.
         meanings: What the environment itself calls its actions (`get_action_meanings`), or nothing.
@@ -50,7 +52,7 @@ class Facts:
     id: str
     inner_space: gymnasium.Space[Any]
     observation_space: gymnasium.Space[Any]
-    action_space: gymnasium.Space[Any]
+    actions: Actions
     max_steps: int | None
     sections: dict[str, list[str]]
     meanings: tuple[str, ...]
@@ -69,10 +71,11 @@ def known(env_id: str) -> str:
         PluginError: The package that has it is not installed.
     """
     package, _, plain = env_id.rpartition(":")
-    module = package or next((name for prefix, name in PROVIDERS.items() if plain.startswith(prefix)), None)
+    provider = next((name for prefix, name in PROVIDERS.items() if plain.startswith(prefix)), None)
+    module = package or provider
     try:
         if module is not None:
-            importlib.import_module(module)
+            _import(module)
         if module == "ale_py":
             import ale_py
 
@@ -82,11 +85,9 @@ def known(env_id: str) -> str:
             warnings.simplefilter("ignore")
             return gymnasium.spec(plain).id
     except ModuleNotFoundError as error:
-        raise PluginError(
-            f"the environment {env_id!r} needs a package that is not installed",
-            found=str(error),
-            hint=f"pip install {error.name}",
-        ) from error
+        raise missing_module(env_id, error, f"pip install {provider}" if error.name == provider else None) from error
+    except UltraError:
+        raise
     except gymnasium.error.Error as error:
         raise ConfigError(
             f"Gymnasium knows no environment {env_id!r}",
@@ -94,6 +95,39 @@ def known(env_id: str) -> str:
             expected='an id such as "CartPole-v1", or "package:Id-v0" for one that a package registers',
             hint=_suggestion(plain),
         ) from error
+
+
+def _import(module: str) -> None:
+    """Import the module of an environment; the current folder is searched last, as a program in it would be found.
+
+    Raises:
+        ModuleNotFoundError: It is nowhere, or imports something that is nowhere.
+        PluginError: It fails while it is imported.
+    """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # worker processes get the same path
+        importlib.invalidate_caches()
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"the module {module!r} of the environment fails while it is imported",
+            found=f"{type(error).__name__}: {error}"[:300],
+            hint=f'python -c "import {module}" shows where',
+        ) from error
+
+
+def missing_module(env_id: str, error: ImportError, install: str | None = None) -> PluginError:
+    """A module is nowhere. Its name says nothing about a package's, so nobody is told to install that."""
+    return PluginError(
+        f"the environment {env_id!r} needs a module that is not found",
+        found=str(error),
+        expected=f"the module {error.name!r}, installed or in a folder that Python searches",
+        hint=install
+        or "is it yours? run ultra in its folder, or add that to PYTHONPATH; else install what it belongs to",
+    )
 
 
 def _suggestion(env_id: str) -> str | None:
@@ -125,13 +159,14 @@ def make(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> gymnasiu
                 {"render_mode": "rgb_array"} if "rgb_array" in modes and "render_mode" not in kwargs else {}
             )
             return gymnasium.make(env_id, disable_env_checker=True, **limit, **mode, **kwargs)
-    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        missing, told = getattr(error, "name", None), _INSTALL.findall(docs.clean(str(error)))
+    except gymnasium.error.DependencyNotInstalled as error:
         raise PluginError(
             f"the environment {env_id!r} needs a package that is not installed",
             found=docs.clean(str(error)),
-            hint=f"pip install {missing}" if missing else next(iter(told[-1:]), None),
+            hint=next(iter(_INSTALL.findall(docs.clean(str(error)))[-1:]), None),
         ) from error
+    except ModuleNotFoundError as error:
+        raise missing_module(env_id, error) from error
     except Exception as error:
         raise PluginError(
             f"the environment {env_id!r} cannot be made",
@@ -141,62 +176,20 @@ def make(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> gymnasiu
         ) from error
 
 
-def numeric(space: gymnasium.Space[Any], env_id: str) -> gymnasium.Space[Any]:
-    """`space` without the parts that hold no numbers (MiniGrid's mission)."""
-    if isinstance(space, gymnasium.spaces.Dict):
-        parts = {key: numeric_or_none(part) for key, part in space.spaces.items()}
-        kept = {key: part for key, part in parts.items() if part is not None}
-        if kept:
-            return gymnasium.spaces.Dict(kept)
-    elif (plain := numeric_or_none(space)) is not None:
-        return plain
-    raise ConfigError(
-        f"the observations of {env_id!r} hold no numbers",
-        found=str(space),
-        expected="boxes, discrete, multi-discrete or multi-binary spaces, or dictionaries and tuples of them",
-    )
-
-
-def numeric_or_none(space: gymnasium.Space[Any]) -> gymnasium.Space[Any] | None:
-    """The space itself where it can be flattened to numbers of a fixed count."""
-    plain = (gymnasium.spaces.Box, gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete,
-             gymnasium.spaces.MultiBinary)  # fmt: skip
-    if isinstance(space, plain):
-        return space
-    if isinstance(space, gymnasium.spaces.Tuple) and all(numeric_or_none(part) is not None for part in space.spaces):
-        return space
-    if isinstance(space, gymnasium.spaces.Dict):
-        kept = {key: part for key, part in space.spaces.items() if numeric_or_none(part) is not None}
-        return gymnasium.spaces.Dict(kept) if kept else None
-    return None
-
-
-def flat(inner: gymnasium.Space[Any], observation: Any) -> Array:
-    """An observation as the policy sees it."""
-    if isinstance(inner, gymnasium.spaces.Box):
-        return np.asarray(observation, inner.dtype)
-    if isinstance(inner, gymnasium.spaces.Dict):
-        observation = {key: observation[key] for key in inner.spaces}
-    return np.asarray(gymnasium.spaces.flatten(inner, observation), flatten_space(inner).dtype)
-
-
 def scalars(info: dict[str, Any]) -> dict[str, float]:
     """The plain numbers in an environment's information."""
     kinds = (bool, int, float, np.bool_, np.integer, np.floating)
     return {str(key): float(value) for key, value in info.items() if isinstance(value, kinds)}
 
 
-def investigate(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> Facts:
+def investigate(
+    env_id: str, kwargs: dict[str, Any], max_steps: int | None, action_bound: float | None = None
+) -> Facts:
     """Make the environment and play it at random: a second at most for a quick one."""
     env = make(env_id, kwargs, max_steps)
     try:
         inner = numeric(env.observation_space, env_id)
-        if not _nameable(env.action_space):
-            raise ConfigError(
-                f"the actions of {env_id!r} cannot be named",
-                found=str(env.action_space),
-                expected="a Discrete space, or a Box of one dimension with bounds",
-            )
+        actions = actions_of(env.action_space, env_id, action_bound)
         spread, keys = _play(env, inner)
         absent, why = {"expert", "policies"}, ""
         try:
@@ -210,13 +203,12 @@ def investigate(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> F
         returns = _returns(env)
         if returns is None:
             absent.add("reference_returns")
-        space = inner if isinstance(inner, gymnasium.spaces.Box) else flatten_space(inner)
         limit = env.spec.max_episode_steps if env.spec is not None else None
         return Facts(
             id=known(env_id),
             inner_space=inner,
-            observation_space=space,
-            action_space=env.action_space,
+            observation_space=flat_space(inner),
+            actions=actions,
             max_steps=limit,
             sections=docs.sections(type(env.unwrapped)),
             meanings=_meanings(env.unwrapped),
@@ -239,23 +231,17 @@ def _meanings(env: Any) -> tuple[str, ...]:
         return ()
 
 
-def _nameable(space: gymnasium.Space[Any]) -> bool:
-    if isinstance(space, gymnasium.spaces.Box):
-        return len(space.shape) == 1 and bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
-    return isinstance(space, gymnasium.spaces.Discrete)
-
-
 def _play(env: gymnasium.Env[Any, Any], inner: gymnasium.Space[Any]) -> tuple[FloatArray, tuple[str, ...]]:
     """Mean and deviation of the observations, and which scalars are always in the information."""
     env.action_space.seed(0)
-    observation, info = env.reset(seed=0)
+    observation, info = calls.reset(env, 0)
     seen, keys = [flat(inner, observation).ravel()], set(scalars(info))
     for _ in range(_SCALE_STEPS):
-        observation, _, terminated, truncated, info = env.step(env.action_space.sample())
+        observation, _, terminated, truncated, info = calls.step(env, env.action_space.sample())
         seen.append(flat(inner, observation).ravel())
         keys &= set(scalars(info))
         if terminated or truncated:
-            observation, info = env.reset()
+            observation, info = calls.reset(env)
             keys &= set(scalars(info))
     values = np.stack(seen).astype(np.float64)
     return np.stack([values.mean(axis=0), values.std(axis=0)]), tuple(sorted(keys))
@@ -268,24 +254,23 @@ def _inexact(env_id: str, kwargs: dict[str, Any], max_steps: int | None, inner: 
         actions = source.action_space
         for seed, before in ((1, 0), (2, 3), (3, 40)):
             actions.seed(seed)
-            source.reset(seed=seed)
-            target.reset(seed=100 + seed)
+            calls.reset(source, seed)
+            calls.reset(target, 100 + seed)
             for _ in range(before):
-                if any(source.step(actions.sample())[2:4]):
-                    source.reset()
-                if any(target.step(actions.sample())[2:4]):
-                    target.reset()
+                for env in (source, target):
+                    if any(calls.step(env, actions.sample())[2:4]):
+                        calls.reset(env)
             saved = plain_state.save(source)
             plain_state.load(target, saved)
             if plain_state.save(target) != saved:
                 return "a restored state is not the one that was saved"
             for step in range(PROBE_STEPS):
                 action = actions.sample()
-                one, other = source.step(action), target.step(action)
+                one, other = calls.step(source, action), calls.step(target, action)
                 if not np.array_equal(flat(inner, one[0]), flat(inner, other[0])) or one[1:4] != other[1:4]:
                     return f"{step + 1} steps after a restore the environment went another way"
                 if one[2] or one[3]:
-                    first, second = source.reset()[0], target.reset()[0]
+                    first, second = calls.reset(source)[0], calls.reset(target)[0]
                     if not np.array_equal(flat(inner, first), flat(inner, second)):
                         return "after a restore the next episode started elsewhere"
         return ""
@@ -313,15 +298,15 @@ def _returns(env: gymnasium.Env[Any, Any]) -> ReferenceReturns | None:
     if threshold is None:
         return None
     env.action_space.seed(0)
-    env.reset(seed=0)
+    calls.reset(env, 0)
     totals, total = [], 0.0
     for _ in range(_RANDOM_STEPS):
-        _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-        total += float(reward)
+        _, reward, terminated, truncated, _ = calls.step(env, env.action_space.sample())
+        total += reward
         if terminated or truncated:
             totals.append(total)
             total = 0.0
-            env.reset()
+            calls.reset(env)
     if not totals or not np.isfinite(totals).all() or float(np.mean(totals)) >= threshold:
         return None
     return ReferenceReturns(
@@ -336,5 +321,5 @@ def fault(why: str, env_id: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"the state of {env_id!r} cannot be saved exactly",
         found=why,
-        hint="advice cannot be tested there: set verification.enabled=false",
+        hint="advice cannot be tested there: set verification.mode=none",
     )

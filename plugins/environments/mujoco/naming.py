@@ -1,4 +1,4 @@
-"""The named numbers of the MuJoCo tasks, for rules: joints, feet and how they stand on the ground; the arm's offsets."""
+"""The named numbers of the MuJoCo tasks, for rules: joints, feet on the ground, the arm's offsets."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class RunnerNames:
         values = np.asarray(observations, np.float64)
         with np.errstate(all="ignore"):
             ends = self._feet.heights(values[:, 0], values[:, 1 : 2 + self._joints])
-            known = np.isfinite(ends).all(axis=(1, 2))
+            known = np.asarray(np.isfinite(ends).all(axis=(1, 2)))
             down = (ends < self._feet.margin).mean(axis=2)
             lowest = ends.min(axis=2)
         feet = np.stack([down, lowest], axis=2).reshape(len(values), -1)
@@ -79,7 +79,9 @@ def _observed(words: RunnerWords, physics: Physics) -> dict[str, Quantity]:
     fallen = "" if words.lean is None else f"; beyond {words.lean:g} either way it has fallen"
     low = "" if words.height is None else f"; below {words.height[0]:g} it has fallen"
     found = {
-        "height": Quantity("m", f"of the torso{low}" if words.height else "of the torso over standing", "up", *unknown),
+        "height": Quantity(
+            "m", f"of the torso{low}" if words.height else "of the torso over standing", "up", *unknown
+        ),
         "lean": Quantity("rad", f"of the torso from upright{fallen}", "forward", *unknown),
     }
     for joint, (least, most) in zip(words.joints, limits.tolist(), strict=True):

@@ -165,7 +165,8 @@ class PixelPong(PongGame):
     def _read(self, observations: Array) -> FloatArray:
         """Ball x and y, own y, opponent's y, ball there; movement of the ball and of both paddles: `(n, 9)`."""
         now, before = screen.locate(observations[:, -1]), screen.locate(observations[:, -2])
-        both = (now[:, 4] > 0) & (before[:, 4] > 0) & observations[:, -2].any(axis=(1, 2))
+        earlier = np.asarray(observations[:, -2].any(axis=(1, 2)))
+        both = (now[:, 4] > 0) & (before[:, 4] > 0) & earlier
         ball = (now[:, :2] - before[:, :2]) * both[:, None]
-        paddles = (now[:, 2:4] - before[:, 2:4]) * observations[:, -2].any(axis=(1, 2))[:, None]
+        paddles = (now[:, 2:4] - before[:, 2:4]) * earlier[:, None]
         return np.concatenate([now, ball, paddles], axis=1)

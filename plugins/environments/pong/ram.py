@@ -71,7 +71,9 @@ def observe(now: Array, before: Array, frame_skip: int) -> FloatArray:
 LEGEND = {
     "ball_x": Quantity("px", "ball's centre from the screen's left edge; NaN without a ball", "to the right", 16, 146),
     "ball_y": Quantity("px", "ball's centre from the screen's top; NaN without a ball", "downwards", TOP, BOTTOM),
-    "ball_vx": Quantity("px/step", "ball's mean movement over the last step; NaN without a ball", "to the right", -4, 4),
+    "ball_vx": Quantity(
+        "px/step", "ball's mean movement over the last step; NaN without a ball", "to the right", -4, 4
+    ),
     "ball_vy": Quantity(
         "px/step", "the same, bounces within the step included; NaN without a ball", "downwards", -12, 12
     ),
@@ -200,9 +202,9 @@ class Court:
         """`arrivals` of this state; three times NaN without a ball."""
         if self.ball is None:
             return math.nan, math.nan, math.nan
-        state = (np.array([value], np.float64) for value in (*self.ball, *self.velocity))
-        steps, where, vy = (float(found[0]) for found in arrivals(*state, self.frame_skip))
-        return steps, where, vy
+        x, y, vx, vy = (np.array([value], np.float64) for value in (*self.ball, *self.velocity))
+        steps, where, speed = (float(found[0]) for found in arrivals(x, y, vx, vy, self.frame_skip))
+        return steps, where, speed
 
     def in_words(self) -> str:
         """The state as the agent would tell it, at most about 35 words."""

@@ -13,7 +13,9 @@ What stays behind: the optimiser's moments and the replay buffer.
 
 from __future__ import annotations
 
+import importlib
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,9 +23,11 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
+from gymnasium.spaces.utils import unflatten
 
 from ultra_agents.contracts import Options
 from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Request, Weights
+from ultra_agents.contracts.spaces import actions_of
 from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
@@ -31,9 +35,9 @@ from .._native import cnn_ppo, in_reward_units, layers, mlp_ppo
 from .._native_sac import mlp_sac
 from .._normalizer import Statistics, find_normalizer, reward_scale
 from .settings import as_native, as_sb3
-from .zip_file import Zip, check_spaces, read_json, read_zip
+from .zip_file import ON_POLICY, Zip, check_spaces, read_json, read_zip
 
-DEFAULT_ACTIVATION = {"ppo": "tanh", "a2c": "tanh", "sac": "relu", "td3": "relu", "dqn": "relu"}
+DEFAULT_ACTIVATION = {"ppo": "tanh", "a2c": "tanh", "trpo": "tanh", "sac": "relu", "td3": "relu", "dqn": "relu"}
 
 
 class SB3(PolicyFormat):
@@ -95,7 +99,7 @@ def _native(
     if found.kind == "sac":
         fits = not found.images and activation == "relu"
         return mlp_sac(tensors, found.log_alpha, spaces, statistics) if fits else None
-    if found.kind not in ("ppo", "a2c") or not {"action_net.weight", "value_net.weight"} <= set(tensors):
+    if found.kind not in ON_POLICY or not {"action_net.weight", "value_net.weight"} <= set(tensors):
         return None
     heads = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in ("action_net", "value_net")]
     shared = layers(tensors, "mlp_extractor.shared_net.")
@@ -123,10 +127,10 @@ def _shared_trunk(tensors: dict[str, Array]) -> bool:
 
 
 def _as_sb3(found: Zip, statistics: Statistics | None, scale: float) -> Weights:
-    arrays = dict(found.tensors)
+    arrays, kind = dict(found.tensors), "ppo" if found.kind == "trpo" else found.kind
     description: dict[str, Any] = {
         "library": "stable-baselines3",
-        "algorithm": found.kind,
+        "algorithm": kind,
         "policy": "CnnPolicy" if found.images else "MlpPolicy",
         # The layers' widths are read off the arrays: SB3 has written `net_arch` in three ways over the years.
         "policy_kwargs": {} if found.activation is None else {"activation_fn": found.activation},
@@ -142,13 +146,13 @@ def _as_sb3(found: Zip, statistics: Statistics | None, scale: float) -> Weights:
             "normalizer/count": np.asarray([statistics.count]),
         }
         description |= {"clip_obs": statistics.clip, "epsilon": statistics.epsilon}
-    return Weights(f"sb3-{found.kind}", arrays, description, as_sb3(found.settings))
+    return Weights(f"sb3-{kind}", arrays, description, as_sb3(found.settings))
 
 
 def _by_sb3(request: Request) -> Foreign:
     """The policy as Stable-Baselines3 itself loads it, pickles and all; asked for actions only."""
     try:
-        import stable_baselines3
+        import stable_baselines3  # noqa: F401
     except ImportError as error:
         raise PolicyError(
             "loading this policy needs Stable-Baselines3", hint="pip install 'ultra-agents[sb3]'"
@@ -156,26 +160,75 @@ def _by_sb3(request: Request) -> Foreign:
     data = read_json(request)
     check_spaces(data, request)
     statistics = find_normalizer(request, None)
-    failures = []
-    for name in ("PPO", "SAC", "TD3", "DQN", "A2C"):
+    failures: list[tuple[str, Exception]] = []
+    for name, load in _loaders(data, request).items():
         try:
-            model = getattr(stable_baselines3, name).load(request.path, device="cpu")
+            model = load(request.path, device="cpu")
             break
         except Exception as error:  # each algorithm refuses the others' files in its own way
-            failures.append(f"{name}: {type(error).__name__}")
+            failures.append((name, error))
     else:
-        raise PolicyError(
-            f"Stable-Baselines3 {stable_baselines3.__version__} cannot load {request.path}",
-            found="; ".join(failures)[:200],
-            hint="load it with the version it was saved by and save it again",
-        )
+        raise _not_loaded(request, data, failures)
+
+    inner, actions = model.observation_space, actions_of(model.action_space, str(request.path), np.inf)
 
     def act(observations: Array) -> Array:
-        inputs = observations if statistics is None else statistics.normalize(observations)
-        return np.asarray(model.predict(inputs, deterministic=True)[0])
+        inputs: Any = observations if statistics is None else statistics.normalize(observations)
+        if not isinstance(inner, Box):
+            rows = [unflatten(inner, row) for row in inputs]
+            nested = isinstance(inner, gymnasium.spaces.Dict)
+            inputs = {key: np.stack([row[key] for row in rows]) for key in inner} if nested else np.stack(rows)
+        return actions.from_inner(np.asarray(model.predict(inputs, deterministic=True)[0]))
 
     told = {"tool": "stable-baselines3", "loaded": "by Stable-Baselines3, trusted"}
     return Foreign(act=act, told=told, notes=(f"loaded by Stable-Baselines3 as {name}, its code included",))
+
+
+def _loaders(data: dict[str, Any], request: Request) -> dict[str, Callable[..., Any]]:
+    """Who may load the file, by name: sb3-contrib where the policy is of its kind, else every algorithm of SB3."""
+    import stable_baselines3
+
+    row = data.get("policy_class")
+    module = str(row.get("__module__")) if isinstance(row, dict) else ""
+    contrib = _CONTRIB.get(module.split(".")[1]) if module.startswith("sb3_contrib.") else None
+    contrib = "TRPO" if "cg_max_steps" in data else contrib
+    if contrib is None:
+        return {name: getattr(stable_baselines3, name).load for name in ("PPO", "SAC", "TD3", "DQN", "A2C")}
+    try:
+        sb3_contrib = importlib.import_module("sb3_contrib")
+    except ImportError as error:
+        raise PolicyError(
+            f"loading the policy {request.path} needs sb3-contrib, which is not installed",
+            found=f"a policy of {contrib}",
+            hint="pip install sb3-contrib",
+        ) from error
+    return {contrib: getattr(sb3_contrib, contrib).load}
+
+
+def _not_loaded(request: Request, data: dict[str, Any], failures: list[tuple[str, Exception]]) -> PolicyError:
+    """What is missing, by name; which failure tells most."""
+    import stable_baselines3
+
+    problem = f"Stable-Baselines3 {stable_baselines3.__version__} cannot load {request.path}"
+    missing = next((error for _, error in failures if isinstance(error, ModuleNotFoundError)), None)
+    lost = next((error for _, error in failures if isinstance(error, AttributeError | ImportError)), None)
+    hint = "load it with the version it was saved by and save it again"
+    if missing is not None:
+        return PolicyError(
+            problem,
+            found=f"it needs the module {missing.name!r}, which is not found",
+            expected="the packages it was saved with; system_info.txt in the zip lists them",
+            hint=_GYM if str(missing.name).partition(".")[0] == "gym" else "yours? add its folder to PYTHONPATH",
+        )
+    if lost is not None:
+        return PolicyError(problem, found=f"{type(lost).__name__}: {lost}"[:200], hint=hint)
+    told = "; ".join(f"{name}: {type(error).__name__}: {error}"[:90] for name, error in failures)
+    return PolicyError(problem, found=told[:300], hint=hint)
+
+
+_CONTRIB = {"tqc": "TQC", "qrdqn": "QRDQN", "trpo": "TRPO", "common": "MaskablePPO", "ppo_mask": "MaskablePPO"}
+"""Algorithms of sb3-contrib by the package their policies are in; recurrent ones need more than observations."""
+_GYM = "pip install gym==0.26.2 'shimmy>=2', or save it again where it was made, with Stable-Baselines3 2.0 or newer"
 
 
 def _versions(found: Zip) -> str:

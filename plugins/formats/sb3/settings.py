@@ -15,6 +15,7 @@ _REPLAY = ("gamma", "buffer_size", "learning_starts", "batch_size", "tau", "grad
 _NAMES: dict[str, tuple[str, ...]] = {
     "ppo": (*_ON_POLICY, "batch_size", "n_epochs", "target_kl"),
     "a2c": _ON_POLICY,
+    "trpo": ("gamma", "gae_lambda"),
     "sac": (*_REPLAY, "ent_coef", "target_entropy", "target_update_interval"),
     "td3": (*_REPLAY, "policy_delay", "target_policy_noise", "target_noise_clip"),
     "dqn": (
@@ -48,14 +49,14 @@ def as_sb3(found: dict[str, Any]) -> dict[str, Any]:
 def as_native(found: dict[str, Any], kind: str) -> dict[str, Any]:
     """As options of the native `ppo` or `sac`, as far as they mean the same there.
 
-    A2C has only the discount and lambda in common with PPO. `target_kl` stays out: SB3 stops at 1.5 times it, and
-    without one the native guard stays up.
+    A2C and TRPO have only the discount and lambda in common with PPO. `target_kl` stays out: SB3 stops at 1.5 times
+    it, and without one the native guard stays up.
     """
     shared = ("gamma", "gae_lambda")
     options: dict[str, Any] = {name: found[name] for name in shared if name in found}
     rate = found.get("learning_rate")
     number = float(str(rate).removeprefix("lin_")) if rate is not None else None
-    if kind == "a2c":
+    if kind in ("a2c", "trpo"):
         return options
     if kind == "sac":
         options |= {name: found[name] for name in ("tau", "batch_size", "buffer_size") if name in found}

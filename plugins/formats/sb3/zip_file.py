@@ -30,12 +30,14 @@ _ACTIVATIONS = {
     "GELU": "gelu",
     "SiLU": "silu",
 }
-_EXTRACTORS = {"FlattenExtractor", "NatureCNN"}
+_EXTRACTORS = {"FlattenExtractor", "NatureCNN", "CombinedExtractor"}
 _KINDS = {
     "stable_baselines3.sac.policies": "sac",
     "stable_baselines3.td3.policies": "td3",
     "stable_baselines3.dqn.policies": "dqn",
 }
+_FLATTENED = {"Discrete", "MultiDiscrete", "MultiBinary", "Dict"}
+"""Spaces of observations that are one-hot or joined before the first layer, there as here."""
 _HARMLESS = {
     "net_arch", "ortho_init", "log_std_init", "n_critics", "optimizer_class", "optimizer_kwargs",
     "features_extractor_kwargs",
@@ -44,6 +46,8 @@ _USUAL = {"use_sde": False, "squash_output": False, "normalize_images": True, "s
 """Keyword arguments of a policy that change nothing here, and those that must be what they usually are."""
 TRUST = "if you made this file yourself: --trust lets Stable-Baselines3 load it, and its actions are imitated"
 _ON_POLICY = "stable_baselines3.common.policies"
+ON_POLICY = ("ppo", "a2c", "trpo")
+"""Their policies are of one class; TRPO of sb3-contrib goes on as PPO."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class Zip:
     """A Stable-Baselines3 zip.
 
     Attributes:
-        kind: `ppo`, `a2c`, `sac`, `td3` or `dqn`.
+        kind: `ppo`, `a2c`, `trpo`, `sac`, `td3` or `dqn`.
         tensors: The policy's state dictionary.
         activation: `tanh`, `relu`, ... ; None for the policy's default.
         images: The policy has the Nature CNN.
@@ -140,10 +144,13 @@ def check_spaces(data: dict[str, Any], request: Request) -> None:
     shape = tuple(seen.get("shape", ()))
     wanted = tuple(here.shape or ())
     flipped = len(shape) == 3 and len(wanted) == 3 and shape == (wanted[2], wanted[0], wanted[1])
-    if seen["kind"] != type(here).__name__ or (shape != wanted and not flipped):
+    flattened = isinstance(here, Box) and seen["kind"] in _FLATTENED and wanted == (seen["width"],)
+    if not flattened and (seen["kind"] != type(here).__name__ or (shape != wanted and not flipped)):
         raise PolicyError(
             f"the policy {path} is made for other observations",
-            found=f"{seen['kind']} of shape {shape}",
+            found=f"{seen['kind']} of {seen['width'] or shape} numbers"
+            if seen["kind"] in _FLATTENED
+            else f"{seen['kind']} of shape {shape}",
             expected=f"{type(here).__name__} of shape {wanted}, as the environment gives them",
             hint="give --environment the one it was trained in, its wrappers (frame stack) included",
         )
@@ -160,10 +167,13 @@ def check_spaces(data: dict[str, Any], request: Request) -> None:
 def _same_actions(seen: dict[str, Any], here: gymnasium.Space[Any]) -> bool:
     if isinstance(here, Discrete):
         return bool(seen["kind"] == "Discrete" and seen["n"] == int(here.n) and seen["start"] == int(here.start))
-    if not isinstance(here, Box) or seen["kind"] != "Box" or tuple(seen["shape"]) != tuple(here.shape):
+    flattened = len(here.shape or ()) == 1 and int(np.prod(seen["shape"] or (1,))) == (here.shape or (0,))[0]
+    if not isinstance(here, Box) or seen["kind"] != "Box" or not (flattened or tuple(seen["shape"]) == here.shape):
         return False
     return all(
-        found is None or len(found) != bound.size or np.allclose(found, bound.ravel(), rtol=1e-4)
+        found is None
+        or len(found) != bound.size
+        or np.allclose(np.where(np.isinf(found), bound.ravel(), found), bound.ravel(), rtol=1e-4)
         for found, bound in ((seen["low"], here.low), (seen["high"], here.high))
     )
 
@@ -183,12 +193,32 @@ def _space(data: dict[str, Any], name: str, request: Request) -> dict[str, Any]:
         raise _damaged(request, f"no {name}")
     try:
         if kind == "Discrete":
-            return {"kind": kind, "n": int(row["n"]), "start": int(row.get("start", 0)), "shape": ()}
+            start = int(row.get("start", 0))
+            return {"kind": kind, "n": int(row["n"]), "start": start, "shape": (), "width": int(row["n"])}
+        if kind in _FLATTENED:
+            told = {"MultiDiscrete": row.get("nvec"), "MultiBinary": f"MultiBinary({row.get('n')})"}
+            return {"kind": kind, "shape": (), "width": _width(str(told.get(kind, row.get("spaces"))))}
         shape = row.get("_shape", row.get("shape", ()))
         sizes = tuple(int(size) for size in (shape if isinstance(shape, list) else re.findall(r"\d+", str(shape))))
         return {"kind": kind, "shape": sizes, "low": _numbers(row.get("low")), "high": _numbers(row.get("high"))}
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(request, f"{name}: {error}") from error
+
+
+def _width(text: str) -> int | None:
+    """Numbers of the spaces named in a text, flattened as Stable-Baselines3 does it: discrete parts one-hot."""
+    if re.fullmatch(r"\[[\d\s]+\]", text):
+        return sum(int(n) for n in re.findall(r"\d+", text))
+    total = 0
+    for name, inside in re.findall(r"(Box|Discrete|MultiDiscrete|MultiBinary)\(((?:[^()]|\([^()]*\))*)\)", text):
+        shape = re.search(r"\(([\d,\s]*)\), \w+$", inside)
+        numbers = [int(n) for n in re.findall(r"\d+", shape[1] if shape else inside)]
+        if name == "Box" and shape is None:
+            return None  # abbreviated
+        total += (
+            sum(numbers) if name == "MultiDiscrete" else numbers[0] if name == "Discrete" else int(np.prod(numbers))
+        )
+    return total or None
 
 
 def _numbers(text: Any) -> list[float] | None:
@@ -212,7 +242,15 @@ def _kind(data: dict[str, Any], request: Request) -> str:
     row = data.get("policy_class")
     module = row.get("__module__") if isinstance(row, dict) else None
     if module == _ON_POLICY:
-        return "ppo" if "clip_range" in data else "a2c"
+        return "ppo" if "clip_range" in data else "trpo" if "cg_max_steps" in data else "a2c"
+    if str(module).startswith("sb3_contrib."):
+        raise PolicyError(
+            f"the policy {request.path} is one of sb3-contrib, which no algorithm here holds",
+            found=str(module)[:80],
+            expected="PPO, A2C, SAC, TD3, DQN of Stable-Baselines3, or TRPO",
+            hint="pip install sb3-contrib, then --trust lets it load the file, and its actions are imitated; "
+            "or export the policy to ONNX",
+        )
     if module in _KINDS:
         return _KINDS[module]
     raise untrusted(request, f"a policy class of {module or 'an unknown module'}")
@@ -224,7 +262,7 @@ def _normalized(data: dict[str, Any], kind: str, images: bool) -> str | None:
     PPO and A2C keep the original observations beside the others only then. Off-policy zips keep both always, so
     nothing can be told from them.
     """
-    if images or kind not in ("ppo", "a2c") or not isinstance(data.get("_last_original_obs"), dict):
+    if images or kind not in ON_POLICY or not isinstance(data.get("_last_original_obs"), dict):
         return None
     return "the zip keeps the original observations beside normalised ones"
 

@@ -34,6 +34,7 @@ class AnyModel:
 
     Attributes:
         fault: `(status, body)` instead of an answer, or None.
+        refused: A parameter that requests may not have.
         echo: Written into the first text of every answer: a server that tells what it was sent.
     """
 
@@ -41,6 +42,7 @@ class AnyModel:
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.fault: tuple[int, bytes] | None = None
+        self.refused = ""
         self.echo = ""
         outer = self
 
@@ -55,6 +57,9 @@ class AnyModel:
                 outer.headers.append({name.lower(): value for name, value in self.headers.items()})
                 if outer.fault is not None:
                     self.say(*outer.fault)
+                elif outer.refused in asked:
+                    said = {"error": {"message": f"{outer.refused}: only the default (1) is supported"}}
+                    self.say(400, json.dumps(said).encode())
                 elif self.path.endswith("/api/chat"):
                     self.say(200, outer.ollama(asked), "application/x-ndjson")
                 elif self.path.endswith("/v1/messages"):

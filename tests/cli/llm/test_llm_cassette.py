@@ -47,8 +47,8 @@ def test_the_cassette_as_a_provider(ultra: Any, recorded: str, settings: Any) ->
     path = settings(llms={"default": {"provider": "replay", "options": {"cassette": "answers.jsonl"}}})
     done = ultra("run", str(path), "--plain", "--name", "two")
     assert done.code == 0, done.err
-    assert [json.loads(line)["action"] for line in advice("two").splitlines()] == [
-        json.loads(line)["action"] for line in advice("one").splitlines()
+    assert [json.loads(line)["plan"] for line in advice("two").splitlines()] == [
+        json.loads(line)["plan"] for line in advice("one").splitlines()
     ]
     assert {row["cached"] for row in rows("two")} == {True}
 

@@ -122,3 +122,23 @@ def test_a_model_that_refuses(ultra: Any, any_model: Any, status: int, said: str
     assert said in row["problem"]
     assert row["hint"]
     assert len(any_model.paths) == (3 if status == 503 else 1)  # a wrong key is not tried again
+
+
+def test_a_parameter_the_server_does_not_take_is_named(ultra: Any, any_model: Any) -> None:
+    any_model.refused = "temperature"
+    done = ultra("llm", "check", "--json", "--asks", "2", *openai(any_model.address))
+    assert done.code == 0, done.out
+    (row,) = json.loads(done.out)
+    assert (row["ok"], row["valid"], row["left_out"]) == (True, 2, ["temperature"])
+    assert "options.temperature: null" in row["warnings"][0]
+    table = ultra("llm", "check", "--asks", "1", *openai(any_model.address))
+    assert "temperature" in table.out
+
+
+def test_the_cause_of_a_refusal_is_the_problem_and_not_the_size_of_the_model(ultra: Any, any_model: Any) -> None:
+    any_model.fault = 400, b'{"detail": "top_k is needed here"}'
+    done = ultra("llm", "check", "--json", *openai(any_model.address))
+    assert done.code == 2
+    (row,) = json.loads(done.out)
+    assert "top_k is needed here" in row["problem"]
+    assert "larger model" not in row["hint"]

@@ -1,4 +1,4 @@
-"""The configurations of README's "Use your own model", read out of it and run."""
+"""The configurations of "Use your own model" in docs/models.md, read out of it and run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 SMALL_LOCAL = {"context": 1024, "slots": 1, "max_tokens": 48}
 
 
 def blocks() -> list[dict[str, Any]]:
-    section = README.read_text(encoding="utf-8").partition("## Use your own model\n")[2].partition("\n## ")[0]
+    section = PAGE.read_text(encoding="utf-8").partition("## Use your own model\n")[2].partition("\n## ")[0]
     return [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 from ultra_agents_plugins.environments import _mlp
 from ultra_agents_plugins.environments.pong import vector as _pong_vector
-from ultra_agents_plugins.environments.pong.ram import BOTTOM, LEGEND, OWN_X, TOP, Court, observe
+from ultra_agents_plugins.environments.pong.ram import Court, observe
 
 from ultra_agents.errors import ConfigError, EnvironmentFault, PolicyError
 from ultra_agents.registry import create_environment

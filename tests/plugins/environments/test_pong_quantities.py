@@ -97,7 +97,9 @@ def test_quantities_are_the_pixels_beside_the_observation() -> None:
         np.testing.assert_allclose(quantities[name][there], positions[name][there], atol=1e-4)
     for name, velocity in (("own_y", "own_v"), ("opponent_y", "opponent_v")):
         np.testing.assert_allclose(quantities[name], positions[name], atol=1e-4)
-        np.testing.assert_allclose(quantities[velocity][1:], np.clip(np.diff(positions[name], axis=0), -48, 48), atol=1e-4)
+        np.testing.assert_allclose(
+            quantities[velocity][1:], np.clip(np.diff(positions[name], axis=0), -48, 48), atol=1e-4
+        )
     assert all(column.dtype == np.float64 for column in quantities.values())
 
 
@@ -124,7 +126,7 @@ def test_the_words_tell_the_same_arrival() -> None:
 def test_from_the_screen_the_same_is_read() -> None:
     quantities, positions = played("pong-pixels", 2, 400)
     x, y = positions["ball_x"], positions["ball_y"]
-    open_court = (30 < x) & (x < 130) & (45 < y) & (y < 182)
+    open_court = (x > 30) & (x < 130) & (y > 45) & (y < 182)
     for name, apart in (("ball_x", 2), ("ball_y", 5), ("own_y", 25), ("opponent_y", 25)):
         assert np.nanmax(np.abs(quantities[name] - positions[name])[open_court]) < apart
     assert open_court.sum() > 50

@@ -50,7 +50,7 @@ def test_anthropic_is_asked_by_a_tool_and_its_words_before_it_do_no_harm(server,
     server.table["/v1/messages"] = said(TEXT, TOOL)
     with gateway(tmp_path, anthropic(server, max_tokens=77)) as made:
         answer = ask(made)
-        assert made.context_tokens()
+        assert made._models["a"].llm.context_tokens
     assert answer.value == Move(rationale="it rises", action="UP")
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (21, 8)
     ((_, sent),) = server.requests
@@ -134,7 +134,8 @@ def test_an_azure_like_address_with_a_query_and_a_key_from_a_file(server, tmp_pa
         assert ask(made, f"is {KEY} known?").value.action == "UP"
         assert KEY not in repr(made._models["a"].llm.options)
     assert {row["authorization"] for row in server.headers} == {f"Bearer {KEY}"}
-    assert KEY not in json.dumps(server.requests)
+    asked = next(body for path, body in server.requests if body)
+    assert asked["messages"][1]["content"] == f"is {KEY} known?", "what is sent is never changed"
     assert all(KEY.encode() not in path.read_bytes() for path in (tmp_path / "run").iterdir())
 
 
@@ -151,3 +152,23 @@ def test_a_key_file_that_holds_none(tmp_path, server, content, message):
     ):
         ask(made)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("key", ["sk-canary-\u00e9-0123456789", "sk-canary-01234\r\n56789"])
+def test_a_key_of_the_package_s_own_variable_is_checked_too(server, tmp_path, monkeypatch, key):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+    with gateway(tmp_path, anthropic(server)) as made, pytest.raises(LLMError) as caught:
+        ask(made)
+    assert "sk-canary" not in f"{caught.value!r} {caught.value} {caught.value.__context__!r}"
+    assert server.requests == []
+
+
+def test_a_parameter_the_model_does_not_take_is_left_out(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    error = {"type": "error", "error": {"type": "invalid_request_error", "message": "temperature is deprecated"}}
+    answers = [(400, "application/json", json.dumps(error).encode()), said(TOOL), said(TOOL)]
+    server.table["/v1/messages"] = lambda: answers.pop(0)
+    with gateway(tmp_path, anthropic(server)) as made:
+        ask(made, "1")
+        ask(made, "2")
+    assert ["temperature" in body for _, body in server.requests] == [True, False, False]

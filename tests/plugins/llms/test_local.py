@@ -51,7 +51,7 @@ def is_listening(address):
 def gateway(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     with Gateway({"default": LLMConfig(options=SMALL)}, GatewayConfig(retries=0), folder) as made:
-        made.check()
+        next(iter(made._models.values())).check()
         yield made
 
 
@@ -65,8 +65,8 @@ def test_answers_in_the_schema_side_by_side(gateway):
         assert answer.usage.prompt_tokens > 10
         assert answer.usage.completion_tokens > 5
     assert ask(gateway, "The ball is high.").cached
-    assert gateway.model_label() == "local:SmolLM2-135M-Instruct"
-    assert gateway.context_tokens() == 512
+    assert next(iter(gateway._models.values())).llm.model_name == "SmolLM2-135M-Instruct"
+    assert next(iter(gateway._models.values())).llm.context_tokens == 512
 
 
 @served

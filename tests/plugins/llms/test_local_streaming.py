@@ -28,7 +28,7 @@ def test_a_streamed_reply_is_counted_as_a_whole_one(tmp_path, max_tokens):
     rows, grown = [], []
     for grow in (None, grown.append):
         folder = tmp_path / str(grow is None)
-        with Gateway({"default": llm}, GatewayConfig(retries=0), folder, grow=grow) as gateway:
+        with Gateway({"default": llm}, GatewayConfig(retries=0), folder, emit_streaming=grow) as gateway:
             messages = [("system", "You play Pong."), ("user", "The ball is high.")]
             with suppress(ReplyDropped):  # the verdict is in the transcript
                 gateway.ask(agent="advisor", segment="0:0-9", models=(), messages=messages, reply=Move)

@@ -92,3 +92,44 @@ def test_thoughts_beside_the_reply_are_left_out(server, tmp_path):
     server.table["/api/chat"] = 200, STREAM, reply("", message=message)
     with gateway(server, tmp_path, reasoning=True) as made:
         assert ask(made).value.action == "UP"
+
+
+def test_a_reply_all_in_its_thinking_is_told(server, tmp_path):
+    from ultra_agents.llm.structured import ReplyDropped
+
+    message = {"role": "assistant", "content": "", "thinking": '{"action": "UP"}'}
+    server.table["/api/chat"] = 200, STREAM, reply("", message=message, eval_count=300)
+    events = []
+    options = {"model": "tiny", "base_url": server.address}
+    entry = LLMConfig(provider="ollama", options=options)
+    with (
+        Gateway({"a": entry}, GatewayConfig(retries=0), tmp_path, events.append) as made,
+        pytest.raises(ReplyDropped, match="empty reply"),
+    ):
+        ask(made)
+    told = [event.text for event in events if type(event).__name__ == "Warned"]
+    assert len(told) == 1
+    assert "options.reasoning: false" in told[0]
+
+
+def test_null_leaves_sampling_to_the_server(server, tmp_path):
+    server.table["/api/chat"] = GOOD
+    with gateway(server, tmp_path, temperature=None, seed=None, max_tokens=None) as made:
+        assert ask(made).value.action == "UP"
+    sent = next(body for path, body in server.requests if path == "/api/chat")
+    assert not {"temperature", "seed", "num_predict"} & set(sent["options"])
+
+
+@pytest.mark.parametrize("key", ["two words", "caf\u00e9-0123456789"])
+def test_a_key_no_header_can_carry_is_refused(server, tmp_path, monkeypatch, key):
+    monkeypatch.setenv("OLLAMA_API_KEY", key)
+    with gateway(server, tmp_path) as made, pytest.raises(LLMError, match="OLLAMA_API_KEY holds no key") as caught:
+        ask(made)
+    assert key not in str(caught.value)
+
+
+def test_what_it_accepts_can_be_unpacked_up_to_a_limit(server, tmp_path):
+    server.table["/api/chat"] = GOOD
+    with gateway(server, tmp_path) as made:
+        ask(made)
+    assert {row["accept-encoding"] for row in server.headers} == {"gzip, deflate"}

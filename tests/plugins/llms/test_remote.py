@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ultra_agents_plugins.llms.langchain import Langchain
 
 from ultra_agents.config import GatewayConfig, LLMConfig
-from ultra_agents.contracts.llm import plain_address
+from ultra_agents.contracts.secrets import plain_address
 from ultra_agents.errors import ConfigError, LLMError
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.llm.structured import ReplyDropped
@@ -50,7 +50,7 @@ def test_ollama_gets_the_schema_and_its_tokens_are_counted(server, tmp_path):
     server.table["/api/chat"] = chunk('{"action": "UP"}')
     with gateway(tmp_path, "ollama", {"model": "tiny", "base_url": server.address, "context": 2048}) as made:
         answer = ask(made)
-        assert made.context_tokens() == 2048
+        assert made._models["a"].llm.context_tokens == 2048
     assert answer.value.action == "UP"
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (9, 4)
     ((_, sent),) = [row for row in server.requests if row[0] == "/api/chat"]
@@ -121,7 +121,7 @@ def test_a_missing_key_is_refused_before_anything_is_sent(monkeypatch, tmp_path)
     monkeypatch.delenv("NOT_SET_KEY", raising=False)
     options = {"model": "m", "base_url": "https://models.example.invalid/v1", "api_key_env": "NOT_SET_KEY"}
     with gateway(tmp_path, "openai", options) as made:
-        for attempt in (made.check, lambda: ask(made)):
+        for attempt in (made._models["a"].check, lambda: ask(made)):
             with pytest.raises(LLMError, match="environment variable NOT_SET_KEY is not set"):
                 attempt()
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from tests.ui.compare.sample_comparison import comparison
 from ultra_agents.events import RunContinued, RunPaused, Warned
 from ultra_agents.ui.compare import screen
-from ultra_agents.ui.compare.board import Board
+from ultra_agents.ui.compare.cell_table import CellStatus
 from ultra_agents.ui.compare.cells import cells_panel, columns_of
 from ultra_agents.ui.compare.curves import curves_panel
 from ultra_agents.ui.compare.display import CompareDisplay
-from ultra_agents.ui.compare.sample import board
 from ultra_agents.ui.compare.screen import CompareScreen, panes, regions
-from ultra_agents.ui.experiment import CellState
+from ultra_agents.ui.compare.state import ComparisonState
 from ultra_agents.ui.view import View
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -39,13 +39,13 @@ def drawn(what: RenderableType, width: int, height: int) -> str:
 
 def made() -> dict[str, str]:
     """Every golden text as it is now, by file name."""
-    what, now = board()
+    what, now = comparison()
     texts = {f"compare_{w}x{h}.txt": drawn(CompareScreen(what, now, KEYS), w, h) for w, h in SIZES}
     texts["compare_opened.txt"] = drawn(CompareScreen(replace(what, opened=True), now, KEYS), 80, 24)
     paused = replace(what, paused=now, warnings=("a cell failed",))
     texts["compare_paused.txt"] = drawn(CompareScreen(paused, now + 60, KEYS), 100, 30)
     texts["compare_help.txt"] = drawn(CompareScreen(what, now, replace(KEYS, help=True)), 80, 24)
-    texts["compare_empty.txt"] = drawn(CompareScreen(Board("none"), 0.0, KEYS), 80, 24)
+    texts["compare_empty.txt"] = drawn(CompareScreen(ComparisonState("none"), 0.0, KEYS), 80, 24)
     texts["cells.txt"] = drawn(cells_panel(what, now, 78, 12), 78, 12)
     texts["curves.txt"] = drawn(curves_panel(what, now, 78, 12), 78, 12)
     return texts
@@ -61,9 +61,9 @@ def test_it_looks_as_it_did(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [*SIZES, (20, 5), (72, 19), (100, 30), (130, 32), (400, 100), (1, 1)])
-@pytest.mark.parametrize("changes", [{}, {"opened": True}, {"chosen": 0}, {"chosen": 23}])
+@pytest.mark.parametrize("changes", [{}, {"opened": True}, {"selected": 0}, {"selected": 23}])
 def test_the_regions_tile_the_screen(size: tuple[int, int], changes: dict[str, int]) -> None:
-    what, now = board()
+    what, now = comparison()
     what = replace(what, **changes)  # type: ignore[arg-type]
     width, height = size
     seen = [[0] * width for _ in range(height)]
@@ -76,16 +76,16 @@ def test_the_regions_tile_the_screen(size: tuple[int, int], changes: dict[str, i
 
 
 def test_twenty_seeds_are_seen_around_the_chosen_one() -> None:
-    what, _ = board()
+    what, _ = comparison()
     many = tuple(
-        replace(what.cells[0], what=CellState("pong", method, seed, "waiting"))
+        replace(what.cells[0], reported=CellStatus("pong", method, seed, "waiting"))
         for method in ("a", "b")
         for seed in range(20)
     )
-    shown = columns_of(replace(what, cells=many, chosen=35), 40).seeds
+    shown = columns_of(replace(what, cells=many, selected=35), 40).seeds
     assert 15 in shown
     assert 3 <= len(shown) < 20
-    assert columns_of(replace(what, cells=many, chosen=0), 40).seeds[0] == 0
+    assert columns_of(replace(what, cells=many, selected=0), 40).seeds[0] == 0
 
 
 class Controls:
@@ -103,19 +103,19 @@ class Controls:
 def display(tmp_path: Path) -> Iterator[CompareDisplay]:
     file = io.StringIO()
     console = Console(file=file, width=100, height=30, force_terminal=True, legacy_windows=False, _environ={})
-    what, now = board()
+    what, now = comparison()
     logs = [tmp_path / f"{index}.jsonl" for index in range(len(what.cells))]
     shown = CompareDisplay(console, "demo", "runs/demo", logs, Controls(), now=lambda: now, keys=lambda display: None)
-    shown.update([cell.what for cell in what.cells])
+    shown.update([cell.reported for cell in what.cells])
     yield shown
     shown.stop()
 
 
 def test_keys_choose_open_scroll_and_steer(display: CompareDisplay) -> None:
     def state() -> tuple[str, int, bool, str]:
-        cell = display.board.cell
+        cell = display.comparison.cell
         assert cell is not None
-        return cell.what.method, cell.what.seed, display.board.opened, display.view.focus
+        return cell.reported.method, cell.reported.seed, display.comparison.opened, display.view.focus
 
     def press(keys: Sequence[str]) -> tuple[str, int, bool, str]:
         for key in keys:
@@ -125,7 +125,7 @@ def test_keys_choose_open_scroll_and_steer(display: CompareDisplay) -> None:
     assert state() == ("ultra-ra", 2, False, "cells"), "it follows the first cell at work"
     assert press(["UP", "LEFT"]) == ("continue", 1, False, "cells")
     assert press(["]"])[:2] == ("continue", 1)
-    assert display.board.task == "hopper"
+    assert display.comparison.task == "hopper"
     assert press(["["])[:2] == ("continue", 1)
     assert press(["ENTER"]) == ("continue", 1, True, "conversation")
     assert press(["RIGHT"]) == ("continue", 2, True, "conversation")
@@ -147,22 +147,22 @@ def test_keys_choose_open_scroll_and_steer(display: CompareDisplay) -> None:
 
 def test_a_pause_stops_the_clock_and_is_seen(display: CompareDisplay) -> None:
     display.handle(RunPaused())
-    assert display.board.paused is not None
+    assert display.comparison.paused is not None
     display.handle(Warned("full disk"))
-    text = drawn(CompareScreen(display.board, display.now() + 50, display.view), 100, 30)
+    text = drawn(CompareScreen(display.comparison, display.now() + 50, display.view), 100, 30)
     assert "PAUSED" in text
     assert "full disk" in text
     display.handle(RunContinued())
-    assert display.board.paused is None
+    assert display.comparison.paused is None
 
 
 def test_what_cannot_be_drawn_is_told_to_the_caller(display: CompareDisplay, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("no such colour")
 
-    monkeypatch.setitem(screen.BOARD_PANELS, "cells", broken)
+    monkeypatch.setitem(screen.COMPARISON_PANELS, "cells", broken)
     display.start()
-    states = [cell.what for cell in display.board.cells]
+    states = [cell.reported for cell in display.comparison.cells]
     assert display._thread is not None
     display.press("CTRL_L")
     display._thread.join(20)
@@ -171,6 +171,6 @@ def test_what_cannot_be_drawn_is_told_to_the_caller(display: CompareDisplay, mon
 
 
 def test_tab_goes_through_what_is_there() -> None:
-    what, _ = board()
+    what, _ = comparison()
     assert panes(80, 24, what, KEYS) == ["cells", "curves", "flow", "conversation"]
     assert panes(80, 24, replace(what, opened=True), KEYS)[0] == "flow"

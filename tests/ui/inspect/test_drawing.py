@@ -12,12 +12,11 @@ from tests.ui.inspect.sample_view import BAD, GOOD, SampleSource, attempt, criti
 from ultra_agents.records import Critique, Explanation, JointVerdict, Segment, TestResult
 from ultra_agents.ui.inspect.details import details
 from ultra_agents.ui.inspect.glyphs import arrow, interval, spark
-from ultra_agents.ui.inspect.picture import _PALETTE, Depth, fit, picture
 from ultra_agents.ui.inspect.plain import lines, to_json
 from ultra_agents.ui.inspect.run_view import RunView
-from ultra_agents.ui.inspect.screenshot import screenshot
 from ultra_agents.ui.inspect.search import search
 from ultra_agents.ui.inspect.timeline import draw
+from ultra_agents.ui.picture import _PALETTE, Depth, fit, picture
 
 BROWN, WHITE, GREEN, ORANGE = (144, 72, 17), (236, 236, 236), (92, 186, 92), (213, 130, 74)
 
@@ -158,12 +157,6 @@ def test_a_search_shows_where_it_found_what() -> None:
     assert [(hit.episode, hit.step) for hit in hits] == [(0, 7)]
     assert "the serve at 7" in hits[0].line.plain
     assert search(run_view(), SampleSource(), "  ") == []
-
-
-def test_a_screenshot_is_an_svg_of_the_first_accepted_state() -> None:
-    svg = screenshot(run_view(), SampleSource(), 100, 30)
-    assert svg.startswith("<svg")
-    assert "critical,&#160;accepted" in svg
 
 
 def shown(run: RunView, step: int) -> str:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
@@ -19,15 +18,14 @@ from ultra_agents.ui.wizard.answers import (
     EnvironmentFact,
     Labelled,
     MethodFact,
-    Outcome,
     ProviderFact,
     Speed,
+    WizardResult,
 )
 from ultra_agents.ui.wizard.app import WizardApp, WizardScreen
 from ultra_agents.ui.wizard.parts import ConfirmScreen
-from ultra_agents.ui.wizard.screenshot import screenshot
 
-Play = Callable[[WizardApp, Pilot[Outcome]], Awaitable[None]]
+Play = Callable[[WizardApp, Pilot[WizardResult]], Awaitable[None]]
 
 
 class SampleFacts:
@@ -60,8 +58,8 @@ class SampleFacts:
     def methods(self, answers: Answers) -> tuple[MethodFact, ...]:
         lacks = "" if answers.environment == "pong" else "it has no snapshot (episodes start at critical states)"
         return (
-            MethodFact("ultra-ra", "both"),
-            MethodFact("ultra-a", "actions"),
+            MethodFact("ultra-ra", "both", advised=True),
+            MethodFact("ultra-a", "actions", advised=True),
             MethodFact("continue", "control"),
             MethodFact("rice", "starts and novelty", lacks),
         )
@@ -117,12 +115,12 @@ def at(app: WizardApp) -> int:
     return screen.at
 
 
-async def settled(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+async def settled(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
     await app.workers.wait_for_complete()
     await pilot.pause()
 
 
-async def fill(app: WizardApp, pilot: Pilot[Outcome], key: str, words: str) -> None:
+async def fill(app: WizardApp, pilot: Pilot[WizardResult], key: str, words: str) -> None:
     app.screen.query_one(f"#{key}", Input).value = words
     await pilot.pause()
 
@@ -130,18 +128,18 @@ async def fill(app: WizardApp, pilot: Pilot[Outcome], key: str, words: str) -> N
 def test_enter_alone_writes_and_runs_pong_with_the_embedded_model() -> None:
     facts = SampleFacts()
 
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press(*["enter"] * 6)
         await pilot.pause()
 
     app = ask(play, facts)
-    assert app.return_value == Outcome(Path("pong.yaml"), True)
+    assert app.return_value == WizardResult(Path("pong.yaml"), True)
     assert facts.written == [(Answers(), False)]
     assert [one.proposer for one in facts.checked] == ["local"]
 
 
 def test_every_page_is_reached_and_left_both_ways() -> None:
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         seen = []
         for _ in range(5):
             seen.append(text(app))
@@ -168,7 +166,7 @@ def test_escape_on_the_first_page_and_quitting_write_nothing() -> None:
     for key in ("escape", "ctrl+q", "ctrl+c"):
         facts = SampleFacts()
 
-        async def play(app: WizardApp, pilot: Pilot[Outcome], key: str = key) -> None:
+        async def play(app: WizardApp, pilot: Pilot[WizardResult], key: str = key) -> None:
             await pilot.press(*(["enter"] if key != "escape" else []), key)
             await pilot.pause()
 
@@ -177,7 +175,7 @@ def test_escape_on_the_first_page_and_quitting_write_nothing() -> None:
 
 
 def test_an_environment_that_does_not_work_is_not_accepted() -> None:
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("down", "enter")
         await pilot.pause()
         assert at(app) == 0
@@ -189,7 +187,7 @@ def test_an_environment_that_does_not_work_is_not_accepted() -> None:
 def test_any_gymnasium_environment_with_a_policy_trained_first() -> None:
     facts = SampleFacts()
 
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("down", "down")
         await pilot.pause()
         assert "Gymnasium id" in text(app)
@@ -207,7 +205,7 @@ def test_any_gymnasium_environment_with_a_policy_trained_first() -> None:
         await pilot.pause()
 
     app = ask(play, facts)
-    assert app.return_value == Outcome(Path("acrobot-v1.yaml"), False)
+    assert app.return_value == WizardResult(Path("acrobot-v1.yaml"), False)
     ((answers, _),) = facts.written
     assert (answers.environment, answers.policy_kind, answers.train_steps) == ("gymnasium:Acrobot-v1", "train", 5000)
 
@@ -215,7 +213,7 @@ def test_any_gymnasium_environment_with_a_policy_trained_first() -> None:
 def test_a_policy_file_must_be_there(tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
 
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("enter", "down", "down")
         await pilot.pause()
         await fill(app, pilot, "file", str(path))
@@ -233,7 +231,7 @@ def test_a_provider_that_needs_a_model_asks_for_it() -> None:
     facts = SampleFacts()
     facts.finding = Checked(False, (), "nobody answers", "start the server")
 
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("enter", "enter", "down", "enter")
         await pilot.pause()
         assert "openai needs the name of a model" in text(app)
@@ -260,7 +258,7 @@ def test_a_provider_that_needs_a_model_asks_for_it() -> None:
 def test_a_control_asks_no_model() -> None:
     facts = SampleFacts()
 
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("enter", "enter", "down", "down", "down", "enter", "enter")
         await settled(app, pilot)
         assert at(app) == 4
@@ -272,7 +270,7 @@ def test_a_control_asks_no_model() -> None:
 
 
 def test_methods_are_marked_with_space_or_a_click() -> None:
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("enter", "enter", "enter", "space", "down", "space")
         await pilot.pause()
         assert "[ ] ultra-ra" in text(app)
@@ -288,7 +286,7 @@ def test_methods_are_marked_with_space_or_a_click() -> None:
 
 
 def test_what_the_environment_cannot_have_is_shown_with_the_reason_and_refused() -> None:
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("enter", "enter")
         app.screen.query_one("#proposers", OptionList).highlighted = 4
         await pilot.press("enter")
@@ -316,7 +314,7 @@ def test_what_the_environment_cannot_have_is_shown_with_the_reason_and_refused()
 
 
 def test_numbers_change_the_cost_and_nonsense_is_refused() -> None:
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press(*["enter"] * 4)
         await settled(app, pilot)
         await fill(app, pilot, "steps", "50,000")
@@ -340,7 +338,7 @@ def test_numbers_change_the_cost_and_nonsense_is_refused() -> None:
 def test_an_existing_file_is_not_overwritten_without_a_yes() -> None:
     facts = SampleFacts(exists=True)
 
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press(*["enter"] * 6)
         await pilot.pause()
         assert isinstance(app.screen, ConfirmScreen)
@@ -355,14 +353,14 @@ def test_an_existing_file_is_not_overwritten_without_a_yes() -> None:
         await pilot.press("y")
         await pilot.pause()
 
-    assert ask(play, facts).return_value == Outcome(Path("pong.yaml"), True)
+    assert ask(play, facts).return_value == WizardResult(Path("pong.yaml"), True)
     assert facts.written == [(Answers(), True)]
 
 
 def test_what_makes_no_configuration_is_told_and_not_written() -> None:
     facts = SampleFacts()
 
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press(*["enter"] * 4)
         await fill(app, pilot, "steps", "13")
         await pilot.press("enter", "enter")
@@ -381,7 +379,7 @@ def test_leaving_ends_a_check_under_way() -> None:
     facts = SampleFacts()
     facts.wait = threading.Event()
 
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("enter", "enter", "enter", "enter")
         for _ in range(100):
             await pilot.pause(0.02)
@@ -399,7 +397,7 @@ def test_leaving_ends_a_check_under_way() -> None:
 
 
 def test_sizes() -> None:
-    async def play(app: WizardApp, pilot: Pilot[Outcome]) -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         for words in ("pong", "Win points.", "Enter go on", "6 Write"):
             assert words in text(app), words
         await pilot.resize_terminal(20, 5)
@@ -411,9 +409,3 @@ def test_sizes() -> None:
         assert "Win points." in text(app)
 
     ask(play, SampleFacts(), size=(80, 24))
-
-
-def test_a_screenshot_is_an_svg(tmp_path: Path) -> None:
-    svg: Any = screenshot(SampleFacts(), 100, 30, ["enter"])
-    assert svg.startswith("<svg")
-    assert "ships&#160;with&#160;pong" in svg

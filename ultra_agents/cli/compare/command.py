@@ -1,4 +1,4 @@
-"""`ultra compare`: tasks x methods x seeds, run or gone on with, and what came out."""
+"""`ultra compare`: runs or resumes tasks x methods x seeds and writes the report."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def compare(
 
     Stopped or failed cells are taken up again by the same command; finished ones are read back.
     """
-    from ultra_agents.cli.broadcast import StopSignal
-    from ultra_agents.cli.compare.display import Shown
+    from ultra_agents.cli.compare.display import ComparisonDisplay
     from ultra_agents.cli.console import out
+    from ultra_agents.cli.run_control import RunControl
     from ultra_agents.cli.run_display import display_mode, preflight
     from ultra_agents.errors import Interrupted, UltraError
     from ultra_agents.events import RunFinished
@@ -52,19 +52,19 @@ def compare(
             preflight(cell.config)
     command = f"ultra compare {shlex.quote(str(experiment))}"
     console = out()
-    with StopSignal() as stop, Shown(console, asked.name, root, cells, stop, mode) as shown:
+    with RunControl() as stop, ComparisonDisplay(console, asked.name, root, cells, stop, mode) as shown:
         where = None if report_only else _engine(asked, root / "output.txt" if shown.screen else None)
-        results, outcomes = drive(cells, root, where, lambda: stop.asked, shown.update, lambda: stop.paused)
+        results, outcomes = drive(cells, root, where, lambda: stop.stop_requested, shown.update, lambda: stop.paused)
     summary = write_report(asked, cells, results, outcomes, goals, root, command)
     stopped = [one for one in outcomes.values() if one.status == "stopped"]
     failed = [one for one in outcomes.values() if one.status == "failed"]
     if mode == "json":
-        status = "interrupted" if stop.asked or stopped else "failed" if failed else "finished"
+        status = "interrupted" if stop.stop_requested or stopped else "failed" if failed else "finished"
         seconds, page = time.monotonic() - began, str(root / "report.html")
         shown.handle(RunFinished(status, seconds, summary, page))
     else:
         console.print(f"{summary}\n{root / 'report.html'}", soft_wrap=True, highlight=False)
-    if stop.asked or stopped:
+    if stop.stop_requested or stopped:
         raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=command)
     if failed:
         raise UltraError(

@@ -16,8 +16,6 @@ def inspect(
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     plain: Annotated[bool, typer.Option("--plain", help="A line per critical state instead of the browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", hidden=True)] = None,
-    size: Annotated[str, typer.Option("--size", metavar="COLUMNSxROWS", hidden=True)] = "120x40",
 ) -> None:
     """Step through episodes: pictures, critical states, what was suggested, and what the simulator found.
 
@@ -25,7 +23,7 @@ def inspect(
     """
     from ultra_agents.cli.inspect.run_reader import RunFolderReader
     from ultra_agents.cli.run_display import display_mode, find_folder
-    from ultra_agents.cli.terminals import browsable
+    from ultra_agents.cli.terminal_check import full_screen_possible
     from ultra_agents.runs import RunFolder
 
     mode = display_mode(plain, json)
@@ -33,17 +31,11 @@ def inspect(
     reader = RunFolderReader(folder.path)
     view, source = reader.read()
     try:
-        if svg is not None:
-            from ultra_agents.cli.terminals import size_of
-            from ultra_agents.ui.inspect.screenshot import screenshot
-
-            source.read_policies()
-            svg.write_text(screenshot(view, source, *size_of(size)), encoding="utf-8")
-        elif mode == "json":
+        if mode == "json":
             from ultra_agents.ui.inspect.plain import to_json
 
             print(to_json(view))
-        elif mode == "plain" or not browsable(f"ultra inspect {run} --plain"):
+        elif mode == "plain" or not full_screen_possible(f"ultra inspect {run} --plain"):
             _print_plain(view)
         else:
             from ultra_agents.ui.inspect.app import InspectApp

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.records import Explanation, MethodResult, Trajectory
 from ultra_agents.runs.files import PACKAGES
@@ -49,6 +50,7 @@ def read_run(folder: RunFolder, trajectories: Sequence[Trajectory], damage: Sequ
         explanations=tuple(shown),
         methods=tuple(_validated((folder.stage_done("evaluate") or {}).get("value") or [], MethodResult, folder)),
         notes=(*notes, *version_notes(folder)),
+        colours=colours_of(folder.config.methods),
     )
 
 

@@ -1,4 +1,4 @@
-"""Steps, pictures and policies of a run on demand: what `ultra inspect` shows beside the `RunView`."""
+"""Steps, pictures and policies of a run on demand: what `ultra inspect` shows in addition to a `RunView`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RunSource:
 
     def step(self, episode: int, step: int) -> StepView:
         """One step."""
-        from ultra_agents.narration.plugin_calls import action_word
+        from ultra_agents.plugin_calls import action_word
 
         trajectory = self._episodes[episode]
         return StepView(
@@ -73,7 +73,7 @@ class RunSource:
         return self._cached(episode, step)
 
     def series(self, episode: int) -> Mapping[str, FloatArray]:
-        """The numbers beside the observations by their names; where there are none, the features."""
+        """The scalars of `Trajectory.infos` by name; where there are none, the features."""
         trajectory = self._episodes[episode]
         names = [key for key, value in (trajectory.infos[0] if trajectory.infos else {}).items() if _is_number(value)]
         found = {
@@ -103,7 +103,7 @@ class RunSource:
                 continue
 
     def close(self) -> None:
-        """Let go of the simulator."""
+        """Close the simulator."""
         if self._simulators is not None:
             self._simulators.close()
             self._simulators = None
@@ -135,7 +135,7 @@ class RunSource:
         return tuple(found)
 
     def _words(self, trajectory: Trajectory, step: int) -> str:
-        from ultra_agents.narration.plugin_calls import state_words
+        from ultra_agents.narration.wording import state_words
 
         try:
             return clean(state_words(self.environment, trajectory, step, CHARACTERS))
@@ -165,7 +165,7 @@ class RunSource:
 
 
 def check_fit(folder: RunFolder, environment: Environment, trajectories: Sequence[Trajectory]) -> None:
-    """Whether the environment at hand is the one the run was made with.
+    """Refuse an environment that is not the one the run was made with.
 
     Raises:
         EnvironmentFault: It sees or does something else, or calls itself otherwise in a checkpoint.

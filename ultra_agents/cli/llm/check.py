@@ -137,6 +137,8 @@ _ROWS: dict[str, Any] = {
     "reachable": lambda check: _mark(check.reachable, "yes" if check.reachable else "no"),
     "structured output": lambda check: _plain(check.structured or "-"),
     "  tried": lambda check: _plain("\n".join(f"{way}: {said}" for way, said in check.ways.items()) or "-"),
+    "not sent": lambda check: _plain(", ".join(check.left_out) or "-"),
+    "noticed": lambda check: _plain("\n".join(check.warnings) or "-"),
     "valid replies": _valid,
     "latency": lambda check: _number(check.latency_s, " s", 2),
     "reply tokens/s": lambda check: _number(check.tokens_per_s, ""),

@@ -26,10 +26,12 @@ def plugins_check(
     An LLM provider is asked three short questions. Exits with 2 when a check failed.
     """
     from ultra_agents.cli.console import out
+    from ultra_agents.cli.plugin_output import plugins_print_to
 
     kinds = find_kinds(name)
     options = parse_settings(settings or [])
-    reports = [(kind, _check(kind, name, options)) for kind in kinds]
+    with plugins_print_to(None):
+        reports = [(kind, _check(kind, name, options)) for kind in kinds]
     if json:
         from json import dumps
 
@@ -121,6 +123,10 @@ def _check(kind: Kind, name: str, options: dict[str, Any]) -> Any:
         from ultra_agents.testing.format_kit import check_format
 
         return check_format(registry.create_format(name, options))
+    if kind == "method":
+        from ultra_agents.testing.method_kit import check_method
+
+        return check_method(registry.create_method(name, options))
     from ultra_agents.testing.llm_kit import check_llm
 
     return check_llm(registry.create_llm(name, options))

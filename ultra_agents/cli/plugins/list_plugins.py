@@ -1,4 +1,4 @@
-"""`ultra plugins list`: what is installed, and what of it does not work."""
+"""`ultra plugins list`: the registered plugins, and why one does not load."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ultra_agents.contracts import Method
     from ultra_agents.registry import Listing
 
 
@@ -76,6 +77,16 @@ def describe(listing: Listing) -> dict[str, Any]:
         row["capabilities"] = sorted(f"learns by {way}" for way in cls.learns)
     elif listing.kind == "format":
         row["capabilities"] = ["reads", *(["writes"] if cls.write is not PolicyFormat.write else [])]
+    elif listing.kind == "method":
+        row["capabilities"] = _of_method(cls)
     else:
         row["capabilities"] = [f"structured by {cls.structured}"]
     return row
+
+
+def _of_method(cls: type[Method]) -> list[str]:
+    """What a method uses and needs."""
+    told = {"follows advice": "a" in (cls.advice or ""), "is rewarded by advice": "r" in (cls.advice or "")}
+    told |= {f"needs {need}": True for need in cls.needs}
+    told |= {"baseline": cls.baseline, "does not train": not cls.trains}
+    return [words for words, holds in told.items() if holds]

@@ -23,6 +23,7 @@ class NewKind(enum.StrEnum):
     algorithm = "algorithm"
     llm = "llm"
     policy_format = "format"
+    method = "method"
 
 
 def plugins_new(
@@ -51,7 +52,7 @@ def plugins_new(
 
 
 def write_plugin(kind: Kind, name: str, path: Path) -> Path:
-    """Write the distribution `path/ultra-agents-<name>`; it appears whole or not at all.
+    """Write the distribution `path/ultra-agents-<name>` atomically.
 
     Raises:
         PluginError: A bad or taken name, a folder that exists, a place that cannot be written.

@@ -1,7 +1,8 @@
-"""`ultra policy import`: a policy of another tool, scored before it is believed."""
+"""`ultra policy import`: converts a policy of another tool and scores it."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,6 +60,7 @@ def policy_import(
 
     from ultra_agents.cli.console import err
     from ultra_agents.cli.console import out as stdout
+    from ultra_agents.cli.plugin_output import plugins_print_to
     from ultra_agents.cli.plugins.check import parse_settings
     from ultra_agents.contracts import Request
     from ultra_agents.errors import ConfigError, PolicyError
@@ -90,16 +92,19 @@ def policy_import(
     def say(line: str) -> None:
         console.print(f"  {line}", highlight=False, markup=False)
 
-    request = Request(
-        file, made.observation_space, made.action_space, normalizer, not no_normalizer, trust
-    )  # fmt: skip
-    teaching = Teaching(distil, distil_steps, seed, say)
-    taken = import_policy(request, environment, made, format_name=format_name, algorithm=algorithm, teaching=teaching)
-    found = score(taken.policy, made, episodes, seed)
-    spent = found.steps + (taken.distilled.steps if taken.distilled is not None else 0)
-    teacher = _teacher_score(taken, made, episodes, seed)
-    spent += sum(teacher.lengths) if teacher is not None else 0
-    _verdict(taken, found, made, file, expect, keep, console)
+    with plugins_print_to(None) if json else nullcontext():
+        request = Request(
+            file, made.observation_space, made.action_space, normalizer, not no_normalizer, trust
+        )  # fmt: skip
+        teaching = Teaching(distil, distil_steps, seed, say)
+        taken = import_policy(
+            request, environment, made, format_name=format_name, algorithm=algorithm, teaching=teaching
+        )
+        found = score(taken.policy, made, episodes, seed, say)
+        spent = found.steps + (taken.distilled.steps if taken.distilled is not None else 0)
+        teacher = _teacher_score(taken, made, episodes, seed)
+        spent += sum(teacher.lengths) if teacher is not None else 0
+        _verdict(taken, found, made, file, expect, keep, console)
     save_policy(
         target,
         taken.policy,
@@ -178,10 +183,18 @@ def _verdict(
     taken: Imported, found: Score, environment: Environment, file: Path, expect: float | None, keep: bool, console: Any
 ) -> None:
     """Refuse a policy that scores far below what is said of it, or say so where it is kept all the same."""
-    from ultra_agents.cli.failure import show_error
+    from ultra_agents.cli.error_output import show_error
     from ultra_agents.errors import PolicyError
     from ultra_agents.exchange.scoring import random_score, refuse_drop
 
+    if taken.distilled is not None:
+        try:
+            taken.distilled.check(str(file))
+        except PolicyError as error:
+            if not keep:
+                raise
+            show_error(error)
+            console.print("kept all the same (--keep)", style="yellow")
     recorded = (taken.recorded or {}).get("mean")
     saved = taken.told.get("versions") or {}
     with_what = ", ".join(f"{name} {saved[name]}" for name in ("gymnasium", "openai gym") if name in saved)

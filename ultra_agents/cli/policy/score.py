@@ -1,7 +1,8 @@
-"""`ultra policy score`: what a policy file scores now, beside what it says."""
+"""`ultra policy score`: a policy's measured return beside the one its file records."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +25,17 @@ def policy_score(
     json: Annotated[bool, JSON] = False,
 ) -> None:
     """Play episodes with a policy and compare with the score its file records; far below exits with 2."""
-    from ultra_agents.cli.console import out
+    from ultra_agents.cli.console import err, out
+    from ultra_agents.cli.plugin_output import plugins_print_to
     from ultra_agents.exchange.scoring import random_score, refuse_drop, score
     from ultra_agents.policies import describe_policy_file, load_policy
 
-    name, made = environment_of(file, environment, settings)
-    loaded = load_policy(file, name, made)
-    found = score(loaded.policy, made, episodes, seed)
+    with plugins_print_to(None) if json else nullcontext():
+        name, made = environment_of(file, environment, settings)
+        loaded = load_policy(file, name, made)
+        found = score(
+            loaded.policy, made, episodes, seed, lambda line: err().print(line, style="yellow", markup=False)
+        )
     recorded = (loaded.metadata.get("score") or {}).get("mean")
     if json:
         from json import dumps

@@ -84,14 +84,16 @@ def _start(config: Config, console: Console) -> tuple[Environment, Policy]:
     """The environment and the starting policy of a run, which is trained where the configuration says so."""
     from tempfile import TemporaryDirectory
 
-    from ultra_agents.pipeline import starting_policy_of
     from ultra_agents.runs import RunFolder
+    from ultra_agents.stages import run_context, starting_policy
 
     if config.policy.train_steps is not None:
         steps = f"{config.policy.train_steps:,}"
         console.print(f"training the starting policy for {steps} steps", highlight=False, markup=False, soft_wrap=True)
     with TemporaryDirectory() as root:
-        return starting_policy_of(RunFolder.create(Path(root), config), config)
+        folder = RunFolder.create(Path(root), config)
+        context = run_context(folder, config, lambda event: None, lambda: False)
+        return context.environment, starting_policy(context)
 
 
 def _print(console: Console, found: RuleTest, rules: RuleSet, terms: RuleTestConfig) -> None:

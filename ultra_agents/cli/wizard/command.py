@@ -1,4 +1,4 @@
-"""`ultra` alone: on a terminal a wizard that ends in a configuration file, and in a run; elsewhere one clear word."""
+"""`ultra` without a command: on a terminal the wizard, elsewhere the help and an error."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import typer
 
 
 def wizard(context: typer.Context) -> None:
-    """Ask what to run, write the configuration, run it if that is wished.
+    """Ask what to run, write the configuration, and run it where the user chose so.
 
     Without a terminal: the help, the reason on standard error, and exit code 2.
     """
-    from ultra_agents.cli.terminals import check_size, missing
+    from ultra_agents.cli.terminal_check import check_size, terminal_problem
 
-    if (lacks := missing()) is not None:
+    if (problem := terminal_problem()) is not None:
         if said := context.get_help():  # where typer has not printed it itself
             print(said)
         sys.stdout.flush()
         print(
-            f"error: `ultra` alone asks questions, and {lacks}\n"
+            f"error: `ultra` alone asks questions, and {problem}\n"
             "  do:       name a command: ultra run examples/pong.yaml, ultra doctor",
             file=sys.stderr,
         )
@@ -41,7 +41,7 @@ def wizard(context: typer.Context) -> None:
 
 
 def run(file: Path) -> None:
-    """Become `ultra run FILE`; this process ends here."""
+    """Replace this process by `ultra run FILE`."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "ultra_agents.cli.main", "run", str(file)])

@@ -22,17 +22,6 @@ LOOK_S = 1.5
 """Seconds of learning from which the speed is taken."""
 REPLY_TOKENS, PROMPT_TOKENS = 90, 600
 """Tokens of a typical reply; of a prompt beside the narration (measured on Pong)."""
-METHODS = (
-    ("ultra-ra", "advice is followed at times, and rewarded"),
-    ("ultra-a", "advice is followed at times"),
-    ("ultra-r", "advice is rewarded only"),
-    ("continue", "the control: more training, no advice"),
-    ("none", "the starting policy as it is, evaluated only"),
-    ("statemask-r", "StateMask: episodes begin where a mask network sees a critical state"),
-    ("rice", "RICE: such beginnings at times, and a bonus for what is new"),
-    ("jsrl", "JSRL: the starting policy begins episodes, a learner ends them"),
-)
-"""What each does; those of ULTRA with their control first."""
 
 
 class RegistryFacts:
@@ -52,16 +41,24 @@ class RegistryFacts:
 
     def methods(self, answers: Answers) -> tuple[MethodFact, ...]:
         """Every method a configuration may name, and which of them this environment cannot have."""
-        from ultra_agents.config import parse_config
-        from ultra_agents.methods import method_named
+        from ultra_agents.config import default_baseline, parse_config, usable_methods
+        from ultra_agents.methods import method_of, terms_of
         from ultra_agents.registry import create_algorithm, create_environment
 
-        config = parse_config(settings_of(replace(answers, methods=("continue",))), "the configuration")
+        config = parse_config(settings_of(replace(answers, methods=(default_baseline(),))), "the configuration")
         environment = create_environment(config.environment.name, config.environment.options)
         algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
+        terms = terms_of(config, environment, algorithm)
+
+        def problem(name: str) -> str:
+            try:
+                return "; ".join(method_of(config, name).missing(terms))
+            except UltraError as error:  # two distributions claim the name, or it has an option without a default
+                return error.problem
+
         return tuple(
-            MethodFact(name, about, "; ".join(method_named(name).missing(config, environment, algorithm)))
-            for name, about in METHODS
+            MethodFact(name, cls.about, problem(name), cls.advice is not None)
+            for name, cls in usable_methods().items()
         )
 
     def _environment(self, name: str) -> EnvironmentFact:
@@ -166,27 +163,27 @@ class RegistryFacts:
             finally:
                 simulators.close()
         except UltraError as error:
-            return Speed(0.0, None, f"the speed is unknown: {error.problem}")
+            return Speed(0.0, f"the speed is unknown: {error.problem}")
         except Exception as error:  # somebody's plugin
-            return Speed(0.0, None, f"the speed is unknown: {type(error).__name__}: {error}")
+            return Speed(0.0, f"the speed is unknown: {type(error).__name__}: {error}")
         return Speed(rate)
 
     def cost(self, answers: Answers, speed: Speed | None, checked: Checked | None) -> Labelled:
         """Environment steps, wall time, model calls and tokens; `at most` where the run may need less."""
-        from ultra_agents.config import parse_config
+        from ultra_agents.config import parse_config, trains, variant_of
 
         config = parse_config(settings_of(answers), "the configuration")
-        learning = sum(method != "none" for method in answers.methods)
+        learning, advised = sum(map(trains, answers.methods)), any(map(variant_of, answers.methods))
         steps = answers.steps * learning + (answers.train_steps if answers.policy_kind == "train" else 0)
         rows = [("environment steps", f"{count(steps)} to learn, {_games(config)} episodes of evaluation")]
-        if any(method.startswith("ultra") for method in answers.methods):
+        if advised:
             tests = config.verification.max_steps + config.verification.joint_max_steps
             rows.append(("  of these tests", f"at most {count(min(tests, answers.steps))}"))
         seconds = 0.0
         if speed is not None and speed.steps_per_s > 0:
             seconds = steps / speed.steps_per_s
             rows.append(("learning", f"about {about(seconds)} at {count(speed.steps_per_s)} steps/s (measured)"))
-        if answers.calls_a_model:
+        if answers.asks_a_model and advised:
             low, high = calls_of(config)
             each = config.narration.token_budget + PROMPT_TOKENS, REPLY_TOKENS
             rows.append(("model calls", f"about {low}, at most {high}" + _cap(answers.calls)))
@@ -210,7 +207,7 @@ class RegistryFacts:
 
     def write(self, answers: Answers, text: str, overwrite: bool) -> bool:
         """Write the file, completely or not at all; false where one is there and must not be lost."""
-        from ultra_agents.runs.files import write_whole
+        from ultra_agents.files import write_whole
 
         if answers.file.exists() and not overwrite:
             return False

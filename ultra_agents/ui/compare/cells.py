@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from ultra_agents.ui.compare.board import Board, CellView, mean_of, rows_of
-from ultra_agents.ui.experiment import LOOK
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.compare.cell_table import STATUS_COLOURS
+from ultra_agents.ui.compare.state import CellProgress, ComparisonState, mean_of, rows_of
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.flow import bar
 from ultra_agents.ui.panels.frame import Framed, framed
 from ultra_agents.ui.text import about, clean, score
 from ultra_agents.ui.theme import DIM
 
 LEAST, TIMED, BARRED, MOST = 5, 12, 20, 24
-"""Columns of a cell: the fewest, those that hold its time left as well, a bar as well, the most."""
+"""Widths of a cell: the least, with its time left, with a progress bar as well, the most."""
 MEAN = 16
 
 
 @dataclass(frozen=True)
 class Columns:
-    """How the table fits: widths of task, method and a cell, which seeds are seen, and whether their mean is."""
+    """The table's layout: widths of task, method and a cell, the visible seeds, and whether their mean is shown."""
 
     task: int
     method: int
@@ -31,15 +31,17 @@ class Columns:
     mean: bool
 
 
-def cells_panel(board: Board, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
-    """The panel "Cells"; the chosen cell stands out and stays in sight."""
+def cells_panel(
+    comparison: ComparisonState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW
+) -> Framed:
+    """The panel "Cells"; the selected cell is highlighted and always visible."""
     inner, room = max(width - 4, 10), max(height - 3, 1)
-    table = rows_of(board.cells)
+    table = rows_of(comparison.cells)
     names = list(table)
-    here = next((at for at, row in enumerate(table.values()) if board.chosen in row.values()), 0)
+    here = next((at for at, row in enumerate(table.values()) if comparison.selected in row.values()), 0)
     first = min(max(here - room // 2, 0), max(len(names) - room, 0))
-    columns = columns_of(board, inner)
-    lines = [_heading(board, columns)]
+    columns = columns_of(comparison, inner)
+    lines = [_heading(comparison, columns)]
     before = ""
     for task, method in names[first : first + room]:
         row = table[task, method]
@@ -51,20 +53,22 @@ def cells_panel(board: Board, now: float, width: int, height: int, look: Look = 
         for seed in columns.seeds:
             line.append(" ")
             if seed in row:
-                cell = board.cells[row[seed]]
-                chosen = row[seed] == board.chosen
-                line.append_text(_cell(cell, board, now, columns.cell, chosen, look.focused))
+                cell = comparison.cells[row[seed]]
+                selected = row[seed] == comparison.selected
+                line.append_text(_cell(cell, comparison, now, columns.cell, selected, view.focused))
             else:
                 line.append(" " * columns.cell)
         if columns.mean:
-            line.append(_mean([board.cells[index] for index in row.values()]).rjust(MEAN), "bold")
+            line.append(_mean([comparison.cells[index] for index in row.values()]).rjust(MEAN), "bold")
         lines.append(line)
-    return framed("Cells", lines, width, height, _told(board, len(names), first, room, inner), focused=look.focused)
+    return framed(
+        "Cells", lines, width, height, _told(comparison, len(names), first, room, inner), focused=view.focused
+    )
 
 
-def columns_of(board: Board, inner: int) -> Columns:
-    """The columns on a line of `inner` characters; seeds that do not fit stand around the chosen one's."""
-    whats = [cell.what for cell in board.cells]
+def columns_of(comparison: ComparisonState, inner: int) -> Columns:
+    """The columns on a line of `inner` characters; of too many seeds those around the selected one."""
+    whats = [cell.reported for cell in comparison.cells]
     seeds = list(dict.fromkeys(what.seed for what in whats))
     task = min(max((len(clean(what.task)) for what in whats), default=4), max(inner // 4, 5))
     method = min(max((len(clean(what.method)) for what in whats), default=6), max(inner * 3 // 10, 8))
@@ -76,13 +80,13 @@ def columns_of(board: Board, inner: int) -> Columns:
     fit = max(rest // (LEAST + 1), 1)
     if wide < LEAST:
         wide = rest // min(fit, max(len(seeds), 1)) - 1
-        at = seeds.index(board.cell.what.seed) if board.cell is not None else 0
+        at = seeds.index(comparison.cell.reported.seed) if comparison.cell is not None else 0
         start = min(max(at - fit // 2, 0), max(len(seeds) - fit, 0))
         seeds = seeds[start : start + fit]
     return Columns(task, method, max(min(wide, MOST), 1), tuple(seeds), mean)
 
 
-def _heading(board: Board, columns: Columns) -> Text:
+def _heading(comparison: ComparisonState, columns: Columns) -> Text:
     line = Text(f"{'task':<{columns.task}} {'method':<{columns.method}}"[: columns.task + columns.method + 1], DIM)
     for seed in columns.seeds:
         line.append(f" {f'seed {seed}' if columns.cell >= 7 else f's{seed}':>{columns.cell}}"[: columns.cell + 1], DIM)
@@ -91,22 +95,24 @@ def _heading(board: Board, columns: Columns) -> Text:
     return line
 
 
-def _cell(cell: CellView, board: Board, now: float, width: int, chosen: bool, focused: bool) -> Text:
-    text = _words(cell, board, now, width)
+def _cell(
+    cell: CellProgress, comparison: ComparisonState, now: float, width: int, selected: bool, focused: bool
+) -> Text:
+    text = _words(cell, comparison, now, width)
     text.truncate(width)
     text = Text(" " * (width - text.cell_len)) + text
-    if chosen:
+    if selected:
         text.stylize("bold reverse" if focused else "bold underline")
     return text
 
 
-def _words(cell: CellView, board: Board, now: float, width: int) -> Text:
-    """State, progress and time left, as much of it as fits."""
-    what = cell.what
-    colour = LOOK.get(what.status, "")
+def _words(cell: CellProgress, comparison: ComparisonState, now: float, width: int) -> Text:
+    """Status, progress and time left, as much of it as fits."""
+    what = cell.reported
+    colour = STATUS_COLOURS.get(what.status, "")
     if what.status == "running":
         part = f"{cell.fraction:.0%}"
-        left = about(cell.left(board.moment(now))) if width >= TIMED else ""
+        left = about(cell.left(comparison.moment(now))) if width >= TIMED else ""
         words = Text(f"{part:>4}{left:>9}" if width >= TIMED else part, colour)
         return bar(cell.fraction, min(width - 14, 9)) + Text(" ") + words if width >= BARRED else words
     if what.status == "finished":
@@ -118,19 +124,19 @@ def _words(cell: CellView, board: Board, now: float, width: int) -> Text:
 
 
 def _score(note: str, width: int) -> str:
-    """The return that a finished cell notes, as scores are written everywhere."""
+    """The return in a finished cell's note, formatted as everywhere."""
     try:
         return score(float(note))
     except ValueError:
         return clean(note, width) or "✔"
 
 
-def _mean(cells: list[CellView]) -> str:
+def _mean(cells: list[CellProgress]) -> str:
     """Mean of the finished cells' last scores, with its 95 % interval over seeds."""
     found = [
         one["last"].mean
         for cell in cells
-        if cell.what.status == "finished"
+        if cell.reported.status == "finished"
         for one in cell.state.scores.values()
         if "last" in one
     ]
@@ -140,23 +146,17 @@ def _mean(cells: list[CellView]) -> str:
     return score(mean) + (f" ±{score(half)}" if math.isfinite(half) else "")
 
 
-def _told(board: Board, rows: int, first: int, room: int, inner: int) -> str:
-    """Which rows are seen, and how many cells are in which state, as much of it as fits."""
+def _told(comparison: ComparisonState, rows: int, first: int, room: int, inner: int) -> str:
+    """The visible rows, and how many cells have which status, as much of it as fits."""
     seen = f"rows {first + 1}-{min(first + room, rows)} of {rows}" if rows > room else ""
-    told = " · ".join(part for part in (seen, counts(board)) if part)
-    return told if len(told) <= inner - 2 else seen or counts(board).partition(",")[0]
+    told = " · ".join(part for part in (seen, counts(comparison)) if part)
+    return told if len(told) <= inner - 2 else seen or counts(comparison).partition(",")[0]
 
 
-def counts(board: Board) -> str:
-    """How many cells are in which state, in words."""
-    parts = [f"{board.count('finished')} of {len(board.cells)} finished"]
+def counts(comparison: ComparisonState) -> str:
+    """How many cells have which status, in words."""
+    parts = [f"{comparison.count('finished')} of {len(comparison.cells)} finished"]
     for status, word in (("running", "at work"), ("stopped", "stopped"), ("failed", "failed")):
-        if number := board.count(status):
+        if number := comparison.count(status):
             parts.append(f"{number} {word}")
     return ", ".join(parts)
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.compare.sample import show
-
-    show(cells_panel)

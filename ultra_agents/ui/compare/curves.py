@@ -1,6 +1,6 @@
 """Learning curves of all methods on one task: means over seeds with their 95 % intervals.
 
-A line goes as far as every seed that trains has come; dots beyond it are of those that are ahead.
+A line ends at the last step that all seeds in training have reached; the dots beyond are means over the others.
 """
 
 from __future__ import annotations
@@ -9,33 +9,36 @@ import math
 
 from rich.text import Text
 
-from ultra_agents.ui.canvas import Series, chart
-from ultra_agents.ui.compare.board import Board, MethodCurve, method_curves, start_of
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.braille_chart import Series, chart
+from ultra_agents.ui.compare.state import ComparisonState, MethodCurve, method_curves, start_of
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed
 from ultra_agents.ui.text import clean, score
 from ultra_agents.ui.theme import DIM, method_colours
 
 
-def curves_panel(board: Board, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+def curves_panel(
+    comparison: ComparisonState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW
+) -> Framed:
     """The panel "Return on TASK"."""
     inner, rows = max(width - 4, 10), max(height - 2, 1)
-    title = f"Return on {clean(board.task, max(inner - 14, 4))}"
-    found = method_curves(board.cells, board.task)
-    level = start_of(board.cells, board.task)
+    title = f"Return on {clean(comparison.task, max(inner - 14, 4))}"
+    found = method_curves(comparison.cells, comparison.task)
+    level = start_of(comparison.cells, comparison.task)
     if not found:
         lines = [Text("Learning curves appear when refining begins.", DIM)]
-        return framed(title, lines, width, height, focused=look.focused)
-    methods = dict.fromkeys(cell.what.method for cell in board.cells if cell.what.task == board.task)
-    colours = method_colours(methods)
+        return framed(title, lines, width, height, focused=view.focused)
+    here = [cell.reported for cell in comparison.cells if cell.reported.task == comparison.task]
+    places = {cell.method: cell.colour for cell in here if cell.colour is not None}
+    colours = method_colours(dict.fromkeys(cell.method for cell in here), places)
     series: dict[str, Series] = {}
     for method, curve in found.items():
-        series[f"{method} ahead"] = Series(curve.ahead, colours[method], dots=True)
+        series[f"{method} ahead"] = Series(curve.partial, colours[method], dots=True)
     for method, curve in found.items():
-        series[method] = Series(curve.whole, colours[method])
+        series[method] = Series(curve.complete, colours[method])
     start = [] if level is None else [Text(f"┄ start {score(level)}", DIM)]
     legend = [Text()]
-    for values in (2, 1, 0):  # their numbers go before a name does
+    for values in (2, 1, 0):  # drop the numbers before a name
         names = [_name(method, curve, colours[method], values) for method, curve in found.items()]
         legend, left = _legend([*names, *start], inner, max(rows // 5, 1))
         if not left:
@@ -43,7 +46,7 @@ def curves_panel(board: Board, now: float, width: int, height: int, look: Look =
     seeds = max(curve.seeds for curve in found.values())
     note = "━ mean over seeds, 95 % · seeds ahead" if seeds > 1 else "━ evaluated"
     lines = [*legend, *chart(series, inner, rows - len(legend), level)]
-    return framed(title, lines, width, height, note, focused=look.focused)
+    return framed(title, lines, width, height, note, focused=view.focused)
 
 
 def _name(method: str, curve: MethodCurve, colour: str, values: int) -> Text:
@@ -65,9 +68,3 @@ def _legend(names: list[Text], inner: int, rows: int) -> tuple[list[Text], int]:
             lines.append(Text())
         lines[-1] = Text.assemble(lines[-1], "  " if lines[-1].cell_len else "", name)
     return lines, 0
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.compare.sample import show
-
-    show(curves_panel)

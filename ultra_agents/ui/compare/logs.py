@@ -1,4 +1,4 @@
-"""What the cells of a comparison do, from their event logs: little of every cell, everything of one."""
+"""Reads the event logs of a comparison's cells: summary events of all cells, all events of the selected one."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ultra_agents.events import RunFinished
-from ultra_agents.ui.compare.board import ENDED, CellView
-from ultra_agents.ui.experiment import CellState
-from ultra_agents.ui.model import ViewState, reduce
-from ultra_agents.ui.tail import Tail
+from ultra_agents.ui.compare.cell_table import CellStatus
+from ultra_agents.ui.compare.state import ENDED, CellProgress
+from ultra_agents.ui.event_log import EventLogReader
+from ultra_agents.ui.run_state import RunState, reduce
 
-HEAVY = ("AgentAsked", "AgentSpoke", "AdviceDecided", "StateShown", "StepsSpent", "Dropped", "Warned")
-"""Events of which only the cell looked at needs to know."""
+DETAIL_EVENTS = ("AgentAsked", "AgentSpoke", "AdviceDecided", "StateShown", "StepsSpent", "Dropped", "Warned")
+"""Events that only the panels of the selected cell show."""
 
 
 @dataclass
 class CellLog:
-    """One cell's log, read as it grows.
+    """The state of one cell, from its log.
 
     Args:
-        tail: The log.
+        log: Reads the event log.
 
     Attributes:
-        raw: What it says.
-        at: The time of its last event, seconds since the epoch.
-        settled: The status it was last read to the end with; no more comes in that status.
+        logged: The state after the events read so far.
+        at: The time of the last event, seconds since the epoch.
+        read_with: The cell's status when the log was last read; an ended cell is not read again with the same one.
     """
 
-    tail: Tail
-    raw: ViewState = field(default_factory=ViewState)
+    log: EventLogReader
+    logged: RunState = field(default_factory=RunState)
     at: float = 0.0
-    settled: str = ""
-    _told: tuple[ViewState, str] | None = None
-    _shown: ViewState = field(default_factory=ViewState)
+    read_with: str = ""
+    _shown_for: tuple[RunState, str] | None = None
+    _shown: RunState = field(default_factory=RunState)
 
     def read(self, until: float | None = None) -> None:
-        """Take in what was written since the last time.
+        """Read the new events.
 
         Args:
-            until: Leave out what happened later, seconds since the epoch.
+            until: Ignore later events, seconds since the epoch.
         """
-        for found in self.tail.poll():
+        for found in self.log.poll():
             if found is None:
-                self.raw = ViewState()
+                self.logged = RunState()
                 continue
             when, event = found
             if until is not None and when is not None and when > until:
                 continue
             self.at = time.time() if when is None else when
-            self.raw = reduce(self.raw, event, self.at)
+            self.logged = reduce(self.logged, event, self.at)
 
-    def state(self, status: str) -> ViewState:
-        """What it says, for a cell of `status`: one that is not at work any more is not shown at work."""
-        if self._told is None or self._told[0] is not self.raw or self._told[1] != status:
-            self._told = (self.raw, status)
-            over = status != "running" and self.raw.ended is None and self.raw.status != "starting"
-            self._shown = reduce(self.raw, RunFinished("interrupted", 0.0, ""), self.at) if over else self.raw
+    def state(self, status: str) -> RunState:
+        """The state for a cell of `status`; one that stopped without `RunFinished` is shown as interrupted."""
+        if self._shown_for is None or self._shown_for[0] is not self.logged or self._shown_for[1] != status:
+            self._shown_for = (self.logged, status)
+            over = status != "running" and self.logged.ended is None and self.logged.status != "starting"
+            self._shown = reduce(self.logged, RunFinished("interrupted", 0.0, ""), self.at) if over else self.logged
         return self._shown
 
 
@@ -66,36 +66,36 @@ class CellLogs:
     """The logs of all cells of a comparison.
 
     Args:
-        logs: Where each is, in the order of the cells.
+        logs: Path of each log, in the order of the cells.
     """
 
     def __init__(self, logs: Sequence[Path]) -> None:
         self._paths = list(logs)
-        self._light = [CellLog(Tail(path, HEAVY)) for path in self._paths]
-        self._cells: list[CellView] = []
-        self._full: tuple[int, CellLog] | None = None
+        self._summaries = [CellLog(EventLogReader(path, DETAIL_EVENTS)) for path in self._paths]
+        self._cells: list[CellProgress] = []
+        self._details: tuple[int, CellLog] | None = None
 
-    def cells(self, states: Sequence[CellState], task: str, until: float | None = None) -> tuple[CellView, ...]:
-        """Every cell with what is known of it; the logs of those at work and of those of `task` are read."""
+    def cells(self, states: Sequence[CellStatus], task: str, until: float | None = None) -> tuple[CellProgress, ...]:
+        """All cells with their states; the logs of running cells and of the cells of `task` are read."""
         made = []
-        for index, (what, log) in enumerate(zip(states, self._light, strict=True)):
+        for index, (what, log) in enumerate(zip(states, self._summaries, strict=True)):
             wanted = what.status == "running" or what.task == task
-            if wanted and not (log.settled == what.status and what.status != "running"):
+            if wanted and not (log.read_with == what.status and what.status != "running"):
                 log.read(until)
-                log.settled = what.status
+                log.read_with = what.status
             state = log.state(what.status)
             before = self._cells[index] if index < len(self._cells) else None
-            same = before is not None and before.what == what and before.state is state
-            made.append(before if same and before is not None else CellView(what, state))
+            same = before is not None and before.reported == what and before.state is state
+            made.append(before if same and before is not None else CellProgress(what, state))
         self._cells = made
         return tuple(made)
 
-    def live(self, index: int, status: str, until: float | None = None) -> ViewState:
-        """Everything that the cell `index` does; another one's log is read from its beginning."""
-        if self._full is None or self._full[0] != index:
-            self._full = index, CellLog(Tail(self._paths[index]))
-        log = self._full[1]
-        if log.settled != status or status not in ENDED:
+    def run_state(self, index: int, status: str, until: float | None = None) -> RunState:
+        """The full state of the cell `index`; after a change of cell its log is read from the beginning."""
+        if self._details is None or self._details[0] != index:
+            self._details = index, CellLog(EventLogReader(self._paths[index]))
+        log = self._details[1]
+        if log.read_with != status or status not in ENDED:
             log.read(until)
-            log.settled = status
+            log.read_with = status
         return log.state(status)

@@ -188,7 +188,7 @@ class InspectApp(App[None]):
         return tuple(one for one in self.run_view.critical if self.only in (None, one.state.fate))
 
     def fill(self) -> None:
-        """Write the list anew."""
+        """Fill the list."""
         lines = listed(self.run_view, self.only)
         self.entries = [entry for entry, _ in lines]
         chosen = self.query_one("#list", OptionList)
@@ -340,7 +340,7 @@ class InspectApp(App[None]):
         self.push_screen(ConversationScreen(explanation.segment.name, calls, self.step))
 
     def action_search(self) -> None:
-        """Look for words."""
+        """Open the search."""
 
         def chosen(place: tuple[int, int] | None) -> None:
             if place is not None:

@@ -9,7 +9,7 @@ from ultra_agents.ui.inspect.glyphs import SIGNS, arrow, interval, short
 from ultra_agents.ui.inspect.plain import note_text
 from ultra_agents.ui.inspect.run_view import RunView, StepView, deciding_attempt
 from ultra_agents.ui.text import clean, score
-from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, METHODS, WARM
+from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, WARM, method_colours
 
 _STOPPED = {
     "good": "surely better",
@@ -41,7 +41,7 @@ def details(run: RunView, view: StepView, width: int, reading: bool = False) -> 
         _case(text, critical, width, run.has_critic)
     elif explanation is not None:
         _nearby(text, explanation, view.step)
-    _choices(text, view, critical, reading)
+    _choices(text, run, view, critical, reading)
     if critical is None and explanation is None and run.explanations:
         text.append("\nNot in a segment the agents were shown. n: next critical state\n", DIM)
     return text
@@ -151,17 +151,19 @@ def _nearby(text: Text, explanation: Explanation, step: int) -> None:
         text.append(f"{note_text(note)}\n", DIM)
 
 
-def _choices(text: Text, view: StepView, critical: CriticalState | None, reading: bool) -> None:
+def _choices(text: Text, run: RunView, view: StepView, critical: CriticalState | None, reading: bool) -> None:
     """Before and after: what each policy does in this very state."""
     suggested = deciding_attempt(critical) if critical is not None else None
     if not view.choices and suggested is None and not reading:
         return
     _title(text, "here, before and after\n", "bold")
     rows = [("then", view.action, "")]
-    rows += [(name, action, METHODS.get(name, "")) for name, action in view.choices if name == "starting"]
+    rows += [(name, action, "") for name, action in view.choices if name == "starting"]
     if suggested is not None:
         rows.append(("suggested", short(suggested.plan), AGENTS["advisor"]))
-    rows += [(name, action, METHODS.get(name, "")) for name, action in view.choices if name != "starting"]
+    refined = [(name, action) for name, action in view.choices if name != "starting"]
+    colours = method_colours((name for name, _ in refined), run.colours)
+    rows += [(name, action, colours[name]) for name, action in refined]
     wide = max(len(name) for name, _, _ in rows)
     for name, action, colour in rows:
         text.append(f"{name.ljust(wide)}  ", colour or DIM)

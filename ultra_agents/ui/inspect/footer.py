@@ -8,7 +8,7 @@ from ultra_agents.records import Fate
 from ultra_agents.ui.inspect.glyphs import SIGNS
 from ultra_agents.ui.inspect.run_view import RunView
 from ultra_agents.ui.text import clean, score
-from ultra_agents.ui.theme import DIM, METHODS, WARM
+from ultra_agents.ui.theme import DIM, WARM, method_colours
 
 KEYS = (
     ("←→", "step"), ("n p", "critical"), ("a", "accepted"), ("l", "list"), ("t", "agents"), ("?", "help"),
@@ -29,9 +29,10 @@ def header(run: RunView, width: int) -> Text:
             counts.append(f"{sign} {number} {fate} ", colour)
     parts.append(counts)
     parts += [Text(f"! {clean(note)}", WARM) for note in run.notes]
+    colours = method_colours((one.method for one in run.methods), run.colours)
     for one in run.methods:
         returns = f"{score(one.before.mean)} → {score(one.best.mean)}"
-        parts.append(Text.assemble((f"{one.method} ", METHODS.get(one.method, "")), returns))
+        parts.append(Text.assemble((f"{one.method} ", colours[one.method]), returns))
     for part in parts:
         room = width - text.cell_len - 2
         if part.cell_len > room:

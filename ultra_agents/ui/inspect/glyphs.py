@@ -70,7 +70,7 @@ def short(plan: Plan) -> str:
 
 
 def arrow(action: str) -> str:
-    """An arrow for an action whose name speaks of exactly one direction, else nothing."""
+    """An arrow for an action whose name contains exactly one direction, else nothing."""
     words = set(action.lower().replace("_", " ").replace("-", " ").split())
     named = [sign for word, sign in _ARROWS.items() if word in words]
     return named[0] if len(named) == 1 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -67,7 +67,7 @@ class StepView:
     Attributes:
         words: The state in the environment's words.
         action: What the policy did.
-        choices: What each policy at hand does in this state, by name; empty while they are being read.
+        choices: What each policy of the run does in this state, by name; empty while they are being read.
     """
 
     episode: int
@@ -89,6 +89,7 @@ class RunView:
         explanations: By episode and start; the states of each by step.
         methods: Results of the methods that were evaluated.
         notes: What a reader should know: damaged lines, versions that differ, nothing explained yet.
+        colours: Places of the methods in the palette.
     """
 
     name: str
@@ -100,6 +101,7 @@ class RunView:
     explanations: tuple[Explanation, ...]
     methods: tuple[MethodResult, ...] = ()
     notes: tuple[str, ...] = ()
+    colours: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def critical(self) -> tuple[LocatedState, ...]:
@@ -157,7 +159,7 @@ class StepSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close the simulator."""
         ...
 
 

@@ -192,7 +192,7 @@ class SearchScreen(ModalScreen[tuple[int, int] | None]):
         self.query_one(Input).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Look again."""
+        """Search for what is in the field now."""
         self.hits = search(self.run_view, self.source, event.value)
         hits = self.query_one("#hits", OptionList)
         hits.clear_options()

@@ -29,7 +29,7 @@ class Hit:
 
 
 def search(run: RunView, source: StepSource, words: str) -> list[Hit]:
-    """Every place that holds all of `words`, whatever their case; critical states first, then replies, then states."""
+    """Every place that contains all of `words`, case ignored; critical states first, then replies, then states."""
     wanted = words.lower().split()
     if not wanted:
         return []

@@ -1,7 +1,4 @@
-"""One panel a file: a pure function from the state, the time and a size to something Rich can draw.
-
-Each shows itself on sample data: `python -m ultra_agents.ui.panels.flow`.
-"""
+"""One panel a file: a pure function from the state, the time and a size to something Rich can draw."""
 
 from __future__ import annotations
 
@@ -9,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ultra_agents.ui.inspect.picture import Depth
-from ultra_agents.ui.model import ViewState
 from ultra_agents.ui.panels.frame import Framed
+from ultra_agents.ui.picture import Depth
+from ultra_agents.ui.run_state import RunState
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a person looks at a panel.
+class PanelView:
+    """How the user views one panel.
 
     Attributes:
-        scroll: Lines away from where the panel stands by itself.
-        focused: The keys that scroll go here; the frame says so.
-        depth: Colours the terminal has, for pictures.
+        scroll: Scroll offset in lines, from the panel's position when new entries arrive.
+        focused: Keys scroll this panel; its frame is highlighted.
+        depth: Colours of the terminal, for pictures.
     """
 
     scroll: int = 0
@@ -29,7 +26,7 @@ class Look:
     depth: Depth = "truecolor"
 
 
-PLAIN = Look()
+DEFAULT_VIEW = PanelView()
 
-PanelFunction: TypeAlias = Callable[[ViewState, float, int, int, Look], Framed]
-"""`(state, now, width, height, look)` -> a renderable of exactly that size in cells; `look` may be left out."""
+PanelFunction: TypeAlias = Callable[[RunState, float, int, int, PanelView], Framed]
+"""`(state, now, width, height, view)` -> a renderable of exactly that size in cells; `view` may be left out."""

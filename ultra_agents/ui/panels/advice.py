@@ -1,4 +1,4 @@
-"""What became of the latest suggestions, with the gain the simulator measured and its interval."""
+"""The latest decisions about suggestions, with the measured gain and its interval."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from rich.text import Text
 
 from ultra_agents.events import AdviceDecided
-from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed, newest
+from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, decision_sign
 
@@ -17,15 +17,15 @@ GAIN = 6
 INTERVAL = 16
 
 
-def advice(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+def advice(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
     """The panel "Advice"; the newest decision stands last, the counts below."""
     rows, inner = max(height - 2, 1), max(width - 4, 10)
     shown = state.advice
     wheres = [f"{clean(row.segment.partition(':')[0], 6)}:{row.step}" for row in shown]
     most = 14 if inner < 60 else 24
     actions = [f"{clean(row.action, most)} ×{row.hold}" for row in shown]
-    # what is in sight decides the width of the columns, so that one long plan of long ago takes no room
-    seen = slice(max(len(shown) - rows - look.scroll, 0), len(shown) - look.scroll or None)
+    # columns are as wide as the visible rows need, so that a long plan that is scrolled out takes no room
+    seen = slice(max(len(shown) - rows - view.scroll, 0), len(shown) - view.scroll or None)
     wide = max(map(len, wheres[seen]), default=0), max(map(len, actions[seen]), default=0)
     spans = any(row.low is not None for row in shown[seen]) and inner >= wide[0] + wide[1] + GAIN + INTERVAL + 8
     lines = [
@@ -34,13 +34,13 @@ def advice(state: ViewState, now: float, width: int, height: int, look: Look = P
     ]
     if not lines:
         lines = [Text("Suggestions appear here once judged and tested.", DIM)]
-    lines, scrolled = newest(lines, rows, look.scroll)
+    lines, scrolled = newest(lines, rows, view.scroll)
     counts = " · ".join(f"{number} {clean(word, 12)}" for word, number in _counts(state.decisions))
-    return framed("Advice", lines, width, height, counts, focused=look.focused, scrolled=scrolled)
+    return framed("Advice", lines, width, height, counts, focused=view.focused, scrolled=scrolled)
 
 
 def _counts(decisions: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Decisions in words of what happened, the good ones first."""
+    """Decisions as past participles with their counts, accepted ones first."""
     past = {"accept": "accepted", "revise": "sent back", "reject": "rejected", "drop": "dropped"}
     order = list(past)
     rows = sorted(decisions.items(), key=lambda row: order.index(row[0]) if row[0] in order else len(order))
@@ -71,7 +71,7 @@ def interval_words(row: AdviceDecided) -> str:
 
 
 def gain_colour(row: AdviceDecided) -> str:
-    """Green for a gain, red for a loss, quiet where the interval holds both."""
+    """Green for a gain, red for a loss, dim where the interval contains 0."""
     if row.gain is None or (row.low is not None and row.high is not None and row.low <= 0 <= row.high):
         return DIM
     return GOOD if row.gain > 0 else BAD
@@ -82,9 +82,3 @@ def _signed(value: float) -> str:
     if abs(value) >= 9.995:
         return f"{value:+.0f}" if abs(value) >= 99.95 else f"{value:+.1f}"
     return f"{value:+.2f}"
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(advice)

@@ -1,19 +1,19 @@
-"""What has been spent: model calls, tokens, money, environment steps by purpose; and what was not used, by reason."""
+"""Usage so far: model calls, tokens, money, environment steps by purpose; and dropped items by reason."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
-from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed
+from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import clean, count, took
 from ultra_agents.ui.theme import BAD, DIM, WARM
 
 PURPOSES = ("collect", "test", "joint", "imitate", "refine", "evaluate")
 
 
-def budget(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+def budget(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
     """The panel "Spent"; scrolling goes down."""
     usage, rows, inner = state.usage, max(height - 2, 1), max(width - 4, 10)
     asked = usage.calls + usage.cached
@@ -40,13 +40,13 @@ def budget(state: ViewState, now: float, width: int, height: int, look: Look = P
     for reason, number in dropped:
         lines.append(Text.assemble((f"{number:>6} ", WARM), (clean(reason), "")))
     lines += [Text(f"! {clean(text)}", BAD) for text in reversed(tuple(dict.fromkeys(state.warnings)))]
-    down = min(look.scroll, max(len(lines) - rows, 0))
+    down = min(view.scroll, max(len(lines) - rows, 0))
     total_drops = sum(state.drops.values())
     told = f"{total_drops:,} not used" if total_drops else ""
-    return framed("Spent", lines[down:], width, height, told, focused=look.focused, scrolled=down)
+    return framed("Spent", lines[down:], width, height, told, focused=view.focused, scrolled=down)
 
 
-def spent_by_purpose(state: ViewState) -> dict[str, int]:
+def spent_by_purpose(state: RunState) -> dict[str, int]:
     """Environment steps by purpose, in the order of the flow; those of refining are all methods' together."""
     refined = sum(steps for steps, _ in state.steps.values())
     found = {**state.spent, **({"refine": state.spent.get("refine", 0) + refined} if refined else {})}
@@ -55,12 +55,12 @@ def spent_by_purpose(state: ViewState) -> dict[str, int]:
 
 
 def money(cost: float) -> str:
-    """Money with as many digits as say something; the currency is that of the configured prices."""
+    """An amount of money with at least two significant digits, in the currency of the configured prices."""
     return f"{cost:.2f}" if cost >= 1 else f"{cost:.2g}"
 
 
 def _purposes(spent: dict[str, int], inner: int, rows: int) -> list[Text]:
-    """One line each where there is room, else as many to a line as fit."""
+    """One line for each purpose where there is room, else several to a line."""
     if rows >= 16:
         most = max(spent.values()) or 1
         bars = max(min(inner - 22, 24), 0)
@@ -83,9 +83,3 @@ def _purposes(spent: dict[str, int], inner: int, rows: int) -> list[Text]:
 
 def _row(name: str, value: str, more: str) -> Text:
     return Text.assemble((f"{name:<11}", DIM), (value, "bold"), (f"  {more}" if more else "", DIM))
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(budget)

@@ -1,7 +1,7 @@
-"""What the agents say, each in its colour, with the model that spoke; and who is thinking now.
+"""The agents' replies, each in its agent's colour with the model's name, and the pending requests.
 
-A question appears as soon as it is asked, its answer while it is written where the provider streams, a cursor at its
-end; the whole answer takes its place.
+A request appears as soon as it is sent, and with the text so far and a cursor where the provider streams; the whole
+reply replaces it.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import json
 from rich.text import Text
 
 from ultra_agents.events import AgentSpoke
-from ultra_agents.ui.model import Asked, ViewState
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed, newest
+from ultra_agents.ui.run_state import PendingRequest, RunState
 from ultra_agents.ui.text import clean, count, prose, took, unfinished, wrap
 from ultra_agents.ui.theme import BAD, DIM, WARM, agent_colour, decision_sign
 
 CURSOR = "▋"
 
 
-def conversation(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
-    """The panel "Agents"; the newest message stands last, questions under way below it."""
+def conversation(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
+    """The panel "Agents"; the newest reply stands last, pending requests below it."""
     inner, rows = max(width - 4, 10), max(height - 2, 1)
     deep = 1 if rows < 3 else 2 if rows < 9 else 4 if rows < 26 else 8
-    asked = () if look.scroll else state.asked[-max(rows // 4, 1) :]
-    most = rows // 2 if state.messages else rows  # what was said is not pushed out by what is being said
-    told = min(deep, max(most // max(len(asked), 1) - 1, 0))
-    waiting = [line for one in asked for line in _asked(one, state.moment(now), inner, told)]
+    pending = () if view.scroll else state.pending[-max(rows // 4, 1) :]
+    most = rows // 2 if state.messages else rows  # pending requests leave half of the panel to replies
+    told = min(deep, max(most // max(len(pending), 1) - 1, 0))
+    waiting = [line for one in pending for line in _pending(one, state.moment(now), inner, told)]
     room = max(rows - len(waiting), 1)
     blocks: list[list[Text]] = []
     used = 0
@@ -35,15 +35,15 @@ def conversation(state: ViewState, now: float, width: int, height: int, look: Lo
         block = _message(message, inner, deep)
         if rows >= 16 and blocks:
             block.append(Text())
-        if used + len(block) > room and blocks and not look.scroll:
+        if used + len(block) > room and blocks and not view.scroll:
             break
         blocks.insert(0, block)
         used += len(block)
-        if used >= room + look.scroll:
+        if used >= room + view.scroll:
             break
     lines = [line for block in blocks for line in block]
-    if look.scroll:
-        lines, scrolled = newest(lines, room, look.scroll)
+    if view.scroll:
+        lines, scrolled = newest(lines, room, view.scroll)
     else:
         scrolled = 0
     lines += waiting
@@ -51,19 +51,19 @@ def conversation(state: ViewState, now: float, width: int, height: int, look: Lo
         lines = [Text("The agents speak when the episodes are explained.", DIM)]
     answers = state.usage.calls + state.usage.cached
     extra = f"{answers:,} answers" if answers else ""
-    return framed("Agents", lines, width, height, extra, focused=look.focused, scrolled=scrolled)
+    return framed("Agents", lines, width, height, extra, focused=view.focused, scrolled=scrolled)
 
 
-def _asked(asked: Asked, now: float, inner: int, deep: int) -> list[Text]:
-    """A question under way, and the last `deep` lines of what is written."""
-    colour = agent_colour(asked.agent)
-    words = clean(unfinished(asked.text))
+def _pending(request: PendingRequest, now: float, inner: int, deep: int) -> list[Text]:
+    """A pending request, and the last `deep` lines of its streamed text."""
+    colour = agent_colour(request.agent)
+    words = clean(unfinished(request.text))
     head = Text.assemble(
         ("▌", colour),
-        (clean(asked.agent, 16), f"bold {colour}"),
-        (f" {clean(asked.model, 28)}", DIM),
-        (f"  {clean(asked.segment, 20)}", ""),
-        (f"  {'writing' if words else 'thinking'} … {max(now - asked.since, 0):.0f} s", WARM),
+        (clean(request.agent, 16), f"bold {colour}"),
+        (f" {clean(request.model, 28)}", DIM),
+        (f"  {clean(request.segment, 20)}", ""),
+        (f"  {'writing' if words else 'thinking'} … {max(now - request.since, 0):.0f} s", WARM),
     )
     lines = wrap(f"{words}{CURSOR}", inner - 2, len(words) + 1)[-deep:] if words and deep else []
     return [head, *(Text.assemble(("▌ ", colour), (line, "")) for line in lines)]
@@ -97,9 +97,3 @@ def verdict_in(text: str) -> str:
         return ""
     found = value.get("verdict") if isinstance(value, dict) else None
     return found if found in ("accept", "revise", "reject") else ""
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(conversation)

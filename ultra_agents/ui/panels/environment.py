@@ -1,4 +1,4 @@
-"""The state that the newest decision was about: what the simulator looked like, what was suggested, what it brought.
+"""The environment state of the newest decision: its picture, the suggestion, and the measured gain.
 
 A picture in half-block characters (two pixels to a cell) where the environment draws one, else the matching features
 around the step as sparklines, with a mark at the step.
@@ -13,35 +13,34 @@ from rich.text import Text
 
 from ultra_agents.events import AdviceDecided, StateShown
 from ultra_agents.records import Array
-from ultra_agents.ui.inspect.picture import Depth, picture
-from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.advice import gain_colour, gain_words, interval_words
 from ultra_agents.ui.panels.frame import Framed, framed
-from ultra_agents.ui.picture import sparkline, unpack
+from ultra_agents.ui.picture import Depth, picture, sparkline, unpack
+from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import clean, score, wrap
 from ultra_agents.ui.theme import DIM, WARM, decision_sign
 
 ARROWS = {"UP": "↑", "DOWN": "↓", "LEFT": "←", "RIGHT": "→"}
 WORDS = {"accept": "accepted", "revise": "sent back", "reject": "rejected"}
 SIDE = 26
-"""Columns the words need where they stand beside the picture."""
+"""Columns of the text beside the picture."""
 
 
-def environment(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+def environment(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
     """The panel "Environment"; scrolling goes back to earlier decisions."""
     inner, rows = max(width - 4, 10), max(height - 2, 1)
-    back = min(look.scroll, max(len(state.shown) - 1, 0))
+    back = min(view.scroll, max(len(state.shown) - 1, 0))
     if not state.shown:
         lines = [Text("The states that advice is about appear here.", DIM)]
-        return framed("Environment", lines, width, height, focused=look.focused)
+        return framed("Environment", lines, width, height, focused=view.focused)
     shown = state.shown[len(state.shown) - 1 - back]
     decided = next(
         (row for row in reversed(state.advice) if (row.segment, row.step) == (shown.segment, shown.step)), None
     )
     told = f"{back} back, End follows" if back else ""
     return framed(
-        "Environment", _lines(shown, decided, inner, rows, look.depth), width, height, told, focused=look.focused
+        "Environment", _lines(shown, decided, inner, rows, view.depth), width, height, told, focused=view.focused
     )
 
 
@@ -69,21 +68,21 @@ def _lines(shown: StateShown, decided: AdviceDecided | None, inner: int, rows: i
 
 @lru_cache(maxsize=16)
 def _drawn(shown: StateShown, columns: int, rows: int, depth: Depth) -> tuple[Text, ...]:
-    """The picture's lines; kept, since advice on the same state changes the words alone."""
+    """The picture's lines; cached, since a further decision about the same state changes the text alone."""
     frame = unpack(shown)
-    assert frame is not None, "asked for where there is one"
+    assert frame is not None, "called for states with a picture"
     return tuple(line for line in picture(frame, columns, rows, depth).split("\n") if line.cell_len)
 
 
 def _larger_beside(frame: Array, inner: int, rows: int) -> bool:
-    """Whether the picture comes out larger with the words beside it than with them below."""
+    """Whether the picture is larger with the text beside it than with the text below."""
     tall, wide = frame.shape[:2]
     beside, below = (min(room / wide, 2 * height / tall) for room, height in ((inner - SIDE, rows), (inner, rows - 4)))
     return bool(beside > 0 and beside >= below)
 
 
 def _words(shown: StateShown, decided: AdviceDecided | None, width: int, rows: int) -> list[Text]:
-    """What the picture is of, on at most `rows` lines."""
+    """The text about the state, on at most `rows` lines."""
     where = Text.assemble(("episode ", DIM), clean(shown.segment.partition(":")[0], 6), ("  step ", DIM),
                           (str(shown.step), "bold"))  # fmt: skip
     took = Text.assemble(("took ", DIM), _action(shown.taken, 24))
@@ -107,7 +106,7 @@ def _words(shown: StateShown, decided: AdviceDecided | None, width: int, rows: i
             lines.append(line)
     if rows > len(lines):
         lines += [Text(line, DIM) for line in wrap(clean(decided.reason, 400), width, rows - len(lines))]
-    if len(lines) > rows:  # the place and the verdict say most
+    if len(lines) > rows:  # the place and the verdict matter most
         lines = [Text.assemble(where, "  ", tried), verdict, *both][:rows]
     return lines
 
@@ -136,9 +135,3 @@ def _numbers(shown: StateShown, inner: int, rows: int) -> list[Text]:
         last = shown.first + length - 1
         lines.append(Text(f"features of steps {shown.first} to {last}", DIM))
     return lines
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(environment)

@@ -1,17 +1,17 @@
-"""Where the run is: every stage with its tick, the current one with its bar and the time left."""
+"""The stages of the run with their status, the current one with a progress bar and the time left."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
-from ultra_agents.ui.model import StageView, ViewState
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed
+from ultra_agents.ui.run_state import RunState, StageState
 from ultra_agents.ui.text import about, clean, clock, took
 from ultra_agents.ui.theme import DIM, SIGNS
 
 
-def flow(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+def flow(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
     """The panel "Flow"; scrolling goes down."""
     now = state.moment(now)
     inner, rows = max(width - 4, 10), max(height - 2, 1)
@@ -26,9 +26,9 @@ def flow(state: ViewState, now: float, width: int, height: int, look: Look = PLA
         details = block[1:] if spare >= len(block) - 1 else []
         spare -= len(details)
         lines += [block[0], *details]
-    if len(lines) > rows:  # keep the current stage in sight, two lines from the bottom at the most
+    if len(lines) > rows:  # scroll so that the current stage is visible, at most two lines from the bottom
         first = min(max(at - rows + 2, 0), len(lines) - rows)
-        scrolled = min(look.scroll, len(lines) - rows) if look.scroll else 0
+        scrolled = min(view.scroll, len(lines) - rows) if view.scroll else 0
         lines = lines[scrolled or first :]
     else:
         scrolled = 0
@@ -36,10 +36,10 @@ def flow(state: ViewState, now: float, width: int, height: int, look: Look = PLA
         lines = [Text("starting ...", DIM)]
     finished = sum(stage.status in ("done", "kept") for stage in state.stages)
     told = f"{finished} of {len(state.stages)} stages" if state.stages else ""
-    return framed("Flow", lines, width, height, told, focused=look.focused, scrolled=scrolled)
+    return framed("Flow", lines, width, height, told, focused=view.focused, scrolled=scrolled)
 
 
-def _stage(stage: StageView, now: float, inner: int, names: int) -> list[Text]:
+def _stage(stage: StageState, now: float, inner: int, names: int) -> list[Text]:
     """The stage's line, and further ones that are shown where there is room."""
     sign, colour = SIGNS[stage.status]
     quiet = stage.status in ("waiting", "kept")
@@ -61,7 +61,7 @@ def _stage(stage: StageView, now: float, inner: int, names: int) -> list[Text]:
     return [line]
 
 
-def _running(stage: StageView, now: float, room: int) -> Text:
+def _running(stage: StageState, now: float, room: int) -> Text:
     left = stage.left(now)
     if stage.total <= 0:
         return Text(clock(now - stage.started), "cyan")
@@ -69,7 +69,7 @@ def _running(stage: StageView, now: float, room: int) -> Text:
     return bar(stage.fraction, max(min(room - len(words), 40), 4)) + Text(words, "cyan")
 
 
-def _units(stage: StageView) -> str:
+def _units(stage: StageState) -> str:
     return f"{stage.done:,}/{stage.total:,} {stage.unit}".rstrip() if stage.total > 0 else ""
 
 
@@ -78,9 +78,3 @@ def bar(fraction: float, width: int, colour: str = "cyan") -> Text:
     halves = round(min(max(fraction, 0.0), 1.0) * width * 2)
     full, half = divmod(halves, 2)
     return Text.assemble(("━" * full + "╸" * half, colour), ("━" * (width - full - half), DIM))
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(flow)

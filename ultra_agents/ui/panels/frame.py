@@ -1,4 +1,4 @@
-"""The frame every panel stands in."""
+"""The frame of a panel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ultra_agents.ui.theme import BORDER, FOCUS
 
 
 class Framed(Panel):
-    """A panel that knows by how many lines it is really scrolled; `scrolled` is never more than there is."""
+    """A Rich panel with the scroll offset at which it was drawn, in lines (`scrolled`)."""
 
     def __init__(self, *arguments: Any, scrolled: int = 0, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -54,7 +54,7 @@ def framed(
 
 
 def newest(lines: Sequence[Text], rows: int, scroll: int) -> tuple[list[Text], int]:
-    """`rows` of `lines`, the last ones moved back by `scroll`; and by how many lines they could be moved."""
+    """The last `rows` of `lines`, moved back by `scroll` as far as there are lines; and by how many."""
     used = min(max(scroll, 0), max(len(lines) - rows, 0))
     stop = len(lines) - used
     return list(lines[max(stop - rows, 0) : stop]), used

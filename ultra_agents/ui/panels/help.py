@@ -1,12 +1,12 @@
-"""The keys, and what the screen shows."""
+"""The list of keys and the legend of the screen."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
-from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed
+from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.theme import AGENTS, DIM, FOCUS, SIGNS
 
 KEYS = (
@@ -23,7 +23,7 @@ WATCHING = (("1-9  n", "another run"), ("q", "leave; the run goes on"))
 
 
 def help_panel(
-    state: ViewState, now: float, width: int, height: int, look: Look = PLAIN, watching: bool = False
+    state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW, watching: bool = False
 ) -> Framed:
     """The panel "Keys"."""
     rows = [row for row in KEYS if not watching or row[0] not in ("q", "p  space", "Ctrl-C")]
@@ -45,9 +45,3 @@ def _legend() -> Text:
     for agent, colour in AGENTS.items():
         text.append("▌", colour).append(f"{agent}  ", DIM)
     return text
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(help_panel)

@@ -9,22 +9,22 @@ import math
 
 from rich.text import Text
 
-from ultra_agents.ui.canvas import Series, chart
-from ultra_agents.ui.model import ViewState
-from ultra_agents.ui.panels import PLAIN, Look
+from ultra_agents.ui.braille_chart import Series, chart
+from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed
+from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import clean, score
 from ultra_agents.ui.theme import DIM, method_colours
 
 
-def learning_curve(state: ViewState, now: float, width: int, height: int, look: Look = PLAIN) -> Framed:
+def learning_curve(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
     """The panel "Return"."""
     inner, rows = max(width - 4, 10), max(height - 2, 1)
     methods = tuple(dict.fromkeys([*state.curves, *state.training]))
     if not methods:
         lines = [Text("Learning curves appear when refining begins.", DIM)]
-        return framed("Return", lines, width, height, focused=look.focused)
-    colours = method_colours(methods)
+        return framed("Return", lines, width, height, focused=view.focused)
+    colours = method_colours(methods, state.colours)
     series: dict[str, Series] = {
         f"{method} training": Series(state.training[method], colours[method], dots=True)
         for method in methods
@@ -45,18 +45,12 @@ def learning_curve(state: ViewState, now: float, width: int, height: int, look: 
         legend = Text.assemble(legend, gap, name)
     note = "━ evaluated, 95 % · training" if state.training else "━ evaluated, 95 %"
     lines = [legend, *chart(series, inner, rows - 1, level)]
-    return framed("Return", lines, width, height, note, focused=look.focused)
+    return framed("Return", lines, width, height, note, focused=view.focused)
 
 
-def _newest(state: ViewState, method: str, inner: int) -> str:
+def _newest(state: RunState, method: str, inner: int) -> str:
     """The latest return, with its interval where there is room."""
     if not state.curves.get(method):
         return score(state.training[method][-1][1])
     _, mean, wide = state.curves[method][-1]
     return score(mean) + (f"±{score(wide)}" if inner >= 70 and math.isfinite(wide) else "")
-
-
-if __name__ == "__main__":
-    from ultra_agents.ui.sample import show
-
-    show(learning_curve)

@@ -1,4 +1,4 @@
-"""What the wizard asks, what it is answered, and whom it asks for facts."""
+"""The wizard's answers, and the protocol through which it gets facts about plugins, models and costs."""
 
 from __future__ import annotations
 
@@ -48,11 +48,18 @@ class ProviderFact:
 
 @dataclass(frozen=True)
 class MethodFact:
-    """A method that can be compared: what it does, and why it cannot be had here; empty where it can."""
+    """A method that can be compared.
+
+    Attributes:
+        about: What it does.
+        problem: Why it cannot be had here; empty where it can.
+        advised: It uses advice.
+    """
 
     name: str
     about: str
     problem: str = ""
+    advised: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,16 +76,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class Speed:
-    """Environment steps per second while learning, and the mean length of episodes, where any ended."""
+    """Environment steps per second while learning; `problem` says why they are unknown."""
 
     steps_per_s: float
-    episode_steps: float | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """All that is asked, with what Enter alone answers.
+    """All answers, with their defaults.
 
     Attributes:
         environment: Registered name, or `gymnasium:<id>`.
@@ -86,6 +92,7 @@ class Answers:
         proposer: A provider of models, or one of `CONTROLS`.
         options: Further options of the provider, `key=value` separated by blanks.
         methods: What is compared.
+        advised: One of them uses advice.
         episodes: Episodes collected and explained.
         steps: Environment steps per method.
         evaluations: Final evaluation episodes per policy.
@@ -103,6 +110,7 @@ class Answers:
     base_url: str = ""
     options: str = ""
     methods: tuple[str, ...] = ("ultra-ra", "continue")
+    advised: bool = True
     episodes: int = 3
     steps: int = 120_000
     evaluations: int = 16
@@ -118,12 +126,12 @@ class Answers:
 
     @property
     def calls_a_model(self) -> bool:
-        """Whether one proposes to a method that listens."""
-        return self.asks_a_model and any(name.startswith("ultra") for name in self.methods)
+        """Whether one proposes to a method that uses advice."""
+        return self.asks_a_model and self.advised
 
 
 class Facts(Protocol):
-    """Whom the wizard asks; `check` and `speed` take long and are called from a thread."""
+    """Facts the wizard shows; `check` and `speed` take long and are called from a thread."""
 
     def environments(self) -> tuple[str, ...]:
         """Names of the registered environments."""
@@ -163,7 +171,7 @@ class Facts(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WizardResult:
     """How the wizard ended: the file written, and whether to run it."""
 
     file: Path

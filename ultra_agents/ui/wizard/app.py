@@ -16,12 +16,18 @@ from textual.widgets import ContentSwitcher, Input, OptionList, Static
 from ultra_agents.errors import UltraError
 from ultra_agents.ui.text import clean
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
-from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, Outcome, Speed
+from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, Speed, WizardResult
 from ultra_agents.ui.wizard.fields import Page
 from ultra_agents.ui.wizard.last_pages import BudgetPage, MethodPage, WritePage
-from ultra_agents.ui.wizard.pages import EnvironmentPage, PolicyPage, ProposerPage, side_of_environment
-from ultra_agents.ui.wizard.parts import ConfirmScreen, quietly, rows_of, so_far, yaml_of
-from ultra_agents.ui.wizard.sides import Known, side_of_cost, side_of_provider
+from ultra_agents.ui.wizard.pages import EnvironmentPage, PolicyPage, ProposerPage, environment_text
+from ultra_agents.ui.wizard.parts import (
+    ConfirmScreen,
+    aligned_rows,
+    highlighted_yaml,
+    ignoring_closed_app,
+    summary_rows,
+)
+from ultra_agents.ui.wizard.side_panel import BackgroundResults, cost_text, provider_text
 from ultra_agents.ui.wizard.style import CSS
 
 PAGES: tuple[type[Page], ...] = (EnvironmentPage, PolicyPage, ProposerPage, MethodPage, BudgetPage, WritePage)
@@ -29,12 +35,12 @@ TINY = (60, 16)
 WIDE = 100
 
 
-class WizardApp(App[Outcome]):
-    """Asks; its result is the file written, None when nothing was.
+class WizardApp(App[WizardResult]):
+    """The wizard; its result is the file written, None when nothing was.
 
     Args:
-        facts: Whom it asks.
-        answers: What Enter alone answers.
+        facts: Facts about plugins, models and costs.
+        answers: The preselected answers.
     """
 
     ENABLE_COMMAND_PALETTE = False
@@ -51,12 +57,12 @@ class WizardApp(App[Outcome]):
         return WizardScreen(self.facts, self.answers)
 
 
-class Onward(Message):
-    """Bubbles up from the focused widget behind the keys typed before it."""
+class NextPage(Message):
+    """Posted from the focused widget by Enter, so that it is handled after the keys typed before."""
 
 
 class WizardScreen(Screen[object]):
-    """The pages with what belongs to each beside it."""
+    """The pages, with a side panel for each."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "next", priority=True),
@@ -80,7 +86,7 @@ class WizardScreen(Screen[object]):
         self._closing = False
 
     def compose(self) -> ComposeResult:
-        """Where one is, the page, what belongs to it, a complaint, the keys."""
+        """Progress, the page, its side panel, an error message, the keys."""
         yield Static(id="tiny")
         yield Static(id="head")
         with Horizontal(id="body"):
@@ -98,7 +104,7 @@ class WizardScreen(Screen[object]):
         self.go(0)
 
     def on_unmount(self) -> None:
-        """Let the model's check end."""
+        """Tell the background tasks to end."""
         self._closing = True
 
     def on_resize(self, event: events.Resize) -> None:
@@ -115,7 +121,7 @@ class WizardScreen(Screen[object]):
 
     @property
     def page(self) -> Page:
-        """The page in sight."""
+        """The current page."""
         return self.query_one(f"#page{self.at}", Page)
 
     # -- going -------------------------------------------------------------------------------------------------
@@ -135,16 +141,16 @@ class WizardScreen(Screen[object]):
         self.draw()
 
     def action_next(self) -> None:
-        """Go on, once the keys typed before have been taken: this one overtakes them."""
-        (self.focused or self).post_message(Onward())
+        """Go to the next page once the keys typed before are handled: priority bindings overtake them."""
+        (self.focused or self).post_message(NextPage())
 
-    @on(Onward)
+    @on(NextPage)
     def _entered(self) -> None:
-        """Enter has come up the way other keys come, which the application takes: so is this."""
+        """Handle it in the application's queue, after the keys that are handled there."""
         self.app.call_later(self.next)
 
     def next(self) -> None:
-        """Take the page's answer and go on; on the last page, write."""
+        """Store the page's answer and show the next page; on the last page, write."""
         try:
             answer = self.page.leave(self.answers)
         except UltraError as error:
@@ -166,7 +172,7 @@ class WizardScreen(Screen[object]):
             self.complain(self.page.toggle())
 
     def action_scroll(self, by: int) -> None:
-        """Scroll what is told beside the page."""
+        """Scroll the side panel."""
         side = self.query_one("#side")
         side.scroll_relative(y=by * max(side.size.height - 2, 1), animate=False)
 
@@ -182,13 +188,13 @@ class WizardScreen(Screen[object]):
         self.app.exit(None)
 
     def complain(self, words: str) -> None:
-        """Say what is wrong with an answer."""
+        """Show an error message."""
         self.query_one("#problem", Static).update(Text(clean(words), BAD, no_wrap=True, overflow="ellipsis"))
 
     # -- asking in the background -----------------------------------------------------------------------------
 
     def action_check(self) -> None:
-        """Talk to the model named on this page now."""
+        """Check the model named on this page now."""
         if isinstance(self.page, ProposerPage):
             answer = self.page.leave(self.answers)
             if isinstance(answer, str):
@@ -200,7 +206,7 @@ class WizardScreen(Screen[object]):
             self.draw()
 
     def check(self) -> None:
-        """Talk to the model, unless that was done."""
+        """Check the model in the background, unless that was done."""
         answers = self.answers
         asked = (answers.proposer, answers.model, answers.base_url, answers.options)
         if not answers.asks_a_model or asked == self._asked:
@@ -219,7 +225,7 @@ class WizardScreen(Screen[object]):
             if not ended():
                 app.call_from_thread(self._answered, asked, found)
 
-        self.run_worker(quietly(work), thread=True, group="check", exit_on_error=False)
+        self.run_worker(ignoring_closed_app(work), thread=True, group="check", exit_on_error=False)
 
     def _progress(self, asked: tuple[str, ...], text: str) -> None:
         if asked == self._asked:
@@ -232,7 +238,7 @@ class WizardScreen(Screen[object]):
             self.draw()
 
     def measure(self) -> None:
-        """Step the environment for a second, unless that was done."""
+        """Measure the environment's speed in the background, unless that was done."""
         answers = self.answers
         timed = (answers.environment,)
         if timed == self._timed:
@@ -245,7 +251,7 @@ class WizardScreen(Screen[object]):
             if not self._closing:
                 app.call_from_thread(self._measured, timed, found)
 
-        self.run_worker(quietly(work), thread=True, group="speed", exit_on_error=False)
+        self.run_worker(ignoring_closed_app(work), thread=True, group="speed", exit_on_error=False)
 
     def _measured(self, timed: tuple[str, ...], found: Speed) -> None:
         if timed == self._timed:
@@ -262,7 +268,7 @@ class WizardScreen(Screen[object]):
             self.complain(f"{error.problem}" + (f": {error.found}" if error.found else ""))
             return
         if written:
-            self.app.exit(Outcome(self.answers.file, run))
+            self.app.exit(WizardResult(self.answers.file, run))
             return
 
         def answered(yes: bool | None) -> None:
@@ -274,28 +280,28 @@ class WizardScreen(Screen[object]):
     # -- showing -----------------------------------------------------------------------------------------------
 
     def on_option_list_option_highlighted(self) -> None:
-        """Another row: other fields, other words beside it."""
+        """Show the fields and the side panel of the highlighted row."""
         page = self.page
         if isinstance(page, EnvironmentPage | PolicyPage | ProposerPage):
             page.narrow()
         self.draw()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A click chooses a row and goes on; of methods, it marks."""
+        """A click selects a row and goes on; on the page of methods it marks."""
         if isinstance(self.page, MethodPage):
             self.complain(self.page.toggle())
         else:
             self.action_next()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Numbers change the cost."""
+        """Update the estimated cost."""
         if isinstance(self.page, BudgetPage | WritePage):
             answer = self.page.leave(self.answers)
             self.complain(answer if isinstance(answer, str) else "")
             self.draw(self.answers if isinstance(answer, str) else answer)
 
     def draw(self, answers: Answers | None = None) -> None:
-        """Header, side, keys."""
+        """Update the header, the side panel and the keys."""
         head = Text.assemble((" ultra ", "reverse bold"), " ", no_wrap=True)
         for index, kind in enumerate(PAGES):
             style = "bold cyan" if index == self.at else GOOD if index < self.at else DIM
@@ -313,22 +319,24 @@ class WizardScreen(Screen[object]):
         self.query_one("#said", Static).update(self.side(answers or self.answers))
 
     def side(self, answers: Answers) -> Text:
-        """What belongs to the page."""
+        """The side panel of the current page."""
         page, box = self.page, self.query_one("#side")
         if isinstance(page, EnvironmentPage):
             box.border_title = page.chosen
-            return side_of_environment(self.facts.environment(page.chosen))
+            return environment_text(self.facts.environment(page.chosen))
         if isinstance(page, ProposerPage):
             box.border_title = "Model"
-            return side_of_provider(page.chosen, self._known)
+            return provider_text(page.chosen, self._results)
         if isinstance(page, WritePage):
             box.border_title = str(answers.file)
-            return Text.assemble(side_of_cost(self.facts, answers, self._known), "\n\n", yaml_of(self._text(answers)))
+            return Text.assemble(
+                cost_text(self.facts, answers, self._results), "\n\n", highlighted_yaml(self._text(answers))
+            )
         box.border_title = "What it costs" if isinstance(page, BudgetPage) else "So far"
         return (
-            side_of_cost(self.facts, answers, self._known)
+            cost_text(self.facts, answers, self._results)
             if isinstance(page, BudgetPage)
-            else rows_of(so_far(answers))
+            else aligned_rows(summary_rows(answers))
         )
 
     def _text(self, answers: Answers) -> str:
@@ -338,5 +346,5 @@ class WizardScreen(Screen[object]):
             return f"# {error}".replace("\n", "\n# ")
 
     @property
-    def _known(self) -> Known:
-        return Known(self._asked, self.checked, self.checking, self.measured)
+    def _results(self) -> BackgroundResults:
+        return BackgroundResults(self._asked, self.checked, self.checking, self.measured)

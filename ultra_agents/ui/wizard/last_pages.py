@@ -60,8 +60,11 @@ class MethodPage(Page):
 
     def leave(self, answers: Answers) -> Answers | str:
         """The methods, at least one."""
-        methods = tuple(one.name for one in self.rows if one.name in self.marked)
-        return replace(answers, methods=methods) if methods else "mark at least one method (space)"
+        chosen = [one for one in self.rows if one.name in self.marked]
+        if not chosen:
+            return "mark at least one method (space)"
+        advised = any(one.advised for one in chosen)
+        return replace(answers, methods=tuple(one.name for one in chosen), advised=advised)
 
 
 class BudgetPage(Page):

@@ -214,7 +214,7 @@ def _tone(one: ProviderFact) -> str:
     return GOOD if one.ready else WARM if one.needs else DIM
 
 
-def side_of_environment(fact: EnvironmentFact) -> Text:
+def environment_text(fact: EnvironmentFact) -> Text:
     """The brief of an environment, or why it cannot be used."""
     text = Text()
     if fact.problem:

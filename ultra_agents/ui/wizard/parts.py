@@ -1,4 +1,4 @@
-"""Small parts of the wizard: the question before overwriting, rows of facts, the configuration in colours."""
+"""Parts of the wizard: the question before overwriting, aligned rows, the highlighted configuration."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class ConfirmScreen(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-def quietly(work: Callable[[], None]) -> Callable[[], None]:
-    """`work` whose end after the application's does not matter."""
+def ignoring_closed_app(work: Callable[[], None]) -> Callable[[], None]:
+    """`work` without the error of calling into an application that has ended."""
 
     def run() -> None:
         try:
@@ -55,8 +55,8 @@ def quietly(work: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def rows_of(rows: Labelled) -> Text:
-    """Labels and what is said, aligned."""
+def aligned_rows(rows: Labelled) -> Text:
+    """Labels and texts in two columns."""
     wide = max((len(label) for label, _ in rows), default=0)
     text = Text()
     for label, words in rows:
@@ -65,7 +65,7 @@ def rows_of(rows: Labelled) -> Text:
     return text
 
 
-def so_far(answers: Answers) -> Labelled:
+def summary_rows(answers: Answers) -> Labelled:
     """The answers in short."""
     policy = f"trained first, {answers.train_steps:,} steps" if answers.policy_kind == "train" else answers.policy
     return (
@@ -76,7 +76,7 @@ def so_far(answers: Answers) -> Labelled:
     )
 
 
-def yaml_of(text: str) -> Text:
+def highlighted_yaml(text: str) -> Text:
     """A configuration with its keys coloured."""
     shown = Text(no_wrap=False)
     for line in text.splitlines():

@@ -1,0 +1,129 @@
+"""What is written down of an exchange with a model: the transcript's line, the event, the call before it is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ultra_agents.events import AgentSpoke, Emit
+from ultra_agents.llm.budget import usage_of
+from ultra_agents.llm.model import Model
+from ultra_agents.llm.question import Question
+from ultra_agents.llm.replies import RawReply
+from ultra_agents.llm.transcript import Transcript, append_line, read_rows
+from ultra_agents.records import Usage
+
+UNSEEN = "failed: the run ended before an answer was used"
+"""Verdict of a call that was under way when its process ended."""
+
+
+class ExchangeLog:
+    """The transcript of a run, and beside it the calls that were made.
+
+    `calls.jsonl` has a line for each call before it is made, and one when its answer is there, before that is cached.
+    A call without a line in the transcript was under way when the process ended: it counts as paid for.
+
+    Args:
+        folder: The run's folder.
+        emit: Where `AgentSpoke` events go.
+    """
+
+    def __init__(self, folder: Path, emit: Emit) -> None:
+        self._transcript = Transcript(folder / "transcript.jsonl")
+        self._calls = folder / "calls.jsonl"
+        self._emit = emit
+
+    def usage(self) -> dict[str, Usage]:
+        """What each agent has used, earlier parts of the run included."""
+        return self._transcript.usage()
+
+    def call_begins(self, question: Question, model: Model, key: str, prompt_tokens: int) -> None:
+        """Write down that a call is about to be made."""
+        row = _head(question, model, key)
+        lost = RawReply("", prompt_tokens, 0, 0.0)
+        append_line(self._calls, row | _counts(lost, usage_of(model.prices, lost).cost) | {"answered": False})
+
+    def call_answered(self, question: Question, model: Model, key: str, raw: RawReply) -> None:
+        """Write down what its answer cost, before anybody can find that answer in the cache."""
+        cost = usage_of(model.prices, raw).cost
+        append_line(self._calls, _head(question, model, key) | _counts(raw, cost) | {"answered": True})
+
+    def count_unseen(self) -> int:
+        """Add the calls whose process ended before their line of the transcript; their number."""
+        begun: dict[str, list[dict[str, Any]]] = {}
+        answered: dict[str, dict[str, Any]] = {}
+        for row in read_rows(self._calls):
+            key = str(row.pop("key", ""))
+            if row.pop("answered", False):
+                answered[key] = row
+            else:
+                begun.setdefault(key, []).append(row)
+        if begun:
+            for row in self._transcript.rows():
+                if not row.get("cached") and (left := begun.get(str(row.get("call") or row.get("key")))):
+                    left.pop(0)
+        unseen = [(key, answered.get(key, row)) for key, rows in begun.items() for row in rows]
+        for key, row in unseen:
+            self._transcript.append(
+                row
+                | {"key": "", "call": key, "messages": [], "reply": ""}
+                | {"cached": False, "charged": True, "verdict": UNSEEN}
+            )
+        return len(unseen)
+
+    def exchange(
+        self,
+        question: Question,
+        model: Model,
+        key: str,
+        raw: RawReply,
+        verdict: str,
+        *,
+        cached: bool = False,
+        charged: bool = True,
+    ) -> None:
+        """Write one line of the transcript and tell the display; keys are redacted, what was sent is not changed."""
+        redact = model.redactor()
+        cost = 0.0 if cached or not charged else usage_of(model.prices, raw).cost
+        reply = redact(raw.text)
+        self._transcript.append(
+            _head(question, model, key)
+            | {"messages": [[role, redact(text)] for role, text in question.messages], "reply": reply[:100_000]}
+            | _counts(raw, cost)
+            | {"cached": cached, "charged": charged and not cached, "verdict": verdict}
+        )
+        self._emit(
+            AgentSpoke(
+                question.agent,
+                question.segment,
+                model.name,
+                reply[:20_000],
+                cached,
+                raw.prompt_tokens,
+                raw.completion_tokens,
+                raw.seconds,
+                verdict,
+                cost,
+            )
+        )
+
+
+def _head(question: Question, model: Model, key: str) -> dict[str, Any]:
+    return {
+        "agent": question.agent,
+        "segment": question.segment,
+        "step": question.step,
+        "model": model.name,
+        "provider": model.config.provider,
+        "key": key,
+        "attempt": question.attempt,
+    }
+
+
+def _counts(raw: RawReply, cost: float) -> dict[str, Any]:
+    return {
+        "prompt_tokens": raw.prompt_tokens,
+        "completion_tokens": raw.completion_tokens,
+        "seconds": round(raw.seconds, 4),
+        "cost": cost,
+    }

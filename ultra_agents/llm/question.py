@@ -1,0 +1,38 @@
+"""One question on its way to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+Messages: TypeAlias = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Who asks what.
+
+    Attributes:
+        agent: Who asks.
+        segment: About what.
+        schema: JSON schema of the reply.
+        title: The schema's.
+        messages: `(role, text)`.
+        stop: Polled; true ends the asking.
+        step: The environment step it is about, where it is about one.
+        attempt: 0, or 1 for the repair.
+    """
+
+    agent: str
+    segment: str
+    schema: dict[str, Any]
+    title: str
+    messages: Messages
+    stop: Callable[[], bool] | None
+    step: int | None = None
+    attempt: int = 0
+
+    def repair(self, messages: Messages) -> Question:
+        """The second and last ask, in these words."""
+        return replace(self, messages=messages, attempt=1)

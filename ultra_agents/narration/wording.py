@@ -1,0 +1,31 @@
+"""The words an environment plugin gives, checked: whatever it does wrong is reported under its name."""
+
+from __future__ import annotations
+
+from ultra_agents.contracts import Environment
+from ultra_agents.errors import EnvironmentFault
+from ultra_agents.plugin_calls import asking, plugin_name
+from ultra_agents.records import FloatArray, Trajectory
+
+
+def reward_word(environment: Environment, rewards: FloatArray) -> str | None:
+    """The environment's word for a segment with these `(m,)` rewards, on one line; None for a generic one."""
+    with asking(environment, "segment_kind"):
+        word = environment.segment_kind(rewards)
+        return " ".join(word.split()) or None if word is not None else None
+
+
+def state_words(environment: Environment, trajectory: Trajectory, step: int, limit: int) -> str:
+    """What the policy saw at `step`, on one line of at most `limit` characters."""
+    with asking(environment, f"describe of step {step}"):
+        text = environment.describe(trajectory.observations[step], trajectory.infos[step])
+    words = " ".join(text.split()) if isinstance(text, str) else ""
+    if not words or len(words) > limit:
+        found = repr(text)[:80] if not words else f"{len(words)} characters: {words[:60]!r} ..."
+        raise EnvironmentFault(
+            f"the environment {plugin_name(environment)} describes a state so that it cannot be narrated",
+            found=f"step {step}: {found}",
+            expected=f"one line of plain words, at most {limit} characters",
+            hint="shorten its describe(), or raise narration.token_budget",
+        )
+    return words
