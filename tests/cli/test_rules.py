@@ -125,3 +125,27 @@ def test_what_is_undecided_is_called_so(ultra: Callable[..., Any], rules: Path, 
     )  # fmt: skip
     assert done.code == 0
     assert done.out.startswith("undecided: the budget of 100 steps did not pay for a first look")
+
+
+def test_a_policy_with_rules_is_scored_with_them_and_exported_without(
+    ultra: Callable[..., Any], rules: Path, tmp_path: Path
+) -> None:
+    from ultra_agents.policies import save_policy
+    from ultra_agents.registry import create_algorithm, create_environment
+    from ultra_agents.rules import load_rules
+    from ultra_agents.rules.layer import RulePolicy
+
+    world = create_environment("corridor")
+    alone = create_algorithm("ppo", {"hidden": [8]}).create_policy(world.observation_space, world.action_space, seed=3)
+    both = RulePolicy(alone, load_rules(rules), world)
+    path = tmp_path / "both.safetensors"
+    save_policy(path, both, algorithm="ppo", environment_name="corridor", environment=world, provenance={}, score=None)
+    done = ultra("policy", "score", str(path), "--episodes", "4", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["score"]["mean"] == pytest.approx(world.reference_returns.reference)
+    assert "acts by rules where they cover a state" in ultra("policy", "score", str(path), "--episodes", "2").out
+    done = ultra("policy", "export", str(path), "-o", "alone.zip")
+    assert done.code == 0, done.err
+    assert " ".join(done.err.split()).startswith("warning: ")
+    assert "sb3 holds the policy alone, without them" in " ".join(done.err.split())
+    assert (tmp_path / "alone.zip").is_file()

@@ -45,6 +45,5 @@ __all__ = [
     "ModulationConfig", "NarrationConfig", "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig",
     "RuleTestConfig", "RunEngineConfig", "Section", "VerificationConfig", "baseline_of", "colours_of",
     "default_baseline", "follows_actions", "load_config", "method_class", "method_names", "parse_config", "trains",
-    "usable_methods",
-    "variant_of",
+    "usable_methods", "variant_of",
 ]  # fmt: skip

@@ -84,16 +84,16 @@ def _start(config: Config, console: Console) -> tuple[Environment, Policy]:
     """The environment and the starting policy of a run, which is trained where the configuration says so."""
     from tempfile import TemporaryDirectory
 
-    from ultra_agents import stages
     from ultra_agents.runs import RunFolder
+    from ultra_agents.stages import run_context, starting_policy
 
     if config.policy.train_steps is not None:
         steps = f"{config.policy.train_steps:,}"
         console.print(f"training the starting policy for {steps} steps", highlight=False, markup=False, soft_wrap=True)
     with TemporaryDirectory() as root:
         folder = RunFolder.create(Path(root), config)
-        context = stages.run_context(folder, config, lambda event: None, lambda: False)
-        return context.environment, stages.starting_policy(context)
+        context = run_context(folder, config, lambda event: None, lambda: False)
+        return context.environment, starting_policy(context)
 
 
 def _print(console: Console, found: RuleTest, rules: RuleSet, terms: RuleTestConfig) -> None:
