@@ -196,14 +196,15 @@ class RuleSet:
             outcomes = [next(results) for _ in decided]
             acts = sure & (rule < 0)
             for outcome in outcomes:
-                acts = acts & ~np.isnan(outcome)
-            rule[acts] = index
+                acts = acts & (outcome == outcome)  # not NaN
+            np.copyto(rule, index, where=acts)
             for component, outcome in zip(decided, outcomes, strict=True):
-                chosen = np.broadcast_to(outcome, acts.shape)[acts]
                 if component is None:
-                    actions[acts] = chosen
+                    with np.errstate(invalid="ignore"):  # numpy converts whole buffers, NaN in rows left alone as well
+                        np.copyto(actions, outcome, where=acts, casting="unsafe")
                 else:
-                    actions[acts, component] = np.clip(chosen, *bounds_of(self.interface, component))
+                    low, high = bounds_of(self.interface, component)
+                    np.copyto(actions[:, component], np.minimum(np.maximum(outcome, low), high), where=acts)
 
     def _scalar(self, program: Program, values: Mapping[Leaf, Array], count: int) -> FloatArray:
         total = np.empty(count)
