@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ultra_agents.config import Config
 from ultra_agents.errors import RunError
+from ultra_agents.files import whole_file
 from ultra_agents.runs import RunFolder, with_absolute_paths
 from ultra_agents.runs.files import PLAYED
 
@@ -80,9 +81,8 @@ def _copy(files: Iterable[Path], folder: Path) -> None:
     for file in files:
         if not file.exists():
             continue
-        draft = folder / f".{file.name}.draft"
         try:
-            shutil.copy2(file, draft)
-            draft.replace(folder / file.name)
+            with file.open("rb") as source, whole_file(folder / file.name) as target:
+                shutil.copyfileobj(source, target)
         except OSError as error:
             raise RunError(f"cannot copy {file}", found=str(error)) from error
