@@ -192,7 +192,7 @@ def describe_policy_file(metadata: Mapping[str, Any]) -> list[str]:
     """What a policy file says of itself, one line each."""
     provenance, score = metadata.get("provenance") or {}, metadata.get("score") or {}
     lines = [f"{metadata['algorithm']} for {metadata['env_id']} (plugin {metadata['environment']!r})"]
-    if parts_of(metadata["architecture"])[1] is not None:
+    if parts_of(metadata.get("architecture") or {})[1] is not None:
         lines.append("acts by rules where they cover a state")
     lines += [f"{name}: {value}" for name, value in provenance.items() if isinstance(value, str | int | float)]
     if isinstance(score.get("mean"), int | float):
