@@ -195,6 +195,7 @@ class ModulationConfig(Section):
     reward: Literal["add", "replace", "potential"] = Field("add", description="what the implicit reward does")
     learn: Learn = Field("mixture", description="how overridden steps enter the update")
     discount: float = Field(0.99, gt=0, le=1, description="of potential shaping; the algorithm's own")
+    warmup_updates: int = Field(4, ge=0, description="critic-only updates at first, where rules act in training")
     action_noise: float = Field(0.1, gt=0, description="spread of a followed continuous suggestion, action units")
     restart_probability: float = Field(
         0.0, ge=0, le=1, description="chance that a training episode of ultra-* starts at a restored critical state"

@@ -13,7 +13,7 @@ from ultra_agents.contracts.environment import (
 )
 from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Request, Weights
 from ultra_agents.contracts.llm import LLM, LLMOptions
-from ultra_agents.contracts.method import Advised, Method, Prepared, Services, Setting, Simulators, Terms
+from ultra_agents.contracts.method import Advised, Method, Prepared, Ruled, Services, Setting, Simulators, Terms
 from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
 from ultra_agents.contracts.quantities import Quantity
 
@@ -41,6 +41,7 @@ __all__ = [
     "Quantity",
     "ReferenceReturns",
     "Request",
+    "Ruled",
     "Services",
     "Setting",
     "Simulators",

@@ -57,7 +57,7 @@ class RulePolicy(Policy):
 
     def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
         """Raw observations `(n, ...)` -> actions `(n, ...)`."""
-        return self._over(observations, self.alone.act(observations, rng, deterministic))[0]
+        return self.over(observations, self.alone.act(observations, rng, deterministic))[0]
 
     def act_with_uniforms(self, observations: Array, uniforms: FloatArray) -> Array:
         """Actions `(n, ...)`, the policy's part of them drawn with given randomness."""
@@ -65,7 +65,7 @@ class RulePolicy(Policy):
 
     def act_and_cover(self, observations: Array, uniforms: FloatArray) -> tuple[Array, Array]:
         """The same, and `(n,)` bool where a rule acted."""
-        actions, decision = self._over(observations, self.alone.act_with_uniforms(observations, uniforms))
+        actions, decision = self.over(observations, self.alone.act_with_uniforms(observations, uniforms))
         return actions, decision.covered
 
     def value(self, observations: Array) -> FloatArray:
@@ -92,9 +92,16 @@ class RulePolicy(Policy):
             ) from error
         return self.rules.decide(quantities, self._indices(own))
 
+    def over(self, observations: Array, own: Array) -> tuple[Array, Decision]:
+        """The actions `own` `(n, ...)` of any policy, replaced where a rule acts, and who acts where."""
+        own = np.asarray(own)
+        decision = self.decide(observations, own)  # holds the policy's own where no rule acts, to the bit
+        actions = decision.actions if self._values is None else self._values[decision.actions]
+        return actions.astype(own.dtype, copy=False), decision
+
     def differs(self, observations: Array, own: Array) -> Array:
         """`(n,)` bool, where a rule acts otherwise than the policy, whose actions are `own` `(n, ...)`."""
-        actions, _ = self._over(observations, own)
+        actions, _ = self.over(observations, own)
         return np.asarray((actions != own).reshape(len(actions), -1).any(axis=1))
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -104,13 +111,6 @@ class RulePolicy(Policy):
 
     def __repr__(self) -> str:
         return f"RulePolicy({self.alone!r}, {self.rules!r})"
-
-    def _over(self, observations: Array, own: Array) -> tuple[Array, Decision]:
-        """The actions `own` `(n, ...)` of the policy, replaced where a rule acts."""
-        own = np.asarray(own)
-        decision = self.decide(observations, own)  # holds the policy's own where no rule acts, to the bit
-        actions = decision.actions if self._values is None else self._values[decision.actions]
-        return actions.astype(own.dtype, copy=False), decision
 
     @cached_property
     def _discrete(self) -> bool:

@@ -14,19 +14,32 @@ from ultra_agents.stages.check import check_run
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.evaluate import evaluate_methods
 from ultra_agents.stages.explain import explain_episodes, tabulate
-from ultra_agents.stages.findings import AsJSON, Episodes, Explained, Findings, Imitation, Keeping, Restoring, WithCopy
+from ultra_agents.stages.findings import (
+    AsJSON,
+    Episodes,
+    Explained,
+    Findings,
+    Imitation,
+    Keeping,
+    Restoring,
+    RulesFound,
+    Start,
+    WithCopy,
+)
 from ultra_agents.stages.imitate import imitate_advice
 from ultra_agents.stages.measure import measure
 from ultra_agents.stages.narrate import narrate_episodes, probe_restoring
 from ultra_agents.stages.prepare import collect_episodes, starting_policy
 from ultra_agents.stages.refine import refine_method
 from ultra_agents.stages.report import report
+from ultra_agents.stages.rules import find_rules
+from ultra_agents.stages.start import choose_start
 
 __all__ = [
-    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "Restoring", "RunContext", "WithCopy",
-    "check_run", "collect_episodes", "evaluate_methods", "explain_episodes", "imitate_advice", "measure",
-    "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context", "starting_policy", "summary",
-    "tabulate",
+    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "Restoring", "RulesFound", "RunContext",
+    "Start", "WithCopy", "check_run", "choose_start", "collect_episodes", "evaluate_methods", "explain_episodes",
+    "find_rules", "imitate_advice", "measure", "narrate_episodes", "probe_restoring", "refine_method", "report",
+    "run_context", "starting_policy", "summary", "tabulate",
 ]  # fmt: skip
 
 
@@ -36,7 +49,7 @@ def summary(made: Any) -> str:
         return made
     if isinstance(made, dict):
         return str(made.get("headline", ""))
-    if isinstance(made, Imitation):
+    if isinstance(made, Imitation | RulesFound | Start):
         return made.headline
     if isinstance(made, Restoring):
         return "yes" if made.exact else made.why

@@ -8,16 +8,22 @@ from functools import partial
 import numpy as np
 
 from ultra_agents.config import variant_of
-from ultra_agents.contracts import Advised, Policy, Setting
+from ultra_agents.contracts import Advised, Policy, Prepared, Setting
 from ultra_agents.evaluation.returns import evaluate_returns
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.methods import EngineServices, method_of, terms_of
-from ultra_agents.records import MethodResult, Returns
+from ultra_agents.records import Kept, MethodResult, Returns
 from ultra_agents.refinement.refine import refine
 from ultra_agents.rollout.restarts import critical_snapshots
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
+from ultra_agents.stages.start import ruled
 from ultra_agents.stages.table import modulation_engine
+from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
+from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
+
+CONFIRM = 20
+"""The test of what training made may take one in so many of the environment steps that each method has."""
 
 
 def refine_method(context: RunContext, method: str, findings: Findings) -> MethodResult:
@@ -29,7 +35,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
     spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
     if not checkpoint.exists():  # else they were told of before the interruption
-        for purpose in sorted(spent.keys() - {"collect", "test", "imitate"}):
+        for purpose in sorted(spent.keys() - {"collect", "test", "imitate", "rules", "compare starts"}):
             context.emit(StepsSpent(purpose, spent[purpose]))
     selection = context.streams.child("selection")
     seeds = selection.integers(config.refine.curve_episodes, "reset")
@@ -51,6 +57,11 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     def save(which: str, policy: Policy) -> None:
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)
 
+    def scored(policy: Policy, steps: int) -> Sequence[float]:
+        return score(policy if prepared.over is None else prepared.over(policy), steps)
+
+    reserved = config.refine.steps // CONFIRM if prepared.confirm else 0
+    gone = sum(spent.values()) + reserved
     try:
         done = refine(
             method=method,
@@ -58,10 +69,10 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
             algorithm=context.algorithm,
             simulators=simulators if prepared.restarts is None else prepared.restarts(simulators),
             total_steps=config.refine.steps,
-            already_spent=sum(spent.values()) if chosen.trains else config.refine.steps,
+            already_spent=gone if chosen.trains else config.refine.steps,
             streams=context.streams.child("refine"),
             modulation=prepared.modulation,
-            score=score,
+            score=scored,
             evaluate_every=config.refine.evaluate_every,
             checkpoint=checkpoint,
             save=save,
@@ -72,12 +83,50 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     finally:
         simulators.close()
         scoring.close()
-    nothing = Returns((), (), ())
+    nothing, kept = Returns((), (), ()), None
     metrics = {**prepared.metrics, **done.metrics}
+    spent |= {"refine": done.env_steps}
+    if prepared.confirm:
+        network, kept, spent["confirm"] = _confirmed(context, method, prepared, done.best, reserved)
+        save("last", network)
+        if prepared.over is not None:
+            save("with-rules", prepared.over(network))
     return MethodResult(
-        method, nothing, nothing, nothing, done.best_step, {**spent, "refine": done.env_steps}, done.curve,
-        {key: value for key, value in metrics.items() if np.isfinite(value)}, done.seconds,
+        method, nothing, nothing, nothing, done.best_step, spent, done.curve,
+        {key: value for key, value in metrics.items() if np.isfinite(value)}, done.seconds, kept=kept,
     )  # fmt: skip
+
+
+def _confirmed(
+    context: RunContext, method: str, prepared: Prepared, trained: Policy, limit: int
+) -> tuple[Policy, Kept, int]:
+    """Whether training on is kept: paired episodes of what it made and of the start, each as it would act.
+
+    Returns:
+        The network to end with, the comparison, environment steps spent.
+    """
+    config, terms, budget = context.config, context.config.verification.rules, Budget(limit)
+    streams = context.streams.child("confirm", method)
+    over = prepared.over or (lambda policy: policy)
+    before, after = Entrant(over(prepared.start)), Entrant(over(trained))
+    horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
+    at = looks(terms.min_pairs, terms.pairs)
+    found, rule = list[float](), Rule(at, terms.confidence, 0.0, 0.0)
+    settings = context.environment, prepared.start, streams, horizon, budget
+    with Episodes(*settings, width=at[0], workers=config.verification.workers) as episodes:
+        for look in at:
+            context.check_stop()
+            if not episodes.extend([before, after], look):
+                break
+            found, spread = np.subtract(after.returns, before.returns).tolist(), returns_spread(before.rewards, 1.0)
+            rule = Rule(at, terms.confidence, terms.noise * spread, terms.min_gain * spread)
+            if decide(found, rule) in ("good", "bad"):
+                break
+    ends = interval(found, rule)
+    better = bool(found) and ends.mean > 0
+    kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, len(found))
+    context.emit(StepsSpent("confirm", budget.spent))
+    return trained if better else prepared.start, kept, budget.spent
 
 
 def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
@@ -90,12 +139,13 @@ def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
             engine=lambda variant: modulation_engine(
                 context, trajectories, advice, variant, context.streams.generator("modulation")
             ),
-            spent={"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)},
+            spent=_spent(findings),
             copy=None if imitation is None else imitation.copy,
             copying=0 if imitation is None else imitation.env_steps,
             critical=critical_snapshots(trajectories, explanations, advice)
             if context.config.modulation.restart_probability
             else (),
+            rules=ruled(context, findings),
         )
     return Setting(
         terms=terms_of(context.config, context.environment, context.algorithm),
@@ -114,3 +164,16 @@ def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
         on_progress=lambda done, total, what: context.emit(StageProgress(f"refine {method}", done, total, what)),
         check_stop=context.check_stop,
     )
+
+
+def _spent(findings: Findings) -> dict[str, int]:
+    """Environment steps that advice has cost, by purpose."""
+    spent = {
+        "collect": sum(map(len, findings.trajectories)),
+        "test": sum(one.env_steps for one in findings.explanations),
+    }
+    if findings.rules is not None:
+        spent["rules"] = findings.rules.env_steps
+    if findings.start is not None:
+        spent |= {"imitate": findings.start.imitating, "compare starts": findings.start.comparing}
+    return spent

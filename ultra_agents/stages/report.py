@@ -6,6 +6,8 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +42,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
         purposes |= {key: steps for key, steps in r.env_steps.items() if key not in ("collect", "test", "refine")}
     purposes |= {f"refine {r.method}": r.env_steps["refine"] for r in results}
     purposes["evaluate"] = sum(results[0].before.lengths) + sum(
-        sum(r.last.lengths) + sum(r.best.lengths) for r in results
+        sum(r.last.lengths) + sum(r.best.lengths) + sum(r.with_rules.lengths if r.with_rules else ()) for r in results
     )
     usage: dict[str, Usage] = Transcript(folder.transcript).usage()
     data = write_report(
@@ -70,10 +72,35 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             peak_memory_mb=_peak_memory_mb(),
             warnings=_warnings(folder),
             measures=measures or None,
+            rules=_rules(findings),
+            start=_start(findings),
             video=_video(context, results),
         ),
     )
     return str(data["headline"])
+
+
+def _rules(findings: Findings) -> dict[str, Any] | None:
+    """Proposals and what the test left of them, each rule with what leaving it out cost."""
+    found = findings.rules
+    if found is None:
+        return None
+    return {
+        "headline": found.headline,
+        "held": found.held,
+        "untested": found.untested,
+        "text": found.rules,
+        "reward_rank": found.reward_rank,
+        "env_steps": found.env_steps,
+        "test": None if found.test is None else asdict(found.test),
+        "proposals": [asdict(one) for one in found.proposals],
+        "chosen": found.chosen,
+    }
+
+
+def _start(findings: Findings) -> dict[str, Any] | None:
+    start = findings.start
+    return None if start is None else asdict(replace(start, copy=None))
 
 
 def _frames(
