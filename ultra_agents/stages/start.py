@@ -23,8 +23,9 @@ from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Start, StartName
 from ultra_agents.stages.rules import rule_terms
+from ultra_agents.verification import RuleTest
 from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
-from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
+from ultra_agents.verification.sequential import Rule, decide, interval, looks
 
 SHARE = 10
 """The comparison of starts may take one in so many of the environment steps that each method has."""
@@ -52,13 +53,18 @@ def choose_start(context: RunContext, findings: Findings) -> Start:
     policies: dict[StartName, Policy] = {"policy": context.policy, "policy+rules": layer}
     if copy is not None:
         policies |= {"copy": copy, "copy+rules": RulePolicy(copy, layer.rules, context.environment)}
+    if found.test is not None and found.test.coverage == 1.0:
+        policies.pop("copy+rules", None)  # no state is left to the network, whichever it is
     entrants = {name: Entrant(policies[name]) for name in wanted if name in policies}
-    untested = found.untested or config.imitation.mode == "always"
+    if found.test is not None:  # these two played their pairs in the test of the rules
+        for index, name in enumerate(("policy", "policy+rules")):
+            if name in entrants:
+                entrants[name].returns = [pair[index] for pair in found.test.returns]
     chosen: StartName
-    if untested or set(entrants) <= {"policy", "policy+rules"}:  # these two are what the test of the rules compared
+    if found.test is None or config.imitation.mode == "always" or set(entrants) <= {"policy", "policy+rules"}:
         chosen, compared = [name for name in entrants if name != "policy"][-1], _Compared()
     else:
-        chosen, compared = _compared(context, entrants, config.advice.apply == "imitate")
+        chosen, compared = _compared(context, found.test, entrants, config.advice.apply == "imitate")
     context.emit(StepsSpent("compare starts", compared.env_steps))
     return Start(
         chosen,
@@ -218,30 +224,31 @@ class _Compared:
     stopped: str = ""
 
 
-def _compared(context: RunContext, entrants: dict[StartName, Entrant], alone: bool) -> tuple[StartName, _Compared]:
-    """Paired episodes of all of them from fresh starts, until it is known which is better than the policy.
+def _compared(
+    context: RunContext, test: RuleTest, entrants: dict[StartName, Entrant], alone: bool
+) -> tuple[StartName, _Compared]:
+    """The episodes of the test of the rules, played by all of them, until it is known which is better than the policy.
 
     Of those that are surely better the first is taken, a network alone before one with rules, unless a later one is
     surely better than it. Where none is, rules in force stay the choice, having passed the test before; with `alone`
     the policy does.
     """
     config, terms = context.config, rule_terms(context.config)
-    streams, policy = context.streams.child("start", "compare"), entrants["policy"]
+    streams, policy = context.streams.child("rules").child("confirm"), entrants["policy"]  # the pairs of that test
+    at = looks(terms.min_pairs, terms.pairs)
+    rule = Rule(at, terms.confidence, terms.noise * test.spread, terms.min_gain * test.spread)
     budget = Budget(config.refine.steps // SHARE)
     horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
-    at = looks(terms.min_pairs, terms.pairs)
     others = [name for name in entrants if name != "policy"]
     choice: StartName | None = None
     gains, stopped = dict[str, tuple[float, float, float]](), "steps"
     settings = context.environment, context.policy, streams, horizon, budget
-    with Episodes(*settings, width=at[0], workers=config.verification.workers) as episodes:
+    with Episodes(*settings, width=at[0], workers=config.verification.workers, strict=False) as episodes:
         for look in at:
             context.check_stop()
             context.emit(StageProgress("start", look, at[-1], "paired episodes of the possible starts"))
             if not episodes.extend(list(entrants.values()), look):
                 break
-            spread = returns_spread(policy.rewards, terms.discount)
-            rule = Rule(at, terms.confidence, terms.noise * spread, terms.min_gain * spread)
             verdicts = {name: decide(_differences(entrants[name], policy), rule) for name in others}
             gains = {name: _ends(_differences(entrants[name], policy), rule) for name in others}
             good, stopped, choice = [name for name in others if verdicts[name] == "good"], "pairs", None
@@ -261,8 +268,8 @@ def _compared(context: RunContext, entrants: dict[StartName, Entrant], alone: bo
 
 
 def _differences(one: Entrant, other: Entrant) -> list[float]:
-    """What one earned more than the other, pair by pair."""
-    return [mine - its for mine, its in zip(one.returns, other.returns, strict=True)]
+    """What one earned more than the other, pair by pair, as far as both have played."""
+    return [mine - its for mine, its in zip(one.returns, other.returns, strict=False)]
 
 
 def _ends(found: Sequence[float], rule: Rule) -> tuple[float, float, float]:
