@@ -8,22 +8,18 @@ from functools import partial
 import numpy as np
 
 from ultra_agents.config import variant_of
-from ultra_agents.contracts import Advised, Policy, Prepared, Setting
+from ultra_agents.contracts import Advised, Policy, Setting
 from ultra_agents.evaluation.returns import evaluate_returns
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.methods import EngineServices, method_of, terms_of
-from ultra_agents.records import Kept, MethodResult, Returns
+from ultra_agents.records import MethodResult, Returns
 from ultra_agents.refinement.refine import refine
 from ultra_agents.rollout.restarts import critical_snapshots
+from ultra_agents.stages import keep
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
 from ultra_agents.stages.start import ruled
 from ultra_agents.stages.table import modulation_engine
-from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
-from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
-
-CONFIRM = 10
-"""The test of what training made may take one in so many of the environment steps that each method has."""
 
 
 def refine_method(context: RunContext, method: str, findings: Findings) -> MethodResult:
@@ -60,7 +56,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     def scored(policy: Policy, steps: int) -> Sequence[float]:
         return score(policy if prepared.over is None else prepared.over(policy), steps)
 
-    reserved = config.refine.steps // CONFIRM if prepared.confirm else 0
+    reserved = config.refine.steps // keep.SHARE if prepared.confirm else 0
     gone = sum(spent.values()) + reserved
     try:
         done = refine(
@@ -87,7 +83,8 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     metrics = {**prepared.metrics, **done.metrics}
     spent |= {"refine": done.env_steps}
     if prepared.confirm:
-        network, kept, spent["confirm"] = _confirmed(context, method, prepared, done.best, reserved)
+        trained = done.best if done.best_step else done.last
+        network, kept, spent["confirm"] = keep.better_of(context, method, prepared, trained, reserved, score)
         save("last", network)
         if prepared.over is not None:
             save("with-rules", prepared.over(network))
@@ -95,38 +92,6 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         method, nothing, nothing, nothing, done.best_step, spent, done.curve,
         {key: value for key, value in metrics.items() if np.isfinite(value)}, done.seconds, kept=kept,
     )  # fmt: skip
-
-
-def _confirmed(
-    context: RunContext, method: str, prepared: Prepared, trained: Policy, limit: int
-) -> tuple[Policy, Kept, int]:
-    """Whether training on is kept: paired episodes of what it made and of the start, each as it would act.
-
-    Returns:
-        The network to end with, the comparison, environment steps spent.
-    """
-    config, terms, budget = context.config, context.config.verification.rules, Budget(limit)
-    streams = context.streams.child("confirm", method)
-    over = prepared.over or (lambda policy: policy)
-    before, after = Entrant(over(prepared.start)), Entrant(over(trained))
-    horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
-    at = looks(terms.min_pairs, terms.pairs)
-    found, rule = list[float](), Rule(at, terms.confidence, 0.0, 0.0)
-    settings = context.environment, prepared.start, streams, horizon, budget
-    with Episodes(*settings, width=at[0], workers=config.verification.workers, strict=False) as episodes:
-        for look in at:
-            context.check_stop()
-            if not episodes.extend([before, after], look):
-                break
-            found, spread = np.subtract(after.returns, before.returns).tolist(), returns_spread(before.rewards, 1.0)
-            rule = Rule(at, terms.confidence, terms.noise * spread, terms.min_gain * spread)
-            if decide(found, rule) in ("good", "bad"):
-                break
-    ends = interval(found, rule)
-    better = bool(found) and ends.mean > 0
-    kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, len(found))
-    context.emit(StepsSpent("confirm", budget.spent))
-    return trained if better else prepared.start, kept, budget.spent
 
 
 def _setting(context: RunContext, method: str, findings: Findings) -> Setting:

@@ -241,7 +241,7 @@ def _compared(
     horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
     others = [name for name in entrants if name != "policy"]
     choice: StartName | None = None
-    gains, stopped = dict[str, tuple[float, float, float]](), "steps"
+    gains, stopped, good = dict[str, tuple[float, float, float]](), "steps", list[StartName]()
     settings = context.environment, context.policy, streams, horizon, budget
     with Episodes(*settings, width=at[0], workers=config.verification.workers, strict=False) as episodes:
         for look in at:
@@ -263,6 +263,8 @@ def _compared(
                 break
             if all(verdict in ("bad", "hopeless") for verdict in verdicts.values()):
                 break
+    if choice == "policy+rules" and "copy+rules" not in entrants and "copy" in good:
+        choice = "copy+rules"  # the rules leave no state to the network: the better one alone stands below
     untried: StartName = "policy" if alone or "policy+rules" not in entrants else "policy+rules"
     return choice or untried, _Compared(budget.spent, gains, stopped)
 
