@@ -90,7 +90,7 @@ class RulePolicy(Policy):
                 found=f"{type(error).__name__}: {error}",
                 hint="ultra plugins check NAME runs the conformance kit over the plugin",
             ) from error
-        return self.rules.decide(quantities, self._indices(own))
+        return self.rules.decide(quantities, self.indices(own))
 
     def over(self, observations: Array, own: Array) -> tuple[Array, Decision]:
         """The actions `own` `(n, ...)` of any policy, replaced where a rule acts, and who acts where."""
@@ -125,8 +125,8 @@ class RulePolicy(Policy):
         values = np.array([int(codec.encode(name)) for name in self.rules.interface.actions], np.int64)
         return None if (values == np.arange(len(values))).all() else values
 
-    def _indices(self, own: Array) -> Array:
-        """Actions of the action space `(n,)` as indices into the interface's actions."""
+    def indices(self, own: Array) -> Array:
+        """Actions of the action space `(n, ...)` as the rules know them: discrete ones as indices into the interface's."""
         if self._values is None:
             return own
         order = np.argsort(self._values)
