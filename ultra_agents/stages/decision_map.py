@@ -16,7 +16,7 @@ from ultra_agents.records import Array
 from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.rules.ruleset import Decision
 
-CELLS = 61
+CELLS = 101
 """Places along each side of the map."""
 POINTS = 240
 """Collected states shown, at most."""
