@@ -64,7 +64,9 @@ policy_app = typer.Typer(
     help="Policies of Stable-Baselines3, CleanRL, TorchScript and ONNX: in, scored, and out again.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="What configuration files may hold.")
-rules_app = typer.Typer(no_args_is_help=True, help="Closed-loop rules: checked, tested in the simulator, shown, exported.")
+rules_app = typer.Typer(
+    no_args_is_help=True, help="Closed-loop rules: checked, tested in the simulator, shown, exported."
+)
 data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari datasets.")
 
 app.command("run")(run)

@@ -50,7 +50,13 @@ def render_html(
 
     methods, measures = report["methods"], report.get("measures") or {}
     digits = digits_for([row["returns_last"] for row in methods.values()])
-    engine = Environment(loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    engine = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     engine.filters |= {
         "num": lambda value, places=digits: minus(number(value, places)),
         "signed": lambda value, places=2: minus(number(value, places, sign=True)),

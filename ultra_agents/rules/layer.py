@@ -24,20 +24,14 @@ RULES, ALONE = "rules", "policy"
 """Keys of a layered policy's description: the rules as YAML text, and the description of the policy below."""
 
 
-class RulePolicy(Policy):
-    """A policy with a set of rules in force over it.
-
-    Actions are asked of the policy in every state, whatever the rules say, so that its random draws do not depend on
-    them: the policy alone and the policy with rules use the same random numbers. A continuous action is handed to the
-    rules as the policy gives it, and comes back within the action space's bounds where a rule acted.
+class BoundRules:
+    """Rules over the actions of whatever policy acts below.
 
     Args:
-        policy: What acts where no rule does.
-        rules: What acts elsewhere; bound to the environment's interface here.
+        rules: Bound to the environment's interface here.
         environment: The plugin that names quantities and actions.
 
     Attributes:
-        alone: The policy without the rules.
         rules: The rules, bound.
         environment: The plugin.
 
@@ -45,32 +39,14 @@ class RulePolicy(Policy):
         RuleError: The rules do not fit the environment, or there are none (a potential or a reward does not act).
     """
 
-    def __init__(self, policy: Policy, rules: RuleSet, environment: Environment) -> None:
+    def __init__(self, rules: RuleSet, environment: Environment) -> None:
         if not rules.document.rules:
             raise RuleError(
                 "there is no rule to act by", found="a potential or a reward alone", expected="rules: at least one"
             )
         interface = interface_of(environment)
-        self.alone, self.environment = policy, environment
+        self.environment = environment
         self.rules = rules if rules.interface == interface else rules.bind(interface)
-        self.stochastic = policy.stochastic
-
-    def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
-        """Raw observations `(n, ...)` -> actions `(n, ...)`."""
-        return self.over(observations, self.alone.act(observations, rng, deterministic))[0]
-
-    def act_with_uniforms(self, observations: Array, uniforms: FloatArray) -> Array:
-        """Actions `(n, ...)`, the policy's part of them drawn with given randomness."""
-        return self.act_and_cover(observations, uniforms)[0]
-
-    def act_and_cover(self, observations: Array, uniforms: FloatArray) -> tuple[Array, Array]:
-        """The same, and `(n,)` bool where a rule acted."""
-        actions, decision = self.over(observations, self.alone.act_with_uniforms(observations, uniforms))
-        return actions, decision.covered
-
-    def value(self, observations: Array) -> FloatArray:
-        """What the policy below expects `(n,)` where it acts alone: nobody has estimated it under the rules."""
-        return self.alone.value(observations)
 
     def decide(self, observations: Array, own: Array) -> Decision:
         """Who acts in `n` states where the policy would take the actions `own` `(n, ...)`, and how.
@@ -104,14 +80,6 @@ class RulePolicy(Policy):
         actions, _ = self.over(observations, own)
         return np.asarray((actions != own).reshape(len(actions), -1).any(axis=1))
 
-    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """The arrays of the policy below; its description with the rules' text beside it."""
-        arrays, description = self.alone.state()
-        return arrays, {ALONE: description, RULES: self.rules.to_yaml()}
-
-    def __repr__(self) -> str:
-        return f"RulePolicy({self.alone!r}, {self.rules!r})"
-
     @cached_property
     def _discrete(self) -> bool:
         return isinstance(self.environment.action_space, Discrete)
@@ -131,6 +99,58 @@ class RulePolicy(Policy):
             return own
         order = np.argsort(self._values)
         return order[np.searchsorted(self._values, own, sorter=order)]
+
+
+class RulePolicy(BoundRules, Policy):
+    """A policy with a set of rules in force over it.
+
+    Actions are asked of the policy in every state, whatever the rules say, so that its random draws do not depend on
+    them: the policy alone and the policy with rules use the same random numbers. A continuous action is handed to the
+    rules as the policy gives it, and comes back within the action space's bounds where a rule acted.
+
+    Args:
+        policy: What acts where no rule does.
+        rules: What acts elsewhere; bound to the environment's interface here.
+        environment: The plugin that names quantities and actions.
+
+    Attributes:
+        alone: The policy without the rules.
+        rules: The rules, bound.
+        environment: The plugin.
+
+    Raises:
+        RuleError: The rules do not fit the environment, or there are none (a potential or a reward does not act).
+    """
+
+    def __init__(self, policy: Policy, rules: RuleSet, environment: Environment) -> None:
+        super().__init__(rules, environment)
+        self.alone = policy
+        self.stochastic = policy.stochastic
+
+    def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
+        """Raw observations `(n, ...)` -> actions `(n, ...)`."""
+        return self.over(observations, self.alone.act(observations, rng, deterministic))[0]
+
+    def act_with_uniforms(self, observations: Array, uniforms: FloatArray) -> Array:
+        """Actions `(n, ...)`, the policy's part of them drawn with given randomness."""
+        return self.act_and_cover(observations, uniforms)[0]
+
+    def act_and_cover(self, observations: Array, uniforms: FloatArray) -> tuple[Array, Array]:
+        """The same, and `(n,)` bool where a rule acted."""
+        actions, decision = self.over(observations, self.alone.act_with_uniforms(observations, uniforms))
+        return actions, decision.covered
+
+    def value(self, observations: Array) -> FloatArray:
+        """What the policy below expects `(n,)` where it acts alone: nobody has estimated it under the rules."""
+        return self.alone.value(observations)
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """The arrays of the policy below; its description with the rules' text beside it."""
+        arrays, description = self.alone.state()
+        return arrays, {ALONE: description, RULES: self.rules.to_yaml()}
+
+    def __repr__(self) -> str:
+        return f"RulePolicy({self.alone!r}, {self.rules!r})"
 
 
 def parts_of(description: dict[str, Any]) -> tuple[dict[str, Any], str | None]:

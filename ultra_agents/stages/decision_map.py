@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.records import Array
-from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.rules.layer import BoundRules
 from ultra_agents.rules.ruleset import Decision
 
 CELLS = 101
@@ -33,12 +33,12 @@ Quantities = Mapping[str, Array]
 
 
 def decision_map(
-    layer: RulePolicy, quantities: Quantities, taken: Array, steps: Sequence[tuple[int, int]], decision: Decision
+    bound: BoundRules, quantities: Quantities, taken: Array, steps: Sequence[tuple[int, int]], decision: Decision
 ) -> dict[str, Any] | None:
     """The map in JSON types; None where fewer than two quantities vary, or no rule acts anywhere on it.
 
     Args:
-        layer: The rules over the policy.
+        bound: The rules.
         quantities: Of the `n` collected states.
         taken: What the policy did there, `(n, ...)`.
         steps: Episode and step of each.
@@ -49,21 +49,21 @@ def decision_map(
         character, `of` (what the legend names: `action`, or a component of it), `at` (episode and step of the state
         that holds the other quantities), `others` (their values), and `points` of collected states.
     """
-    names = _two(layer, quantities, taken, decision)
+    names = _two(bound, quantities, taken, decision)
     if names is None:
         return None
-    x, y = (_axis(layer, quantities, name) for name in names)
+    x, y = (_axis(bound, quantities, name) for name in names)
     acting = np.flatnonzero(decision.covered)
-    at = central(quantities, layer.rules.names, acting if len(acting) else np.arange(len(taken)))
+    at = central(quantities, bound.rules.names, acting if len(acting) else np.arange(len(taken)))
     across, up = np.meshgrid(np.linspace(x["low"], x["high"], CELLS), np.linspace(y["low"], y["high"], CELLS))
     columns = {name: np.full(across.size, column[at], np.float64) for name, column in quantities.items()}
     columns |= {x["name"]: across.ravel(), y["name"]: up.ravel()}
-    own = np.repeat(layer.indices(taken[at : at + 1]), across.size, axis=0)
-    found = layer.rules.decide(columns, own)
+    own = np.repeat(bound.indices(taken[at : at + 1]), across.size, axis=0)
+    found = bound.rules.decide(columns, own)
     if not found.covered.any():
         return None
-    of, codes, legend = _coded(layer, found)
-    used = [name for name in layer.rules.names if name not in names]
+    of, codes, legend = _coded(bound, found)
+    used = [name for name in bound.rules.names if name not in names]
     shown = np.unique(np.linspace(0, len(taken) - 1, min(len(taken), POINTS)).astype(int))
     shown = shown[np.isfinite(quantities[x["name"]][shown]) & np.isfinite(quantities[y["name"]][shown])]
     return {
@@ -89,19 +89,19 @@ def central(quantities: Quantities, names: Sequence[str], among: Array) -> int:
     return int(among[np.argmin(distance)])
 
 
-def _two(layer: RulePolicy, quantities: Quantities, taken: Array, decision: Decision) -> tuple[str, str] | None:
+def _two(bound: BoundRules, quantities: Quantities, taken: Array, decision: Decision) -> tuple[str, str] | None:
     """The two quantities that matter most, the more important one first; None where fewer than two vary."""
     some = np.unique(np.linspace(0, len(taken) - 1, min(len(taken), LOOKED_AT)).astype(int))
     seen = {name: np.asarray(column, np.float64)[some] for name, column in quantities.items()}
-    own, rng = layer.indices(taken[some]), np.random.default_rng(0)
-    before, order = layer.rules.decide(seen, own), rng.permutation(len(some))
+    own, rng = bound.indices(taken[some]), np.random.default_rng(0)
+    before, order = bound.rules.decide(seen, own), rng.permutation(len(some))
     weight = {}
-    for name in layer.rules.names:
-        after = layer.rules.decide({**seen, name: seen[name][order]}, own)
+    for name in bound.rules.names:
+        after = bound.rules.decide({**seen, name: seen[name][order]}, own)
         apart = np.abs(np.nan_to_num(after.actions - before.actions))
-        moved = apart if layer.rules.interface.continuous else apart > 0
+        moved = apart if bound.rules.interface.continuous else apart > 0
         weight[name] = float(moved.mean() + TIE * (before.rule != after.rule).mean())
-    varying = [name for name in layer.environment.legend if _span(seen[name]) > 0]
+    varying = [name for name in bound.environment.legend if _span(seen[name]) > 0]
     ranked = sorted(varying, key=lambda name: (-weight.get(name, -1.0), varying.index(name)))
     if len(ranked) < 2 or weight.get(ranked[0], 0.0) <= 0:
         return None
@@ -113,17 +113,17 @@ def _span(column: Array) -> float:
     return float(np.ptp(known)) if len(known) else 0.0
 
 
-def _axis(layer: RulePolicy, quantities: Quantities, name: str) -> dict[str, Any]:
+def _axis(bound: BoundRules, quantities: Quantities, name: str) -> dict[str, Any]:
     """From the least to the greatest value that is usual or was seen."""
-    column, told = np.asarray(quantities[name], np.float64), layer.environment.legend[name]
+    column, told = np.asarray(quantities[name], np.float64), bound.environment.legend[name]
     ends = [value for value in (*column[np.isfinite(column)], told.low, told.high) if np.isfinite(value)]
     return {"name": name, "unit": told.unit, "low": _rounded(min(ends)), "high": _rounded(max(ends))}
 
 
-def _coded(layer: RulePolicy, found: Decision) -> tuple[str, Array, dict[str, str]]:
+def _coded(bound: BoundRules, found: Decision) -> tuple[str, Array, dict[str, str]]:
     """What the legend names, one character for each place, and the legend."""
     codes = np.full(len(found.covered), ABSENT)
-    interface = layer.rules.interface
+    interface = bound.rules.interface
     if not interface.continuous:
         values, names, of = found.actions, list(interface.actions), "action"
     else:
@@ -134,7 +134,9 @@ def _coded(layer: RulePolicy, found: Decision) -> tuple[str, Array, dict[str, st
         count = LEVELS if high > low else 1
         edges = np.linspace(low, high, count + 1)
         values = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, count - 1)
-        names = [f"{a:.3g} to {b:.3g}" for a, b in zip(edges, edges[1:], strict=False)] if count > 1 else [f"{low:.3g}"]
+        names = (
+            [f"{a:.3g} to {b:.3g}" for a, b in zip(edges, edges[1:], strict=False)] if count > 1 else [f"{low:.3g}"]
+        )
     used = sorted(set(values[found.covered].tolist()))[: len(string.ascii_lowercase)]
     signs = dict(zip(used, string.ascii_lowercase, strict=False))
     for value, sign in signs.items():

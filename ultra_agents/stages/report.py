@@ -23,7 +23,7 @@ from ultra_agents.records import Advice, Array, MethodResult, Trajectory, Usage
 from ultra_agents.runs import RunFolder, read_lines
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
-from ultra_agents.stages.rules_overview import layer_of, rules_report
+from ultra_agents.stages.rules_overview import bound_of, rules_report
 from ultra_agents.stages.table import advice_table
 
 FRAMES_IN_REPORT = 12
@@ -87,7 +87,7 @@ def _rules(context: RunContext, findings: Findings) -> dict[str, Any] | None:
     found = findings.rules
     if found is None:
         return None
-    return rules_report(found, findings.trajectories, layer_of(found, context.policy, context.environment))
+    return rules_report(found, findings.trajectories, bound_of(found, context.environment))
 
 
 def _start(findings: Findings) -> dict[str, Any] | None:

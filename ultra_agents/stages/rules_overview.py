@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts import Environment
 from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import Trajectory
-from ultra_agents.rules import RuleSet, interface_of, parse_rules
-from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.rules import interface_of, parse_rules
+from ultra_agents.rules.layer import BoundRules
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.decision_map import central, decision_map
 from ultra_agents.stages.findings import AsJSON, RulesFound, Start
@@ -123,13 +123,33 @@ def overview(found: RulesFound) -> Row:
     }
 
 
-def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], layer: RulePolicy | None) -> Row:
+def rules_worth(found: RulesFound, seconds: float) -> Row:
+    """What the rules of a run are worth and what they cost, in JSON types: the key `rules` of `measures.json`."""
+    test = found.test
+    return {
+        "headline": found.headline,
+        "verdict": verdict_of(found),
+        "held": found.held,
+        "sets": len(found.proposals),
+        "unusable": sum(not one.text for one in found.proposals),
+        "rules": len(parse_rules(found.rules).document.rules) if found.rules else 0,
+        "gain": None if test is None else test.gain,
+        "low": None if test is None else test.low,
+        "high": None if test is None else test.high,
+        "pairs": 0 if test is None else test.pairs,
+        "coverage": None if test is None else test.coverage,
+        "env_steps": found.env_steps,
+        "seconds": seconds,
+    }
+
+
+def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], bound: BoundRules | None) -> Row:
     """The overview with where the rules act.
 
     Args:
         found: What came of rules.
         trajectories: The collected episodes.
-        layer: The set that is left, over the policy; None where no rule is left.
+        bound: The set that is left; None where no rule is left.
 
     Returns:
         As `overview`. Each row of `set` has `coverage` and `differs`, the shares of the collected steps at which the
@@ -141,12 +161,12 @@ def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], layer: R
     made |= {"steps": len(steps), "covered": None, "map": None}
     for row in made["set"]:
         row |= {"coverage": None, "differs": None, "example": None}
-    if layer is None or not steps:
+    if bound is None or not steps:
         return made
     observations = np.concatenate([one.observations for one in trajectories])
     taken = np.concatenate([one.actions for one in trajectories])
-    quantities = layer.environment.quantities(observations)
-    actions, decision = layer.over(observations, taken)
+    quantities = bound.environment.quantities(observations)
+    actions, decision = bound.over(observations, taken)
     differs = (actions != taken).reshape(len(taken), -1).any(axis=1)
     by_episode = {one.episode: one for one in trajectories}
     made["covered"] = float(decision.covered.mean())
@@ -157,21 +177,25 @@ def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], layer: R
         row["coverage"], row["differs"] = float(here.mean()), float((here & differs).mean())
         if here.any():
             better = here & differs
-            chosen = central(quantities, layer.rules.names, np.flatnonzero(better if better.any() else here))
+            chosen = central(quantities, bound.rules.names, np.flatnonzero(better if better.any() else here))
             episode, step = steps[chosen]
             row["example"] = {
                 "episode": episode,
                 "step": step,
-                "taken": action_word(layer.environment, by_episode[episode], step),
-                "does": str(layer.environment.actions.decode(np.asarray(actions[chosen]))),
+                "taken": action_word(bound.environment, by_episode[episode], step),
+                "does": str(bound.environment.actions.decode(np.asarray(actions[chosen]))),
             }
-    made["map"] = decision_map(layer, quantities, taken, steps, decision)
+    made["map"] = decision_map(bound, quantities, taken, steps, decision)
     return made
 
 
-def layer_of(found: RulesFound, policy: Policy, environment: Environment) -> RulePolicy | None:
-    """The set that is left over a policy; None where no rule is left."""
+def bound_of(found: RulesFound, environment: Environment) -> BoundRules | None:
+    """The set that is left, for an environment; None where no rule is left.
+
+    Raises:
+        RuleError: It does not fit the environment, which has changed since.
+    """
     if not found.rules:
         return None
-    rules: RuleSet = parse_rules(found.rules, interface_of(environment))
-    return RulePolicy(policy, rules, environment) if rules.document.rules else None
+    rules = parse_rules(found.rules, interface_of(environment))
+    return BoundRules(rules, environment) if rules.document.rules else None

@@ -60,7 +60,9 @@ def found_rules(run: str, runs: Path) -> tuple[RunFolder, RulesFound]:
         moves = folder.config.form == "moves"
         raise RunError(
             f"{folder.path} has no rules" if moves else f"{folder.path} has no rules yet",
-            found="advice as moves at single steps" if moves else f"finished stages: {', '.join(folder.done) or 'none'}",
+            found="advice as moves at single steps"
+            if moves
+            else f"finished stages: {', '.join(folder.done) or 'none'}",
             expected="a run with advice.form: rules or both",
             hint=f"ultra inspect {run} shows its moves" if moves else f"go on with it: ultra resume {folder.path}",
         )

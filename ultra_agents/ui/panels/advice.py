@@ -75,7 +75,9 @@ def rules_words(shown: RulesShown) -> str:
         return f"{sets} under test"
     gain = ""
     if shown.gain is not None and shown.low is not None and shown.high is not None:
-        gain = f": {_signed(shown.gain)} [{_signed(shown.low)}, {_signed(shown.high)}] per episode in {shown.pairs} pairs"
+        gain = (
+            f": {_signed(shown.gain)} [{_signed(shown.low)}, {_signed(shown.high)}] per episode in {shown.pairs} pairs"
+        )
     count = f"{len(shown.rules)} rule{'' if len(shown.rules) == 1 else 's'}"
     return f"{clean(shown.verdict, 12)}{gain}, {count} by {clean(shown.source, 30)}"
 
