@@ -41,7 +41,7 @@ from ultra_agents.yaml_text import write_yaml
 
 Proposer: TypeAlias = Literal["llm", "random", "value", "oracle", "file", "constants"]
 AdviceForm: TypeAlias = Literal["moves", "rules", "both"]
-_OF_RULES: tuple[Proposer, ...] = ("file", "constants")
+OF_RULES: tuple[Proposer, ...] = ("file", "constants")
 """Proposers that propose sets of rules only; they begin with a file."""
 
 
@@ -279,7 +279,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _advice_has_a_form(self) -> Config:
         form, file, found = self.advice.form, self.advice.file, f"proposer: {self.proposer}"
-        if self.proposer in _OF_RULES:
+        if self.proposer in OF_RULES:
             if file is None:
                 raise ConfigError(
                     f"the proposer {self.proposer!r} reads a set of rules, and none is named",
@@ -295,7 +295,7 @@ class Config(Section):
                 )
         elif file is not None:
             raise ConfigError(
-                "advice.file is read by nobody", found=found, expected=f"proposer: {' or '.join(_OF_RULES)}"
+                "advice.file is read by nobody", found=found, expected=f"proposer: {' or '.join(OF_RULES)}"
             )
         if self.form != "moves" and self.proposer in ("value", "oracle"):
             raise ConfigError(
@@ -308,7 +308,7 @@ class Config(Section):
     @property
     def form(self) -> AdviceForm:
         """What advice looks like in this run."""
-        return self.advice.form or ("rules" if self.proposer in _OF_RULES else "moves")
+        return self.advice.form or ("rules" if self.proposer in OF_RULES else "moves")
 
     def hash(self) -> str:
         """Twelve hex digits that change with what can change the numbers: not with name, engine or trackers."""

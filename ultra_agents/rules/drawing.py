@@ -8,6 +8,7 @@ quantity, in units of its spread. What such sets earn after the same tests is wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from ultra_agents.rules.errors import RuleError
 from ultra_agents.rules.interface import Interface, bounds_of
 from ultra_agents.rules.ruleset import RuleSet, build
 
+DRAWS = 100
+"""Sets drawn, at most, until one of them has no rule that can never act."""
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Quantiles that thresholds are drawn from."""
 GAINS = (0.1, 0.25, 0.5, 1.0)
@@ -48,11 +51,17 @@ def random_rules(interface: Interface, quantiles: Mapping[str, Sequence[float]],
         name = str(rng.choice(names))
         return f"{name} {rng.choice(('<', '>'))} {float(rng.choice(quantiles[name]))!r}"
 
-    conditions = [" and ".join(atom() for _ in range(rng.integers(1, 3))) for _ in range(rng.integers(1, 4))]
-    if rng.random() < 0.5:
-        conditions.append("True")
-    rules = tuple(Rule(when=when, do=_choice(interface, names, quantiles, rng)) for when in conditions)
-    return build(Document(rules=rules), interface)
+    def drawn() -> RuleSet:
+        conditions = [" and ".join(atom() for _ in range(rng.integers(1, 3))) for _ in range(rng.integers(1, 4))]
+        if rng.random() < 0.5:
+            conditions.append("True")
+        rules = tuple(Rule(when=when, do=_choice(interface, names, quantiles, rng)) for when in conditions)
+        return build(Document(rules=rules), interface)
+
+    for _ in range(DRAWS - 1):
+        with suppress(RuleError):  # a condition that is never true, a rule behind one that takes every state
+            return drawn()
+    return drawn()
 
 
 def random_constants(rules: RuleSet, rng: np.random.Generator) -> RuleSet:

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 from ultra_agents.config import Config, RuleTestConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import UltraError
-from ultra_agents.events import StageProgress, StepsSpent
+from ultra_agents.events import RulesShown, StageProgress, StepsSpent
 from ultra_agents.records import RuleProposal, Trajectory
 from ultra_agents.rules import RuleSet, interface_of, load_rules, parse_rules
 from ultra_agents.rules.drawing import quantiles_of, random_constants, random_rules
@@ -25,6 +25,15 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, RulesFound
 from ultra_agents.verification import RuleTester
 
+PURPOSES = {
+    "windows": "sets compared in windows from stored states",
+    "race": "sets compared in whole episodes",
+    "tune": "settings of the constants tried",
+    "settle": "how far to trust the best setting",
+    "leave out": "each rule left out in turn",
+    "confirm": "in force against the policy alone, fresh episodes",
+}
+"""What a test is doing, for people, by what it charges its steps to."""
 SHARE = 3
 """A test may take one in so many of the environment steps that each method has: the rest is for refining."""
 
@@ -48,6 +57,8 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     acting = {index: rules for index, rules in sets.items() if rules.document.rules}
 
     def believed(index: int, headline: str, untested: bool) -> RulesFound:
+        if untested:
+            context.emit(RulesShown(proposals[index].source, 1, in_words(sets[index]), "untested"))
         rank = _agreement(sets[index], context, findings)
         return RulesFound(tuple(proposals), None, sets[index].to_yaml(), rank, headline, untested, index)
 
@@ -58,6 +69,9 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     if config.verification.mode not in ("simulate", "both"):
         return believed(next(iter(acting)), "used untested, as verification.mode asks", untested=True)
     terms = rule_terms(config)
+    source = ", ".join(dict.fromkeys(one.source for one in proposals))
+    single = next(iter(acting.values())) if len(acting) == 1 else None
+    context.emit(RulesShown(source, len(acting), () if single is None else in_words(single)))
     tester = RuleTester(
         environment,
         context.policy,
@@ -74,6 +88,9 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
         f"{f', best of {len(acting)} sets' if len(acting) > 1 else ''}"
     )
     best = parse_rules(found.rules, interface)
+    context.emit(
+        RulesShown(source, len(acting), in_words(best), found.verdict, found.gain, found.low, found.high, found.pairs)
+    )
     rank, chosen = _agreement(best, context, findings), list(acting)[found.chosen]
     return RulesFound(tuple(proposals), found, found.rules, rank, headline, chosen=chosen)
 
@@ -106,10 +123,19 @@ def rule_terms(config: Config) -> RuleTestConfig:
     )
 
 
+def in_words(rules: RuleSet) -> tuple[str, ...]:
+    """`when CONDITION: ACTION`, one line a rule."""
+    return tuple(
+        f"when {one.when}: "
+        + (one.do if isinstance(one.do, str) else ", ".join(f"{name} = {text}" for name, text in one.do.items()))
+        for one in rules.document.rules
+    )
+
+
 def _told(context: RunContext, purpose: str, steps: int, terms: RuleTestConfig) -> None:
     context.check_stop()
     limit = terms.max_steps + (terms.tune_max_steps if terms.tune else 0)
-    context.emit(StageProgress("rules", min(steps, limit), limit, purpose))
+    context.emit(StageProgress("rules", min(steps, limit), limit, PURPOSES.get(purpose, purpose)))
 
 
 def _agreement(rules: RuleSet, context: RunContext, findings: Findings) -> float | None:
