@@ -305,10 +305,9 @@ class PPOPolicy(Policy):
             self.observation_space, self.action_space, self.hidden, network=self.network,
             widening=further if self.widening is None else self.widening.extended(further),
         )  # fmt: skip
-        arrays, added = self.state()[0], np.zeros((1, twin.obs_dim - self.obs_dim), np.float32)
-        if added.size:
-            for name in ("actor.0.weight", "critic.0.weight"):
-                arrays[name] = np.concatenate([arrays[name], np.repeat(added, len(arrays[name]), axis=0)], axis=1)
+        arrays, added = self.state()[0], twin.obs_dim - self.obs_dim
+        for name in ("actor.0.weight", "critic.0.weight") if added else ():
+            arrays[name] = np.pad(arrays[name], ((0, 0), (0, added)))
         twin.load({**arrays, **({} if twin.widening is None else twin.widening.arrays())})
         return twin
 

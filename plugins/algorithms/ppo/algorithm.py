@@ -24,8 +24,8 @@ Differs from the paper and from CleanRL's `ppo.py`:
     (`Modulation.behaviour_log_prob`), which alone makes `mixture` differ from `policy`. `mask` gives followed steps no
     policy loss and no entropy bonus, which alone would make the policy forget there what it does. `imitate` does the
     same and adds -imitate_coef * weight * log pi(suggested | s) at matched steps, followed or not: with a weight that
-    falls to 0 that is kickstarting (Schmitt et al. 2018, arXiv 1803.03835), with an infallible teacher. All steps train
-    the critic.
+    falls to 0 that is kickstarting (Schmitt et al. 2018, arXiv 1803.03835) by a teacher of actions instead of chances.
+    All steps train the critic.
 
 Metrics of one update:
   return_mean        mean undiscounted, unshaped environment return of the episodes that ended; NaN if none did

@@ -47,7 +47,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer
+from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer, Widening
 from ultra_agents.contracts import Options as PluginOptions
 from ultra_agents.contracts.vector import before_reset
 from ultra_agents.errors import EnvironmentFault, PluginError
@@ -117,7 +117,8 @@ class SAC(Algorithm):
     ) -> SACPolicy:
         """Rebuild a policy; its own `hidden` and `log_std` count, not the options."""
         hidden, log_std = description.get("hidden", self.options.hidden), description.get("log_std", LOG_STD)
-        policy = SACPolicy(observation_space, action_space, hidden, log_std=tuple(log_std))
+        widening = Widening.restored(description, arrays)
+        policy = SACPolicy(observation_space, action_space, hidden, log_std=tuple(log_std), widening=widening)
         policy.load(arrays)
         return policy
 
@@ -139,6 +140,10 @@ class SAC(Algorithm):
         anchor = _own(policy if demonstrations.anchor is None else demonstrations.anchor)
         imitate(twin, demonstrations, anchor, self.options, streams.generator("clone"))
         return twin
+
+    def widen(self, policy: Policy, widening: Widening) -> SACPolicy:
+        """Quantities as further inputs of actor and critics; acts and values as before but for rounding."""
+        return _own(policy).widened(widening)
 
 
 class SACTrainer(Trainer):
@@ -184,7 +189,7 @@ class SACTrainer(Trainer):
         capacity = min(options.buffer_size, max(total_steps, 1) + envs.num_envs)
         screens = envs.single_observation_space.dtype == np.uint8
         self.buffer = ReplayBuffer(
-            max(capacity, envs.num_envs), policy.obs_dim, policy.action_dim, screens, self._imitates
+            max(capacity, envs.num_envs), policy.raw_dim, policy.action_dim, screens, self._imitates
         )
         self.episodes = RunningEpisodes(envs, streams, modulation)
 
