@@ -1,6 +1,6 @@
 """The contracts between the engine and its plugins; plugins import these and nothing deeper."""
 
-from ultra_agents.contracts.algorithm import Algorithm, Demonstrations, Policy, Trainer
+from ultra_agents.contracts.algorithm import Algorithm, Demonstrations, Policy, Trainer, agreed
 from ultra_agents.contracts.environment import (
     CONTRACT_VERSION,
     ActionCodec,
@@ -16,6 +16,7 @@ from ultra_agents.contracts.llm import LLM, LLMOptions
 from ultra_agents.contracts.method import Advised, Method, Prepared, Ruled, Services, Setting, Simulators, Terms
 from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
 from ultra_agents.contracts.quantities import Quantity
+from ultra_agents.contracts.widening import Widening
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -48,5 +49,7 @@ __all__ = [
     "Terms",
     "Trainer",
     "Weights",
+    "Widening",
+    "agreed",
     "capabilities",
 ]
