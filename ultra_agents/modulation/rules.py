@@ -72,6 +72,11 @@ class RuleModulation:
         self._progress = progress
         self._strength = strength(self._full, progress)
 
+    @property
+    def imitation_strength(self) -> float:
+        """How much of showing is left, 1 to 0."""
+        return self._strength
+
     def act(self, observations: Array, actions: Array, envs: slice = ALL) -> Modulated:
         """Observations `(n, ...)` and the policy's actions `(n, ...)` of `envs` -> what is executed."""
         num = len(actions)

@@ -70,6 +70,7 @@ class RunContext:
             environment=self.environment,
             provenance={"method": method, "run": config.name, "config_hash": config.hash(), "seed": config.seed},
             score=None,
+            environment_options=config.environment.options,
         )
 
     def check_stop(self) -> None:

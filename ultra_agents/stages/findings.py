@@ -152,7 +152,7 @@ class Start:
         imitating: Environment steps of the rounds.
         comparing: Environment steps of the comparison.
         headline: One line for a person.
-        copy: The copy, where it is the choice.
+        copy: The network to begin with, where it is not the starting policy itself.
     """
 
     chosen: StartName

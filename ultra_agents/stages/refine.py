@@ -84,7 +84,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     spent |= {"refine": done.env_steps}
     if prepared.confirm:
         trained = done.best if done.best_step else done.last
-        network, kept, spent["confirm"] = keep.better_of(context, method, prepared, trained, reserved, score)
+        network, kept, spent["confirm"] = keep.better_of(context, method, prepared, trained, reserved)
         save("last", network)
         if prepared.over is not None:
             save("with-rules", prepared.over(network))

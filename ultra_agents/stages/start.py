@@ -1,10 +1,8 @@
 """What is made of rules that held: where refining starts, decided by paired episodes.
 
 Four policies may stand there: the policy, a copy that learnt to do what the rules do, and either with the rules in
-force over it. Labels are free: what the rules do can be computed for every state ever visited, so a copy learns from
-the collected episodes and from rounds under the rules and under itself (DAgger: Ross et al. 2011, arXiv 1011.0686).
-Where no rule covers a state the copy is held to what the policy did. Environment steps of the rounds and of the
-comparison are charged to the methods that use advice. Not part of the ULTRA paper.
+force over it (`stages.lessons` makes the copy). Environment steps of the comparison are charged to the methods that
+use advice. Not part of the ULTRA paper.
 """
 
 from __future__ import annotations
@@ -12,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ultra_agents.contracts import Demonstrations, Learn, Modulation, Policy, Ruled
+from ultra_agents.contracts import Learn, Modulation, Policy, Ruled
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.modulation.rules import RuleModulation
-from ultra_agents.records import Array, Variant
+from ultra_agents.records import Variant
 from ultra_agents.rules import interface_of, parse_rules
 from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Start, StartName
+from ultra_agents.stages.lessons import Lessons, taught, widened
 from ultra_agents.stages.rules import rule_terms
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
@@ -44,13 +41,15 @@ def choose_start(context: RunContext, findings: Findings) -> Start:
     if found is None or not found.held:
         return Start("policy", headline="the policy: no rules held")
     rules = parse_rules(found.rules, interface_of(context.environment))
-    layer = RulePolicy(context.policy, rules, context.environment)
+    policy = widened(context, findings, rules)
+    layer = RulePolicy(policy, rules, context.environment)
     wanted = ENTRANTS[config.advice.apply]
     if config.imitation.mode == "never" or not context.algorithm.can_imitate:
         wanted = tuple(name for name in wanted if "copy" not in name)
-    copy, learning = _copy(context, findings, layer) if any("copy" in name for name in wanted) else (None, _Learning())
+    copying = any("copy" in name for name in wanted)
+    copy, learning = taught(context, findings, policy, layer) if copying else (None, Lessons())
     context.emit(StepsSpent("imitate", learning.env_steps))
-    policies: dict[StartName, Policy] = {"policy": context.policy, "policy+rules": layer}
+    policies: dict[StartName, Policy] = {"policy": policy, "policy+rules": layer}
     if copy is not None:
         policies |= {"copy": copy, "copy+rules": RulePolicy(copy, layer.rules, context.environment)}
     if found.test is not None and found.test.coverage == 1.0:
@@ -76,7 +75,7 @@ def choose_start(context: RunContext, findings: Findings) -> Start:
         imitating=learning.env_steps,
         comparing=compared.env_steps,
         headline=_headline(chosen, compared.gains, learning),
-        copy=copy if "copy" in chosen else None,
+        copy=copy if "copy" in chosen else policy if policy is not context.policy else None,
     )
 
 
@@ -110,106 +109,6 @@ def ruled(context: RunContext, findings: Findings) -> Ruled | None:
         )  # fmt: skip
 
     return Ruled(network, over if acts else None, modulation, f"from {start.headline}")
-
-
-# -- the copy ----------------------------------------------------------------------------------------------------
-
-
-class _Learning:
-    """States met so far and what the rules do there."""
-
-    def __init__(self) -> None:
-        self.observations: list[Array] = []
-        self.actions: list[Array] = []
-        self.elsewhere: list[Array] = []
-        self.agreement: list[float] = []
-        self.env_steps = 0
-
-    @property
-    def labels(self) -> int:
-        """States with a label."""
-        return sum(map(len, self.actions))
-
-    def add(self, observations: Array, actions: Array, covered: Array) -> None:
-        """Put down what the rules do in `n` states `(n, ...)`, and where they do anything, `(n,)` bool."""
-        self.observations.append(observations[covered])
-        self.actions.append(actions[covered])
-        self.elsewhere.append(observations[~covered])
-
-    def demonstrations(self) -> Demonstrations:
-        """All of it."""
-        return Demonstrations(
-            np.concatenate(self.observations),
-            np.concatenate(self.actions),
-            np.ones(self.labels),
-            np.concatenate(self.elsewhere),
-        )
-
-
-def _copy(context: RunContext, findings: Findings, layer: RulePolicy) -> tuple[Policy | None, _Learning]:
-    """A copy of the policy that learnt the rules; None where they cover no state that was met."""
-    config, policy, learning = context.config, context.policy, _Learning()
-    rounds = config.imitation.rounds
-
-    def label(observations: Array) -> tuple[Array, Array]:
-        actions, decision = layer.over(observations, policy.act(observations, deterministic=True))
-        return actions, decision.covered
-
-    def add(observations: Array) -> None:
-        learning.add(observations, *label(observations))
-
-    add(np.concatenate([one.observations for one in findings.trajectories]))
-    copy: Policy | None = None
-    for number in range(rounds):
-        met = _met(context, number, layer, copy)
-        learning.env_steps += len(met)
-        actions, covered = label(met)
-        if copy is not None and covered.any():
-            learning.agreement.append(_agreement(copy, met, actions, covered))
-        learning.add(met, actions, covered)
-        if not learning.labels:
-            return None, learning
-        context.emit(
-            StageProgress("start", number + 1, rounds, f"learning the rules from {learning.labels:,} labelled states")
-        )
-        context.check_stop()
-        copy = context.algorithm.imitate(
-            policy, learning.demonstrations(), context.streams.child("start", "clone", number)
-        )
-    if not rounds and learning.labels:
-        copy = context.algorithm.imitate(policy, learning.demonstrations(), context.streams.child("start", "clone"))
-    return copy, learning
-
-
-def _met(context: RunContext, number: int, layer: RulePolicy, copy: Policy | None) -> Array:
-    """States met in one round `(n, ...)`: under the rules, in later rounds under the copy at every other step."""
-    config, streams = context.config, context.streams.child("start", "round", number)
-    rng, seen = streams.generator("act"), []
-    count = min(config.refine.num_envs, config.imitation.round_steps)
-    with context.simulators(count, workers=0) as simulators:
-        observations = np.array(simulators.reset(seed=streams.integers(count, "reset"))[0])
-        for _ in range(config.imitation.round_steps // count):
-            context.check_stop()
-            seen.append(observations)
-            actions = layer.act(observations, rng)
-            if copy is not None:
-                own = copy.act(observations, rng)
-                mine = rng.random(count) < 0.5
-                actions = np.where(mine.reshape(-1, *[1] * (own.ndim - 1)), own, actions).astype(own.dtype)
-            observations = np.array(simulators.step(actions)[0])
-    return np.concatenate(seen)
-
-
-def _agreement(copy: Policy, observations: Array, actions: Array, covered: Array) -> float:
-    """How nearly a copy does what the rules do where they cover a state; there is at least one.
-
-    Discrete actions: the share of equal ones. Continuous: 1 minus the mean distance, in ranges of what both do.
-    """
-    own, wanted = copy.act(observations[covered], deterministic=True), actions[covered]
-    if own.ndim == 1:
-        return float((own == wanted).mean())
-    span = np.ptp(np.concatenate([own, wanted]), axis=0)
-    return float(1.0 - (np.abs(own - wanted) / np.where(span > 0, span, 1.0)).mean())
 
 
 # -- the choice --------------------------------------------------------------------------------------------------
@@ -279,7 +178,7 @@ def _ends(found: Sequence[float], rule: Rule) -> tuple[float, float, float]:
     return ends.mean, ends.low, ends.high
 
 
-def _headline(chosen: StartName, gains: Mapping[str, tuple[float, float, float]], learning: _Learning) -> str:
+def _headline(chosen: StartName, gains: Mapping[str, tuple[float, float, float]], learning: Lessons) -> str:
     words = {
         "policy": "the policy",
         "copy": "a copy that learnt the rules",
