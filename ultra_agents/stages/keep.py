@@ -53,7 +53,7 @@ def better_of(
             while episodes.extend([before, after], len(found) + WAVE):
                 context.check_stop()
                 found = np.subtract(after.returns, before.returns).tolist()
-                if not any(found):  # they act alike
+                if len(found) > WAVE and not any(found):  # they act alike
                     break
         return found
 
