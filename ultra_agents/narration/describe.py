@@ -39,6 +39,7 @@ def narrate(
     environment: Environment,
     config: NarrationConfig,
     returns: Sequence[float] = (),
+    lines: Lines | None = None,
 ) -> Narration:
     """Tell one segment.
 
@@ -48,13 +49,14 @@ def narrate(
         environment: The describer, the action names and the words for rewards.
         config: Token budget and stride.
         returns: Of all the episodes that were played, this one's among them; fewer than two say nothing.
+        lines: How steps are told; default: in the describer's words.
 
     Raises:
         EnvironmentFault: The plugin's describer raises, says nothing, or says too much for the budget.
     """
     if not 0 <= segment.start < segment.stop <= len(trajectory):
         raise ValueError(f"segment {segment.name} is not inside an episode of {len(trajectory)} steps")
-    lines = _Lines(trajectory, environment, config)
+    lines = lines or Lines(trajectory, environment, config)
     full, short = _header(trajectory, segment, environment, returns), _short_header(segment)
     # Rewards between two shown steps are told in sums, so a line depends on which line went before.
     for steps in _choices(trajectory, segment, config):
@@ -78,8 +80,8 @@ def step_line(trajectory: Trajectory, step: int, environment: Environment, limit
     return f"Step {step}: {words}{stop} Action: {action_word(environment, trajectory, step)}."
 
 
-class _Lines:
-    """Lines of an episode's steps, each described once."""
+class Lines:
+    """Lines of an episode's steps, each described once, in the describer's words."""
 
     def __init__(self, trajectory: Trajectory, environment: Environment, config: NarrationConfig) -> None:
         self._trajectory, self._environment = trajectory, environment
@@ -89,6 +91,7 @@ class _Lines:
         self._known: dict[int, str] = {}
 
     def of(self, steps: tuple[int, ...]) -> list[str]:
+        """One line for each of `steps`, which are in order."""
         following = [*steps[1:], steps[-1] + 1]
         return [self._line(step) + self._reward(step, stop) for step, stop in zip(steps, following, strict=True)]
 

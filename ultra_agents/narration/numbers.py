@@ -1,0 +1,61 @@
+"""Steps as rows of named numbers, for readers who are to write rules over these names.
+
+A row says what was done from its step to the next row, so that no action is hidden where steps are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import groupby
+
+from ultra_agents.config import NarrationConfig
+from ultra_agents.contracts import Environment
+from ultra_agents.narration.describe import Lines
+from ultra_agents.records import Array, Trajectory
+
+
+class Numbers(Lines):
+    """Lines of an episode's steps as a table.
+
+    Args:
+        trajectory: The episode.
+        environment: The words for rewards.
+        config: Token budget.
+        columns: Name -> `(T,)`, told in every row.
+        action: What was done at a step, in words.
+    """
+
+    def __init__(
+        self,
+        trajectory: Trajectory,
+        environment: Environment,
+        config: NarrationConfig,
+        columns: Mapping[str, Array],
+        action: Callable[[int], str],
+    ) -> None:
+        super().__init__(trajectory, environment, config)
+        self._columns, self._action = columns, action
+
+    def of(self, steps: tuple[int, ...]) -> list[str]:
+        """The head of the table, and one row for each of `steps`."""
+        head = f"step: {' '.join(self._columns)} | done until the next row"
+        rows = []
+        for step, stop in zip(steps, [*steps[1:], steps[-1] + 1], strict=True):
+            values = " ".join(figure(float(column[step])) for column in self._columns.values())
+            runs = [(word, len(list(same))) for word, same in groupby(map(self._action, range(step, stop)))]
+            done = ", ".join(word if count == 1 else f"{word} x{count}" for word, count in runs)
+            rows.append(f"{step}: {values} | {done}.{self._reward(step, stop)}")
+        return [head, *rows]
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """A number with about `digits` significant figures, never as a power of ten: -0.523, 0.0012, 1250; `-` for NaN."""
+    if not math.isfinite(value):
+        return "-"
+    if value == 0:
+        return "0"
+    places = min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), 6)
+    text = f"{value:.{places}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text
