@@ -136,6 +136,25 @@ class AdviceDecided(Event):
 
 
 @dataclass(frozen=True)
+class RulesDecided(Event):
+    """A set of rules was accepted, sent back or rejected by those who write it, before it is tested among others.
+
+    `segment` names the episode that it came of (`2:rules`), `attempt` counts the sets written there from 1, `rules` is
+    how many rules it has; `gain` per episode, `low`, `high` and `pairs` are those of a short test.
+    """
+
+    segment: str
+    attempt: int
+    rules: int
+    decision: str
+    reason: str
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pairs: int = 0
+
+
+@dataclass(frozen=True)
 class StateShown(Event):
     """The state a decision was about, drawn from the stored simulator state: no environment step is taken for it.
 
@@ -251,7 +270,8 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         RunStarted, RunPaused, RunContinued, RunFinished, StageStarted, StageProgress, StageFinished, AgentAsked,
-        AgentSpoke, AdviceDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned, CellChanged,
+        AgentSpoke, AdviceDecided, RulesDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned,
+        CellChanged,
     )
 }  # fmt: skip
 """Every event that is written to logs, by its name in JSON."""

@@ -24,6 +24,9 @@ class Numbers(Lines):
         config: Token budget.
         columns: Name -> `(T,)`, told in every row.
         action: What was done at a step, in words.
+        hidden: Whether actions of steps between two rows are told as well.
+        beside: Further words about a row's own step, and what they say, for the head; empty for none.
+        whose: The episode in words; default: the policy's.
     """
 
     def __init__(
@@ -33,18 +36,25 @@ class Numbers(Lines):
         config: NarrationConfig,
         columns: Mapping[str, Array],
         action: Callable[[int], str],
+        hidden: bool = True,
+        beside: tuple[str, Callable[[int], str]] | None = None,
+        whose: str = "",
     ) -> None:
         super().__init__(trajectory, environment, config)
-        self._columns, self._action = columns, action
+        self._columns, self._action, self._hidden, self._beside = columns, action, hidden, beside
+        self.whose = whose or self.whose
 
     def of(self, steps: tuple[int, ...]) -> list[str]:
         """The head of the table, and one row for each of `steps`."""
-        head = f"step: {' '.join(self._columns)} | done until the next row"
+        head = f"step: {' '.join(self._columns)} | {'done until the next row' if self._hidden else 'done'}"
+        head += f" | {self._beside[0]}" if self._beside else ""
         rows = []
         for step, stop in zip(steps, [*steps[1:], steps[-1] + 1], strict=True):
             values = " ".join(figure(float(column[step])) for column in self._columns.values())
-            runs = [(word, len(list(same))) for word, same in groupby(map(self._action, range(step, stop)))]
+            told = range(step, stop if self._hidden else step + 1)
+            runs = [(word, len(list(same))) for word, same in groupby(map(self._action, told))]
             done = ", ".join(word if count == 1 else f"{word} x{count}" for word, count in runs)
+            done += f" | {self._beside[1](step)}" if self._beside else ""
             rows.append(f"{step}: {values} | {done}.{self._reward(step, stop)}")
         return [head, *rows]
 

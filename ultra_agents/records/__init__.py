@@ -1,5 +1,4 @@
-"""What flows between the stages: episodes in (`episodes`), cases out (`cases`), rules (`rules`), and what came
-of a run (`results`)."""
+"""What flows between the stages: episodes in, cases out, rules, and what came of a run."""
 
 from ultra_agents.records.cases import (
     Advice,

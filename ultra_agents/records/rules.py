@@ -42,6 +42,7 @@ class RuleAttempt:
         refusal: Why the text could not be used at all, in the words of the language; empty where it could.
         verdict: What the critic said last; None: it was not asked.
         judgement: Why, in the critic's words.
+        implicit: The critic's implicit reward: `potential` or `reward`, and the expression; None: what the set has.
         coverage: By rule, the share of the short test's steps at which it acted; empty: not tested.
         env_steps: Environment steps of the short test.
     """
@@ -56,6 +57,7 @@ class RuleAttempt:
     refusal: str = ""
     verdict: Verdict | None = None
     judgement: str = ""
+    implicit: tuple[str, str] | None = None
     coverage: tuple[float, ...] = ()
     env_steps: int = 0
 
@@ -70,7 +72,8 @@ class RuleProposal:
         reasoning: Why these rules.
         episode: The collected episode whose graph made it; None for sets that are about no episode.
         situations: What it is about.
-        attempts: How it came about, the last one being `text`.
+        attempts: How it came about: every set that was written, in order. One of them is `text`, which has the
+            critic's implicit reward as well.
         notes: What was not used on the way, and why.
         env_steps: Environment steps spent on finding it.
     """

@@ -11,13 +11,16 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RulesDecided,
     StateShown,
     StepsSpent,
     TrainingProgress,
     from_json,
 )
 
-_ACCUMULATED = (AdviceDecided, AgentSpoke, Dropped, Evaluated, StateShown, StepsSpent, TrainingProgress)
+_ACCUMULATED = (
+    AdviceDecided, AgentSpoke, Dropped, Evaluated, RulesDecided, StateShown, StepsSpent, TrainingProgress,
+)  # fmt: skip
 
 
 def past_events(rows: Iterable[dict[str, Any]]) -> Iterator[Event]:

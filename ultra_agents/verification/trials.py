@@ -140,7 +140,8 @@ class _Watching:
     def column(self, name: str, pair: int) -> Array:
         """What was noted in the steps of one pair, `(T, ...)`."""
         alive = np.array([row[pair] for row in self.rows["alive"]])
-        return np.array([row[pair] for row in self.rows[name]])[alive]
+        column: Array = np.array([row[pair] for row in self.rows[name]])[alive]
+        return column
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,9 @@ class _Side:
 
     def endings(self) -> Endings:
         """How its episodes ended."""
-        last = [[bool(self.watch.column(name, pair)[-1]) for name in ("terminated", "truncated")] for pair in self._all]
+        last = [
+            [bool(self.watch.column(name, pair)[-1]) for name in ("terminated", "truncated")] for pair in self._all
+        ]
         return Endings(
             returns=tuple(float(value) for value in self.entrant.returns),
             lengths=tuple(len(self.watch.column("rewards", pair)) for pair in self._all),
@@ -166,11 +169,11 @@ class _Side:
         column = {
             name: self.watch.column(name, pair) for name in ("observations", "actions", "rewards", "own", "rule")
         }
-        ended = [bool(self.watch.column(name, pair)[-1]) for name in ("terminated", "truncated")]
+        terminated, truncated = (bool(self.watch.column(name, pair)[-1]) for name in ("terminated", "truncated"))
         rewards = column["rewards"].astype(np.float64)
         made = Trajectory(
             pair, pair, column["observations"], column["actions"], rewards, np.zeros(len(rewards)),
-            ({},) * len(rewards), *ended,
+            ({},) * len(rewards), terminated, truncated,
         )  # fmt: skip
         return Trace(pair, made, column["own"], column["rule"])
 
