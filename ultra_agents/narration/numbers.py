@@ -8,11 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from itertools import groupby
+from typing import TypeAlias
 
 from ultra_agents.config import NarrationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.narration.describe import Lines
 from ultra_agents.records import Array, Trajectory
+
+
+Told: TypeAlias = tuple[str, Callable[[int], str]]
+"""The head of a column, and its words for a step."""
 
 
 class Numbers(Lines):
@@ -23,9 +28,9 @@ class Numbers(Lines):
         environment: The words for rewards.
         config: Token budget.
         columns: Name -> `(T,)`, told in every row.
-        action: What was done at a step, in words.
+        done: What the table's head says of the action, and what was done at a step.
         hidden: Whether actions of steps between two rows are told as well.
-        beside: Further words about a row's own step, and what they say, for the head; empty for none.
+        beside: The same for a further column about a row's own step; None: there is none.
         whose: The episode in words; default: the policy's.
     """
 
@@ -35,24 +40,24 @@ class Numbers(Lines):
         environment: Environment,
         config: NarrationConfig,
         columns: Mapping[str, Array],
-        action: Callable[[int], str],
+        done: Told,
         hidden: bool = True,
-        beside: tuple[str, Callable[[int], str]] | None = None,
+        beside: Told | None = None,
         whose: str = "",
     ) -> None:
         super().__init__(trajectory, environment, config)
-        self._columns, self._action, self._hidden, self._beside = columns, action, hidden, beside
+        self._columns, self._done, self._hidden, self._beside = columns, done, hidden, beside
         self.whose = whose or self.whose
 
     def of(self, steps: tuple[int, ...]) -> list[str]:
         """The head of the table, and one row for each of `steps`."""
-        head = f"step: {' '.join(self._columns)} | {'done until the next row' if self._hidden else 'done'}"
+        head = f"step: {' '.join(self._columns)} | {self._done[0]}"
         head += f" | {self._beside[0]}" if self._beside else ""
         rows = []
         for step, stop in zip(steps, [*steps[1:], steps[-1] + 1], strict=True):
             values = " ".join(figure(float(column[step])) for column in self._columns.values())
             told = range(step, stop if self._hidden else step + 1)
-            runs = [(word, len(list(same))) for word, same in groupby(map(self._action, told))]
+            runs = [(word, len(list(same))) for word, same in groupby(map(self._done[1], told))]
             done = ", ".join(word if count == 1 else f"{word} x{count}" for word, count in runs)
             done += f" | {self._beside[1](step)}" if self._beside else ""
             rows.append(f"{step}: {values} | {done}.{self._reward(step, stop)}")

@@ -146,13 +146,16 @@ def stretch(
         rule = int(trace.rule[step])
         return f"{action} by {'the policy' if rule < 0 else f'rule {rule + 1}'}"
 
+    parts = f": {' '.join(interface.components)}" if interface.continuous else ""
+    hidden = not interface.continuous
     beside, whose = None, ""
     if trace is not None:
         own = trace.own
-        beside = "the policy's own", lambda step: words.of(own[step])
-        whose = f"Episode {trace.pair + 1} with your rules in force"
+        beside = f"the policy's own{parts}", lambda step: words.of(own[step])
+        whose = f"Test episode {trace.pair + 1} with your rules in force"
     columns = values_of(environment, trajectory)
-    lines = Numbers(trajectory, environment, config, columns, done, not interface.continuous, beside, whose)
+    head = f"done{parts}{' until the next row' if hidden else ''}"
+    lines = Numbers(trajectory, environment, config, columns, (head, done), hidden, beside, whose)
     return narrate(trajectory, segment, environment, config, returns, lines).text
 
 
@@ -173,15 +176,14 @@ def _earned(trajectory: Trajectory, segment: Segment) -> float:
 
 @dataclass(frozen=True)
 class _Words:
-    """Actions as rules write them; continuous ones as numbers."""
+    """Actions as rules write them; of continuous ones the numbers."""
 
     environment: Environment
     interface: Interface
 
     def of(self, action: Array) -> str:
         if self.interface.continuous:
-            pairs = zip(self.interface.components, np.asarray(action).ravel(), strict=True)
-            return " ".join(f"{name}={figure(float(value), 2)}" for name, value in pairs)
+            return " ".join(figure(float(value), 2) for value in np.asarray(action).ravel())
         with asking(self.environment, "actions.decode"):
             name = str(self.environment.actions.decode(np.asarray(action)))
         return self.interface.words[self.interface.actions.index(name)]

@@ -41,8 +41,8 @@ def feedback_on(trial: RuleTrial, environment: Environment, interface: Interface
     ]
     budget = config.token_budget
     whole = [
-        (trial.worst, True, "The episode in which they gained least" if trial.best else "One of these episodes"),
-        (trial.best, False, "The episode in which they gained most"),
+        (trial.worst, True, "The one in which they gained least" if trial.best else "One of them"),
+        (trial.best, False, "The one in which they gained most"),
     ]
     for trace, worst, title in whole:
         if trace is None:
