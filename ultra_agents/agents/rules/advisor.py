@@ -23,6 +23,7 @@ from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import RuleAttempt
 from ultra_agents.rules import AtomsReply, RuleError, RuleSet, rules_of
 from ultra_agents.rules.atoms import MOST_ATOMS
+from ultra_agents.rules.errors import RULES
 
 Next: TypeAlias = Command[Literal["advise", "criticise", "finish"]]
 
@@ -64,12 +65,11 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
         _usable(context, rules, before)
     except RuleError as refusal:
         why = str(refusal)
-        tried = RuleAttempt(text, said.reasoning, refusal=why)
+        tried = RuleAttempt(text[: RULES.characters], said.reasoning, refusal=why)
         again = len(refused) < context.agents.max_repairs
-        whole = json.dumps(said.model_dump(mode="json"), ensure_ascii=False)
         update: State = {
             **with_attempts((*before, tried)),
-            "refused": [*refused, [whole, why]] if again else [],
+            "refused": [*refused, [as_said(said), why]] if again else [],
             "notes": [context.noted("advise", REFUSED, " ".join(why.split()))],
         }
         return Command(goto="advise" if again else "finish", update=update)
@@ -77,6 +77,12 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
         goto="criticise",
         update={**with_attempts((*before, RuleAttempt(text, said.reasoning))), "refused": []},
     )
+
+
+def as_said(reply: BaseModel) -> str:
+    """A reply as it goes on in the conversation; of one that is far too long the beginning."""
+    text = json.dumps(reply.model_dump(mode="json"), ensure_ascii=False)
+    return text if len(text) <= 2 * RULES.characters else f"{text[:2000]} ..."
 
 
 def sent_back(refused: list[list[str]]) -> list[Message]:

@@ -6,7 +6,6 @@ measurement tells the advisor more than an opinion; the critic's words go along 
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +13,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from ultra_agents.agents.prompts import Message, load_prompt
-from ultra_agents.agents.rules.advisor import sent_back
+from ultra_agents.agents.rules.advisor import as_said, sent_back
 from ultra_agents.agents.rules.identifier import told
 from ultra_agents.agents.rules.schemas import NOTHING, CriticReply, atoms_critic
 from ultra_agents.agents.rules.state import SITUATIONS, Context, State, attempts_of, with_last
@@ -133,8 +132,7 @@ def _asked(
         note = context.noted(node, "implicit reward refused", " ".join(str(refusal).split()))
         if len(refused) >= context.agents.max_repairs:
             return judged, [note]
-        whole = json.dumps(said.model_dump(mode="json"), ensure_ascii=False)
-        return Command(goto=node, update={"refused": [*refused, [whole, str(refusal)]], "notes": [note]})
+        return Command(goto=node, update={"refused": [*refused, [as_said(said), str(refusal)]], "notes": [note]})
     return replace(judged, implicit=implicit), []
 
 

@@ -155,7 +155,8 @@ def stretch(
         whose = f"Test episode {trace.pair + 1} with your rules in force"
     columns = values_of(environment, trajectory)
     head = f"done{parts}{' until the next row' if hidden else ''}"
-    lines = Numbers(trajectory, environment, config, columns, (head, done), hidden, beside, whose)
+    scales = {name: max(abs(environment.legend[name].low), abs(environment.legend[name].high)) for name in columns}
+    lines = Numbers(trajectory, environment, config, columns, scales, (head, done), hidden, beside, whose)
     return narrate(trajectory, segment, environment, config, returns, lines).text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from ultra_agents.agents.state import AsksModels
 from ultra_agents.config import AgentsConfig, Config
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.events import Emit, StageProgress, StepsSpent, Warned
-from ultra_agents.records import Narration, RuleProposal, Trajectory
+from ultra_agents.records import Narration, RuleProposal, RuleTrial, Trajectory
 from ultra_agents.rules import interface_of
 
 ROOM = 2000
@@ -81,6 +82,15 @@ def propose_rules(
         "thresholds": thresholds,
     }
 
+    played = threading.Lock()
+    told_alone = False
+
+    def spent(trial: RuleTrial) -> None:
+        nonlocal told_alone
+        with played:
+            alone, told_alone = (0 if told_alone else trial.alone_steps), True
+        emit(StepsSpent("test", trial.env_steps + alone))
+
     def task(trajectory: Trajectory) -> Task:
         stretches, shown = stretches_of(
             trajectory, trajectories, narrations, environment, interface, config.narration, form
@@ -103,6 +113,7 @@ def propose_rules(
                 narration=config.narration,
                 mode=config.verification.mode,
                 tester=tester,
+                spent=spent,
                 emit=emit,
                 source=source,
                 stop=stop,
@@ -126,7 +137,6 @@ def propose_rules(
     first = next((index for index, state in enumerate(states) if state["alone_steps"]), None)
     if first is not None:
         alone = int(states[first]["alone_steps"])
-        emit(StepsSpent("test", alone))
         proposals[first] = replace(proposals[first], env_steps=proposals[first].env_steps + alone)
     return tuple(proposals)
 

@@ -12,7 +12,6 @@ from ultra_agents.agents.rules.critic import REJECTED, decided_by_critic, with_r
 from ultra_agents.agents.rules.state import PROPOSAL, SITUATIONS, Context, State, attempts_of, with_last
 from ultra_agents.agents.rules.wording import feedback_on, measured
 from ultra_agents.agents.state import NOTES, JSONObject
-from ultra_agents.events import StepsSpent
 from ultra_agents.records import RuleAttempt, RuleProposal
 
 HARMFUL = "loses in simulation"
@@ -31,7 +30,7 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     if trial is None:
         note = context.noted("test", "test budget spent")
         return decided_by_critic(state, context, attempt, {"notes": [note]})
-    context.emit(StepsSpent("test", trial.env_steps))
+    context.spent(trial)
     words = feedback_on(trial, context.environment, context.interface, context.narration)
     attempt = replace(
         attempt, gain=trial.gain, low=trial.low, high=trial.high, pairs=trial.pairs, coverage=trial.coverage,

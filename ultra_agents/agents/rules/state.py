@@ -99,6 +99,7 @@ class Context:
         narration: Token budgets.
         mode: `verification.mode`.
         tester: The short test, where there is one.
+        spent: Told of each short test.
         emit: Where events go.
         source: Who proposes, as the proposal says it.
         stop: Asked before each node; true ends the episode there, resumably.
@@ -118,6 +119,7 @@ class Context:
     narration: NarrationConfig
     mode: str
     tester: TriesRules | None
+    spent: Callable[[RuleTrial], None]
     emit: Emit
     source: str
     stop: Callable[[], bool]
