@@ -266,7 +266,8 @@ def test_small_models_answer_in_atoms_under_a_grammar(bench, tells):
     (made,) = bench.propose(atoms_story(tells, thresholds), rules="atoms")
     document = parse_rules(made.text, interface_of(environment)).document
     assert [rule.do for rule in document.rules] == ["PUSH_RIGHT", "PUSH_LEFT"]
-    assert document.potential == "clip((position - -0.3) / 0.9, -1, 1)"
+    low, high = thresholds["position"][0], thresholds["position"][-1]
+    assert document.potential == f"clip((position - {(low + high) / 2:.6g}) / {(high - low) / 2:.6g}, -1, 1)"
     assert made.attempts[0].low > 0
     schema = reply_schema(atoms_advice(interface_of(environment), thresholds)[0])
     assert list(schema["properties"]) == ["reasoning", "rules"]
@@ -274,6 +275,24 @@ def test_small_models_answer_in_atoms_under_a_grammar(bench, tells):
     assert [one["properties"]["quantity"]["enum"] for one in offered] == [["position"], ["velocity"]]
     assert offered[1]["properties"]["threshold"]["enum"] == thresholds["velocity"]
     assert reply_schema(atoms_critic(("position",)))["properties"]["quantity"]["enum"] == ["position", "NO QUANTITY"]
+
+
+def test_without_anything_to_tell_nobody_is_asked(bench, tells):
+    assert bench.propose(tells.story(tells.rules()), narrations=[]) == ()
+    assert bench.gateway.asked == []
+
+
+@pytest.mark.parametrize("most", [512, None, 8000])
+def test_short_replies_are_warned_of(bench, tells, most):
+    config = bench.config
+    entry = {"provider": "openai", "options": {"model": "m", "max_tokens": most}}
+    bench.config = lambda mode, **agents: Config.model_validate(
+        {**config(mode, **agents).model_dump(exclude_none=True), "llms": {"default": entry}}
+    )
+    bench.propose(tells.story(tells.rules()), "none")
+    warned = [event.text for event in bench.events_of("Warned")]
+    assert len(warned) == (most == 512)
+    assert all("llms.default.options.max_tokens" in text for text in warned)
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,8 @@ def _implicit(context: Context, said: Any) -> Implicit:
         return said.implicit, said.expression.strip()
     if said.quantity == NOTHING:
         return None
-    about = context.environment.legend[said.quantity]
-    middle, half = (about.low + about.high) / 2, max((about.high - about.low) / 2, 1e-9)
+    seen = context.thresholds[said.quantity]
+    middle, half = (seen[0] + seen[-1]) / 2, (seen[-1] - seen[0]) / 2 or 1.0
     sign = "" if said.better == "higher" else "-"
     return "potential", f"{sign}clip(({said.quantity} - {middle:.6g}) / {half:.6g}, -1, 1)"
 

@@ -16,6 +16,7 @@ from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.rules.state import Form
 from ultra_agents.config import NarrationConfig
 from ultra_agents.contracts import Environment
+from ultra_agents.errors import EnvironmentFault
 from ultra_agents.narration import Numbers, choose_segments, figure, narrate
 from ultra_agents.narration.rewards import reward_events
 from ultra_agents.plugin_calls import asking
@@ -27,8 +28,6 @@ from ultra_agents.text import valid_text
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Of the collected states: thresholds that atoms may use; the outer two and the middle one are told."""
-LEAST_BUDGET = 100
-"""Tokens below which no stretch is told."""
 
 
 def values_of(environment: Environment, trajectory: Trajectory) -> Mapping[str, FloatArray]:
@@ -116,7 +115,7 @@ def stretches_of(
         pick = min if place == 0 else max
         told.append((one, pick(segments[episode], key=lambda segment: _earned(one, segment)), budgets[1]))
     texts = [
-        stretch(one, segment, environment, interface, config, max(budget, LEAST_BUDGET), () if place else returns)
+        stretch(one, segment, environment, interface, config, budget, () if place else returns)
         for place, (one, segment, budget) in enumerate(told)
     ]
     return texts, tuple(dict.fromkeys(one.episode for one, _, _ in told))
@@ -134,9 +133,9 @@ def stretch(
 ) -> str:
     """One stretch as a table of quantities and of what was done; of a trace, with who chose it.
 
-    Every step is a row where the budget has room for that.
+    Every step is a row where the budget has room for that. Where it has no room for two rows, because there are very
+    many quantities, the whole of `narration.token_budget` is taken.
     """
-    config = config.model_copy(update={"token_budget": budget, "stride": 1})
     words = _Words(environment, interface)
 
     def done(step: int) -> str:
@@ -156,8 +155,16 @@ def stretch(
     columns = values_of(environment, trajectory)
     head = f"done{parts}{' until the next row' if hidden else ''}"
     scales = {name: max(abs(environment.legend[name].low), abs(environment.legend[name].high)) for name in columns}
-    lines = Numbers(trajectory, environment, config, columns, scales, (head, done), hidden, beside, whose)
-    return narrate(trajectory, segment, environment, config, returns, lines).text
+
+    def within(tokens: int) -> str:
+        terms = config.model_copy(update={"token_budget": tokens, "stride": 1})
+        lines = Numbers(trajectory, environment, terms, columns, scales, (head, done), hidden, beside, whose)
+        return narrate(trajectory, segment, environment, terms, returns, lines).text
+
+    try:
+        return within(budget)
+    except EnvironmentFault:
+        return within(config.token_budget)
 
 
 def trace_segment(trace: Trace, environment: Environment, config: NarrationConfig, worst: bool) -> Segment:
@@ -198,7 +205,8 @@ def _legend(environment: Environment, interface: Interface, values: Sequence[Map
         column = np.concatenate([one[name] for one in values])
         there = column[np.isfinite(column)]
         parts = [about.meaning, f"positive: {about.sign}" if about.sign else ""]
-        parts.append(f"usually {figure(about.low)} to {figure(about.high)}")
+        if np.isfinite([about.low, about.high]).all():
+            parts.append(f"usually {figure(about.low)} to {figure(about.high)}")
         if len(there):
             least, low, high, most = (figure(float(value)) for value in np.quantile(there, [0, 0.1, 0.9, 1]))
             parts.append(f"seen {least} to {most}, mostly {low} to {high}")

@@ -63,12 +63,14 @@ def propose_rules(
         UltraError: Whatever else ended an episode: a spending cap, an unreachable model, a faulty plugin.
     """
     interface, form = interface_of(environment), form_of(config)
+    told = {narration.segment.episode for narration in narrations}
+    episodes = [one for one in trajectories if one.episode in told]
+    if not episodes:
+        return ()
     if form == "text":
         _warn_of_short_replies(config, emit)
     values = [values_of(environment, one) for one in trajectories]
     thresholds = thresholds_of(values)
-    told = {narration.segment.episode for narration in narrations}
-    episodes = [one for one in trajectories if one.episode in told]
     settings = {
         "agents": config.agents.model_dump(mode="json", exclude={"concurrency"}),
         "mode": config.verification.mode,

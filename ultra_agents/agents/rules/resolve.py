@@ -31,7 +31,8 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
         note = context.noted("test", "test budget spent")
         return decided_by_critic(state, context, attempt, {"notes": [note]})
     context.spent(trial)
-    words = feedback_on(trial, context.environment, context.interface, context.narration)
+    budget = context.narration.token_budget // (1 if context.form == "text" else 4)
+    words = feedback_on(trial, context.environment, context.interface, context.narration, budget)
     attempt = replace(
         attempt, gain=trial.gain, low=trial.low, high=trial.high, pairs=trial.pairs, coverage=trial.coverage,
         env_steps=trial.env_steps, feedback=words,

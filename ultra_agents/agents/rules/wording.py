@@ -32,14 +32,18 @@ def measured(trial: RuleTrial) -> str:
     return f"{text}; {', '.join(told)} of {trial.pairs}."
 
 
-def feedback_on(trial: RuleTrial, environment: Environment, interface: Interface, config: NarrationConfig) -> str:
-    """All that is told of a short test: the gain, how episodes ended, who acted, a bad episode and a good one."""
+def feedback_on(
+    trial: RuleTrial, environment: Environment, interface: Interface, config: NarrationConfig, budget: int
+) -> str:
+    """All that is told of a short test: the gain, how episodes ended, who acted, a bad episode and a good one.
+
+    Each of the two episodes may take `budget` tokens.
+    """
     parts = [
         measured(trial),
         f"How they ended: with the rules {_ended(trial.ruled)}; the policy alone {_ended(trial.alone)}.",
         acting(trial.coverage, "of the steps played so"),
     ]
-    budget = config.token_budget
     whole = [
         (trial.worst, True, "The one in which they gained least" if trial.best else "One of them"),
         (trial.best, False, "The one in which they gained most"),
