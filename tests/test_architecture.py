@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "llm": BASE | {"llm"},
     "evaluation": BASE | {"evaluation", "rollout"},
     "exchange": BASE | {"exchange", "evaluation", "rollout"},
-    "agents": BASE | MIDDLE | {"agents"},
+    "agents": BASE | MIDDLE | {"rules", "agents"},
     "refinement": BASE | MIDDLE | {"refinement"},
     "methods": BASE | MIDDLE | {"methods"},
     "stages": BASE | MIDDLE | {"agents", "refinement", "evaluation", "methods", "rules", "stages"},

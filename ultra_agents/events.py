@@ -154,6 +154,25 @@ class RulesShown(Event):
 
 
 @dataclass(frozen=True)
+class RulesDecided(Event):
+    """A set of rules was accepted, sent back or rejected by those who write it, before it is tested among others.
+
+    `segment` names the episode that it came of (`2:rules`), `attempt` counts the sets written there from 1, `rules` is
+    how many rules it has; `gain` per episode, `low`, `high` and `pairs` are those of a short test.
+    """
+
+    segment: str
+    attempt: int
+    rules: int
+    decision: str
+    reason: str
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pairs: int = 0
+
+
+@dataclass(frozen=True)
 class StateShown(Event):
     """The state a decision was about, drawn from the stored simulator state: no environment step is taken for it.
 
@@ -269,7 +288,8 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         RunStarted, RunPaused, RunContinued, RunFinished, StageStarted, StageProgress, StageFinished, AgentAsked,
-        AgentSpoke, AdviceDecided, RulesShown, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned,
+        AgentSpoke, AdviceDecided, RulesDecided, RulesShown, StateShown, StepsSpent, Dropped, TrainingProgress,
+        Evaluated, Warned,
         CellChanged,
     )
 }  # fmt: skip

@@ -19,6 +19,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RulesDecided,
     RunFinished,
     RunStarted,
     StageFinished,
@@ -33,6 +34,7 @@ from ultra_agents.ui.history import past_events
 from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.live import LiveDisplay
 from ultra_agents.ui.notebook import NotebookDisplay
+from ultra_agents.ui.panels.advice import advice
 from ultra_agents.ui.plain import PlainDisplay
 from ultra_agents.ui.run_state import RunState, reduce
 
@@ -101,6 +103,22 @@ def test_plain_lines_are_stable() -> None:
         "[0:09] warning careful",
         "[1:02:03] run     finished after 1:02:03 h: it helped (report runs/demo/report.html)",
     ]
+
+
+def test_what_became_of_a_set_of_rules_is_a_line_and_a_row_of_the_panel() -> None:
+    sent_back = RulesDecided("2:rules", 1, 3, "revise", "it loses", -4.5, -9.0, -0.25, 4)
+    accepted = RulesDecided("2:rules", 2, 1, "accept", "it holds")
+    assert plain((0, sent_back), (0, accepted)) == [
+        "[0:00] rules   revise 2:rules attempt 1 3 rules gain -4.50 [-9.00, -0.25]: it loses",
+        "[0:00] rules   accept 2:rules attempt 2 1 rule: it holds",
+    ]
+    state = reduce(reduce(RunState(), sent_back, 0.0), accepted, 0.0)
+    assert state.decisions == {"revise": 1, "accept": 1}
+    out = io.StringIO()
+    Console(file=out, width=80, color_system=None).print(advice(state, 0.0, 80, 6))
+    drawn = out.getvalue()
+    assert re.search(r"2:#1  3 rules\s+-4\.50 \[-9\.00, -0\.25\]\s+it loses", drawn)
+    assert re.search(r"2:#2  1 rule\s+it holds", drawn)
 
 
 def test_plain_lines_can_take_over_in_the_middle() -> None:

@@ -17,6 +17,7 @@ from ultra_agents.events import (
     CellChanged,
     Evaluated,
     Event,
+    RulesDecided,
     RunContinued,
     RunFinished,
     RunPaused,
@@ -33,6 +34,7 @@ EXTRA: list[Event] = [
     Evaluated("x", 1, "last", (1.0, math.nan)),
     StateShown("0:0-9", 3, "UP", first=1, series=((1.0, 2.0), (3.0, math.inf))),
     AdviceDecided("0:0-9", 1, "UP", 2, "reject", "why"),
+    RulesDecided("2:rules", 1, 3, "revise", "why", 4.5, 1.0, 8.0, 4),
     RunFinished("finished", math.nan, "x"),
     CellChanged("pong", "ultra-ra", 0, "finished", "-5.2"),
 ]

@@ -19,6 +19,10 @@ Message = tuple[str, str]
 """Role (`system` or `user`) and text."""
 
 PROMPTS = ("opening", "identifier", "advisor", "critic", "reflection")
+RULES_PROMPTS = (
+    "rules_opening", "rules_language", "rules_identifier", "rules_advisor", "rules_advisor_atoms", "rules_critic",
+    "rules_critic_atoms", "rules_reflection",
+)  # fmt: skip
 _SHAPE = re.compile(r"\A---\n(?P<front>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
 _SECTION = re.compile(r"^## (system|user)\n", re.MULTILINE)
 
@@ -121,7 +125,7 @@ def opening(brief: Brief, narration: str) -> str:
 
 
 @cache
-def fingerprint() -> str:
-    """Changes with any word of any prompt: twelve hex digits."""
-    text = repr([load_prompt(name).sections for name in PROMPTS])
+def fingerprint(names: tuple[str, ...] = PROMPTS) -> str:
+    """Changes with any word of any of these prompts: twelve hex digits."""
+    text = repr([load_prompt(name).sections for name in names])
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -6,32 +6,24 @@ on at the node it was in. `model_proposer` asks language models; `control_propos
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ultra_agents.agents import prompts
-from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, State, Tester
+from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
+from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, Tester
 from ultra_agents.config import AgentsConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.events import Emit, StageProgress
 from ultra_agents.records import Explanation, Narration, Trajectory
 
 if TYPE_CHECKING:
-    from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.sqlite import SqliteSaver
-
     from ultra_agents.agents.controls import Control
-    from ultra_agents.agents.graph import Graph, Roles
+    from ultra_agents.agents.graph import Roles
 
 Item: TypeAlias = tuple[Trajectory, Narration]
-Stop: TypeAlias = Callable[[], bool]
 
 SPEED_ONLY = {"workers", "slots"}
 """Keys of `verification` that change how fast a test is, never what it finds."""
@@ -91,72 +83,36 @@ class Proposer:
         names = [narration.segment.name for _, narration in items]
         if len(set(names)) != len(names):
             raise ValueError(f"a segment is there twice: {sorted(names)}")
-        halted = threading.Event()
-        first: list[BaseException] = []
-        finished: list[str] = []
-        counting = threading.Lock()
-
-        def explain(item: Item) -> Explanation:
-            try:
-                made = self._explain(graph, saver, item, lambda: halted.is_set() or stop())
-                with counting:
-                    finished.append(item[1].segment.name)
-                    self.emit(StageProgress("explain", len(finished), len(items), finished[-1]))
-                return made
-            except BaseException as error:
-                if not halted.is_set():
-                    first.append(error)  # those that follow are only its consequence
-                halted.set()
-                raise
-
-        from ultra_agents.agents.checkpoint import open_checkpoint
         from ultra_agents.agents.graph import build_graph
 
-        with ExitStack() as opened:
-            saver = None if self.checkpoint is None else opened.enter_context(open_checkpoint(self.checkpoint))
-            graph = build_graph(saver, self.roles())
-            pool = opened.enter_context(ThreadPoolExecutor(max(concurrency, 1), "explain"))
-            futures: list[Future[Explanation]] = []
-            try:
-                futures += [pool.submit(explain, item) for item in items]
-                wait(futures, return_when=FIRST_EXCEPTION)
-            except BaseException:
-                halted.set()
-                raise
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-            if first:
-                raise first[0]
-            return [future.result() for future in futures]
+        states = run_side_by_side(
+            [self._task(item) for item in items],
+            lambda saver: build_graph(saver, self.roles()),
+            checkpoint=self.checkpoint,
+            concurrency=concurrency,
+            most_nodes=node_limit(self.agents),
+            stop=stop,
+            finished=lambda name, count: self.emit(StageProgress("explain", count, len(items), name)),
+        )
+        return [EXPLANATION.validate_python(state["explanation"]) for state in states]
 
-    def _explain(self, graph: Graph, saver: SqliteSaver | None, item: Item, stop: Stop) -> Explanation:
+    def _task(self, item: Item) -> Task:
         trajectory, narration = item
-        name = narration.segment.name
-        config: RunnableConfig = {"configurable": {"thread_id": name}, "recursion_limit": node_limit(self.agents)}
-        context = Context(
-            trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
-            self.emit, self.source, stop,
-        )  # fmt: skip
-        context.check()
-        fingerprint = self._fingerprint(narration)
-        begin: State | None = {"fingerprint": fingerprint}
-        if saver is not None:
-            known = graph.get_state(config)
-            if known.values.get("fingerprint") == fingerprint:
-                if known.values.get("explanation"):
-                    return EXPLANATION.validate_python(known.values["explanation"])
-                begin = None
-            elif known.config["configurable"].get("checkpoint_id"):
-                saver.delete_thread(name)
-        state = graph.invoke(begin, config, context=context, durability="sync" if saver is not None else None)
-        return EXPLANATION.validate_python(state["explanation"])
+
+        def context(stop: Stop) -> Context:
+            return Context(
+                trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
+                self.emit, self.source, stop,
+            )  # fmt: skip
+
+        return Task(narration.segment.name, self._fingerprint(narration), context, "explanation")
 
     def _fingerprint(self, narration: Narration) -> str:
         """What one segment's conversation depends on."""
-        return _digest(
+        return digest(
             {
                 **self.settings,
-                "agents": self.agents.model_dump(mode="json", exclude={"concurrency"}),
+                "agents": self.agents.model_dump(mode="json", exclude={"concurrency", "rules", "max_repairs"}),
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,
                 "source": self.source,
@@ -256,8 +212,3 @@ def _model_roles() -> Roles:
     from ultra_agents.agents.graph import Roles
 
     return Roles()
-
-
-def _digest(values: object) -> str:
-    """Sixteen hex digits that change with any of the JSON-able `values`."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -29,6 +29,10 @@ class RuleTestConfig(Section):
     window_steps: int = Field(64, gt=0, description="environment steps of each such window, value at the cut")
     race_pairs: int = Field(2, gt=0, description="episodes of each set in the first heat among several; then doubled")
     weigh_pairs: int = Field(4, ge=0, description="episodes with each rule left out in turn; 0: none is left out")
+    trial_pairs: int = Field(4, gt=0, description="paired episodes of the short test that a model gets to hear of")
+    trial_steps: int = Field(
+        20_000, ge=0, description="environment steps of all those short tests of a run, shared out evenly; 0: none"
+    )
     tune: bool = Field(False, description="move the declared constants within their bounds")
     tune_settings: int = Field(24, gt=1, description="settings of the constants in the first heat")
     tune_pairs: int = Field(2, gt=0, description="episodes of each setting in the first heat; then doubled")

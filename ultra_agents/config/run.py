@@ -94,6 +94,10 @@ class AgentsConfig(Section):
     expert_steps: int = Field(24, gt=0, description="environment steps of an oracle's plan")
     max_revisions: int = Field(1, ge=0, description="times a suggestion may go back to the advisor")
     concurrency: int = Field(4, gt=0, description="segments explained side by side")
+    rules: Literal["text", "atoms"] | None = Field(
+        None, description="how models write rules: as text, or as atoms, for small models; null: local models as atoms"
+    )
+    max_repairs: int = Field(2, ge=0, description="times a set of rules that cannot be read goes back, each attempt")
 
     @model_validator(mode="after")
     def _holds_are_a_range(self) -> AgentsConfig:

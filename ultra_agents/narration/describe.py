@@ -39,6 +39,7 @@ def narrate(
     environment: Environment,
     config: NarrationConfig,
     returns: Sequence[float] = (),
+    lines: Lines | None = None,
 ) -> Narration:
     """Tell one segment.
 
@@ -48,14 +49,15 @@ def narrate(
         environment: The describer, the action names and the words for rewards.
         config: Token budget and stride.
         returns: Of all the episodes that were played, this one's among them; fewer than two say nothing.
+        lines: How steps are told; default: in the describer's words.
 
     Raises:
         EnvironmentFault: The plugin's describer raises, says nothing, or says too much for the budget.
     """
     if not 0 <= segment.start < segment.stop <= len(trajectory):
         raise ValueError(f"segment {segment.name} is not inside an episode of {len(trajectory)} steps")
-    lines = _Lines(trajectory, environment, config)
-    full, short = _header(trajectory, segment, environment, returns), _short_header(segment)
+    lines = lines or Lines(trajectory, environment, config)
+    full, short = _header(trajectory, segment, environment, returns, lines.whose), _short_header(segment)
     # Rewards between two shown steps are told in sums, so a line depends on which line went before.
     for steps in _choices(trajectory, segment, config):
         for header in (full, short) if len(steps) <= 2 else (full,):
@@ -78,8 +80,12 @@ def step_line(trajectory: Trajectory, step: int, environment: Environment, limit
     return f"Step {step}: {words}{stop} Action: {action_word(environment, trajectory, step)}."
 
 
-class _Lines:
-    """Lines of an episode's steps, each described once."""
+class Lines:
+    """Lines of an episode's steps, each described once, in the describer's words.
+
+    Attributes:
+        whose: The episode in words, as the header names it.
+    """
 
     def __init__(self, trajectory: Trajectory, environment: Environment, config: NarrationConfig) -> None:
         self._trajectory, self._environment = trajectory, environment
@@ -87,8 +93,10 @@ class _Lines:
         self._events = reward_events(trajectory.rewards)
         self._limit = min(LONGEST_DESCRIPTION, int(config.token_budget * CHARACTERS_PER_TOKEN))
         self._known: dict[int, str] = {}
+        self.whose = f"Episode {trajectory.episode} of the policy"
 
     def of(self, steps: tuple[int, ...]) -> list[str]:
+        """One line for each of `steps`, which are in order."""
         following = [*steps[1:], steps[-1] + 1]
         return [self._line(step) + self._reward(step, stop) for step, stop in zip(steps, following, strict=True)]
 
@@ -125,17 +133,16 @@ def _short_header(segment: Segment) -> str:
     return f"Episode {segment.episode}, steps {segment.start} to {segment.stop - 1} ({segment.kind})."
 
 
-def _header(trajectory: Trajectory, segment: Segment, environment: Environment, returns: Sequence[float]) -> str:
+def _header(
+    trajectory: Trajectory, segment: Segment, environment: Environment, returns: Sequence[float], whose: str
+) -> str:
     """All episodes and this one in figures, and where in it this segment lies."""
     rewards, all_of_them = trajectory.rewards, ""
     if len(returns) > 1:
         low, median, high = (_number(value) for value in np.quantile(returns, [0.0, 0.5, 1.0]))
         all_of_them = f"All {len(returns)} episodes played: returns from {low} to {high}, median {median}."
     end = "terminated" if trajectory.terminated else "cut by the time limit" if trajectory.truncated else "cut"
-    whole = (
-        f"Episode {segment.episode} of the policy: return {_number(trajectory.episode_return)} in {len(trajectory)} "
-        f"steps, {end}."
-    )
+    whole = f"{whose}: return {_number(trajectory.episode_return)} in {len(trajectory)} steps, {end}."
     usual, events = usual_reward(rewards), np.flatnonzero(reward_events(rewards))
     if usual is None:
         least, mean, most = (_number(float(f(rewards))) for f in (np.min, np.mean, np.max))

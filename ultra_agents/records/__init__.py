@@ -19,11 +19,11 @@ from ultra_agents.records.cases import (
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
 from ultra_agents.records.results import CurvePoint, Kept, MethodResult, Returns, Usage
-from ultra_agents.records.rules import RuleAttempt, RuleProposal, Situation
+from ultra_agents.records.rules import Endings, RuleAttempt, RuleProposal, RuleTrial, Situation, Trace
 
 __all__ = [
-    "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Explanation", "Fate", "FloatArray",
-    "JointVerdict", "Kept", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "RuleAttempt",
-    "RuleProposal", "Scalar", "Segment", "Situation", "Suggestion", "TestResult", "Trajectory", "Usage", "Variant",
-    "Verdict", "advice_of",
+    "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Endings", "Explanation", "Fate",
+    "FloatArray", "JointVerdict", "Kept", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns",
+    "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Segment", "Situation", "Suggestion", "TestResult", "Trace",
+    "Trajectory", "Usage", "Variant", "Verdict", "advice_of",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from ultra_agents.advice.table import advice_to_lines
 from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random, Value
 from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
-from ultra_agents.events import Warned
+from ultra_agents.events import Emit, Warned
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.records import Advice, Array, Explanation, Trajectory, advice_of
 from ultra_agents.rollout.replays import replay
@@ -69,11 +69,7 @@ def _explained(
                     verification=verification,
                 )
                 return proposer.explain(items, config.agents.concurrency, context.stop)
-        roles = config.agents.identifier, config.agents.advisor, config.agents.critic
-        chains = [chain for role in roles for chain in role.chains]
-        with Gateway(
-            config.llms, config.gateway, context.folder.path, emit, context.stop, chains, context.emit_streaming
-        ) as gateway:
+        with asking(context, emit) as gateway:
             proposer = model_proposer(
                 environment=environment,
                 gateway=gateway,
@@ -89,6 +85,19 @@ def _explained(
                 },
             )
             return proposer.explain(items, config.agents.concurrency, context.stop)
+
+
+@contextmanager
+def asking(context: RunContext, emit: Emit | None = None) -> Iterator[Gateway]:
+    """The gateway to the models of this run."""
+    config = context.config
+    roles = config.agents.identifier, config.agents.advisor, config.agents.critic
+    chains = [chain for role in roles for chain in role.chains]
+    told = emit or context.emit
+    with Gateway(
+        config.llms, config.gateway, context.folder.path, told, context.stop, chains, context.emit_streaming
+    ) as gateway:
+        yield gateway
 
 
 @contextmanager

@@ -14,16 +14,18 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from ultra_agents.agents.rules import most_trials, propose_rules
 from ultra_agents.config import Config, RuleTestConfig
 from ultra_agents.contracts import Environment
-from ultra_agents.errors import UltraError
 from ultra_agents.events import RulesShown, StageProgress, StepsSpent
 from ultra_agents.records import RuleProposal, Trajectory
 from ultra_agents.rules import RuleSet, interface_of, load_rules, parse_rules
 from ultra_agents.rules.drawing import quantiles_of, random_constants, random_rules
 from ultra_agents.stages.context import RunContext
+from ultra_agents.stages.explain import asking, source_of
 from ultra_agents.stages.findings import Findings, RulesFound
 from ultra_agents.verification import RuleTester
+from ultra_agents.verification.trials import RuleTrials
 
 PURPOSES = {
     "windows": "sets compared in windows from stored states",
@@ -112,14 +114,43 @@ def propose(context: RunContext, findings: Findings) -> Sequence[RuleProposal]:
         seen = np.concatenate([one.observations for one in findings.trajectories])
         quantiles = quantiles_of(environment.quantities(seen))
         return [RuleProposal(random_rules(interface, quantiles, rng).to_yaml(), "random") for _ in range(count)]
-    raise UltraError("models propose moves only in this version", hint="advice.form: moves")
+    return _from_models(context, findings)
+
+
+def _from_models(context: RunContext, findings: Findings) -> Sequence[RuleProposal]:
+    """A set from each episode that is told, by the agents, who hear of short tests where advice is simulated."""
+    config = context.config
+    simulates = config.verification.mode in ("simulate", "both")
+    episodes = len({one.segment.episode for one in findings.narrations})
+    trials = RuleTrials(
+        context.environment,
+        context.policy,
+        rule_terms(config),
+        context.streams.child("rules", "trials"),
+        trials=max(most_trials(episodes, config.agents), 1),
+        workers=config.verification.workers,
+    )
+    with asking(context) as gateway:
+        return propose_rules(
+            environment=context.environment,
+            policy=context.policy,
+            config=config,
+            trajectories=findings.trajectories,
+            narrations=findings.narrations,
+            gateway=gateway,
+            tester=trials if simulates else None,
+            checkpoint=context.folder.explain,
+            emit=context.emit,
+            stop=context.stop,
+            source=source_of(config),
+        )
 
 
 def rule_terms(config: Config) -> RuleTestConfig:
     """How rules are tested in this run: a test that ate the budget would leave nothing to refine with."""
     terms, most = config.verification.rules, config.refine.steps // SHARE
     return terms.model_copy(
-        update={"max_steps": min(terms.max_steps, most), "tune_max_steps": min(terms.tune_max_steps, most)}
+        update={name: min(getattr(terms, name), most) for name in ("max_steps", "tune_max_steps", "trial_steps")}
     )
 
 

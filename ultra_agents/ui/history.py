@@ -11,6 +11,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RulesDecided,
     RulesShown,
     StateShown,
     StepsSpent,
@@ -18,7 +19,9 @@ from ultra_agents.events import (
     from_json,
 )
 
-_ACCUMULATED = (AdviceDecided, AgentSpoke, Dropped, Evaluated, RulesShown, StateShown, StepsSpent, TrainingProgress)
+_ACCUMULATED = (
+    AdviceDecided, AgentSpoke, Dropped, Evaluated, RulesDecided, RulesShown, StateShown, StepsSpent, TrainingProgress,
+)  # fmt: skip
 
 
 def past_events(rows: Iterable[dict[str, Any]]) -> Iterator[Event]:

@@ -17,6 +17,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RulesDecided,
     RulesShown,
     RunContinued,
     RunFinished,
@@ -31,7 +32,7 @@ from ultra_agents.events import (
 from ultra_agents.text import clean
 from ultra_agents.ui.panels.advice import rules_words
 from ultra_agents.ui.run_state import RunState, reduce
-from ultra_agents.ui.text import about, clock, prose, score, took
+from ultra_agents.ui.text import about, clock, counted, prose, score, took
 
 TENTH, SOON_S, LATE_S = 0.1, 2.0, 15.0
 """A progress line is due after `TENTH` of the work and `SOON_S` seconds, or after `LATE_S` seconds."""
@@ -102,12 +103,14 @@ class PlainDisplay:
                     f"{clean(event.verdict) or 'ok'} ({source}): {clean(prose(event.text), 160)}"
                 )
             case AdviceDecided():
-                gain = "" if event.gain is None else f" gain {event.gain:+.2f}"
-                if gain and event.low is not None and event.high is not None:
-                    gain += f" [{event.low:+.2f}, {event.high:+.2f}]"
                 return (
                     f"advice  {clean(event.decision)} {clean(event.segment)} step {event.step} {clean(event.action)} "
-                    f"x{event.hold}{gain}: {clean(event.reason, 160)}"
+                    f"x{event.hold}{_gained(event)}: {clean(event.reason, 160)}"
+                )
+            case RulesDecided():
+                return (
+                    f"rules   {clean(event.decision)} {clean(event.segment)} attempt {event.attempt} "
+                    f"{counted(event.rules, 'rule')}{_gained(event)}: {clean(event.reason, 160)}"
                 )
             case RulesShown():
                 return f"rules   {rules_words(event)}" + "".join(f"; {clean(one, 160)}" for one in event.rules)
@@ -155,3 +158,9 @@ class PlainDisplay:
             f"about {left} left in all",
         ]
         return ", ".join(part for part in (parts if left else parts[:2]) if part)
+
+
+def _gained(event: AdviceDecided | RulesDecided) -> str:
+    """The measured gain with its interval, where there is one."""
+    gain = "" if event.gain is None else f" gain {event.gain:+.2f}"
+    return gain if event.low is None or event.high is None else f"{gain} [{event.low:+.2f}, {event.high:+.2f}]"

@@ -20,6 +20,7 @@ from ultra_agents.events import (
     Evaluated,
     Event,
     ReplyStreaming,
+    RulesDecided,
     RulesShown,
     RunContinued,
     RunFinished,
@@ -151,7 +152,7 @@ class RunState:
     ended: float | None = None
     stages: tuple[StageState, ...] = ()
     messages: tuple[AgentSpoke, ...] = ()
-    advice: tuple[AdviceDecided, ...] = ()
+    advice: tuple[AdviceDecided | RulesDecided, ...] = ()
     rules: RulesShown | None = None
     decisions: Mapping[str, int] = field(default_factory=dict)
     drops: Mapping[str, int] = field(default_factory=dict)
@@ -257,7 +258,7 @@ def reduce(state: RunState, event: Event, now: float) -> RunState:
             return replace(
                 state, spent=_put(state.spent, event.purpose, state.spent.get(event.purpose, 0) + event.steps)
             )
-        case AdviceDecided():
+        case AdviceDecided() | RulesDecided():
             short_advice = replace(event, reason=event.reason[:TEXT])
             return replace(
                 state,

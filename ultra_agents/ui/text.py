@@ -98,3 +98,8 @@ def score(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def counted(number: int, word: str) -> str:
+    """`1 rule`, `3 rules`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -38,6 +38,16 @@ class Horizon:
     steps: int
     discount: float
     value_at_truncation: bool = True
+
+
+class Watch(Protocol):
+    """Told of every step of a wave."""
+
+    def __call__(
+        self, observations: Array, actions: Array, rewards: Array, terminated: Array, truncated: Array, alive: Array
+    ) -> None:
+        """What was seen `(n, ...)`, done `(n, ...)` and earned `(n,)`; which `(n,)` ended, and which still played."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ def play(
     *,
     engine: Modulation | None = None,
     playing: Array | None = None,
+    watch: Watch | None = None,
 ) -> Wave:
     """Play on from where the simulators are, until every episode is over or cut.
 
@@ -81,6 +92,7 @@ def play(
         horizon: How long, and what is counted.
         engine: Modulates the actor's actions; begun.
         playing: `(n,)` bool, which simulators matter; all where it is None. The others are stepped uncharged.
+        watch: Told of every step.
     """
     number, dims = simulators.num_envs, uniforms_per_action(simulators.environment)
     observations = np.array(observations)
@@ -98,6 +110,8 @@ def play(
         executed = actions if modulated is None else modulated.actions
         seen, rewards, terminated, truncated, info = simulators.step(executed)
         steps += int(np.count_nonzero(alive))
+        if watch is not None:
+            watch(observations, executed, np.asarray(rewards), np.asarray(terminated), np.asarray(truncated), alive)
         ended = np.asarray(terminated) | np.asarray(truncated)
         last = before_reset(np.asarray(seen), ended, info)
         if engine is not None and modulated is not None:
@@ -141,6 +155,7 @@ class Entrant:
         covered: In how many of them a rule acted.
         cut: Episodes that reached the horizon.
         rewards: Rewards of its first episode.
+        watch: Told of every step of its waves.
     """
 
     policy: Policy
@@ -149,6 +164,7 @@ class Entrant:
     covered: int = 0
     cut: int = 0
     rewards: tuple[float, ...] = ()
+    watch: Watch | None = None
 
     def mean(self, pairs: int | None = None) -> float:
         """Mean return, of the first `pairs` only where a number is given; NaN without any."""
@@ -224,6 +240,7 @@ class Paired:
                     [self._streams.generator("pair", pair) for pair in pairs],
                     self._horizon,
                     playing=playing,
+                    watch=entrant.watch,
                 )
                 entrant.note(wave, played)
                 self._budget.spent += wave.steps

@@ -13,7 +13,9 @@ from ultra_agents.ui.compare.state import ENDED, CellProgress
 from ultra_agents.ui.event_log import EventLogReader
 from ultra_agents.ui.run_state import RunState, reduce
 
-DETAIL_EVENTS = ("AgentAsked", "AgentSpoke", "AdviceDecided", "StateShown", "StepsSpent", "Dropped", "Warned")
+DETAIL_EVENTS = (
+    "AgentAsked", "AgentSpoke", "AdviceDecided", "RulesDecided", "StateShown", "StepsSpent", "Dropped", "Warned",
+)  # fmt: skip
 """Events that only the panels of the selected cell show."""
 
 

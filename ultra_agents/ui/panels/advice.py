@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from rich.text import Text
 
-from ultra_agents.events import AdviceDecided, RulesShown
+from ultra_agents.events import AdviceDecided, RulesDecided, RulesShown
 from ultra_agents.text import clean
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed, newest
 from ultra_agents.ui.run_state import RunState
+from ultra_agents.ui.text import counted
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM, decision_sign
 
+Decided: TypeAlias = AdviceDecided | RulesDecided
 GAIN = 6
 INTERVAL = 16
 
@@ -21,9 +24,9 @@ def advice(state: RunState, now: float, width: int, height: int, view: PanelView
     """The panel "Advice"; the newest decision stands last, the counts below."""
     rows, inner = max(height - 2, 1), max(width - 4, 10)
     shown = state.advice
-    wheres = [f"{clean(row.segment.partition(':')[0], 6)}:{row.step}" for row in shown]
+    wheres = [f"{clean(row.segment.partition(':')[0], 6)}:{_number(row)}" for row in shown]
     most = 14 if inner < 60 else 24
-    actions = [f"{clean(row.action, most)} ×{row.hold}" for row in shown]
+    actions = [_proposed(row, most) for row in shown]
     # columns are as wide as the visible rows need, so that a long plan that is scrolled out takes no room
     seen = slice(max(len(shown) - rows - view.scroll, 0), len(shown) - view.scroll or None)
     wide = max(map(len, wheres[seen]), default=0), max(map(len, actions[seen]), default=0)
@@ -49,7 +52,19 @@ def _counts(decisions: Mapping[str, int]) -> list[tuple[str, int]]:
     return [(past.get(word, word), number) for word, number in rows]
 
 
-def _row(row: AdviceDecided, where: str, action: str, spans: bool) -> Text:
+def _number(row: Decided) -> str:
+    """The step advised, or which set of rules of the episode it is."""
+    return str(row.step) if isinstance(row, AdviceDecided) else f"#{row.attempt}"
+
+
+def _proposed(row: Decided, most: int) -> str:
+    """The move or plan in at most `most` characters, or how many rules."""
+    if isinstance(row, AdviceDecided):
+        return f"{clean(row.action, most)} ×{row.hold}"
+    return counted(row.rules, "rule")
+
+
+def _row(row: Decided, where: str, action: str, spans: bool) -> Text:
     sign, colour = decision_sign(row.decision)
     gain, told = gain_words(row), interval_words(row)
     return Text.assemble(
@@ -82,17 +97,17 @@ def rules_words(shown: RulesShown) -> str:
     return f"{clean(shown.verdict, 12)}{gain}, {count} by {clean(shown.source, 30)}"
 
 
-def gain_words(row: AdviceDecided) -> str:
+def gain_words(row: Decided) -> str:
     """The measured gain; empty where nothing was measured."""
     return "" if row.gain is None else _signed(row.gain)
 
 
-def interval_words(row: AdviceDecided) -> str:
+def interval_words(row: Decided) -> str:
     """The interval of the measured gain; empty where there is none."""
     return "" if row.low is None or row.high is None else f"[{_signed(row.low)}, {_signed(row.high)}]"
 
 
-def gain_colour(row: AdviceDecided) -> str:
+def gain_colour(row: Decided) -> str:
     """Green for a gain, red for a loss, dim where the interval contains 0."""
     if row.gain is None or (row.low is not None and row.high is not None and row.low <= 0 <= row.high):
         return DIM

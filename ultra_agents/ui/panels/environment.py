@@ -36,9 +36,8 @@ def environment(state: RunState, now: float, width: int, height: int, view: Pane
         lines = [Text("The states that advice is about appear here.", DIM)]
         return framed("Environment", lines, width, height, focused=view.focused)
     shown = state.shown[len(state.shown) - 1 - back]
-    decided = next(
-        (row for row in reversed(state.advice) if (row.segment, row.step) == (shown.segment, shown.step)), None
-    )
+    moves = [row for row in state.advice if isinstance(row, AdviceDecided)]
+    decided = next((row for row in reversed(moves) if (row.segment, row.step) == (shown.segment, shown.step)), None)
     told = f"{back} back, End follows" if back else ""
     return framed(
         "Environment", _lines(shown, decided, inner, rows, view.depth), width, height, told, focused=view.focused
