@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from ultra_agents.agents.rules import form_of
+from ultra_agents.agents.rules.schemas import identifier_reply
 from ultra_agents.agents.wording import amount
 from ultra_agents.config import Config
 from ultra_agents.llm.structured import ReplyDropped, reply_schema
@@ -233,6 +234,18 @@ def test_examples_after_the_end_and_names_given_twice_are_counted(bench, tells):
     (made,) = bench.propose(tells.story(tells.rules(), identifier={"situations": [row, row]}))
     assert [(one.name, one.examples) for one in made.situations] == [("n", ((0, 0),))]
     assert [reason for _, reason in reasons(made)] == 2 * ["example after the end"] + ["situation named twice"]
+
+
+@pytest.mark.parametrize(("form", "most"), [("text", 3), ("atoms", 1)])
+def test_of_many_examples_the_first_are_kept(form, most):
+    rows = [{"episode": 0, "step": step} for step in range(9)]
+    model = identifier_reply([0, 2], 2, form)
+    said = model.model_validate({"situations": [{"rationale": "r", "name": "n", "examples": rows}]})
+    assert [one.step for one in said.situations[0].examples] == list(range(most))
+    schema = reply_schema(model)["properties"]["situations"]["items"]["properties"]
+    assert list(schema) == ["rationale", "name", "examples"]
+    assert schema["examples"]["maxItems"] == most
+    assert schema["examples"]["items"]["properties"]["episode"]["enum"] == [0, 2]
 
 
 def test_long_reasons_end_with_a_sentence(bench, tells):

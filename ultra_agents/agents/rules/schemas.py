@@ -83,12 +83,18 @@ def identifier_reply(episodes: Sequence[int], most: int, form: Form) -> type[Ide
         BeforeValidator(lambda text: whole_sentences(text, LONGEST_NAME)),
         StringConstraints(min_length=1, max_length=LONGEST_NAME),
     ]
+    fewer = 3 if form == "text" else 1  # small models do not get to the end of long replies
+    examples: Any = Annotated[
+        list[example],
+        BeforeValidator(lambda rows: rows[:fewer] if isinstance(rows, list) else rows),
+        Field(max_length=fewer),
+    ]
     situation: Any = create_model(
         "Situation",
         __config__=_STRICT,
         rationale=(_reason(form), ...),
         name=(name, ...),
-        examples=(Annotated[list[example], Field(max_length=3)], ...),
+        examples=(examples, ...),
     )
     situations: Any = Annotated[list[situation], Field(min_length=1, max_length=most)]
     return create_model("IdentifierReply", __base__=IdentifierReply, situations=(situations, ...))
