@@ -13,12 +13,13 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Options, Policy, Trainer
+from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Options, Policy, Trainer, Widening
 from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array
 from ultra_agents.seeding import Streams
 from ultra_agents.testing._algorithm_world import BONUS, Recorder, World
 from ultra_agents.testing._report import Broken, Report, Row, Skip, require, run_check
+from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 NUM_ENVS = 4
 TOTAL_STEPS = 4096
@@ -32,6 +33,7 @@ REMEDIES = {
     "resume": "put weights, optimiser, generators, episodes under way and environment snapshots into state()",
     "modulation": "call begin once, then act and reward in turn on every step, with the observations that ended",
     "imitate": "train a copy to act as demonstrated and, on `visited`, as before; or do not override it",
+    "widen": "give a copy further inputs of weight 0, and keep its `widening` in state(); or do not override it",
 }
 """What to do when a check fails."""
 
@@ -89,8 +91,7 @@ def _batch(n: int = 37) -> tuple[Array, Array]:
 
 
 def _alike(left: Policy, right: Policy) -> bool:
-    a, b = left.state()[0], right.state()[0]
-    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+    return _same(left.state()[0], right.state()[0])
 
 
 def _valid(actions: Array, continuous: bool, n: int) -> None:
@@ -272,6 +273,46 @@ def _imitate(algorithm: Algorithm, continuous: bool) -> str:
     return f"{missed:.2f} apart before, {misses:.2f} after; elsewhere moved by {moved:.2f}"
 
 
+class _Pushed(Corridor):
+    """A corridor for continuous actions; only asked for its quantities."""
+
+    @property
+    def action_space(self) -> Any:
+        return World(1, continuous=True).single_action_space
+
+
+def _widen(algorithm: Algorithm, continuous: bool) -> str:
+    if not algorithm.can_widen:
+        raise Skip("takes no quantities as further inputs")
+    environment = (_Pushed if continuous else Corridor)(CorridorOptions())
+    spaces = environment.observation_space, environment.action_space
+    observations = np.linspace(-1, 1, 37, dtype=np.float32)[:, None]
+    uniforms = np.random.default_rng(0).random((37, 1))
+    policy = algorithm.create_policy(*spaces, 0)
+    before = policy.state()[0]
+    wide = algorithm.widen(policy, Widening.of(environment, environment.legend, observations))
+    require(policy.widening is None and _same(before, policy.state()[0]), "widening changed the policy it was given")
+    require(wide.widening is not None, "the policy made does not say which quantities it takes (`widening`)")
+    acted, alike = (one.act_with_uniforms(observations, uniforms) for one in (policy, wide))
+    require(_apart(acted, alike) < 1e-5, "acts otherwise before it has learnt anything")
+    require(np.allclose(policy.value(observations), wide.value(observations), atol=1e-5), "values otherwise")
+    arrays, description = wide.state()
+    twin = algorithm.load_policy(arrays, json.loads(json.dumps(description, sort_keys=True)), *spaces)
+    try:
+        twin.act(observations)
+    except PolicyError:
+        pass
+    else:
+        raise Broken("a rebuilt policy acts without having been given (`bind`) who tells its quantities")
+    twin.bind(environment)
+    require(np.array_equal(twin.act_with_uniforms(observations, uniforms), alike), "rebuilt it acts otherwise")
+    return "acts as before, and keeps what it takes"
+
+
+def _same(left: dict[str, Array], right: dict[str, Array]) -> bool:
+    return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)
+
+
 def _chosen(policy: Policy, observations: Array, continuous: bool) -> Array:
     """Discrete actions as sampled with fixed uniforms, continuous ones without their noise."""
     if continuous:
@@ -307,4 +348,5 @@ _CHECKS: dict[str, Callable[[Algorithm, bool], str]] = {
     "resume": _resume,
     "modulation": _modulation,
     "imitate": _imitate,
+    "widen": _widen,
 }

@@ -55,6 +55,34 @@ def test_who_cannot_imitate_is_not_asked_to():
     assert set(skipped.values()) == {"does not learn from demonstrations"}
 
 
+def test_who_cannot_widen_is_not_asked_to():
+    class Plain(PPO):
+        widen = Algorithm.widen
+
+    skipped = {row.check: row.detail for row in check_algorithm(ppo(Plain)).rows if row.status == "skipped"}
+    assert skipped == dict.fromkeys(
+        ("widen [discrete]", "widen [continuous]"), "takes no quantities as further inputs"
+    )
+
+
+def widen_with_opinions(self, policy, widening):
+    twin = PPO.widen(self, policy, widening)
+    twin.actor[-1].bias.data += 1.0
+    return twin
+
+
+def widen_in_place(self, policy, widening):
+    twin = PPO.widen(self, policy, widening)
+    policy.actor[-1].bias.data += 1.0
+    return twin
+
+
+def forgets_to_ask(self, arrays, description, *spaces):
+    taken = {name: array for name, array in arrays.items() if not name.startswith("widening")}
+    taken |= {name: taken[name][:, :1] for name in ("actor.0.weight", "critic.0.weight")}
+    return PPO.load_policy(self, taken, {"hidden": description["hidden"]}, *spaces)
+
+
 def with_policy(change):
     """A PPO whose policies are instances of a subclass with `change` applied to the class."""
 
@@ -207,6 +235,14 @@ BROKEN = {
     "imitation everywhere": ("imitate", "acts otherwise elsewhere", with_class(imitate=forgetful)),
     "unseeded imitation": ("imitate", "other weights", with_class(imitate=unseeded)),
     "imitation crashes": ("imitate", "ZeroDivision", with_class(imitate=lambda *_: 1 / 0)),
+    "widening of nothing": (
+        "widen",
+        "does not say which",
+        with_class(widen=lambda self, policy, widening: policy.copy()),
+    ),
+    "widening changes": ("widen", "acts otherwise", with_class(widen=widen_with_opinions)),
+    "widening in place": ("widen", "changed the policy", with_class(widen=widen_in_place)),
+    "widening lost": ("widen", "without having been given", with_class(load_policy=forgets_to_ask)),
     "loose options": ("options", "unknown keys|subclass", with_class(Options=LooseOptions)),
     "unknown learns": ("learns", "unknown ways", with_class(learns=frozenset({"osmosis"}))),
     "unseeded acting": (
