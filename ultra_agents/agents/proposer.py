@@ -64,6 +64,7 @@ class Proposer:
         source: Who proposes, as the explanations say it.
         gateway: The models; asked from several threads.
         checkpoint: SQLite file with the progress of each segment; None remembers nothing.
+        effects: What actions do, as every agent is told (`ultra_agents.effects.effects_text`).
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
     """
 
@@ -76,6 +77,7 @@ class Proposer:
     source: str
     gateway: AsksModels = field(default_factory=NoModels)
     checkpoint: Path | None = None
+    effects: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def explain(self, items: Sequence[Item], concurrency: int = 1, stop: Stop = never) -> list[Explanation]:
@@ -135,7 +137,7 @@ class Proposer:
         config: RunnableConfig = {"configurable": {"thread_id": name}, "recursion_limit": node_limit(self.agents)}
         context = Context(
             trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
-            self.emit, self.source, stop,
+            self.emit, self.source, stop, self.effects,
         )  # fmt: skip
         context.check()
         fingerprint = self._fingerprint(narration)
@@ -160,7 +162,7 @@ class Proposer:
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,
                 "source": self.source,
-                "opening": prompts.opening(self.environment.brief, narration.text),
+                "opening": prompts.opening(self.environment.brief, narration.text, self.effects),
                 "segment": narration.segment.name,
                 "steps": narration.steps,
             }
@@ -178,6 +180,7 @@ def model_proposer(
     emit: Emit,
     source: str,
     models: Mapping[str, Any] | None = None,
+    effects: str = "",
 ) -> Proposer:
     """Language models propose.
 
@@ -192,6 +195,7 @@ def model_proposer(
         source: Who proposes, as the explanations say it.
         models: What tells one choice of models from another (provider, options, by role): another model is not
             answered from an old explanation.
+        effects: What actions do, as every agent is told.
     """
     return Proposer(
         roles=_model_roles,
@@ -203,6 +207,7 @@ def model_proposer(
         source=source,
         gateway=gateway,
         checkpoint=checkpoint,
+        effects=effects,
         settings={"models": dict(models or {}), "prompts": prompts.fingerprint()},
     )
 

@@ -12,9 +12,20 @@ import numpy as np
 from ultra_agents.records import MethodResult, Narration, Trajectory
 from ultra_agents.stages.check import check_run
 from ultra_agents.stages.context import RunContext, run_context
+from ultra_agents.stages.effects import find_effects, tells_effects
 from ultra_agents.stages.evaluate import evaluate_methods
 from ultra_agents.stages.explain import explain_episodes, tabulate
-from ultra_agents.stages.findings import AsJSON, Episodes, Explained, Findings, Imitation, Keeping, Restoring, WithCopy
+from ultra_agents.stages.findings import (
+    AsJSON,
+    Episodes,
+    Explained,
+    Findings,
+    Imitation,
+    Keeping,
+    MeasuredEffects,
+    Restoring,
+    WithCopy,
+)
 from ultra_agents.stages.imitate import imitate_advice
 from ultra_agents.stages.measure import measure
 from ultra_agents.stages.narrate import narrate_episodes, probe_restoring
@@ -23,10 +34,10 @@ from ultra_agents.stages.refine import refine_method
 from ultra_agents.stages.report import report
 
 __all__ = [
-    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "Restoring", "RunContext", "WithCopy",
-    "check_run", "collect_episodes", "evaluate_methods", "explain_episodes", "imitate_advice", "measure",
-    "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context", "starting_policy", "summary",
-    "tabulate",
+    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring",
+    "RunContext", "WithCopy", "check_run", "collect_episodes", "evaluate_methods", "explain_episodes", "find_effects",
+    "imitate_advice", "measure", "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context",
+    "starting_policy", "summary", "tabulate", "tells_effects",
 ]  # fmt: skip
 
 
@@ -40,6 +51,8 @@ def summary(made: Any) -> str:
         return made.headline
     if isinstance(made, Restoring):
         return "yes" if made.exact else made.why
+    if isinstance(made, MeasuredEffects):
+        return f"{made.env_steps:,} steps, {len(made.text.splitlines())} lines" if made.text else "nothing to tell"
     if isinstance(made, MethodResult):
         last = made.curve[-1].value if made.curve else float("nan")
         return f"{made.env_steps['refine']:,} steps, return {last:.2f} on the selection seeds"

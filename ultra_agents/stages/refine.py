@@ -29,7 +29,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
     spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
     if not checkpoint.exists():  # else they were told of before the interruption
-        for purpose in sorted(spent.keys() - {"collect", "test", "imitate"}):
+        for purpose in sorted(spent.keys() - {"collect", "effects", "test", "imitate"}):
             context.emit(StepsSpent(purpose, spent[purpose]))
     selection = context.streams.child("selection")
     seeds = selection.integers(config.refine.curve_episodes, "reset")
@@ -90,7 +90,11 @@ def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
             engine=lambda variant: modulation_engine(
                 context, trajectories, advice, variant, context.streams.generator("modulation")
             ),
-            spent={"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)},
+            spent={
+                "collect": sum(map(len, trajectories)),
+                **({"effects": findings.effects.env_steps} if findings.effects.env_steps else {}),
+                "test": sum(e.env_steps for e in explanations),
+            },
             copy=None if imitation is None else imitation.copy,
             copying=0 if imitation is None else imitation.env_steps,
             critical=critical_snapshots(trajectories, explanations, advice)
