@@ -136,6 +136,24 @@ class AdviceDecided(Event):
 
 
 @dataclass(frozen=True)
+class RulesShown(Event):
+    """Sets of rules go into their test, or one comes out of it.
+
+    `rules` are those of the set in words, empty while several are compared; `verdict` is empty during the test, then
+    `accepted`, `rejected`, `undecided`, or `untested`; `gain` is the mean of paired episodes, with its interval.
+    """
+
+    source: str
+    sets: int
+    rules: tuple[str, ...] = ()
+    verdict: str = ""
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pairs: int = 0
+
+
+@dataclass(frozen=True)
 class StateShown(Event):
     """The state a decision was about, drawn from the stored simulator state: no environment step is taken for it.
 
@@ -251,7 +269,8 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         RunStarted, RunPaused, RunContinued, RunFinished, StageStarted, StageProgress, StageFinished, AgentAsked,
-        AgentSpoke, AdviceDecided, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned, CellChanged,
+        AgentSpoke, AdviceDecided, RulesShown, StateShown, StepsSpent, Dropped, TrainingProgress, Evaluated, Warned,
+        CellChanged,
     )
 }  # fmt: skip
 """Every event that is written to logs, by its name in JSON."""

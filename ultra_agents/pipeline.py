@@ -11,6 +11,8 @@ within a token budget | `effects/`, `narration/` + the describer |
 | 5 | criticise | suggestions -> implicit rewards, self-verification, verdict | `agents/critic.py` |
 | 6 | test | suggestion + simulator state -> measured gain | `verification/` |
 | 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
+| 6 | rules | sets of closed-loop rules -> the one that held (`advice.form`) | `stages/rules.py`, `verification/` |
+| 8 | start | rules that held -> a copy that learnt them, the rules in force, or both | `stages/start.py` |
 | 8 | imitate | accepted plans, replayed -> a policy that does the same, if it proves better | `stages/imitate.py` |
 | 9 | modulate | actions, observations, table -> executed actions, bonus | `modulation/` |
 | 10 | refine | modulated rollouts -> better policy | algorithm plugin, `refinement/` |
@@ -43,6 +45,8 @@ from ultra_agents.stages import (
     Keeping,
     MeasuredEffects,
     Restoring,
+    RulesFound,
+    Start,
     WithCopy,
 )
 
@@ -75,13 +79,17 @@ def run_pipeline(
     """
     run = _Run(folder, emit)
     advised = until == "measure" or any(variant_of(method) for method in config.methods)
-    imitated = until is None and any(map(follows_actions, config.methods))
+    moves = config.form != "rules"
+    imitated = moves and until is None and any(map(follows_actions, config.methods))
     plan = [("policy", 0.02), ("collect", 0.03)]
     if advised:
         plan += [("probe", 0.01), *([("effects", 0.01)] if stages.tells_effects(config) else []), ("narrate", 0.01)]
-        plan += [("explain", 0.5), ("tabulate", 0.01), ("measure", 0.01)]
+        plan += [("explain", 0.5), ("tabulate", 0.01)] if moves else []
+        plan += [("rules", 0.2)] if config.form != "moves" else []
+        plan += [("measure", 0.01)]
     if until is None:
         plan += [("imitate", 0.03)] if imitated else []
+        plan += [("start", 0.05)] if advised and config.form != "moves" else []
         plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
         plan += [("evaluate", 0.1), ("report", 0.02)]
     colours = tuple(colours_of(config.methods).items())
@@ -104,7 +112,15 @@ def run_pipeline(
     if until == "measure":
         emit(RunFinished("finished", time.monotonic() - run.started, findings.measures["headline"]))
         return
-    if imitated:
+    if findings.rules is not None:
+        start = run.once(
+            "start",
+            "Learn the rules, and choose where to start",
+            lambda: stages.choose_start(context, findings),
+            WithCopy(context, Start, "start-copy"),
+        )
+        findings = replace(findings, start=start)
+    if imitated and (findings.rules is None or not findings.rules.held):
         imitation = run.once(
             "imitate",
             "Replay the advice, learn to do the same, test that",
@@ -160,20 +176,29 @@ def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findin
         AsJSON[list[Narration]](list[Narration]),
     )
     findings = replace(findings, narrations=narrations)
-    explained = run.once(
-        "explain",
-        "Ask where the episodes were decided",
-        lambda: stages.explain_episodes(context, findings),
-        WithCopy(context, Explained, "tested-together"),
-    )
-    findings = replace(findings, explained=explained)
-    advice = run.once(
-        "tabulate",
-        "Build the advice table",
-        lambda: stages.tabulate(context, findings),
-        AsJSON[list[Advice]](list[Advice]),
-    )
-    findings = replace(findings, advice=advice)
+    if context.config.form != "rules":
+        explained = run.once(
+            "explain",
+            "Ask where the episodes were decided",
+            lambda: stages.explain_episodes(context, findings),
+            WithCopy(context, Explained, "tested-together"),
+        )
+        findings = replace(findings, explained=explained)
+        advice = run.once(
+            "tabulate",
+            "Build the advice table",
+            lambda: stages.tabulate(context, findings),
+            AsJSON[list[Advice]](list[Advice]),
+        )
+        findings = replace(findings, advice=advice)
+    if context.config.form != "moves":
+        rules = run.once(
+            "rules",
+            "Propose rules, and test them",
+            lambda: stages.find_rules(context, findings),
+            AsJSON[RulesFound](RulesFound),
+        )
+        findings = replace(findings, rules=rules)
     measures = run.once(
         "measure",
         "Measure what the advice is worth",

@@ -22,6 +22,7 @@ from safetensors.numpy import save
 
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.contracts.formats import check_finite
+from ultra_agents.contracts.widening import WIDENING
 from ultra_agents.errors import PolicyError, UltraError
 from ultra_agents.files import write_whole
 from ultra_agents.records import Array
@@ -167,6 +168,7 @@ def load_policy(
     description, rules = parts_of(metadata["architecture"])
     try:
         policy = algorithm.load_policy(arrays, description, environment.observation_space, environment.action_space)
+        policy.bind(environment)
         if rules is not None:
             policy = restored(policy, rules, environment, f"the rules of {path}")
     except PolicyError as error:
@@ -192,8 +194,11 @@ def describe_policy_file(metadata: Mapping[str, Any]) -> list[str]:
     """What a policy file says of itself, one line each."""
     provenance, score = metadata.get("provenance") or {}, metadata.get("score") or {}
     lines = [f"{metadata['algorithm']} for {metadata['env_id']} (plugin {metadata['environment']!r})"]
-    if parts_of(metadata.get("architecture") or {})[1] is not None:
+    architecture, rules = parts_of(metadata.get("architecture") or {})
+    if rules is not None:
         lines.append("acts by rules where they cover a state")
+    if (widening := architecture.get(WIDENING)) is not None:
+        lines.append(f"takes quantities as inputs: {', '.join(name for name, _ in widening['quantities'])}")
     lines += [f"{name}: {value}" for name, value in provenance.items() if isinstance(value, str | int | float)]
     if isinstance(score.get("mean"), int | float):
         lines.append(f"recorded score {score['mean']:,.1f} over {score.get('episodes', '?')} episodes")

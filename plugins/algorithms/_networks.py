@@ -10,9 +10,7 @@ SB3's Atari agents: it is nearly all of the work, and two of them would double i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -23,19 +21,16 @@ from gymnasium.spaces import Box, Discrete
 from scipy.special import ndtri
 from torch import nn
 
-from ultra_agents.contracts import Policy
+from ultra_agents.contracts import Policy, Widening
 from ultra_agents.contracts.spaces import TAKE_FLAT
 from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array, FloatArray
 
 from ._encoders import FEATURES, NatureCNN, is_image
+from ._mlp import F32, forward, mlp, one_thread
 
-F32 = npt.NDArray[np.float32]
-BLOCK = 16
-"""Rows per matrix product. A product's last bits depend on its shape, so every batch is padded to whole blocks of one
-shape: what a row gets does not depend on how many rows come with it."""
 IMAGE_BLOCK = 8
-"""Rows per pass through the convolutions, for the same reason."""
+"""Rows per pass through the convolutions, for the reason given at `_mlp.BLOCK`."""
 
 LOG_2PI = float(np.log(2 * np.pi))
 CLIP = 10.0
@@ -54,12 +49,14 @@ class PPOPolicy(Policy):
         hidden: Units of each hidden layer, the same for actor and critic; without meaning for `nature_cnn`.
         seed: Of the initial weights (orthogonal; gain sqrt(2) inside, 0.01 for the actor's head, 1 for the critic's).
         network: `mlp` or `nature_cnn`; None takes what suits the observations.
+        widening: Quantities of the environment as further inputs of `mlp`.
 
     Attributes:
         encoder: The trunk of `nature_cnn`; None for `mlp`.
         actor: From features (for `mlp`: normalised observations) to logits or means.
         critic: From the same to values `(m, 1)`.
-        obs_dim: Numbers of one normalised observation.
+        raw_dim: Numbers of one observation.
+        obs_dim: Numbers of one normalised observation, what else the networks take included.
         obs_dtype: Of normalised observations: float32, or uint8 for screens.
 
     Raises:
@@ -74,6 +71,7 @@ class PPOPolicy(Policy):
         hidden: Sequence[int],
         seed: int = 0,
         network: str | None = None,
+        widening: Widening | None = None,
     ) -> None:
         _check_spaces(observation_space, action_space)
         self.observation_space, self.action_space = observation_space, action_space
@@ -81,18 +79,27 @@ class PPOPolicy(Policy):
         images = self.network == "nature_cnn"
         self.hidden = () if images else tuple(hidden)
         self.discrete = isinstance(action_space, Discrete)
-        self.obs_dim = int(np.prod(observation_space.shape or (1,)))
+        self.widening = widening
+        if images and widening is not None:
+            raise PluginError(
+                "a network of screens takes no quantities as further inputs",
+                found=self.network,
+                expected="mlp, the network of observations that are no screens",
+                hint="learn from the rules without widening the policy",
+            )
+        self.raw_dim = int(np.prod(observation_space.shape or (1,)))
+        self.obs_dim = self.raw_dim + (0 if widening is None else widening.width)
         width = action_space.n if isinstance(action_space, Discrete) else np.prod(action_space.shape or ())
         self.action_dim = int(width)
         self.obs_dtype: npt.DTypeLike = np.uint8 if images else np.float32
         generator = torch.Generator().manual_seed(seed)
         features = FEATURES if images else self.obs_dim
-        with _one_thread():
+        with one_thread():
             self.encoder = NatureCNN(observation_space.shape or (), generator) if images else None
-            self.actor = _mlp(features, self.hidden, self.action_dim, 0.01, generator)
-            self.critic = _mlp(features, self.hidden, 1, 1.0, generator)
+            self.actor = mlp(features, self.hidden, self.action_dim, 0.01, generator)
+            self.critic = mlp(features, self.hidden, 1, 1.0, generator)
         self.log_std = None if self.discrete else nn.Parameter(_initial_log_std(action_space))
-        width = 0 if images else self.obs_dim
+        width = 0 if images else self.raw_dim
         self.mean, self.var = np.zeros(width), np.ones(width)
         self.count, self.clip = 0.0, CLIP
 
@@ -117,12 +124,18 @@ class PPOPolicy(Policy):
         return self.critic_values(self.normalize(observations))
 
     def normalize(self, observations: Array) -> Array:
-        """Raw observations `(n, ...)` -> `(n, obs_dim)`: (obs - mean) / sqrt(var + 1e-8), clipped; screens as is."""
+        """Raw observations `(n, ...)` -> `(n, obs_dim)`: (obs - mean) / sqrt(var + 1e-8), clipped; screens as is.
+
+        Behind them what a `widening` tells.
+        """
         if self.encoder is not None:
             return np.asarray(observations, dtype=np.uint8).reshape(len(observations), self.obs_dim)
-        flat = np.asarray(observations, dtype=np.float64).reshape(len(observations), self.obs_dim)
+        flat = np.asarray(observations, dtype=np.float64).reshape(len(observations), self.raw_dim)
         scaled = (flat - self.mean) / np.sqrt(self.var + 1e-8)
-        return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+        normalized = np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+        if self.widening is None:
+            return normalized
+        return np.concatenate([normalized, self.widening.inputs(observations)], axis=1)
 
     def uniforms(self, rng: np.random.Generator, n: int) -> FloatArray:
         """Draws `(n, d)` in (0, 1) for `act_with_uniforms`."""
@@ -132,13 +145,13 @@ class PPOPolicy(Policy):
         """Logits or means `(n, action_dim)` of normalised observations `(n, obs_dim)`."""
         if self.encoder is not None:
             return self.outputs_and_values(normalized)[0]
-        return _forward(self._layers("actor"), normalized)
+        return forward(self._layers("actor"), normalized, self._split)
 
     def critic_values(self, normalized: Array) -> F32:
         """Values `(n,)` of normalised observations `(n, obs_dim)`."""
         if self.encoder is not None:
             return self.outputs_and_values(normalized)[1]
-        return _forward(self._layers("critic"), normalized)[:, 0]
+        return forward(self._layers("critic"), normalized, self._split)[:, 0]
 
     def outputs_and_values(self, normalized: Array) -> tuple[F32, F32]:
         """Both of the above at once: for screens one pass through the trunk instead of two."""
@@ -226,7 +239,7 @@ class PPOPolicy(Policy):
         """Merge raw observations `(n, ...)` into the running mean and variance (Chan et al. 1979); not for screens."""
         if self.encoder is not None:
             return
-        flat = np.asarray(observations, dtype=np.float64).reshape(-1, self.obs_dim)
+        flat = np.asarray(observations, dtype=np.float64).reshape(-1, self.raw_dim)
         n, mean, var = len(flat), flat.mean(axis=0), flat.var(axis=0)
         total = self.count + n
         delta = mean - self.mean
@@ -246,10 +259,12 @@ class PPOPolicy(Policy):
         }
         if self.clip != CLIP:
             arrays["normalizer.clip"] = np.asarray([self.clip])
+        arrays |= {} if self.widening is None else self.widening.arrays()
         head = "categorical" if self.discrete else "gaussian, state-independent log_std"
         activation = "tanh" if self.encoder is None else "relu"
         return arrays, {
             "network": self.network, "hidden": list(self.hidden), "activation": activation, "head": head,
+            **({} if self.widening is None else self.widening.described()),
         }  # fmt: skip
 
     def load(self, arrays: dict[str, Array]) -> None:
@@ -277,12 +292,28 @@ class PPOPolicy(Policy):
                 tensor.copy_(torch.from_numpy(np.asarray(arrays[name], dtype=np.float32)))
         self.mean, self.var = (np.array(arrays[f"normalizer.{k}"], dtype=np.float64) for k in ("mean", "var"))
         self.count, self.clip = (float(arrays[f"normalizer.{k}"][0]) for k in ("count", "clip"))
+        if self.widening is not None:
+            self.widening = self.widening.scaled(arrays)
 
     def copy(self) -> PPOPolicy:
         """An independent policy that acts alike."""
-        twin = PPOPolicy(self.observation_space, self.action_space, self.hidden, network=self.network)
-        twin.load(self.state()[0])
+        return self.widened(None)
+
+    def widened(self, further: Widening | None) -> PPOPolicy:
+        """A copy that also takes the quantities `further`, with weights of 0: it acts and values alike, to the bit."""
+        twin = PPOPolicy(
+            self.observation_space, self.action_space, self.hidden, network=self.network,
+            widening=further if self.widening is None else self.widening.extended(further),
+        )  # fmt: skip
+        arrays, added = self.state()[0], twin.obs_dim - self.obs_dim
+        for name in ("actor.0.weight", "critic.0.weight") if added else ():
+            arrays[name] = np.pad(arrays[name], ((0, 0), (0, added)))
+        twin.load({**arrays, **({} if twin.widening is None else twin.widening.arrays())})
         return twin
+
+    @property
+    def _split(self) -> int | None:
+        return None if self.widening is None else self.raw_dim
 
     def _named(self) -> dict[str, torch.Tensor]:
         named: dict[str, torch.Tensor] = {f"actor.{k}": p for k, p in self.actor.named_parameters()}
@@ -308,45 +339,8 @@ class PPOPolicy(Policy):
 
     def __repr__(self) -> str:
         inside = "nature_cnn" if self.encoder is not None else f"hidden={self.hidden}"
+        inside += "" if self.widening is None else f", widening={self.widening}"
         return f"PPOPolicy(obs_dim={self.obs_dim}, action_dim={self.action_dim}, {inside})"
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The last bits of orthogonal weights depend on how many threads take part in the decomposition."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _mlp(
-    inputs: int, hidden: Sequence[int], outputs: int, head_gain: float, generator: torch.Generator
-) -> nn.Sequential:
-    sizes = [inputs, *hidden, outputs]
-    layers: list[nn.Module] = []
-    for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        last = index == len(sizes) - 2
-        layer = nn.Linear(fan_in, fan_out)
-        nn.init.orthogonal_(layer.weight, head_gain if last else 2**0.5, generator=generator)
-        nn.init.zeros_(layer.bias)
-        layers += [layer] if last else [layer, nn.Tanh()]
-    return nn.Sequential(*layers)
-
-
-def _forward(layers: list[tuple[F32, F32]], rows: F32) -> F32:
-    n, width = rows.shape
-    padding = -n % BLOCK
-    if padding:
-        rows = np.concatenate([rows, np.zeros((padding, width), dtype=np.float32)])
-    out = rows.reshape(-1, BLOCK, width)
-    for weight, bias in layers[:-1]:
-        out = np.tanh(np.matmul(out, weight) + bias)
-    weight, bias = layers[-1]
-    out = np.matmul(out, weight) + bias
-    return np.asarray(out.reshape(n + padding, -1)[:n])
 
 
 def _log_softmax(logits: F32) -> FloatArray:

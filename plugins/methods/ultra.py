@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ultra_agents.contracts import Method, Modulation, Prepared, Setting, Terms, capabilities
+from ultra_agents.contracts import Advised, Method, Modulation, Prepared, Ruled, Setting, Terms, capabilities
 from ultra_agents.records import Variant
 
 
@@ -45,6 +45,8 @@ class Ultra(Method):
         """The engine over the table; for variants that act, the policy that imitated the advice."""
         advised, terms = setting.advised, setting.terms
         assert advised is not None, "stages 1 to 7 come first"
+        if advised.rules is not None:
+            return self._ruled(advised, advised.rules, setting)
         spent, start, restarts = dict(advised.spent), setting.start, None
         engine: Modulation | None = None
         if "a" in self.advice:
@@ -58,6 +60,14 @@ class Ultra(Method):
             restarts = setting.services.starts(lambda: states, chance, setting.streams.child("restarts"))
             note += f", {chance:.0%} of the episodes from one of {len(states)} critical states"
         return Prepared(start, engine, restarts, spent=spent, note=note)
+
+    def _ruled(self, advised: Advised, ruled: Ruled, setting: Setting) -> Prepared:
+        """Rules that held: from the start that tested best, under them where that is part of it."""
+        if "a" not in self.advice:
+            note = "the rules' implicit reward"
+            return Prepared(setting.start, ruled.modulation(self.advice), spent=advised.spent, note=note)
+        modulation = ruled.modulation(self.advice)
+        return Prepared(ruled.start, modulation, spent=advised.spent, note=ruled.note, over=ruled.over, confirm=True)
 
 
 class UltraA(Ultra):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def members(config: Config, names: str) -> dict[str, Config]:
     """One configuration per name in the comma-separated `names`, all else equal.
 
-    A name is a control (`random`, `value`, `oracle`), an entry of `llms`, or a provider; in this order.
+    A name is a control (`random`, `value`, `oracle`; of rules `random`, `file`, `constants`), an entry of `llms`, or a
+    provider; in this order. Advice has the form that the configuration asks for.
 
     Raises:
         ConfigError: No name, a name twice, or an unknown one.
@@ -34,13 +35,26 @@ def members(config: Config, names: str) -> dict[str, Config]:
 
 def member(config: Config, name: str) -> Config:
     """`config` with `name` as its proposer."""
-    from ultra_agents.config import AgentConfig, IdentifierConfig, LLMConfig, Proposer
+    from ultra_agents.config import OF_RULES, AdviceForm, AgentConfig, IdentifierConfig, LLMConfig, Proposer
     from ultra_agents.registry import catalogue
 
     folder = re.sub(r"[^A-Za-z0-9._-]", "-", name)
     controls = [control for control in get_args(Proposer) if control != "llm"]
+    if name in OF_RULES and config.advice.file is None:
+        raise ConfigError(
+            f"--compare {name}: a set of rules is read, and the configuration names none",
+            found="advice.file: null", expected="proposer: file and advice.file: PATH in the configuration",
+        )  # fmt: skip
+    if name in controls and name not in OF_RULES and name != "random" and config.form != "moves":
+        raise ConfigError(
+            f"--compare {name}: it proposes moves only", found=f"advice.form: {config.form}",
+            expected=f"random, {', '.join(OF_RULES)} or a model",
+        )  # fmt: skip
+    form: AdviceForm | None = None if name in OF_RULES else config.form
+    file = config.advice.file if name in OF_RULES else None
+    advice = config.advice.model_copy(update={"form": form, "file": file})
     if name in controls:
-        return config.model_copy(update={"name": folder, "proposer": name})
+        return config.model_copy(update={"name": folder, "proposer": name, "advice": advice})
     entries = [name] if name in config.llms else [key for key, llm in config.llms.items() if llm.provider == name]
     providers = [row.name for row in catalogue() if row.kind == "llm"]
     if len(entries) > 1:
@@ -61,7 +75,8 @@ def member(config: Config, name: str) -> Config:
     alone = AgentConfig(llm=key)
     roles = {"identifier": IdentifierConfig(llm=key), "advisor": alone, "critic": alone}
     agents = config.agents.model_copy(update=roles)
-    return config.model_copy(update={"name": folder, "proposer": "llm", "llms": {key: llm}, "agents": agents})
+    changes = {"name": folder, "proposer": "llm", "llms": {key: llm}, "agents": agents, "advice": advice}
+    return config.model_copy(update=changes)
 
 
 def check_explainable(config: Config) -> None:

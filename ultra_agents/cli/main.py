@@ -33,8 +33,11 @@ from ultra_agents.cli.plugins.new import plugins_new
 from ultra_agents.cli.policy.export import policy_export
 from ultra_agents.cli.policy.import_policy import policy_import
 from ultra_agents.cli.policy.score import policy_score
+from ultra_agents.cli.policy.show import policy_show
 from ultra_agents.cli.resume import resume
 from ultra_agents.cli.rules.check import rules_check
+from ultra_agents.cli.rules.export import rules_export
+from ultra_agents.cli.rules.show import rules_show
 from ultra_agents.cli.rules.test import rules_test
 from ultra_agents.cli.run import run
 from ultra_agents.cli.watch import watch
@@ -61,7 +64,9 @@ policy_app = typer.Typer(
     help="Policies of Stable-Baselines3, CleanRL, TorchScript and ONNX: in, scored, and out again.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="What configuration files may hold.")
-rules_app = typer.Typer(no_args_is_help=True, help="Closed-loop rules: checked, and tested in the simulator.")
+rules_app = typer.Typer(
+    no_args_is_help=True, help="Closed-loop rules: checked, tested in the simulator, shown, exported."
+)
 data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari datasets.")
 
 app.command("run")(run)
@@ -84,9 +89,12 @@ plugins_app.command("new")(plugins_new)
 policy_app.command("import")(policy_import)
 policy_app.command("export")(policy_export)
 policy_app.command("score")(policy_score)
+policy_app.command("show")(policy_show)
 config_app.command("schema")(config_schema)
 rules_app.command("check")(rules_check)
 rules_app.command("test")(rules_test)
+rules_app.command("show")(rules_show)
+rules_app.command("export")(rules_export)
 data_app.command("export")(data_export)
 data_app.command("import")(data_import)
 llm_app.command("list")(llm_list)

@@ -25,6 +25,8 @@ def print_measures(console: Console, columns: Mapping[str, Measures]) -> None:
         console.print(measures_table({name: columns[name] for name in names[start : start + fit]}))
     confidence = f"{next(iter(columns.values()))['confidence']:.0%}"
     note = f"Intervals at {confidence}. Precision: the share of tested suggestions whose measured gain holds."
+    if any(one.get("rules") for one in columns.values()):
+        note = "Gain per episode: rules in force against the policy alone; its interval is that of their test."
     console.print(note, style="bright_black")
 
 
@@ -43,7 +45,7 @@ def measures_table(columns: Mapping[str, Measures]) -> Table:
         told = [(label, [show(measures) for measures in columns.values()]) for label, show in group]
         told = [row for row in told if any(cell != NOTHING for cell in row[1])]
         for place, (label, cells) in enumerate(told, 1):
-            style = "bold" if label in ("advice precision", "gain of a suggestion") else ""
+            style = "bold" if label in ("advice precision", "gain of a suggestion", "gain per episode") else ""
             table.add_row(label, *cells, style=style, end_section=place == len(told))
     for share in _shares(columns.values()):
         found = [_fidelity(measures, share) for measures in columns.values()]
@@ -53,8 +55,35 @@ def measures_table(columns: Mapping[str, Measures]) -> Table:
     return table
 
 
+def _only_rules(measures: Measures) -> bool:
+    """Nobody was asked for moves."""
+    return bool(measures.get("rules")) and not measures["segments"]
+
+
 def _count(key: str) -> Callable[[Measures], str]:
-    return lambda measures: f"{measures[key]:,}" if measures[key] or key in ("proposed", "accepted") else NOTHING
+    def show(measures: Measures) -> str:
+        counted = measures[key] or (key in ("proposed", "accepted") and not _only_rules(measures))
+        return f"{measures[key]:,}" if counted else NOTHING
+
+    return show
+
+
+def _rules(key: str) -> Callable[[Measures], str]:
+    """A cell about the rules; `-` where there are none, or it was not measured."""
+
+    def show(measures: Measures) -> str:
+        row = measures.get("rules")
+        if row is None or (key in ("gain", "range", "coverage", "pairs") and not row["pairs"]):
+            return NOTHING
+        if key == "range":
+            return _range(row["low"], row["high"])
+        if key == "gain":
+            return figure(row["gain"], True)
+        if key == "coverage":
+            return f"{100 * row['coverage']:.3g} %"
+        return f"{row[key]:,}" if isinstance(row[key], int) else str(row[key])
+
+    return show
 
 
 def _precision(measures: Measures) -> str:
@@ -94,7 +123,7 @@ def _set_verdict(measures: Measures) -> str:
 
 
 def _touched(key: str) -> Callable[[Measures], str]:
-    return lambda measures: f"{100 * measures['touched'][key]:.3g} %"
+    return lambda measures: NOTHING if _only_rules(measures) else f"{100 * measures['touched'][key]:.3g} %"
 
 
 def _rank(key: str) -> Callable[[Measures], str]:
@@ -107,7 +136,7 @@ def _rank(key: str) -> Callable[[Measures], str]:
 
 def _cost(key: str) -> Callable[[Measures], str]:
     def show(measures: Measures) -> str:
-        value = measures["cost"][key]
+        value = measures["cost"][key] + (measures.get("rules") or {}).get(key, 0)
         return (f"{value:.1f}" if key == "seconds" else f"{value:,}") if value else NOTHING
 
     return show
@@ -156,6 +185,16 @@ GROUPS: Sequence[Sequence[TableRow]] = (
         ("unusable replies, plans", _count("unusable")),
         ("tested", _count("tested")),
         ("accepted", _count("accepted")),
+    ),
+    (
+        ("sets of rules", _rules("sets")),
+        ("rules: verdict", _rules("verdict")),
+        ("rules left in the set", _rules("rules")),
+        ("gain per episode", _rules("gain")),
+        (INTERVAL, _rules("range")),
+        ("paired episodes", _rules("pairs")),
+        ("rules act, share of steps", _rules("coverage")),
+        ("steps of their test", _rules("env_steps")),
     ),
     (
         ("advice precision", _precision),

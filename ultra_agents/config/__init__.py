@@ -25,7 +25,9 @@ from ultra_agents.config.models import (
 )
 from ultra_agents.config.rules import RuleTestConfig
 from ultra_agents.config.run import (
+    OF_RULES,
     AdviceConfig,
+    AdviceForm,
     AgentsConfig,
     CollectConfig,
     Config,
@@ -40,7 +42,7 @@ from ultra_agents.config.run import (
 )
 
 __all__ = [
-    "AdviceConfig", "AgentConfig", "AgentsConfig", "BudgetConfig", "CapsConfig", "ClusterConfig", "CollectConfig",
+    "OF_RULES", "AdviceConfig", "AdviceForm", "AgentConfig", "AgentsConfig", "BudgetConfig", "CapsConfig", "ClusterConfig", "CollectConfig",
     "Config", "EvaluateConfig", "GatewayConfig", "IdentifierConfig", "ImitationConfig", "LLMConfig",
     "ModulationConfig", "NarrationConfig", "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig",
     "RuleTestConfig", "RunEngineConfig", "Section", "VerificationConfig", "baseline_of", "colours_of",

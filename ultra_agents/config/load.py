@@ -40,10 +40,11 @@ def parse_config(data: dict[str, Any], whose: str, base: Path | None = None) -> 
 def _from_folder(data: dict[str, Any], base: Path) -> dict[str, Any]:
     """The settings with their relative paths taken from the folder `base`.
 
-    Those are `policy.path`, `gateway.cache`, and options of models that name a .gguf or .jsonl file there.
+    Those are `policy.path`, `gateway.cache`, `advice.file`, and options of models that name a .gguf or .jsonl file
+    there.
     """
     data = dict(data)
-    for section, key in (("policy", "path"), ("gateway", "cache")):
+    for section, key in (("policy", "path"), ("gateway", "cache"), ("advice", "file")):
         settings = data.get(section)
         if isinstance(settings, dict) and isinstance(settings.get(key), str):
             data[section] = {**settings, key: str(base / Path(settings[key]).expanduser())}

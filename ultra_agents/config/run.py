@@ -39,7 +39,10 @@ from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.registry import OURS, find
 from ultra_agents.yaml_text import write_yaml
 
-Proposer: TypeAlias = Literal["llm", "random", "value", "oracle"]
+Proposer: TypeAlias = Literal["llm", "random", "value", "oracle", "file", "constants"]
+AdviceForm: TypeAlias = Literal["moves", "rules", "both"]
+OF_RULES: tuple[Proposer, ...] = ("file", "constants")
+"""Proposers that propose sets of rules only; they begin with a file."""
 
 
 class PolicyConfig(Section):
@@ -152,8 +155,19 @@ class VerificationConfig(Section):
 
 
 class AdviceConfig(Section):
-    """Stage 7."""
+    """What advice looks like, how it is applied, and the table of moves (stage 7)."""
 
+    form: AdviceForm | None = Field(
+        None,
+        description="moves at single steps, closed-loop rules, or both; null: rules for proposer file or constants",
+    )
+    file: Path | None = Field(
+        None, description="a set of rules (YAML) for proposer file, and constants: its structure"
+    )
+    candidates: int = Field(24, gt=0, description="sets of rules that the proposers random and constants draw")
+    apply: Literal["auto", "layer", "imitate", "both"] = Field(
+        "auto", description="rules: in force over the policy, imitated by it, the copy under them, or what tests best"
+    )
     match: Literal["nearest", "exact"] = Field("nearest", description="how a visited state finds its row")
     hit_rate: float = Field(0.1, gt=0, le=1, description="share of visited states the radius is calibrated to hit")
     hit_per_entry: float = Field(0.005, gt=0, le=1, description="the same share, per row of the table, at most")
@@ -169,6 +183,9 @@ class ImitationConfig(Section):
         description="start refining from a copy that does as advised: if it is better or, undecided after all pairs, "
         "earned more; only if it is surely better; always; never",
     )
+    rounds: int = Field(2, ge=0, description="rounds in which rules label what their copy meets (DAgger)")
+    round_steps: int = Field(3200, gt=0, description="environment steps of each")
+    widen: bool = Field(False, description="a copy of rules gets the quantities they speak of as further inputs")
     table: Literal["retire", "keep"] = Field(
         "retire", description="where refining starts from the copy: the table no longer acts, or it acts all the same"
     )
@@ -185,6 +202,7 @@ class ModulationConfig(Section):
     reward: Literal["add", "replace", "potential"] = Field("add", description="what the implicit reward does")
     learn: Learn = Field("mixture", description="how overridden steps enter the update")
     discount: float = Field(0.99, gt=0, le=1, description="of potential shaping; the algorithm's own")
+    warmup_updates: int = Field(4, ge=0, description="critic-only updates at first, where rules act in training")
     action_noise: float = Field(0.1, gt=0, description="spread of a followed continuous suggestion, action units")
     restart_probability: float = Field(
         0.0, ge=0, le=1, description="chance that a training episode of ultra-* starts at a restored critical state"
@@ -225,7 +243,7 @@ class Config(Section):
         min_length=1,
         description="what is compared, each from the same policy and budget",
     )
-    proposer: Proposer = Field("llm", description="who proposes advice")
+    proposer: Proposer = Field("llm", description="who proposes advice: models, a control, or a person's file")
     llms: dict[str, LLMConfig] = Field(default_factory=lambda: {"default": LLMConfig()}, description="models by name")
     gateway: GatewayConfig = GatewayConfig()
     collect: CollectConfig = CollectConfig()
@@ -264,6 +282,40 @@ class Config(Section):
                         hint=did_you_mean(name, self.llms),
                     )
         return self
+
+    @model_validator(mode="after")
+    def _advice_has_a_form(self) -> Config:
+        form, file, found = self.advice.form, self.advice.file, f"proposer: {self.proposer}"
+        if self.proposer in OF_RULES:
+            if file is None:
+                raise ConfigError(
+                    f"the proposer {self.proposer!r} reads a set of rules, and none is named",
+                    found="advice.file: null",
+                    expected="advice.file: PATH",
+                    hint="examples/rules/ has some; `ultra rules check FILE --environment NAME` checks one",
+                )
+            if form not in (None, "rules"):
+                raise ConfigError(
+                    f"the proposer {self.proposer!r} proposes rules only",
+                    found=f"advice.form: {form}",
+                    expected="advice.form: rules, or leave it out",
+                )
+        elif file is not None:
+            raise ConfigError(
+                "advice.file is read by nobody", found=found, expected=f"proposer: {' or '.join(OF_RULES)}"
+            )
+        if self.form != "moves" and self.proposer in ("value", "oracle"):
+            raise ConfigError(
+                f"the proposer {self.proposer!r} proposes moves only",
+                found=f"advice.form: {form}",
+                expected="advice.form: moves, or a proposer of rules: llm, random, file, constants",
+            )
+        return self
+
+    @property
+    def form(self) -> AdviceForm:
+        """What advice looks like in this run."""
+        return self.advice.form or ("rules" if self.proposer in OF_RULES else "moves")
 
     def hash(self) -> str:
         """Twelve hex digits that change with what can change the numbers: not with name, engine or trackers."""

@@ -1,6 +1,6 @@
 """The contracts between the engine and its plugins; plugins import these and nothing deeper."""
 
-from ultra_agents.contracts.algorithm import Algorithm, Demonstrations, Policy, Trainer
+from ultra_agents.contracts.algorithm import Algorithm, Demonstrations, Policy, Trainer, agreed
 from ultra_agents.contracts.environment import (
     CONTRACT_VERSION,
     ActionCodec,
@@ -13,9 +13,10 @@ from ultra_agents.contracts.environment import (
 )
 from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Request, Weights
 from ultra_agents.contracts.llm import LLM, LLMOptions
-from ultra_agents.contracts.method import Advised, Method, Prepared, Services, Setting, Simulators, Terms
+from ultra_agents.contracts.method import Advised, Method, Prepared, Ruled, Services, Setting, Simulators, Terms
 from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
 from ultra_agents.contracts.quantities import Quantity
+from ultra_agents.contracts.widening import Widening
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -41,11 +42,14 @@ __all__ = [
     "Quantity",
     "ReferenceReturns",
     "Request",
+    "Ruled",
     "Services",
     "Setting",
     "Simulators",
     "Terms",
     "Trainer",
     "Weights",
+    "Widening",
+    "agreed",
     "capabilities",
 ]

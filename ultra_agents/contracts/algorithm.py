@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
+from ultra_agents.contracts.environment import CONTRACT_VERSION, Environment, Options
 from ultra_agents.contracts.modulation import Learn, Modulation
+from ultra_agents.contracts.widening import Widening
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.seeding import Streams
 
@@ -24,9 +25,11 @@ class Policy(ABC):
 
     Attributes:
         stochastic: Whether `act` draws at all unless told not to; where it does not, randomness makes no difference.
+        widening: Quantities of the environment that its network takes beside observations; None for none.
     """
 
     stochastic: bool = True
+    widening: Widening | None = None
 
     @abstractmethod
     def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
@@ -50,7 +53,19 @@ class Policy(ABC):
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Named arrays, and a JSON-able description from which `Algorithm.load_policy` rebuilds the same policy."""
+        """Named arrays, and a JSON-able description from which `Algorithm.load_policy` rebuilds the same policy.
+
+        One with a `widening` is given its environment's plugin then (`bind`).
+        """
+
+    def bind(self, environment: Environment) -> None:
+        """Give a rebuilt policy the plugin whose quantities it takes; changes nothing for one that takes none.
+
+        Raises:
+            ultra_agents.errors.PolicyError: The plugin does not tell them, or not alike.
+        """
+        if self.widening is not None:
+            self.widening = self.widening.bound(environment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +77,37 @@ class Demonstrations:
         actions: `(m, ...)` executed there.
         weights: `(m,)` how much each counts, mean 1.
         visited: `(k, *observation_shape)` states of the starting policy's own episodes, where nothing was advised.
+        held_out: Others that are not learnt from (their observations and actions are looked at): `imitate` goes on
+            until it agrees with them no better than before (`agreed`), instead of for a fixed time.
+        anchor: The policy that is acted like on `visited`, of the same algorithm; None for the one that learns, as it
+            was. For lessons that go on where an earlier one ended.
     """
 
     observations: Array
     actions: Array
     weights: FloatArray
     visited: Array
+    held_out: Demonstrations | None = None
+    anchor: Policy | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
 
     def __repr__(self) -> str:
         return f"Demonstrations(steps={len(self)}, visited={len(self.visited)})"
+
+
+def agreed(made: Array, wanted: Array) -> float:
+    """How far actions `made` `(n, ...)` are those `wanted`, 1 at most.
+
+    Discrete: the share of equal ones. Continuous: 1 - mean squared difference / variance of those wanted (about the
+    mean of each part, averaged over parts), so 0 for who always does the same; without any variance 1 - mean squared
+    difference.
+    """
+    if np.asarray(wanted).dtype.kind in "iub":
+        return float(np.mean(made == wanted))
+    missed, spread = np.square(made - wanted).mean(), np.square(wanted - wanted.mean(axis=0)).mean()
+    return float(1.0 - missed / (spread if spread > 0 else 1.0))
 
 
 class Trainer(ABC):
@@ -140,7 +174,7 @@ class Algorithm(ABC):
         observation_space: gymnasium.Space[Any],
         action_space: gymnasium.Space[Any],
     ) -> Policy:
-        """Rebuild a policy from `Policy.state`.
+        """Rebuild a policy from `Policy.state`; one with a `widening` acts after `Policy.bind`.
 
         Raises:
             ultra_agents.errors.PolicyError: Arrays missing, of the wrong shape, or not finite.
@@ -172,6 +206,9 @@ class Algorithm(ABC):
     def imitate(self, policy: Policy, demonstrations: Demonstrations, streams: Streams) -> Policy:
         """A copy of `policy` that acts as demonstrated, and elsewhere as before (`visited` says where that is).
 
+        Where there are steps `held_out`, what it learnt when it agreed with them most (`agreed`, of the likeliest
+        actions; `policy` as it was included).
+
         Args:
             policy: Where to start; left alone.
             demonstrations: At least one step.
@@ -183,3 +220,23 @@ class Algorithm(ABC):
     def can_imitate(self) -> bool:
         """Whether `imitate` is offered."""
         return type(self).imitate is not Algorithm.imitate
+
+    def widen(self, policy: Policy, widening: Widening) -> Policy:
+        """A copy of `policy` whose network takes quantities of the environment as further inputs, of weight 0 so far.
+
+        It acts exactly as `policy` does, and learns from the quantities from here on. Those that `policy` takes
+        already stay as they are.
+
+        Args:
+            policy: Left alone.
+            widening: Which quantities, and their scale (`Widening.of`).
+
+        Raises:
+            ultra_agents.errors.PluginError: The policy's network takes no further inputs.
+        """
+        raise NotImplementedError
+
+    @property
+    def can_widen(self) -> bool:
+        """Whether `widen` is offered."""
+        return type(self).widen is not Algorithm.widen

@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 
 from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
+from ultra_agents.contracts.widening import WIDENING
 from ultra_agents.errors import PolicyError
 from ultra_agents.records import Array
 
@@ -90,6 +91,9 @@ class Outgoing:
         observation_space: Of one environment.
         action_space: Likewise.
         env_id: The simulated task.
+
+    Raises:
+        ultra_agents.errors.PolicyError: The policy takes quantities as inputs, which only its plugin can tell.
     """
 
     path: Path
@@ -97,6 +101,16 @@ class Outgoing:
     observation_space: gymnasium.Space[Any]
     action_space: gymnasium.Space[Any]
     env_id: str
+
+    def __post_init__(self) -> None:
+        if WIDENING in self.weights.description:
+            raise PolicyError(
+                f"the policy cannot be written to {self.path} for another tool: it takes quantities as inputs that "
+                f"only the environment plugin tells",
+                found=", ".join(name for name, _ in self.weights.description[WIDENING]["quantities"]),
+                expected="a policy of observations alone",
+                hint="export one that was not widened, or use this one from Python: ultra_agents.load_policy(path)",
+            )
 
 
 class PolicyFormat(ABC):

@@ -168,6 +168,23 @@ class Services(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Ruled:
+    """What rules that held left for the methods that use advice.
+
+    Attributes:
+        start: The network that the paired test chose to begin with.
+        over: Puts the rules in force over a network; None where the network alone tested best.
+        modulation: Builds what acts, shows and rewards in training; None where nothing is left to do.
+        note: Which start was chosen, in one line for a person.
+    """
+
+    start: Policy
+    over: Callable[[Policy], Policy] | None
+    modulation: Callable[[Variant], Modulation | None]
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
 class Advised:
     """What explaining the starting policy's episodes left for the methods that use advice.
 
@@ -178,6 +195,7 @@ class Advised:
             help.
         copying: Environment steps this took.
         critical: Simulator states training episodes may start at; none unless `Terms.restart_probability`.
+        rules: Where rules held; they then take the place of table and copy.
     """
 
     engine: Callable[[Variant], Modulation]
@@ -185,6 +203,7 @@ class Advised:
     copy: Policy | None = None
     copying: int = 0
     critical: Sequence[bytes] = ()
+    rules: Ruled | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,6 +243,8 @@ class Prepared:
         note: What was prepared, in one line for a person.
         fresh: `start` was just created, nothing learnt needs protecting.
         metrics: What was measured on the way.
+        over: What the trained network is meant to act under, its rules; it is scored so.
+        confirm: What training made is tested against the start, and kept only where it earned more.
     """
 
     start: Policy
@@ -233,6 +254,8 @@ class Prepared:
     note: str = ""
     fresh: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
+    over: Callable[[Policy], Policy] | None = None
+    confirm: bool = False
 
 
 class Method(ABC):

@@ -40,6 +40,11 @@ class Modulation(Protocol):
 
     One with an attribute `partwise` that is true also takes a slice of the environments as the last argument of `act`
     and `reward` (`envs`), so that they can be stepped in parts, in order; its answers must not depend on the parts.
+
+    One that lets something else act than the policy's critic has seen may ask with `warmup_updates` (int) for so many
+    updates first in which only the critic learns. One whose weights for `imitate` fall over training says by
+    `imitation_strength` (float from 1 to 0, by `set_progress`) how much of them is left: weights include it already,
+    and a learner that remembers steps scales what it remembers.
     """
 
     learn: Learn

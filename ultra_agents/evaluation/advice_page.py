@@ -13,6 +13,8 @@ WHO = {
     "random": "random states and actions (control)",
     "value": "random actions where the policy's value fell (control)",
     "oracle": "an expert policy",
+    "file": "a person's file of rules",
+    "constants": "rules with constants drawn at random (control)",
 }
 """Proposers in words."""
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from ultra_agents.config import baseline_of, colours_of
 from ultra_agents.errors import EnvironmentFault
-from ultra_agents.evaluation import advice_charts, charts
+from ultra_agents.evaluation import advice_charts, charts, rules_charts
 from ultra_agents.evaluation.advice_page import WHO, facts, fidelity_rows
 from ultra_agents.evaluation.frames import label_frame, png_data_uri
+from ultra_agents.evaluation.rules_page import rules_protocol, rules_view
 from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.records import Array, Narration
@@ -44,12 +45,18 @@ def render_html(
         narrations: What the agents were shown, by segment name.
         video: The starting and a refined policy side by side, or the reason why not.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
     methods, measures = report["methods"], report.get("measures") or {}
     digits = digits_for([row["returns_last"] for row in methods.values()])
-    engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    engine = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     engine.filters |= {
         "num": lambda value, places=digits: minus(number(value, places)),
         "signed": lambda value, places=2: minus(number(value, places, sign=True)),
@@ -60,9 +67,7 @@ def render_html(
         "seconds": duration,
         "percent": lambda value: f"{100 * value:.0f} %",
     }
-    template = engine.from_string(
-        files("ultra_agents.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
-    )
+    template = engine.get_template("report.html.j2")
     colours = colours_of(methods)
     cards, others = _cards(report["advice"]["rows"], frames or {}, narrations or {})
     return template.render(
@@ -77,12 +82,25 @@ def render_html(
         trials=_both(partial(_trials, measures), Markup),
         windows=_both(partial(_windows, measures), Markup),
         cards=cards,
+        rules=rules_view(report, frames or {}),
+        decided=_both(partial(_decided, report), Markup),
+        ruled=any(row["returns_after_with_rules"] for row in methods.values()),
+        moves_shown=_has_moves(report),
         others=others,
         video=video,
         frames_shown=any(card["picture"] for card in cards),
         versions=_flat(report["versions"]),
         config_yaml=write_yaml(report["config"]),
     )
+
+
+def _has_moves(report: Mapping[str, Any]) -> bool:
+    """Advice was, or could have been, moves at single steps."""
+    return report["rules"] is None or report["flow"]["segments"] > 0
+
+
+def _template(name: str) -> str:
+    return files("ultra_agents.evaluation").joinpath(name).read_text(encoding="utf-8")
 
 
 def minus(text: str) -> str:
@@ -153,6 +171,11 @@ def _trials(measures: Mapping[str, Any], width: int) -> str:
 
 def _windows(measures: Mapping[str, Any], width: int) -> str:
     return advice_charts.fidelity((measures.get("fidelity") or {}).get("scores", ()), width)
+
+
+def _decided(report: Mapping[str, Any], width: int) -> str:
+    decided = (report["rules"] or {}).get("map")
+    return "" if decided is None else rules_charts.decision(decided, width)
 
 
 def _cards(
@@ -242,7 +265,11 @@ def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
     ]
     if any(name != baseline_of(report["methods"]) for name in report["methods"]):
-        rows += [("Advice by", WHO[config["proposer"]]), ("Advice tested by", tested), ("Advice used", used)]
+        rows.append(("Advice by", WHO[config["proposer"]]))
+        if report["rules"] is not None:
+            rows += rules_protocol(config)
+        if _has_moves(report):
+            rows += [("Advice tested by", tested), ("Advice used", used)]
     return rows
 
 

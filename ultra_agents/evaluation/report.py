@@ -74,6 +74,8 @@ class ReportInputs:
         peak_memory_mb: Largest resident memory in MiB, where known.
         warnings: What went wrong without stopping the run.
         measures: What the advice is worth (`advice_measures`), where advice was asked for.
+        rules: The sets of rules that were proposed and what the test left of them; None where advice is moves only.
+        start: Which of policy, copy and either with rules refining started from, and their paired returns; likewise.
         video: The starting and a refined policy side by side, or the words why not; None shows nothing.
     """
 
@@ -95,6 +97,8 @@ class ReportInputs:
     peak_memory_mb: float | None = None
     warnings: Sequence[str] = ()
     measures: Mapping[str, Any] | None = None
+    rules: Mapping[str, Any] | None = None
+    start: Mapping[str, Any] | None = None
     video: Video | None = None
 
 
@@ -107,13 +111,15 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "name": config.name,
-        "headline": headline(methods, comparison, advice),
+        "headline": headline(methods, comparison, advice, inputs.rules),
         "scope": _scope(inputs),
         "caveats": _caveats(inputs, comparison, advice),
         "methods": methods,
         "comparison": comparison,
         "flow": _flow(inputs, advice),
         "advice": advice,
+        "rules": None if inputs.rules is None else dict(inputs.rules),
+        "start": None if inputs.start is None else dict(inputs.start),
         "measures": None if inputs.measures is None else dict(inputs.measures),
         "table": dict(inputs.table),
         "llm": _llm(inputs.usage, advice["accepted"]),
@@ -162,6 +168,10 @@ def _method(result: MethodResult, inputs: ReportInputs) -> dict[str, Any]:
         "returns_after": _returns(result.last, confidence, seed),
         "returns_last": _returns(result.last, confidence, seed),
         "returns_best": _returns(result.best, confidence, seed),
+        "returns_after_with_rules": None
+        if result.with_rules is None
+        else _returns(result.with_rules, confidence, seed),
+        "kept": None if result.kept is None else asdict(result.kept),
         "best_step": result.best_step,
         "change": {**_ends(change.interval), "verdict": change.verdict, "words": change.in_words()},
         "normalised": _normalised(result, inputs.reference),

@@ -18,7 +18,12 @@ def method_label(method: str, config: Config) -> str:
     return cls.label.replace("{algorithm}", config.refine.algorithm.name.rpartition(":")[2].upper()) + suffix
 
 
-def headline(methods: Mapping[str, Any], comparison: Mapping[str, Any], advice: Mapping[str, Any]) -> str:
+def headline(
+    methods: Mapping[str, Any],
+    comparison: Mapping[str, Any],
+    advice: Mapping[str, Any],
+    rules: Mapping[str, Any] | None = None,
+) -> str:
     """The answer in one sentence that claims no more than the interval allows.
 
     It speaks of the first method configured that uses advice (or else trains, or else of the first), not of the one
@@ -51,8 +56,12 @@ def headline(methods: Mapping[str, Any], comparison: Mapping[str, Any], advice: 
             f"{number(last['mean'], digits)}, a paired change of {interval(row['change'], digits)}; {beside} was run "
             "beside it to compare with."
         )
-    if advised and advice["accepted"] == 0:
-        text += " No suggestion was accepted, so no advice could act."
+    with_rules = row.get("returns_after_with_rules")
+    if with_rules is not None:
+        text += f" With its rules in force it scores {number(with_rules['mean'], digits_for([with_rules]))}."
+    if advised and advice["accepted"] == 0 and not (rules or {}).get("held"):
+        what = "No suggestion was accepted" if rules is None else "No set of rules held in the simulator"
+        text += f" {what}, so no advice could act."
     return text
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from gymnasium.spaces import Box
 
-from ultra_agents.contracts import Algorithm, Demonstrations, Environment, Policy
+from ultra_agents.contracts import Algorithm, Demonstrations, Environment, Policy, agreed
 from ultra_agents.errors import ConfigError, PolicyError
 from ultra_agents.records import Array
 from ultra_agents.rollout.simulators import Simulators, make_simulators
@@ -117,7 +117,7 @@ def distil(
             actions = act(observations)
             spent += len(observations)
             if number:
-                agreement = agreed(policy.act(observations, deterministic=True), actions, environment)
+                agreement = agreed(policy.act(observations, deterministic=True), actions)
                 if progress is not None:
                     progress(number, agreement)
             if number == ROUNDS:
@@ -132,14 +132,6 @@ def distil(
             policy = algorithm.imitate(policy, everything, streams.child("lesson", number))
             policy = _narrowed(policy, algorithm, environment, everything)
     return Distilled(policy, agreement, ROUNDS, spent)
-
-
-def agreed(student: Array, teacher: Array, environment: Environment) -> float:
-    """Share of equal actions; for continuous ones, the share of the teacher's variance that is explained."""
-    if not isinstance(environment.action_space, Box):
-        return float(np.mean(student == teacher))
-    left, spread = np.square(student - teacher).mean(), np.square(teacher - teacher.mean(axis=0)).mean()
-    return float(1.0 - left / spread) if spread > 0 else float(left == 0)
 
 
 def _visit(

@@ -36,18 +36,19 @@ def curves(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> s
 
 
 def forest(task: str, found: Mapping[str, Any], colours: Mapping[str, int], baseline: str) -> str:
-    """Difference from the baseline by method: every seed, the mean, its interval."""
+    """Difference from the baseline by method, also with its rules in force: every seed, the mean, its interval."""
     rows = [
         DifferenceRow(
-            name,
+            name + suffix,
             colours[name],
-            row["difference"]["value"],
-            row["difference"]["low"],
-            row["difference"]["high"],
-            tuple(row["difference_by_seed"].values()),
+            row[key]["value"],
+            row[key]["low"],
+            row[key]["high"],
+            tuple(row[f"{key}_by_seed"].values()),
         )
         for name, row in found["methods"].items()
-        if row["difference"] is not None
+        for key, suffix in (("difference", ""), ("difference_with_rules", ", with rules"))
+        if row[key] is not None
     ]
     return differences(rows, baseline, name=f"differences-{task}")
 

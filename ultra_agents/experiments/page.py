@@ -44,6 +44,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
         profiles=Markup(profiles(summary["overall"], methods)),
         ablation=_with_runs(summary, tables.ablation(summary)),
         advice=_with_runs(summary, tables.advice(summary)),
+        rules=_with_runs(summary, tables.rules(summary)),
         lost=lost,
     )
 

@@ -24,6 +24,16 @@ PROPOSERS: dict[str, Settings] = {
     "oracle-untested": {"proposer": "oracle", "methods": ["ultra-ra"], **UNTESTED},
 }
 """ULTRA with another proposer in the place of the language model."""
+RULES: dict[str, Settings] = {
+    "rules": {"proposer": "llm", "methods": ["ultra-ra"], "advice": {"form": "rules"}},
+    "rules-random": {"proposer": "random", "methods": ["ultra-ra"], "advice": {"form": "rules"}},
+    "rules-file": {"proposer": "file", "methods": ["ultra-ra"]},
+    "rules-constants": {"proposer": "constants", "methods": ["ultra-ra"]},
+    "rules-layer": {"proposer": "file", "methods": ["ultra-ra"], "advice": {"apply": "layer"}},
+    "rules-imitate": {"proposer": "file", "methods": ["ultra-ra"], "advice": {"apply": "imitate"}},
+}
+"""ULTRA with advice as rules. Those of `advice.file`, a setting of the task: `rules-file` and its two ways of using
+rules, and `rules-constants`, which keeps their structure and draws their constants."""
 
 
 def presets() -> dict[str, Settings]:
@@ -33,7 +43,7 @@ def presets() -> dict[str, Settings]:
     untested: dict[str, Settings] = {
         f"{name}-untested": {"methods": [name], **UNTESTED} for name, cls in methods.items() if cls.advice is not None
     }
-    return {**untested, **PROPOSERS, **plain}
+    return {**untested, **PROPOSERS, **RULES, **plain}
 
 
 def preset(name: str) -> Settings:
@@ -69,7 +79,10 @@ def missing(config: Config, environment: Environment) -> list[str]:
     has, lacks = capabilities(environment), []
     (name,) = config.methods
     method = method_of(config, name)
-    if method.advice is not None and config.verification.mode in ("simulate", "both") and "snapshot" not in has:
+    if config.form != "moves" and method.advice is not None and "quantities" not in has:
+        lacks.append("quantities (for rules to speak of)")
+    tested = method.advice is not None and config.verification.mode in ("simulate", "both")
+    if tested and config.form != "rules" and "snapshot" not in has:
         lacks.append("snapshot and restore (to test advice)")
     if method.advice is not None and config.proposer == "oracle" and "expert" not in has:
         lacks.append("an expert (to be the oracle)")

@@ -12,7 +12,7 @@ from ultra_agents.files import whole_file
 from ultra_agents.runs import RunFolder, with_absolute_paths
 from ultra_agents.runs.files import PLAYED
 
-ADVICE_STAGES = ("probe", "narrate", "explain", "tabulate", "measure", "imitate")
+ADVICE_STAGES = ("probe", "narrate", "explain", "tabulate", "rules", "measure", "imitate")
 _ADVICE_FILES = ("advice.jsonl", "measures.json", "transcript.jsonl")
 
 
@@ -66,7 +66,7 @@ def share_advice(source: RunFolder, target: RunFolder) -> None:
     Raises:
         RunError: It cannot be copied.
     """
-    if source.stage_done("measure") is None or target.stage_done("explain") is not None:
+    if source.stage_done("measure") is None or target.stage_done("measure") is not None:
         return
     _copy((source.path / name for name in _ADVICE_FILES), target.path)
     _copy((source.checkpoint("imitated"), source.checkpoint("tested-together")), target.checkpoints)

@@ -10,7 +10,8 @@ tasks:
 ```
 
 A method may also be a variant with settings of its own: `{name: rice-often, method: rice, settings: {rice: {...}}}`.
-What would make a comparison unfair is refused: budgets, seeds, policies, episodes and evaluation are the task's.
+What would make a comparison unfair is refused: budgets, seeds, policies, episodes, evaluation and a file of rules
+(`advice: {file: PATH}`, which only the presets `rules-file`, `-constants`, `-layer` and `-imitate` read) are the task's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ultra_agents.config import Config, follows_actions, parse_config, variant_of
+from ultra_agents.config import OF_RULES, Config, follows_actions, parse_config, variant_of
 from ultra_agents.config.engine import ClusterConfig
 from ultra_agents.config.methods import SECTIONS
 from ultra_agents.config.models import Section
@@ -92,6 +93,7 @@ class Experiment(Section):
         for one in self.methods:
             preset(one.method)
             unfair = [key for key in FAIR if key in one.settings]
+            unfair += ["advice.file"] if "file" in (one.settings.get("advice") or {}) else []
             unfair += ["refine.steps"] if "steps" in (one.settings.get("refine") or {}) else []
             if unfair:
                 raise ConfigError(
@@ -184,6 +186,7 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
             for method in experiment.methods:
                 name = f"{task}-{method.name}-{seed}"
                 row = merged(common, method.settings, preset(method.method), {"name": name, "seed": seed})
+                row = _with_rules_read(row)
                 config = parse_config(row, f"task {task}, method {method.name}", base)
                 if config.gateway.cache is None:
                     cache = (root / f"answers-{task}-{seed}.sqlite").absolute()
@@ -198,6 +201,13 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
             hint="leave those methods out for those tasks: ultra plugins check NAME says what an environment offers",
         )  # fmt: skip
     return made
+
+
+def _with_rules_read(row: Settings) -> Settings:
+    """The settings without a task's `advice.file` where the cell's proposer reads no rules."""
+    if row.get("proposer") in OF_RULES or "file" not in (row.get("advice") or {}):
+        return row
+    return {**row, "advice": {key: value for key, value in row["advice"].items() if key != "file"}}
 
 
 def references(experiment: Experiment) -> dict[str, float | None]:
@@ -240,4 +250,5 @@ def _advice_key(config: Config) -> str:
     """Equal for runs whose advice comes out the same: it does not depend on what is done with it afterwards."""
     without = {"name", "methods", "evaluate", "refine", "method_options", *SECTIONS}
     rows = config.model_dump(mode="json", exclude=without)
+    rows["advice"].pop("apply")  # says what is done with rules that held
     return json.dumps([rows, config.refine.steps, follows_actions(config.methods[0])], sort_keys=True)

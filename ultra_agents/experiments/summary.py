@@ -73,7 +73,9 @@ def summarise(
         "baseline": baseline,
         "confidence": CONFIDENCE,
         "why_no_interval": NO_SPREAD if len(experiment.seeds) == 1 else None,
-        "controls_missing": [name for name in controls() if all(one.method != name for one in experiment.methods)],
+        "controls_missing": [
+            name for name in controls() if not {name, f"rules-{name}"} & {one.method for one in experiment.methods}
+        ],
         "tasks": tasks,
         "overall": _overall(experiment, found, references, baseline),
         "cells": [_cell(cell, results.get(cell.name), outcomes.get(cell.name)) for cell in cells],
@@ -107,6 +109,9 @@ def _method(
     base = {
         seed: _mean(found[task, baseline, seed].method.last.values) for seed in here if (task, baseline, seed) in found
     }
+    ended = {seed: _mean((one.method.with_rules or one.method.last).values) for seed, one in here.items()}
+    ruled = any(one.method.with_rules is not None for one in here.values())
+    apart_ruled = {seed: ended[seed] - base[seed] for seed in base} if ruled and method != baseline else {}
     apart = {seed: last[seed] - base[seed] for seed in base} if method != baseline else {}
     purposes = sorted({purpose for one in here.values() for purpose in one.method.env_steps})
     return {
@@ -114,6 +119,9 @@ def _method(
         "last": _asdict(t_interval(list(last.values()), CONFIDENCE)),
         "iqm": _asdict(stratified_interval(np.array(list(last.values()))[:, None], CONFIDENCE)),
         "best": _asdict(t_interval(list(best.values()), CONFIDENCE)),
+        "with_rules": _asdict(t_interval(list(ended.values()), CONFIDENCE)) if ruled else None,
+        "difference_with_rules": _asdict(t_interval(list(apart_ruled.values()), CONFIDENCE)) if apart_ruled else None,
+        "difference_with_rules_by_seed": {str(seed): value for seed, value in apart_ruled.items()},
         "by_seed": {str(seed): value for seed, value in last.items()},
         "difference": _asdict(t_interval(list(apart.values()), CONFIDENCE)) if apart else None,
         "difference_by_seed": {str(seed): value for seed, value in apart.items()},
@@ -125,6 +133,7 @@ def _method(
         },
         "seconds": _mean([one.method.seconds for one in here.values()]),
         "curve": _curve(list(here.values())),
+        "rules": _rules([one.measures["rules"] for one in here.values() if (one.measures or {}).get("rules")]),
         "advice": _advice([one.measures for one in here.values() if one.measures is not None]),
         "cells": [one.cell.name for one in here.values()],
     }  # fmt: skip
@@ -164,6 +173,25 @@ def _advice(measures: Sequence[Mapping[str, Any]]) -> Row | None:
         "cost": cost,
         "per_accepted": {key: value / accepted for key, value in cost.items()} if accepted else None,
         "fidelity": fidelity or None,
+    }
+
+
+def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
+    """What the rules of all seeds were worth: the gain is that of their test, in force against the policy alone."""
+    if not worth:
+        return None
+    gains = [one["gain"] for one in worth if one["pairs"]]
+    covered = [one["coverage"] for one in worth if one["coverage"] is not None]
+    return {
+        "seeds": len(worth),
+        "held": sum(one["held"] for one in worth),
+        "verdicts": {
+            name: [one["verdict"] for one in worth].count(name) for name in {one["verdict"] for one in worth}
+        },
+        "sets": sum(one["sets"] for one in worth),
+        "gain": _asdict(t_interval(gains, CONFIDENCE)) if gains else None,
+        "coverage": _mean(covered) if covered else None,
+        "env_steps": _mean([one["env_steps"] for one in worth]),
     }
 
 

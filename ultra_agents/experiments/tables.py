@@ -9,18 +9,23 @@ from typing import Any
 from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.experiments import presets
 
+WITH_RULES = "with rules"
+"""The column of returns of networks whose rules are in force; of seeds without such the network alone."""
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 _TEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
 
 
 def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -> Table:
-    """Final performance by task and method, with the paired difference from the baseline."""
-    rows = []
+    """Final performance by task and method, with the paired difference from the baseline.
+
+    Where a network ended with rules in force a column has its return with them.
+    """
+    rows, ruled = [], _ruled(summary)
     for task, found in summary["tasks"].items():
         here = {name: row for name, row in found["methods"].items() if only is None or name in only}
         digits = digits_for([row["last"] for row in here.values()])
         for name, row in here.items():
-            difference = row["difference"]
+            difference, acting = row["difference"], row["with_rules"]
             rows.append(
                 [
                     task,
@@ -28,26 +33,20 @@ def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -
                     str(len(row["seeds"])),
                     _start(found, digits),
                     with_interval(row["last"], digits),
+                    *(("" if acting is None else with_interval(acting, digits),) if ruled else ()),
                     with_interval(row["iqm"], digits),
                     with_interval(row["best"], digits),
                     "" if difference is None else interval(difference, digits),
                     "" if row["improvement"] is None else f"{row['improvement']['value']:.0%}",
                 ]
             )
-    return (
-        (
-            "task",
-            "method",
-            "seeds",
-            "before",
-            "after (last)",
-            "IQM (last)",
-            "after (best)",
-            f"minus {summary['baseline']}",
-            "P(better)",
-        ),
-        rows,
-    )
+    head = ["task", "method", "seeds", "before", "after (last)", *((WITH_RULES,) if ruled else ())]
+    return (*head, "IQM (last)", "after (best)", f"minus {summary['baseline']}", "P(better)"), rows
+
+
+def _ruled(summary: Mapping[str, Any]) -> bool:
+    """Some network ended with rules in force."""
+    return any(row["with_rules"] for found in summary["tasks"].values() for row in found["methods"].values())
 
 
 def ablation(summary: Mapping[str, Any]) -> Table | None:
@@ -71,13 +70,39 @@ def overall(summary: Mapping[str, Any]) -> Table | None:
     return (("method", "IQM", "mean", f"P(better than {summary['baseline']})"), rows) if rows else None
 
 
+def rules(summary: Mapping[str, Any]) -> Table | None:
+    """What advice as rules was worth, and what its test cost; None where there was none."""
+    rows = []
+    for task, found in summary["tasks"].items():
+        for name, row in found["methods"].items():
+            worth = row["rules"]
+            if worth is None:
+                continue
+            gain = worth["gain"]
+            tokens = 0 if row["advice"] is None else row["advice"]["cost"]["tokens"] / worth["seeds"]
+            rows.append(
+                [
+                    task,
+                    name,
+                    f"{worth['held']} of {worth['seeds']}",
+                    ", ".join(f"{count} {word}" for word, count in sorted(worth["verdicts"].items())),
+                    "" if gain is None else interval(gain, digits_for([gain])),
+                    "" if worth["coverage"] is None else f"{worth['coverage']:.0%}",
+                    f"{worth['env_steps']:,.0f}",
+                    f"{tokens:,.0f}",
+                ]
+            )
+    head = ("task", "method", "held", "verdicts", "gain in force", "act at", "steps of the test", "tokens")
+    return (head, rows) if rows else None
+
+
 def advice(summary: Mapping[str, Any]) -> Table | None:
     """What the advice was worth, and what it cost; None where nobody asked for any."""
     rows = []
     for task, found in summary["tasks"].items():
         for name, row in found["methods"].items():
             worth = row["advice"]
-            if worth is None:
+            if worth is None or (row["rules"] is not None and not worth["proposed"]):
                 continue
             per = worth["per_accepted"]
             rows.append(

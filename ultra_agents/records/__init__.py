@@ -1,4 +1,4 @@
-"""What flows between the stages: episodes in (`episodes`), cases out (`cases`), and what came of a run (`results`)."""
+"""What flows between the stages: episodes in, cases and rules out, and what came of a run."""
 
 from ultra_agents.records.cases import (
     Advice,
@@ -18,10 +18,12 @@ from ultra_agents.records.cases import (
     advice_of,
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
-from ultra_agents.records.results import CurvePoint, MethodResult, Returns, Usage
+from ultra_agents.records.results import CurvePoint, Kept, MethodResult, Returns, Usage
+from ultra_agents.records.rules import RuleAttempt, RuleProposal, Situation
 
 __all__ = [
     "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Explanation", "Fate", "FloatArray",
-    "JointVerdict", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "Scalar", "Segment", "Suggestion",
-    "TestResult", "Trajectory", "Usage", "Variant", "Verdict", "advice_of",
+    "JointVerdict", "Kept", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "RuleAttempt",
+    "RuleProposal", "Scalar", "Segment", "Situation", "Suggestion", "TestResult", "Trajectory", "Usage", "Variant",
+    "Verdict", "advice_of",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -75,19 +76,41 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Whether what training made of a start is kept, by paired episodes on seeds that chose nothing else.
+
+    Attributes:
+        what: `trained` where it earned more in the mean, else `start`.
+        gain: Mean paired difference of return per episode, trained minus start.
+        low: Lower end of its interval.
+        high: Upper end.
+        pairs: Paired episodes.
+    """
+
+    what: Literal["trained", "start"]
+    gain: float
+    low: float
+    high: float
+    pairs: int
+
+
+@dataclass(frozen=True)
 class MethodResult:
     """What one method made of the starting policy.
 
     Attributes:
         method: Name of the method (`ultra-ra`, `continue`, ...).
         before: Returns of the starting policy on the evaluation seeds.
-        last: Returns of the last policy on the same seeds.
+        last: Returns of the network it ended with, alone, on the same seeds: the last one, or the one it started from
+            where training on it did not help and the method asks (`Prepared.confirm`).
         best: Returns, on the same seeds, of the checkpoint that scored best on separate selection seeds.
         best_step: Environment steps of refinement at which that checkpoint was taken.
         env_steps: Environment steps by purpose (`refine`, `test`, ...); the total is what is compared.
         curve: Unmodulated evaluation returns over refinement steps (selection seeds).
         metrics: Last value of each training metric.
         seconds: Wall time of refining.
+        with_rules: Returns of the network it ended with under its rules; None without rules in force.
+        kept: What it ended with, where training was put to a test.
     """
 
     method: str
@@ -99,3 +122,5 @@ class MethodResult:
     curve: tuple[CurvePoint, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    with_rules: Returns | None = None
+    kept: Kept | None = None

@@ -198,7 +198,11 @@ class _Progress:
 
     def _rebuild(self, arrays: dict[str, Array], description: dict[str, Any]) -> Policy:
         spaces = self.simulators.single_observation_space, self.simulators.single_action_space
-        return self.algorithm.load_policy(arrays, description, *spaces)
+        policy = self.algorithm.load_policy(arrays, description, *spaces)
+        widening = self.trainer.policy.widening
+        if widening is not None and widening.environment is not None:
+            policy.bind(widening.environment)
+        return policy
 
     def write(self, path: Path) -> None:
         """Write everything needed to go on."""

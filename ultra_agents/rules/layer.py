@@ -24,7 +24,84 @@ RULES, ALONE = "rules", "policy"
 """Keys of a layered policy's description: the rules as YAML text, and the description of the policy below."""
 
 
-class RulePolicy(Policy):
+class BoundRules:
+    """Rules over the actions of whatever policy acts below.
+
+    Args:
+        rules: Bound to the environment's interface here.
+        environment: The plugin that names quantities and actions.
+
+    Attributes:
+        rules: The rules, bound.
+        environment: The plugin.
+
+    Raises:
+        RuleError: The rules do not fit the environment, or there are none (a potential or a reward does not act).
+    """
+
+    def __init__(self, rules: RuleSet, environment: Environment) -> None:
+        if not rules.document.rules:
+            raise RuleError(
+                "there is no rule to act by", found="a potential or a reward alone", expected="rules: at least one"
+            )
+        interface = interface_of(environment)
+        self.environment = environment
+        self.rules = rules if rules.interface == interface else rules.bind(interface)
+
+    def decide(self, observations: Array, own: Array) -> Decision:
+        """Who acts in `n` states where the policy would take the actions `own` `(n, ...)`, and how.
+
+        Discrete actions of the answer are indices into the interface's actions.
+
+        Raises:
+            PluginError: The plugin's `quantities` failed.
+        """
+        try:
+            quantities = self.environment.quantities(observations)
+        except UltraError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"the environment {self.environment.env_id} cannot tell its quantities",
+                found=f"{type(error).__name__}: {error}",
+                hint="ultra plugins check NAME runs the conformance kit over the plugin",
+            ) from error
+        return self.rules.decide(quantities, self.indices(own))
+
+    def over(self, observations: Array, own: Array) -> tuple[Array, Decision]:
+        """The actions `own` `(n, ...)` of any policy, replaced where a rule acts, and who acts where."""
+        own = np.asarray(own)
+        decision = self.decide(observations, own)  # holds the policy's own where no rule acts, to the bit
+        actions = decision.actions if self._values is None else self._values[decision.actions]
+        return actions.astype(own.dtype, copy=False), decision
+
+    def differs(self, observations: Array, own: Array) -> Array:
+        """`(n,)` bool, where a rule acts otherwise than the policy, whose actions are `own` `(n, ...)`."""
+        actions, _ = self.over(observations, own)
+        return np.asarray((actions != own).reshape(len(actions), -1).any(axis=1))
+
+    @cached_property
+    def _discrete(self) -> bool:
+        return isinstance(self.environment.action_space, Discrete)
+
+    @cached_property
+    def _values(self) -> Array | None:
+        """The action space's integer for each of the interface's actions; None where that is their index."""
+        if not self._discrete:
+            return None
+        codec = self.environment.actions
+        values = np.array([int(codec.encode(name)) for name in self.rules.interface.actions], np.int64)
+        return None if (values == np.arange(len(values))).all() else values
+
+    def indices(self, own: Array) -> Array:
+        """Actions of the action space `(n, ...)` as the rules know them: discrete ones as indices into the interface's."""
+        if self._values is None:
+            return own
+        order = np.argsort(self._values)
+        return order[np.searchsorted(self._values, own, sorter=order)]
+
+
+class RulePolicy(BoundRules, Policy):
     """A policy with a set of rules in force over it.
 
     Actions are asked of the policy in every state, whatever the rules say, so that its random draws do not depend on
@@ -46,18 +123,13 @@ class RulePolicy(Policy):
     """
 
     def __init__(self, policy: Policy, rules: RuleSet, environment: Environment) -> None:
-        if not rules.document.rules:
-            raise RuleError(
-                "there is no rule to act by", found="a potential or a reward alone", expected="rules: at least one"
-            )
-        interface = interface_of(environment)
-        self.alone, self.environment = policy, environment
-        self.rules = rules if rules.interface == interface else rules.bind(interface)
+        super().__init__(rules, environment)
+        self.alone = policy
         self.stochastic = policy.stochastic
 
     def act(self, observations: Array, rng: np.random.Generator | None = None, deterministic: bool = False) -> Array:
         """Raw observations `(n, ...)` -> actions `(n, ...)`."""
-        return self._over(observations, self.alone.act(observations, rng, deterministic))[0]
+        return self.over(observations, self.alone.act(observations, rng, deterministic))[0]
 
     def act_with_uniforms(self, observations: Array, uniforms: FloatArray) -> Array:
         """Actions `(n, ...)`, the policy's part of them drawn with given randomness."""
@@ -65,37 +137,12 @@ class RulePolicy(Policy):
 
     def act_and_cover(self, observations: Array, uniforms: FloatArray) -> tuple[Array, Array]:
         """The same, and `(n,)` bool where a rule acted."""
-        actions, decision = self._over(observations, self.alone.act_with_uniforms(observations, uniforms))
+        actions, decision = self.over(observations, self.alone.act_with_uniforms(observations, uniforms))
         return actions, decision.covered
 
     def value(self, observations: Array) -> FloatArray:
         """What the policy below expects `(n,)` where it acts alone: nobody has estimated it under the rules."""
         return self.alone.value(observations)
-
-    def decide(self, observations: Array, own: Array) -> Decision:
-        """Who acts in `n` states where the policy would take the actions `own` `(n, ...)`, and how.
-
-        Discrete actions of the answer are indices into the interface's actions.
-
-        Raises:
-            PluginError: The plugin's `quantities` failed.
-        """
-        try:
-            quantities = self.environment.quantities(observations)
-        except UltraError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"the environment {self.environment.env_id} cannot tell its quantities",
-                found=f"{type(error).__name__}: {error}",
-                hint="ultra plugins check NAME runs the conformance kit over the plugin",
-            ) from error
-        return self.rules.decide(quantities, self._indices(own))
-
-    def differs(self, observations: Array, own: Array) -> Array:
-        """`(n,)` bool, where a rule acts otherwise than the policy, whose actions are `own` `(n, ...)`."""
-        actions, _ = self._over(observations, own)
-        return np.asarray((actions != own).reshape(len(actions), -1).any(axis=1))
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """The arrays of the policy below; its description with the rules' text beside it."""
@@ -104,33 +151,6 @@ class RulePolicy(Policy):
 
     def __repr__(self) -> str:
         return f"RulePolicy({self.alone!r}, {self.rules!r})"
-
-    def _over(self, observations: Array, own: Array) -> tuple[Array, Decision]:
-        """The actions `own` `(n, ...)` of the policy, replaced where a rule acts."""
-        own = np.asarray(own)
-        decision = self.decide(observations, own)  # holds the policy's own where no rule acts, to the bit
-        actions = decision.actions if self._values is None else self._values[decision.actions]
-        return actions.astype(own.dtype, copy=False), decision
-
-    @cached_property
-    def _discrete(self) -> bool:
-        return isinstance(self.environment.action_space, Discrete)
-
-    @cached_property
-    def _values(self) -> Array | None:
-        """The action space's integer for each of the interface's actions; None where that is their index."""
-        if not self._discrete:
-            return None
-        codec = self.environment.actions
-        values = np.array([int(codec.encode(name)) for name in self.rules.interface.actions], np.int64)
-        return None if (values == np.arange(len(values))).all() else values
-
-    def _indices(self, own: Array) -> Array:
-        """Actions of the action space `(n,)` as indices into the interface's actions."""
-        if self._values is None:
-            return own
-        order = np.argsort(self._values)
-        return order[np.searchsorted(self._values, own, sorter=order)]
 
 
 def parts_of(description: dict[str, Any]) -> tuple[dict[str, Any], str | None]:

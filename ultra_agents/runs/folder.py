@@ -322,9 +322,11 @@ def _check_complete(path: Path, keys: Any) -> None:
 
 def with_absolute_paths(config: Config) -> Config:
     """The configuration as a run folder keeps it: its paths do not depend on the working directory."""
-    policy, gateway = config.policy, config.gateway
+    policy, gateway, advice = config.policy, config.gateway, config.advice
     if policy.path is not None:
         policy = policy.model_copy(update={"path": policy.path.absolute()})
     if gateway.cache is not None:
         gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
-    return config.model_copy(update={"policy": policy, "gateway": gateway})
+    if advice.file is not None:
+        advice = advice.model_copy(update={"file": advice.file.absolute()})
+    return config.model_copy(update={"policy": policy, "gateway": gateway, "advice": advice})

@@ -24,6 +24,8 @@ from ultra_agents.stages.findings import (
     Keeping,
     MeasuredEffects,
     Restoring,
+    RulesFound,
+    Start,
     WithCopy,
 )
 from ultra_agents.stages.imitate import imitate_advice
@@ -32,12 +34,15 @@ from ultra_agents.stages.narrate import narrate_episodes, probe_restoring
 from ultra_agents.stages.prepare import collect_episodes, starting_policy
 from ultra_agents.stages.refine import refine_method
 from ultra_agents.stages.report import report
+from ultra_agents.stages.rules import find_rules
+from ultra_agents.stages.start import choose_start
 
 __all__ = [
     "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring",
-    "RunContext", "WithCopy", "check_run", "collect_episodes", "evaluate_methods", "explain_episodes", "find_effects",
-    "imitate_advice", "measure", "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context",
-    "starting_policy", "summary", "tabulate", "tells_effects",
+    "RulesFound", "RunContext", "Start", "WithCopy", "check_run", "choose_start", "collect_episodes",
+    "evaluate_methods", "explain_episodes", "find_effects", "find_rules", "imitate_advice", "measure",
+    "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context", "starting_policy", "summary",
+    "tabulate", "tells_effects",
 ]  # fmt: skip
 
 
@@ -47,7 +52,7 @@ def summary(made: Any) -> str:
         return made
     if isinstance(made, dict):
         return str(made.get("headline", ""))
-    if isinstance(made, Imitation):
+    if isinstance(made, Imitation | RulesFound | Start):
         return made.headline
     if isinstance(made, Restoring):
         return "yes" if made.exact else made.why

@@ -12,6 +12,7 @@ from ultra_agents.methods import check_methods
 from ultra_agents.plugin_calls import check_words
 from ultra_agents.policies import load_policy
 from ultra_agents.registry import create_algorithm, create_environment, create_llm
+from ultra_agents.rules import interface_of, load_rules
 from ultra_agents.seeding import Streams
 
 
@@ -42,6 +43,8 @@ def check_run(config: Config, *, advised: bool | None = None) -> None:
             without prices.
     """
     environment, algorithm = build_plugins(config)
+    if config.form != "moves":
+        _check_rules(config, environment)
     if config.proposer == "llm" and (any(map(variant_of, config.methods)) if advised is None else advised):
         _check_models(config)
     if (path := policy_file(config, environment)) is not None:
@@ -79,9 +82,10 @@ def starting_policy_at(path: Path, config: Config, environment: Environment, alg
     loaded = load_policy(path, config.environment.name, environment)
     if loaded.alone is not loaded.policy:
         raise ConfigError(
-            f"the policy {path.name} acts by rules, and those cannot be trained on",
-            expected="a policy alone",
-            hint="name the policy that was saved before its rules",
+            f"the policy {path.name} acts by rules, and a run begins with a policy alone",
+            found="a policy file with rules",
+            expected="a policy alone, with the rules as advice: proposer: file, advice.file: RULES.yaml",
+            hint="ultra policy show prints its rules; the run that made it has the policy alone beside it",
         )
     wanted = config.refine.algorithm.name
     if loaded.algorithm != wanted and not _trains(loaded.policy, config, environment, algorithm):
@@ -129,6 +133,20 @@ def _check_oracle(config: Config, environment: Environment) -> None:
             found=f"agents.expert_steps: {config.agents.expert_steps}",
             expected=f"at most {longest}",
             hint="lower agents.expert_steps, or raise verification.max_test_steps",
+        )
+
+
+def _check_rules(config: Config, environment: Environment) -> None:
+    """Rules have something to speak of, and those in a file fit."""
+    interface = interface_of(environment)
+    if config.advice.file is None:
+        return
+    rules = load_rules(config.advice.file, interface)
+    if config.proposer == "constants" and not rules.constants:
+        raise ConfigError(
+            f"the rules {config.advice.file} declare no constants, so there is nothing to draw",
+            expected="constants: {name: [value, low, high]}",
+            hint="proposer: file takes them as they are",
         )
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -50,7 +51,11 @@ def evaluate_methods(context: RunContext, results: Sequence[MethodResult]) -> li
             evaluation.play(_read(context, result.method, which), result.method, which, step)
             for which, step in (("last", sum(result.env_steps.values())), ("best", result.best_step))
         )
-        return replace(result, before=before, last=last, best=best)
+        if not _checkpoint(context, result.method, "with-rules").exists():
+            return replace(result, before=before, last=last, best=best)
+        step = sum(result.env_steps.values())
+        ruled = evaluation.play(_read(context, result.method, "with-rules"), result.method, "with rules", step)
+        return replace(result, before=before, last=last, best=best, with_rules=ruled)
 
     try:
         before = evaluation.play(context.policy, "none", "before", 0)
@@ -96,8 +101,12 @@ def _kept(folder: RunFolder) -> dict[str, Returns]:
         return {}
 
 
+def _checkpoint(context: RunContext, method: str, which: str) -> Path:
+    return context.folder.checkpoints / f"{method}-{which}.safetensors"
+
+
 def _read(context: RunContext, method: str, which: str) -> Policy:
-    path = context.folder.checkpoints / f"{method}-{which}.safetensors"
+    path = _checkpoint(context, method, which)
     return load_policy(path, context.config.environment.name, context.environment).policy
 
 

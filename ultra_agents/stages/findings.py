@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter
 
 from ultra_agents.contracts import Policy
 from ultra_agents.effects import Effects, Event
 from ultra_agents.policies import load_policy
-from ultra_agents.records import Advice, Explanation, Narration, Trajectory
+from ultra_agents.records import Advice, Explanation, Narration, RuleProposal, Trajectory
 from ultra_agents.rollout.store import load_trajectories, save_trajectories
 from ultra_agents.stages.context import RunContext
-from ultra_agents.verification import JointResult
+from ultra_agents.verification import JointResult, RuleTest
 
 T = TypeVar("T")
 
@@ -114,6 +114,77 @@ class MeasuredEffects:
     env_steps: int = 0
 
 
+StartName: TypeAlias = Literal["policy", "copy", "policy+rules", "copy+rules"]
+
+
+@dataclass(frozen=True)
+class RulesFound:
+    """The sets of rules that were proposed, and what the test left of the best.
+
+    Attributes:
+        proposals: In order.
+        test: Of the acting ones; None where there was none, or nothing was tested.
+        rules: What is left as YAML: the confirmed set, or what there is without a test; empty without any.
+        reward_rank: Rank correlation of its implicit reward with the return over the collected episodes; None
+            without a reward, or where either does not vary.
+        headline: One line for a person.
+        untested: The set is used without a test, as the configuration asks.
+        chosen: Position of the proposal it came from; None without any.
+    """
+
+    proposals: tuple[RuleProposal, ...] = ()
+    test: RuleTest | None = None
+    rules: str = ""
+    reward_rank: float | None = None
+    headline: str = ""
+    untested: bool = False
+    chosen: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """There are rules that may act."""
+        return self.untested or (self.test is not None and self.test.verdict == "accepted")
+
+    @property
+    def rewards(self) -> bool:
+        """An implicit reward may be used: the collected episodes do not speak against it."""
+        return self.reward_rank is None or self.reward_rank >= 0
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps of proposing and testing."""
+        return sum(one.env_steps for one in self.proposals) + (0 if self.test is None else self.test.env_steps)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where refining starts, of the four policies that rules make (`stages.start`).
+
+    Attributes:
+        chosen: Which.
+        returns: Paired returns by entrant; none where nothing was compared.
+        gains: Mean gain over the policy, and its interval's ends, by entrant.
+        stopped: `good`, `pairs` (all were played) or `steps` (the budget was spent); empty where nothing was compared.
+        labels: States the copy learnt from.
+        agreement: How nearly the copies of earlier rounds did what the rules do, in the states of the next.
+        imitating: Environment steps of the rounds.
+        comparing: Environment steps of the comparison.
+        headline: One line for a person.
+        copy: The copy, where it is the choice.
+    """
+
+    chosen: StartName
+    returns: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    gains: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    stopped: str = ""
+    labels: int = 0
+    agreement: tuple[float, ...] = ()
+    imitating: int = 0
+    comparing: int = 0
+    headline: str = ""
+    copy: Any = None  # a Policy; pydantic shall not look into it
+
+
 @dataclass(frozen=True, eq=False)
 class Findings:
     """What is known so far; every stage adds its part.
@@ -127,6 +198,8 @@ class Findings:
         advice: The rows of the advice table.
         measures: What the advice is worth.
         imitation: What became of imitating it.
+        rules: What came of advice as rules.
+        start: Where refining starts with them.
     """
 
     trajectories: Sequence[Trajectory]
@@ -137,6 +210,8 @@ class Findings:
     advice: Sequence[Advice] = ()
     measures: dict[str, Any] = field(default_factory=dict)
     imitation: Imitation | None = None
+    rules: RulesFound | None = None
+    start: Start | None = None
 
     @property
     def explanations(self) -> tuple[Explanation, ...]:
@@ -198,7 +273,7 @@ class Episodes:
         return load_trajectories(self.context.folder.trajectories)
 
 
-C = TypeVar("C", Explained, Imitation)
+C = TypeVar("C", Explained, Imitation, Start)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from ultra_agents.evaluation.advice_measures import advice_measures
 from ultra_agents.llm.transcript import Transcript
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
+from ultra_agents.stages.rules_overview import rules_worth
 from ultra_agents.stages.narrate import restores
 from ultra_agents.verification.fidelity import measure_fidelity
 
@@ -25,6 +26,9 @@ def measure(context: RunContext, findings: Findings, seconds: dict[str, float]) 
         context: The run.
         findings: Episodes, explanations and advice.
         seconds: Wall seconds by stage; that of `explain` is the price.
+
+    Returns:
+        As `advice_measures`; where advice is rules also `rules`, what these are worth and cost.
     """
     config, joint = context.config, findings.explained.joint
     found = advice_measures(
@@ -40,6 +44,10 @@ def measure(context: RunContext, findings: Findings, seconds: dict[str, float]) 
         confidence=config.evaluate.confidence,
         seed=config.seed,
     )
+    if findings.rules is not None:
+        worth = rules_worth(findings.rules, seconds.get("rules", 0.0))
+        told = worth["headline"] if not findings.explanations else f"{found['headline']} Rules: {worth['headline']}"
+        found |= {"headline": told, "rules": worth}
     context.folder.write_json(measures_path(context.folder.path), found)
     return found
 

@@ -15,8 +15,10 @@ from ultra_agents.methods import EngineServices, method_of, terms_of
 from ultra_agents.records import MethodResult, Returns
 from ultra_agents.refinement.refine import refine
 from ultra_agents.rollout.restarts import critical_snapshots
+from ultra_agents.stages import keep
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
+from ultra_agents.stages.start import ruled
 from ultra_agents.stages.table import modulation_engine
 
 
@@ -29,7 +31,8 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
     spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
     if not checkpoint.exists():  # else they were told of before the interruption
-        for purpose in sorted(spent.keys() - {"collect", "effects", "test", "imitate"}):
+        told = {"collect", "effects", "test", "imitate", "rules", "compare starts"}
+        for purpose in sorted(spent.keys() - told):
             context.emit(StepsSpent(purpose, spent[purpose]))
     selection = context.streams.child("selection")
     seeds = selection.integers(config.refine.curve_episodes, "reset")
@@ -51,6 +54,11 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     def save(which: str, policy: Policy) -> None:
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)
 
+    def scored(policy: Policy, steps: int) -> Sequence[float]:
+        return score(policy if prepared.over is None else prepared.over(policy), steps)
+
+    reserved = config.refine.steps // keep.SHARE if prepared.confirm else 0
+    gone = sum(spent.values()) + reserved
     try:
         done = refine(
             method=method,
@@ -58,10 +66,10 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
             algorithm=context.algorithm,
             simulators=simulators if prepared.restarts is None else prepared.restarts(simulators),
             total_steps=config.refine.steps,
-            already_spent=sum(spent.values()) if chosen.trains else config.refine.steps,
+            already_spent=gone if chosen.trains else config.refine.steps,
             streams=context.streams.child("refine"),
             modulation=prepared.modulation,
-            score=score,
+            score=scored,
             evaluate_every=config.refine.evaluate_every,
             checkpoint=checkpoint,
             save=save,
@@ -72,11 +80,18 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     finally:
         simulators.close()
         scoring.close()
-    nothing = Returns((), (), ())
+    nothing, kept = Returns((), (), ()), None
     metrics = {**prepared.metrics, **done.metrics}
+    spent |= {"refine": done.env_steps}
+    if prepared.confirm:
+        trained = done.best if done.best_step else done.last
+        network, kept, spent["confirm"] = keep.better_of(context, method, prepared, trained, reserved, score)
+        save("last", network)
+        if prepared.over is not None:
+            save("with-rules", prepared.over(network))
     return MethodResult(
-        method, nothing, nothing, nothing, done.best_step, {**spent, "refine": done.env_steps}, done.curve,
-        {key: value for key, value in metrics.items() if np.isfinite(value)}, done.seconds,
+        method, nothing, nothing, nothing, done.best_step, spent, done.curve,
+        {key: value for key, value in metrics.items() if np.isfinite(value)}, done.seconds, kept=kept,
     )  # fmt: skip
 
 
@@ -90,16 +105,13 @@ def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
             engine=lambda variant: modulation_engine(
                 context, trajectories, advice, variant, context.streams.generator("modulation")
             ),
-            spent={
-                "collect": sum(map(len, trajectories)),
-                **({"effects": findings.effects.env_steps} if findings.effects.env_steps else {}),
-                "test": sum(e.env_steps for e in explanations),
-            },
+            spent=_spent(findings),
             copy=None if imitation is None else imitation.copy,
             copying=0 if imitation is None else imitation.env_steps,
             critical=critical_snapshots(trajectories, explanations, advice)
             if context.config.modulation.restart_probability
             else (),
+            rules=ruled(context, findings),
         )
     return Setting(
         terms=terms_of(context.config, context.environment, context.algorithm),
@@ -118,3 +130,18 @@ def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
         on_progress=lambda done, total, what: context.emit(StageProgress(f"refine {method}", done, total, what)),
         check_stop=context.check_stop,
     )
+
+
+def _spent(findings: Findings) -> dict[str, int]:
+    """Environment steps that advice has cost, by purpose."""
+    spent = {
+        "collect": sum(map(len, findings.trajectories)),
+        "test": sum(one.env_steps for one in findings.explanations),
+    }
+    if findings.effects.env_steps:
+        spent["effects"] = findings.effects.env_steps
+    if findings.rules is not None:
+        spent["rules"] = findings.rules.env_steps
+    if findings.start is not None:
+        spent |= {"imitate": findings.start.imitating, "compare starts": findings.start.comparing}
+    return spent

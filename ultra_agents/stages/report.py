@@ -5,7 +5,9 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from ultra_agents.records import Advice, Array, MethodResult, Trajectory, Usage
 from ultra_agents.runs import RunFolder, read_lines
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
+from ultra_agents.stages.rules_overview import bound_of, rules_report
 from ultra_agents.stages.table import advice_table
 
 FRAMES_IN_REPORT = 12
@@ -40,8 +43,9 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
         purposes |= {key: steps for key, steps in r.env_steps.items() if key not in ("collect", "test", "refine")}
     purposes |= {f"refine {r.method}": r.env_steps["refine"] for r in results}
     purposes["evaluate"] = sum(results[0].before.lengths) + sum(
-        sum(r.last.lengths) + sum(r.best.lengths) for r in results
+        sum(r.last.lengths) + sum(r.best.lengths) + sum(r.with_rules.lengths if r.with_rules else ()) for r in results
     )
+    rules = _rules(context, findings)
     usage: dict[str, Usage] = Transcript(folder.transcript).usage()
     data = write_report(
         folder.path,
@@ -53,7 +57,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             explanations=explanations,
             narrations=told,
             usage=usage,
-            frames=_frames(context, trajectories, advice),
+            frames=_frames(context, trajectories, advice, rules),
             env_steps_by_purpose=purposes,
             table={
                 "entries": len(table),
@@ -70,28 +74,49 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             peak_memory_mb=_peak_memory_mb(),
             warnings=_warnings(folder),
             measures=measures or None,
+            rules=rules,
+            start=_start(findings),
             video=_video(context, results),
         ),
     )
     return str(data["headline"])
 
 
+def _rules(context: RunContext, findings: Findings) -> dict[str, Any] | None:
+    """What was proposed, what the test left of it, and where it acts."""
+    found = findings.rules
+    if found is None:
+        return None
+    return rules_report(found, findings.trajectories, bound_of(found, context.environment))
+
+
+def _start(findings: Findings) -> dict[str, Any] | None:
+    start = findings.start
+    return None if start is None else asdict(replace(start, copy=None))
+
+
 def _frames(
-    context: RunContext, trajectories: Sequence[Trajectory], advice: Sequence[Advice]
+    context: RunContext,
+    trajectories: Sequence[Trajectory],
+    advice: Sequence[Advice],
+    rules: Mapping[str, Any] | None,
 ) -> dict[tuple[int, int], Array]:
-    """RGB frames of some critical states, drawn from their snapshots."""
-    if not {"snapshot", "render"} <= capabilities(context.environment) or not advice:
+    """RGB frames of some critical states and of one where each rule acts, drawn from their snapshots."""
+    ordered = sorted(advice, key=lambda row: -(row.test.gain if row.test else row.importance))[:FRAMES_IN_REPORT]
+    chosen = [(row.episode, row.step) for row in ordered]
+    examples = [row["example"] for row in ({} if rules is None else rules).get("set", ()) if row["example"]]
+    chosen += [(one["episode"], one["step"]) for one in examples][:FRAMES_IN_REPORT]
+    if not {"snapshot", "render"} <= capabilities(context.environment) or not chosen:
         return {}
     by_episode = {t.episode: t for t in trajectories}
-    chosen = sorted(advice, key=lambda row: -(row.test.gain if row.test else row.importance))[:FRAMES_IN_REPORT]
     frames: dict[tuple[int, int], Array] = {}
     with context.simulators(1, workers=0) as simulators:
         simulators.reset(seed=[0])
-        for row in chosen:
-            snapshots = by_episode[row.episode].snapshots
+        for episode, step in dict.fromkeys(chosen):
+            snapshots = by_episode[episode].snapshots
             if snapshots is not None:
-                simulators.restore([0], [snapshots[row.step]])
-                frames[row.episode, row.step] = np.asarray(simulators.render_frame(0))
+                simulators.restore([0], [snapshots[step]])
+                frames[episode, step] = np.asarray(simulators.render_frame(0))
     return frames
 
 

@@ -11,13 +11,14 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RulesShown,
     StateShown,
     StepsSpent,
     TrainingProgress,
     from_json,
 )
 
-_ACCUMULATED = (AdviceDecided, AgentSpoke, Dropped, Evaluated, StateShown, StepsSpent, TrainingProgress)
+_ACCUMULATED = (AdviceDecided, AgentSpoke, Dropped, Evaluated, RulesShown, StateShown, StepsSpent, TrainingProgress)
 
 
 def past_events(rows: Iterable[dict[str, Any]]) -> Iterator[Event]:

@@ -1,6 +1,6 @@
 """One line per event: for logs, pipes and terminals without a cursor. The format is stable, for grep.
 
-`[elapsed] word subject ...` with word one of `run stage agent advice drop train eval warning note`. Progress is
+`[elapsed] word subject ...` with word one of `run stage agent advice rules drop train eval warning note`. Progress is
 throttled: a line per stage for every further tenth, or after `LATE_S` seconds.
 """
 
@@ -17,6 +17,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RulesShown,
     RunContinued,
     RunFinished,
     RunPaused,
@@ -28,6 +29,7 @@ from ultra_agents.events import (
     Warned,
 )
 from ultra_agents.text import clean
+from ultra_agents.ui.panels.advice import rules_words
 from ultra_agents.ui.run_state import RunState, reduce
 from ultra_agents.ui.text import about, clock, prose, score, took
 
@@ -107,6 +109,8 @@ class PlainDisplay:
                     f"advice  {clean(event.decision)} {clean(event.segment)} step {event.step} {clean(event.action)} "
                     f"x{event.hold}{gain}: {clean(event.reason, 160)}"
                 )
+            case RulesShown():
+                return f"rules   {rules_words(event)}" + "".join(f"; {clean(one, 160)}" for one in event.rules)
             case Dropped(stage=stage, reason=reason, segment=segment, detail=detail):
                 more = f": {clean(detail, 160)}" if detail else ""
                 return f"drop    {clean(stage)} {clean(segment)} {clean(reason)}{more}"

@@ -20,6 +20,7 @@ from ultra_agents.events import (
     Evaluated,
     Event,
     ReplyStreaming,
+    RulesShown,
     RunContinued,
     RunFinished,
     RunPaused,
@@ -128,6 +129,7 @@ class RunState:
     Attributes:
         started: When the run (or this part of it) started, on the caller's clock in seconds.
         ended: When it ended, None while it runs.
+        rules: The newest word on rules: what is under test, or what came of it.
         decisions: Count of suggestions by decision (`accept`, `revise`, `reject`, ...).
         drops: Count of dropped items by reason.
         scores: `method -> purpose -> MeanReturn` with purpose `before`, `last`, `best`, `curve` (its newest point).
@@ -150,6 +152,7 @@ class RunState:
     stages: tuple[StageState, ...] = ()
     messages: tuple[AgentSpoke, ...] = ()
     advice: tuple[AdviceDecided, ...] = ()
+    rules: RulesShown | None = None
     decisions: Mapping[str, int] = field(default_factory=dict)
     drops: Mapping[str, int] = field(default_factory=dict)
     usage: UsageTotals = field(default_factory=UsageTotals)
@@ -245,6 +248,8 @@ def reduce(state: RunState, event: Event, now: float) -> RunState:
             short = replace(event, text=event.text[:TEXT])
             state = replace(state, pending=_without(state.pending, event))
             return replace(state, messages=(*state.messages, short)[-MESSAGES:], usage=_used(state.usage, event))
+        case RulesShown():
+            return replace(state, rules=event)
         case StateShown():
             others = tuple(one for one in state.shown if (one.segment, one.step) != (event.segment, event.step))
             return replace(state, shown=(*others, event)[-SHOWN:])

@@ -44,7 +44,7 @@ DEPENDENCIES: dict[str, Callable[[RunState, int], tuple[Any, ...]]] = {
     "learning_curve": lambda s, _: (s.curves, s.training, s.scores),
     "environment": lambda s, _: (s.shown, s.advice),
     "conversation": lambda s, second: (s.messages, s.pending, s.usage, second if s.pending else 0),
-    "advice": lambda s, _: (s.advice, s.decisions),
+    "advice": lambda s, _: (s.advice, s.decisions, s.rules),
     "budget": lambda s, _: (s.usage, s.spent, s.steps, s.drops, s.warnings),
 }
 """The values each panel depends on, given the state and the second: while they are identical it looks the same."""

@@ -46,7 +46,8 @@ def method_table(state: RunState) -> Table | None:
         return None
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("method")
-    for title in ("before", "last", "change", "best", "env steps"):
+    ruled = any("with rules" in state.scores[method] for method in methods)
+    for title in ("before", "last", *(("with rules",) if ruled else ()), "change", "best", "env steps"):
         table.add_column(title, justify="right", no_wrap=True)
     colours = method_colours(methods, state.colours)
     for method in methods:
@@ -54,7 +55,8 @@ def method_table(state: RunState) -> Table | None:
         before, last, best = purposes.get("before") or state.before, purposes.get("last"), purposes.get("best")
         spent = last.steps if last is not None else state.steps.get(method, (0, 0))[0]
         table.add_row(
-            Text(clean(method), colours[method]), _cell(before), _cell(last), _change(before, last), _cell(best),
+            Text(clean(method), colours[method]), _cell(before), _cell(last),
+            *((_cell(purposes.get("with rules")),) if ruled else ()), _change(before, last), _cell(best),
             f"{spent:,}" if spent else "-",
         )  # fmt: skip
     finals = [state.scores[method].get(purpose) for method in methods for purpose in ("last", "best")]

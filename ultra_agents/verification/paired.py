@@ -125,7 +125,7 @@ class Budget:
     limit: int
     spent: int = 0
 
-    def affords(self, steps: int) -> bool:
+    def affords(self, steps: float) -> bool:
         """Whether so many more are within the limit."""
         return self.spent + steps <= self.limit
 
@@ -154,6 +154,10 @@ class Entrant:
         """Mean return, of the first `pairs` only where a number is given; NaN without any."""
         return float(np.mean(self.returns[:pairs])) if self.returns else float("nan")
 
+    def longest(self, horizon: int) -> float:
+        """Steps of another episode to be reckoned with: the horizon, later twice the mean so far if that is less."""
+        return min(horizon, 2 * self.steps / len(self.returns)) if self.steps else horizon
+
     def note(self, wave: Wave, played: slice) -> None:
         """Put down what a wave brought."""
         self.rewards = self.rewards or wave.rewards
@@ -174,6 +178,7 @@ class Paired:
         budget: What may be spent; charged here.
         width: Pairs side by side.
         workers: Processes that step them, as `make_simulators` has it.
+        strict: The budget is never overspent; else episodes are reckoned to be about as long as they were.
     """
 
     def __init__(
@@ -186,7 +191,9 @@ class Paired:
         *,
         width: int = 4,
         workers: int = 0,
+        strict: bool = True,
     ) -> None:
+        self._strict = strict
         self._judge, self._streams, self._horizon, self._budget = judge, streams, horizon, budget
         self._simulators = make_simulators(environment, width, workers)
 
@@ -203,7 +210,8 @@ class Paired:
             while (first := len(entrant.returns)) < count:
                 block = first // width * width
                 played = slice(first - block, min(count - block, width))
-                if not self._budget.affords((played.stop - played.start) * self._horizon.steps):
+                length = self._horizon.steps if self._strict else entrant.longest(self._horizon.steps)
+                if not self._budget.affords((played.stop - played.start) * length):
                     return False
                 playing = np.zeros(width, dtype=bool)
                 playing[played] = True

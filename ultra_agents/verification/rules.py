@@ -67,6 +67,8 @@ class RuleTest:
         trust: How far from what was written to the best setting they went, 0 to 1.
         cut: Episodes of the confirmation, of the policy and with rules, that reached `horizon`: value at the cut.
         horizon: Environment steps of an episode, at most.
+        returns: By pair, of the policy alone and with the rules in force.
+        spread: Standard deviation of the returns-to-go along the policy's first episode: what gains are measured by.
         spent: Environment steps by purpose: `windows`, `race`, `tune`, `settle`, `leave out`, `confirm`.
     """
 
@@ -88,6 +90,8 @@ class RuleTest:
     trust: float = 0.0
     cut: int = 0
     horizon: int = 0
+    returns: tuple[tuple[float, float], ...] = ()
+    spread: float = 0.0
     spent: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -273,6 +277,8 @@ class RuleTester:
             rules_return=layer.mean(pairs) if pairs else None,
             cut=alone.cut + layer.cut,
             horizon=config.horizon,
+            returns=tuple(zip(alone.returns[:pairs], layer.returns[:pairs], strict=True)),
+            spread=returns_spread(alone.rewards, config.discount) if pairs else 0.0,
             spent={purpose: budget.spent for purpose, budget in self._spent.items()},
         )
 

@@ -13,7 +13,8 @@ Differs from the paper and from CleanRL's `ppo.py`:
     are frozen when an existing policy is refined (as RICE does).
   - Refining a policy whose critic has learnt nothing (imported as actions only, distilled, begun from scratch) starts
     with `value_warmup_updates` that move only the critic: wrong advantages cost a good policy at once. A critic that
-    came along needs none: on Hopper two such updates made the first ones after them overshoot.
+    came along needs none (on Hopper two such updates made the first ones after them overshoot), unless something acts
+    beside the policy whose returns it does not know and asks for them (`Modulation.warmup_updates`).
   - An update ends early when the policy moved further than `target_kl`; the KL estimate uses only steps where the
     policy itself chose, because elsewhere the action is no sample of it.
   - Rollouts are shortened evenly so that the budget comes out within one vector step of `total_steps`.
@@ -21,8 +22,10 @@ Differs from the paper and from CleanRL's `ppo.py`:
     The modulation sees and returns unclipped actions.
   - Overridden steps (ULTRA, improvement). The old log-probability of the ratio is that of the behaviour policy
     (`Modulation.behaviour_log_prob`), which alone makes `mixture` differ from `policy`. `mask` gives followed steps no
-    policy loss. `imitate` does the same and adds -imitate_coef * weight * log pi(suggested | s) at matched steps. All
-    steps train the critic.
+    policy loss and no entropy bonus, which alone would make the policy forget there what it does. `imitate` does the
+    same and adds -imitate_coef * weight * log pi(suggested | s) at matched steps, followed or not: with a weight that
+    falls to 0 that is kickstarting (Schmitt et al. 2018, arXiv 1803.03835) by a teacher of actions instead of chances.
+    All steps train the critic.
 
 Metrics of one update:
   return_mean        mean undiscounted, unshaped environment return of the episodes that ended; NaN if none did
@@ -31,7 +34,7 @@ Metrics of one update:
   learning_rate      Adam's step size in this update
   pg_loss            mean of max(-A r, -A clip(r, 1-eps, 1+eps)), r = pi(a|s) / mu(a|s), over participating steps
   v_loss             mean of (V(s) - R)^2 / 2, R = advantage + old value
-  entropy            mean entropy of pi(.|s), nats
+  entropy            mean entropy of pi(.|s), nats, over participating steps; 0 where none does
   imitate_loss       mean over steps of matched * weight * -log pi(suggested | s); 0 unless learning by `imitate`
   approx_kl          mean of (q - 1) - log q, q = pi / pi_old, over steps the policy chose itself (Schulman's k3)
   clipfrac           share of participating steps with |r - 1| > eps
@@ -51,7 +54,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer
+from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer, Widening
 from ultra_agents.contracts import Options as PluginOptions
 from ultra_agents.contracts.vector import before_reset
 from ultra_agents.errors import PluginError
@@ -86,11 +89,19 @@ class PPOOptions(PluginOptions):
     max_grad_norm: float = Field(0.5, gt=0, description="gradient norm, per network, at most")
     target_kl: float | None = Field(0.03, gt=0, description="mean KL in nats at which an update ends; null: never")
     value_warmup_updates: int | None = Field(
-        None, ge=0, description="critic-only updates first, when refining; null: 2 where the critic has learnt nothing"
+        None,
+        ge=0,
+        description="critic-only updates first, when refining; null: 2 where the critic has learnt nothing, "
+        "or as many as what acts beside the policy asks for",
     )
     imitate_coef: float = Field(0.1, ge=0, description="weight of the likelihood term of `imitate`")
     clone_steps: int = Field(3000, gt=0, description="minibatches of learning from demonstrations, before refining")
-    clone_learning_rate: float = Field(1e-3, gt=0, description="Adam's step size there, falling linearly to 0")
+    clone_steps_max: int = Field(
+        30_000, gt=0, description="at most so many where it is told when to end by steps held out"
+    )
+    clone_learning_rate: float = Field(
+        1e-3, gt=0, description="Adam's step size there, falling linearly to 0 over `clone_steps`"
+    )
     clone_anchor: float = Field(0.1, ge=0, description="weight there of acting as before elsewhere (KL divergence)")
     log_std_floor: float = Field(-3.0, description="lowest log standard deviation, log of action units")
     freeze_normalizer: bool | None = Field(
@@ -127,7 +138,8 @@ class PPO(Algorithm):
     ) -> PPOPolicy:
         """Rebuild a policy; its own `hidden` counts, not the option."""
         hidden, network = description.get("hidden", self.options.hidden), description.get("network")
-        policy = PPOPolicy(observation_space, action_space, hidden, network=network)
+        widening = Widening.restored(description, arrays)
+        policy = PPOPolicy(observation_space, action_space, hidden, network=network, widening=widening)
         policy.load(arrays)
         return policy
 
@@ -141,19 +153,21 @@ class PPO(Algorithm):
         fresh: bool = False,
     ) -> PPOTrainer:
         """Start training a copy of `policy`."""
-        if not isinstance(policy, PPOPolicy):
-            raise PluginError("ppo trains its own policies only", found=type(policy).__name__, expected="PPOPolicy")
+        own = _own(policy)
         if total_steps < 1:
             raise PluginError("ppo has no budget to train in", found=f"{total_steps} steps", expected="at least 1")
-        return PPOTrainer(self.options, policy.copy(), envs, total_steps, streams, modulation, fresh)
+        return PPOTrainer(self.options, own.copy(), envs, total_steps, streams, modulation, fresh)
 
     def imitate(self, policy: Policy, demonstrations: Demonstrations, streams: Streams) -> PPOPolicy:
         """Clone the behaviour demonstrated; see `imitation`."""
-        if not isinstance(policy, PPOPolicy):
-            raise PluginError("ppo trains its own policies only", found=type(policy).__name__, expected="PPOPolicy")
-        twin = policy.copy()
-        imitate(twin, demonstrations, self.options, streams.generator("clone"))
+        twin = _own(policy).copy()
+        anchor = _own(policy if demonstrations.anchor is None else demonstrations.anchor)
+        imitate(twin, demonstrations, anchor, self.options, streams.generator("clone"))
         return twin
+
+    def widen(self, policy: Policy, widening: Widening) -> PPOPolicy:
+        """Quantities as further inputs of tanh networks, not of screens; acts and values as before, to the bit."""
+        return _own(policy).widened(widening)
 
 
 class PPOTrainer(Trainer):
@@ -182,7 +196,8 @@ class PPOTrainer(Trainer):
         self._frozen = options.freeze_normalizer if options.freeze_normalizer is not None else not fresh
         wanted = options.value_warmup_updates
         unlearnt = WARMUP_UPDATES if policy.critic_is_untrained else 0
-        self._warmup = 0 if fresh else unlearnt if wanted is None else wanted
+        asked = max(unlearnt, int(getattr(modulation, "warmup_updates", 0)))
+        self._warmup = 0 if fresh else asked if wanted is None else wanted
         self._rng = streams.generator("ppo")
         self._learner = make_learner(policy, options)
         per_rollout = options.num_steps * envs.num_envs
@@ -311,3 +326,9 @@ class PPOTrainer(Trainer):
         self._rng.bit_generator.state = rest["rng"]
         if self.updates > 0:
             self.episodes.load(arrays, rest["modulation"], self.updates)
+
+
+def _own(policy: Policy) -> PPOPolicy:
+    if not isinstance(policy, PPOPolicy):
+        raise PluginError("ppo trains its own policies only", found=type(policy).__name__, expected="PPOPolicy")
+    return policy

@@ -160,7 +160,7 @@ def ppo_loss(
     ratio = (newlogprobs[0] - mb["behaviour"]).clamp(-20.0, 20.0).exp()
     clipped = ratio.clamp(1 - options.clip_coef, 1 + options.clip_coef)
     pg_loss = weighted_mean(torch.max(-mb_advantages * ratio, -mb_advantages * clipped), mb["part"])
-    entropy = entropies.mean()
+    entropy = weighted_mean(entropies, mb["part"])
     imitate_loss = -(mb["imitate"] * newlogprobs[1]).mean() if "imitate" in mb else zero
     with torch.no_grad():
         logratio = newlogprobs[0] - mb["logprobs"]

@@ -1,6 +1,6 @@
 """Behavioural cloning into the actor of PPO.
 
-The miss is -weight log pi(a | s), the drift KL(pi_start || pi). Only the actor moves, with the trunk it shares with
+The miss is -weight log pi(a | s), the drift KL(pi_anchor || pi). Only the actor moves, with the trunk it shares with
 the critic for screens; the spread of continuous actions and the observation statistics stay as they are.
 """
 
@@ -17,16 +17,21 @@ from .._networks import PPOPolicy
 
 
 def imitate(
-    policy: PPOPolicy, demonstrations: Demonstrations, options: CloneOptions, rng: np.random.Generator
+    policy: PPOPolicy,
+    demonstrations: Demonstrations,
+    anchor: PPOPolicy,
+    options: CloneOptions,
+    rng: np.random.Generator,
 ) -> None:
-    """Train the actor of `policy`, in place; see `_imitation.clone`."""
+    """Train the actor of `policy`, in place, to act elsewhere as `anchor`; see `_imitation.clone`."""
     torch.set_num_threads(1)  # networks this small only lose by sharing
     shown, elsewhere = _inputs(policy, demonstrations.observations), _inputs(policy, demonstrations.visited)
     kind = torch.int64 if policy.discrete else torch.float32
     actions = torch.from_numpy(np.ascontiguousarray(demonstrations.actions)).to(kind)
     weights = torch.from_numpy(np.asarray(demonstrations.weights, dtype=np.float32))
     with torch.no_grad():
-        before = torch.cat([policy.actor(policy.encode(part)) for part in torch.split(elsewhere, MINIBATCH)])
+        theirs = torch.split(_inputs(anchor, demonstrations.visited), MINIBATCH)
+        before = torch.cat([anchor.actor(anchor.encode(part)) for part in theirs])
 
     def miss(rows: torch.Tensor) -> torch.Tensor:
         logprobs, _ = policy.log_prob_and_entropy(shown[rows], actions[rows])
@@ -37,7 +42,7 @@ def imitate(
         return options.clone_anchor * _divergence(policy, before[rows], now).mean()
 
     parameters = [p for p in policy.actor_parameters() if p is not policy.log_std]
-    clone(parameters, demonstrations, miss, drift, options, rng, longest=1.0, eps=1e-5)
+    clone(policy, parameters, demonstrations, miss, drift, options, rng, longest=1.0, eps=1e-5)
 
 
 def _inputs(policy: PPOPolicy, observations: Array) -> torch.Tensor:

@@ -5,7 +5,7 @@ on bookkeeping: rows are put in order once per epoch, and every result goes into
 and critic share nothing, but a thread each takes twice the time: operations of a few microseconds wait for each other.
 
 The actor's gradient by its outputs z, for a row with advantage A, ratio r and minibatch size m:
-  dL/dz = (c d log pi(a) + c' d log pi(suggested) - ent_coef / m dH) / dz, where
+  dL/dz = (c d log pi(a) + c' d log pi(suggested) - ent_coef part / sum(part) dH) / dz, where
   c     = -A r part / sum(part) if the unclipped term is the larger one, else 0;   c' = -imitate_coef weight / m
 Categorical: d log pi(a)/dz_j = [j = a] - p_j and dH/dz_j = -p_j (log p_j + H).
 Gaussian of mean z, u = (a - z) / std: d log pi(a)/dz = u / std, by log_std u^2 - 1; dH by log_std is 1.
@@ -149,7 +149,7 @@ class MLPLearner(Learner):
         if "imitate" in mb:
             imitate_loss = -float(mb["imitate"] @ head.log_prob(mb["suggested"])) / m
             by_suggested = mb["suggested"], np.asarray(mb["imitate"] * (-options.imitate_coef / m), np.float32)
-        entropy = head.backward(mb["actions"], by_logprob, by_suggested, options.ent_coef)
+        entropy = head.backward(mb["actions"], by_logprob, by_suggested, part, options.ent_coef / participants)
         if not self.policy.discrete:
             self._log_std_grad[:] = head.by_log_std
         self._actor_network.backward(outputs)
@@ -179,16 +179,19 @@ class _Categorical:
     def log_prob(self, actions: Array) -> F32:
         return np.asarray(self._logp[self._rows, actions])
 
-    def backward(self, actions: Array, by_logprob: F32, suggested: tuple[Array, F32] | None, ent_coef: float) -> float:
+    def backward(
+        self, actions: Array, by_logprob: F32, suggested: tuple[Array, F32] | None, part: F32, ent_coef: float
+    ) -> float:
         p = np.exp(self._logp)
         entropies = -(p * self._logp).sum(axis=1)
         total = by_logprob if suggested is None else by_logprob + suggested[1]
-        scale = ent_coef / len(p)
-        np.multiply(p, scale * (self._logp + entropies[:, None]) - total[:, None], out=self._outputs)
+        bonus = part * np.float32(ent_coef)
+        pull = bonus[:, None] * (self._logp + entropies[:, None]) - total[:, None]
+        np.multiply(p, pull, out=self._outputs)
         self._outputs[self._rows, actions] += by_logprob
         if suggested is not None:
             self._outputs[self._rows, suggested[0]] += suggested[1]
-        return float(entropies.mean())
+        return float(entropies @ part) / max(float(part.sum()), 1.0)
 
 
 class _Gaussian:
@@ -206,15 +209,18 @@ class _Gaussian:
         self._units.append(units)
         return np.asarray(-0.5 * np.einsum("ij,ij->i", units, units) - self._constant)
 
-    def backward(self, actions: Array, by_logprob: F32, suggested: tuple[Array, F32] | None, ent_coef: float) -> float:
+    def backward(
+        self, actions: Array, by_logprob: F32, suggested: tuple[Array, F32] | None, part: F32, ent_coef: float
+    ) -> float:
         pulls = [by_logprob] if suggested is None else [by_logprob, suggested[1]]
         self._outputs[:] = 0.0
-        self.by_log_std = np.full(len(self._log_std), -ent_coef, np.float32)
+        share = float(part.sum())
+        self.by_log_std = np.full(len(self._log_std), -ent_coef * share, np.float32)
         for units, pull in zip(self._units, pulls, strict=True):
             self._outputs += units * pull[:, None]
             self.by_log_std += pull @ (units * units - 1)
         self._outputs *= self._precision
-        return float(self._log_std.sum() + 0.5 * (1 + LOG_2PI) * len(self._log_std))
+        return float(self._log_std.sum() + 0.5 * (1 + LOG_2PI) * len(self._log_std)) * min(share, 1.0)
 
 
 def _standardise(rows: F32, weights: F32, total: float) -> F32:

@@ -15,7 +15,9 @@ Differs from the paper and from SB3's `SAC`:
   - The log standard deviation stays in [-5, 2] (SB3: [-20, 2]), the bounds are part of the policy.
   - Overridden steps (ULTRA, improvement). The *executed* action and the modulated reward go into the buffer. Learning
     off-policy, that is right whatever acted, so there is no ratio to correct (`mixture`) and `policy` and `mask` would
-    mean nothing. `imitate` adds imitate_coef * weight * |tanh(mean) - suggested|^2 (unit actions) at matched steps.
+    mean nothing: the critics judge the policy's own actions everywhere, as if it acted alone. `imitate` adds
+    imitate_coef * weight * |tanh(mean) - suggested|^2 (unit actions) at matched steps, to the actor's loss and to
+    nothing else; a weight that falls over training (`Modulation.imitation_strength`) falls for remembered steps, too.
 
 Metrics of one update:
   return_mean      mean undiscounted, unshaped environment return of the episodes that ended; NaN if none did.
@@ -45,7 +47,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer
+from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer, Widening
 from ultra_agents.contracts import Options as PluginOptions
 from ultra_agents.contracts.vector import before_reset
 from ultra_agents.errors import EnvironmentFault, PluginError
@@ -80,7 +82,12 @@ class SACOptions(PluginOptions):
     value_warmup_steps: int = Field(1000, ge=0, description="critic-only gradient steps first, when refining")
     imitate_coef: float = Field(1.0, ge=0, description="weight of the squared distance of `imitate`")
     clone_steps: int = Field(3000, gt=0, description="minibatches of learning from demonstrations, before refining")
-    clone_learning_rate: float = Field(1e-3, gt=0, description="Adam's step size there, falling linearly to 0")
+    clone_steps_max: int = Field(
+        30_000, gt=0, description="at most so many where it is told when to end by steps held out"
+    )
+    clone_learning_rate: float = Field(
+        1e-3, gt=0, description="Adam's step size there, falling linearly to 0 over `clone_steps`"
+    )
     clone_anchor: float = Field(1.0, ge=0, description="weight there of acting as before elsewhere")
     normalize: bool = Field(False, description="normalise observations by running statistics")
     freeze_normalizer: bool | None = Field(
@@ -110,7 +117,8 @@ class SAC(Algorithm):
     ) -> SACPolicy:
         """Rebuild a policy; its own `hidden` and `log_std` count, not the options."""
         hidden, log_std = description.get("hidden", self.options.hidden), description.get("log_std", LOG_STD)
-        policy = SACPolicy(observation_space, action_space, hidden, log_std=tuple(log_std))
+        widening = Widening.restored(description, arrays)
+        policy = SACPolicy(observation_space, action_space, hidden, log_std=tuple(log_std), widening=widening)
         policy.load(arrays)
         return policy
 
@@ -129,8 +137,13 @@ class SAC(Algorithm):
     def imitate(self, policy: Policy, demonstrations: Demonstrations, streams: Streams) -> SACPolicy:
         """Clone the behaviour demonstrated; see `imitation`."""
         twin = _own(policy).copy()
-        imitate(twin, demonstrations, self.options, streams.generator("clone"))
+        anchor = _own(policy if demonstrations.anchor is None else demonstrations.anchor)
+        imitate(twin, demonstrations, anchor, self.options, streams.generator("clone"))
         return twin
+
+    def widen(self, policy: Policy, widening: Widening) -> SACPolicy:
+        """Quantities as further inputs of actor and critics; acts and values as before but for rounding."""
+        return _own(policy).widened(widening)
 
 
 class SACTrainer(Trainer):
@@ -160,7 +173,8 @@ class SACTrainer(Trainer):
         self._imitates = modulation is not None and modulation.learn == "imitate"
         frozen = options.freeze_normalizer if options.freeze_normalizer is not None else not fresh
         self._normalizes = options.normalize and not frozen
-        self._warmup = 0 if fresh else options.value_warmup_steps
+        asked = getattr(modulation, "warmup_updates", 0) * options.num_steps * envs.num_envs * options.replay_ratio
+        self._warmup = 0 if fresh else max(options.value_warmup_steps, int(asked))
         self._target_entropy = -policy.action_dim if options.target_entropy is None else options.target_entropy
         self._rng = streams.generator("sac")
         self._critic_params: list[torch.Tensor] = list(policy.critics.parameters())
@@ -175,7 +189,7 @@ class SACTrainer(Trainer):
         capacity = min(options.buffer_size, max(total_steps, 1) + envs.num_envs)
         screens = envs.single_observation_space.dtype == np.uint8
         self.buffer = ReplayBuffer(
-            max(capacity, envs.num_envs), policy.obs_dim, policy.action_dim, screens, self._imitates
+            max(capacity, envs.num_envs), policy.raw_dim, policy.action_dim, screens, self._imitates
         )
         self.episodes = RunningEpisodes(envs, streams, modulation)
 
@@ -237,10 +251,15 @@ class SACTrainer(Trainer):
         rows = self.buffer.add(obs, next_obs, unit, reward, terminated)
         if self._imitates:
             self.buffer.suggested[rows] = policy.unit(modulated.suggested)
-            self.buffer.weight[rows] = np.where(modulated.matched, modulated.weight, 0.0)
+            strength = self._imitation_strength or 1.0
+            self.buffer.weight[rows] = np.where(modulated.matched, modulated.weight, 0.0) / strength
         if self._normalizes:
             policy.update_normalizer(obs)
         self.episodes.obs = np.array(after)
+
+    @property
+    def _imitation_strength(self) -> float:
+        return float(getattr(self.modulation, "imitation_strength", 1.0))
 
     # -- learning ----------------------------------------------------------------------------------------------
 
@@ -254,7 +273,8 @@ class SACTrainer(Trainer):
         obs, next_obs = (self.policy.normalize(rows[picked]) for rows in (buffer.obs, buffer.next_obs))
         columns = [obs, next_obs, buffer.actions[picked], buffer.rewards[picked], buffer.terminated[picked]]
         if self._imitates:
-            columns += [buffer.suggested[picked], buffer.weight[picked]]
+            strength = np.float32(self._imitation_strength)
+            columns += [buffer.suggested[picked], buffer.weight[picked] * strength]
         batches = zip(*(torch.split(torch.from_numpy(column), size) for column in columns), strict=True)
         rows = []
         for mb, noise in zip(batches, normals, strict=True):

@@ -16,7 +16,7 @@ class ReplayBuffer:
 
     Attributes:
         size: Rows filled.
-        obs: `(capacity, obs_dim)` raw observations, float32 (bytes stay bytes).
+        obs: `(capacity, raw_dim)` raw observations, float32 (bytes stay bytes).
         next_obs: The same after the step, before any reset.
         actions: `(capacity, action_dim)` executed unit actions.
         rewards: `(capacity,)` to learn from, the modulation's included.
@@ -26,17 +26,17 @@ class ReplayBuffer:
 
     Args:
         capacity: Rows.
-        obs_dim: Numbers of one observation.
+        raw_dim: Numbers of one observation.
         action_dim: Numbers of one action.
         bytes_only: Observations are uint8.
         imitate: Keep suggestions.
     """
 
-    def __init__(self, capacity: int, obs_dim: int, action_dim: int, bytes_only: bool, imitate: bool) -> None:
+    def __init__(self, capacity: int, raw_dim: int, action_dim: int, bytes_only: bool, imitate: bool) -> None:
         self.capacity, self.size, self._next = capacity, 0, 0
         kind: Any = np.uint8 if bytes_only else np.float32
         rows = capacity if imitate else 0
-        self.obs, self.next_obs = (np.empty((capacity, obs_dim), kind) for _ in range(2))
+        self.obs, self.next_obs = (np.empty((capacity, raw_dim), kind) for _ in range(2))
         self.actions = np.empty((capacity, action_dim), np.float32)
         self.rewards, self.terminated = (np.empty(capacity, np.float32) for _ in range(2))
         self.suggested, self.weight = np.empty((rows, action_dim), np.float32), np.empty(rows, np.float32)

@@ -19,7 +19,7 @@ from gymnasium.spaces import Box
 from scipy.special import ndtri
 from torch import nn
 
-from ultra_agents.contracts import Policy
+from ultra_agents.contracts import Policy, Widening
 from ultra_agents.contracts.spaces import TAKE_FLAT
 from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array, FloatArray
@@ -43,8 +43,11 @@ class SACPolicy(Policy):
         seed: Of the initial weights (uniform, +-1/sqrt(inputs), as torch's own).
         alpha: Initial temperature.
         log_std: Bounds of the log standard deviation of u.
+        widening: Quantities of the environment as further inputs, behind the observations.
 
     Attributes:
+        raw_dim: Numbers of one observation.
+        obs_dim: Numbers of one normalised observation, what else the networks take included.
         actor: Normalised observations `(m, obs_dim)` -> means and raw log_stds `(m, 2 * action_dim)`.
         critics: Two networks, `(m, obs_dim + action_dim)` -> `(m, 1)`.
         log_alpha: Scalar parameter.
@@ -61,17 +64,20 @@ class SACPolicy(Policy):
         seed: int = 0,
         alpha: float = 1.0,
         log_std: tuple[float, float] = LOG_STD,
+        widening: Widening | None = None,
     ) -> None:
         low, high = _bounds(observation_space, action_space)
         self.observation_space, self.action_space = observation_space, action_space
         self.hidden, self.log_std = tuple(hidden), (float(log_std[0]), float(log_std[1]))
-        self.obs_dim, self.action_dim = int(np.prod(observation_space.shape or (1,))), len(low)
+        self.raw_dim, self.action_dim = int(np.prod(observation_space.shape or (1,))), len(low)
+        self.widening = widening
+        self.obs_dim = self.raw_dim + (0 if widening is None else widening.width)
         self._centre, self._half = (high + low) / 2, (high - low) / 2
         generator = torch.Generator().manual_seed(seed)
         self.actor = mlp(self.obs_dim, self.hidden, 2 * self.action_dim, generator)
         self.critics = nn.ModuleList(mlp(self.obs_dim + self.action_dim, self.hidden, 1, generator) for _ in range(2))
         self.log_alpha = nn.Parameter(torch.tensor(float(np.log(alpha))))
-        self.mean, self.var, self.count = np.zeros(self.obs_dim), np.ones(self.obs_dim), 0.0
+        self.mean, self.var, self.count = np.zeros(self.raw_dim), np.ones(self.raw_dim), 0.0
 
     # -- acting, in numpy --------------------------------------------------------------------------------------
 
@@ -104,12 +110,15 @@ class SACPolicy(Policy):
     def normalize(self, observations: Array) -> F32:
         """Raw observations `(n, ...)` -> `(n, obs_dim)`: clip((obs - mean) / sqrt(var + 1e-8), -10, 10).
 
-        Without statistics (`count` 0) observations pass as they are.
+        Without statistics (`count` 0) observations pass as they are. Behind them what a `widening` tells.
         """
-        flat = np.asarray(observations).reshape(len(observations), self.obs_dim)
-        if not self.count:
+        flat = np.asarray(observations).reshape(len(observations), self.raw_dim)
+        if self.count:
+            flat = np.clip((flat - self.mean) / np.sqrt(self.var + 1e-8), -10.0, 10.0)
+        if self.widening is None:
             return flat.astype(np.float32)
-        return np.clip((flat - self.mean) / np.sqrt(self.var + 1e-8), -10.0, 10.0).astype(np.float32)
+        told = self.widening.inputs(np.reshape(observations, (len(flat), *(self.observation_space.shape or ()))))
+        return np.concatenate([flat, told], axis=1, dtype=np.float32)
 
     def stretched(self, unit: F32) -> Array:
         """Unit actions -> actions of the space."""
@@ -134,7 +143,7 @@ class SACPolicy(Policy):
 
     def update_normalizer(self, observations: Array) -> None:
         """Merge raw observations `(n, ...)` into the running mean and variance (Chan et al. 1979)."""
-        flat = np.asarray(observations, dtype=np.float64).reshape(-1, self.obs_dim)
+        flat = np.asarray(observations, dtype=np.float64).reshape(-1, self.raw_dim)
         n, mean, var = len(flat), flat.mean(axis=0), flat.var(axis=0)
         total, delta = self.count + n, mean - self.mean
         self.var = (self.var * self.count + var * n + delta**2 * self.count * n / total) / total
@@ -147,9 +156,10 @@ class SACPolicy(Policy):
         arrays = {name: np.array(tensor.detach().numpy()) for name, tensor in self.parameters().items()}
         arrays |= {"normalizer.mean": self.mean.copy(), "normalizer.var": self.var.copy()}
         arrays["normalizer.count"] = np.asarray([self.count])
+        arrays |= {} if self.widening is None else self.widening.arrays()
         return arrays, {
             "network": "mlp", "hidden": list(self.hidden), "activation": "relu", "head": "tanh-squashed gaussian",
-            "log_std": list(self.log_std),
+            "log_std": list(self.log_std), **({} if self.widening is None else self.widening.described()),
         }  # fmt: skip
 
     def load(self, arrays: dict[str, Array]) -> None:
@@ -174,11 +184,23 @@ class SACPolicy(Policy):
                 tensor.copy_(torch.from_numpy(np.array(arrays[name], dtype=np.float32)))
         self.mean, self.var = (np.array(arrays[f"normalizer.{k}"], dtype=np.float64) for k in ("mean", "var"))
         self.count = float(arrays["normalizer.count"][0])
+        if self.widening is not None:
+            self.widening = self.widening.scaled(arrays)
 
     def copy(self) -> SACPolicy:
         """An independent policy that acts alike."""
-        twin = SACPolicy(self.observation_space, self.action_space, self.hidden, log_std=self.log_std)
-        twin.load(self.state()[0])
+        return self.widened(None)
+
+    def widened(self, further: Widening | None) -> SACPolicy:
+        """A copy that also takes the quantities `further`, of weight 0: it acts and values alike, but for rounding."""
+        twin = SACPolicy(
+            self.observation_space, self.action_space, self.hidden, log_std=self.log_std,
+            widening=further if self.widening is None else self.widening.extended(further),
+        )  # fmt: skip
+        arrays, added = self.state()[0], twin.obs_dim - self.obs_dim
+        for name in ("actor.0.weight", "critics.0.0.weight", "critics.1.0.weight") if added else ():
+            arrays[name] = np.insert(arrays[name], [self.obs_dim] * added, 0.0, axis=1)  # before a critic's actions
+        twin.load({**arrays, **({} if twin.widening is None else twin.widening.arrays())})
         return twin
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -188,7 +210,8 @@ class SACPolicy(Policy):
         return named | {"log_alpha": self.log_alpha}
 
     def __repr__(self) -> str:
-        return f"SACPolicy(obs_dim={self.obs_dim}, action_dim={self.action_dim}, hidden={self.hidden})"
+        inside = f"hidden={self.hidden}" + ("" if self.widening is None else f", widening={self.widening}")
+        return f"SACPolicy(obs_dim={self.obs_dim}, action_dim={self.action_dim}, {inside})"
 
 
 def mlp(inputs: int, hidden: Sequence[int], outputs: int, generator: torch.Generator) -> nn.Sequential:

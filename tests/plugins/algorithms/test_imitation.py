@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from ultra_agents_plugins.algorithms._networks import PPOPolicy
 from ultra_agents_plugins.algorithms.ppo import PPO
+from ultra_agents_plugins.algorithms.sac import SAC
 
-from ultra_agents.contracts import Demonstrations
+from ultra_agents.contracts import Demonstrations, agreed
 from ultra_agents.errors import PluginError
 from ultra_agents.records import Array
 from ultra_agents.seeding import Streams
@@ -142,3 +144,111 @@ def test_another_algorithms_policy_is_refused() -> None:
     stranger: Any = object()
     with pytest.raises(PluginError, match="ppo trains its own policies only"):
         ppo().imitate(stranger, demonstrated("discrete"), Streams(0))
+
+
+def halves(kind: str) -> tuple[Demonstrations, Demonstrations]:
+    """A rule over the whole space, on states to learn from and on others."""
+    rng = np.random.default_rng(7)
+
+    def labelled(n: int) -> Demonstrations:
+        rows = rng.uniform(-3, 3, (n, 3)).astype(np.float32)
+        bent = np.abs(rows[:, 0]) - rows[:, 1] * rows[:, 2] / 3
+        actions = np.digitize(bent, [0.5, 1.5, 2.5]) if kind == "discrete" else np.tanh(np.c_[bent, -rows[:, 0]])
+        return Demonstrations(
+            rows, actions.astype(np.int64 if kind == "discrete" else np.float32), np.ones(n), rows[:0]
+        )
+
+    return labelled(1500), labelled(500)
+
+
+def learner(name: str, **options: Any) -> Any:
+    cls: Any = {"ppo": PPO, "sac": SAC}[name]
+    return cls(cls.Options(**{"hidden": (16, 16), "clone_steps": 200, **options}))
+
+
+CASES = pytest.mark.parametrize(("name", "kind"), [("ppo", "discrete"), ("ppo", "continuous"), ("sac", "continuous")])
+
+
+@CASES
+def test_with_steps_held_out_it_learns_until_they_agree_no_better(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ultra_agents_plugins.algorithms._imitation.CHUNK", 200)
+    looks: list[float] = []
+    monkeypatch.setattr(
+        "ultra_agents_plugins.algorithms._imitation.agreed",
+        lambda made, wanted: looks.append(agreed(made, wanted)) or looks[-1],  # type: ignore[func-returns-value]
+    )
+    lesson, others = halves(kind)
+    algorithm = learner(name)
+    policy = algorithm.create_policy(SEEN, SPACES[kind], 3)
+    longer = replace(lesson, held_out=others)
+
+    def agreement(one: Any) -> float:
+        return agreed(one.act(others.observations, deterministic=True), others.actions)
+
+    fixed, copy, again = (algorithm.imitate(policy, made, Streams(0)) for made in (lesson, longer, longer))
+    assert agreement(copy) > agreement(fixed) + 0.05 > agreement(policy)
+    assert agreement(copy) == max(looks), "the best of all looks is kept, the start included"
+    assert all(np.array_equal(array, again.state()[0][key]) for key, array in copy.state()[0].items())
+    looks = looks[: len(looks) // 2]
+    assert len(looks) > 4, "it learnt longer than 200 minibatches"
+    risen, without = looks[0], []
+    for found in looks[1:]:
+        risen, idle = (found, 0) if found >= risen + 0.002 else (risen, without[-1] + 1 if without else 1)
+        without.append(idle)
+    assert without.index(3) == len(without) - 1, "it ends after three looks without a rise, and not before"
+
+
+@CASES
+def test_a_lesson_that_only_harms_is_not_taken(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ultra_agents_plugins.algorithms._imitation.CHUNK", 20)
+    lesson, others = halves(kind)
+    algorithm = learner(name)
+    policy = algorithm.imitate(algorithm.create_policy(SEEN, SPACES[kind], 3), lesson, Streams(0))
+    already = replace(others, actions=policy.act(others.observations, deterministic=True))
+    wrong = replace(lesson, actions=lesson.actions[::-1].copy(), held_out=already)
+    copy = algorithm.imitate(policy, wrong, Streams(0))
+    assert all(np.array_equal(array, policy.state()[0][key]) for key, array in copy.state()[0].items())
+
+
+@CASES
+def test_it_ends_at_the_most_minibatches_allowed(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ultra_agents_plugins.algorithms._imitation.CHUNK", 10)
+    lesson, others = halves(kind)
+    drawn = []
+
+    class Counting(np.random.Generator):
+        def integers(self, *args: Any, **kwargs: Any) -> Any:
+            drawn.append(args)
+            return super().integers(*args, **kwargs)
+
+    class Counted(Streams):
+        def generator(self, *address: Any) -> Any:
+            return Counting(np.random.PCG64(0))
+
+    algorithm = learner(name, clone_steps_max=25)
+    policy = algorithm.create_policy(SEEN, SPACES[kind], 3)
+    algorithm.imitate(policy, replace(lesson, held_out=others), Counted(0))
+    assert len(drawn) == 25
+    drawn.clear()
+    algorithm.imitate(policy, replace(lesson, held_out=replace(others, actions=others.actions[:0])), Counted(0))
+    assert len(drawn) == 200, "nothing held out is as if it were not asked for"
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_a_lesson_that_goes_on_may_keep_to_another_policy_elsewhere(name: str) -> None:
+    algorithm, kind = learner(name, clone_anchor=1.0, clone_steps=400), "continuous"
+    first = algorithm.create_policy(SEEN, SPACES[kind], 3)
+    bent = algorithm.imitate(first, demonstrated(kind, observations=ELSEWHERE, visited=SHOWN[:0]), Streams(0))
+
+    def apart(one: Any, other: Any) -> float:
+        mine, theirs = (policy.act(ELSEWHERE, deterministic=True) for policy in (one, other))
+        return float(np.abs(mine - theirs).mean())
+
+    kept = algorithm.imitate(bent, demonstrated(kind), Streams(0))
+    back = algorithm.imitate(bent, demonstrated(kind, anchor=first), Streams(0))
+    assert apart(kept, bent) < 0.1 < 0.4 < apart(bent, first)
+    assert apart(back, first) < 0.1
+    with pytest.raises(PluginError, match="its own policies only"):
+        algorithm.imitate(bent, demonstrated(kind, anchor=object()), Streams(0))

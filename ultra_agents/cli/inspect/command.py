@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def inspect(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its name below --runs.")],
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
-    plain: Annotated[bool, typer.Option("--plain", help="A line per critical state instead of the browser.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="A line per critical state and rule instead of the browser.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
 ) -> None:
     """Step through episodes: pictures, critical states, what was suggested, and what the simulator found.
@@ -48,13 +50,13 @@ def inspect(
 
 
 def _print_plain(view: RunView) -> None:
-    """The table; a run without critical states says so and ends with 2."""
+    """The table; a run without critical states and rules says so and ends with 2."""
     from ultra_agents.errors import RunError
     from ultra_agents.ui.inspect.plain import lines
 
     for line in lines(view):
         print(line)
-    if not view.critical:
+    if not view.critical and view.rules is None:
         raise RunError(
             f"{view.folder} has no critical states to show",
             found="its agents are still at work" if view.status == "running" else "none was found or looked for",

@@ -14,7 +14,7 @@ from ultra_agents.errors import RunError
 from ultra_agents.records import Explanation, MethodResult, Trajectory
 from ultra_agents.runs.files import PACKAGES
 from ultra_agents.text import clean
-from ultra_agents.ui.inspect.run_view import ModelCall, RunView
+from ultra_agents.ui.inspect.run_view import ModelCall, RulesView, RunView
 from ultra_agents.ui.text import count, took
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T", Explanation, MethodResult)
 
 
-def read_run(folder: RunFolder, trajectories: Sequence[Trajectory], damage: Sequence[str] = ()) -> RunView:
+def read_run(
+    folder: RunFolder, trajectories: Sequence[Trajectory], damage: Sequence[str] = (), rules: RulesView | None = None
+) -> RunView:
     """Everything of a run that is looked up at once; `damage` are notes about what could not be read.
 
     Raises:
@@ -39,6 +41,8 @@ def read_run(folder: RunFolder, trajectories: Sequence[Trajectory], damage: Sequ
     status, notes = status_of(folder), list(damage)
     if not finished:
         notes.append(f"the agents are not finished: {len(explanations)} segments so far")
+    elif folder.config.form == "rules":
+        notes += [] if rules is not None else ["no rules yet" if status == "running" else "no rules were looked for"]
     elif not any(one.states for one in shown):
         notes.append("no critical states yet" if status == "running" else "no critical states were found")
     return RunView(
@@ -52,6 +56,7 @@ def read_run(folder: RunFolder, trajectories: Sequence[Trajectory], damage: Sequ
         methods=tuple(_validated((folder.stage_done("evaluate") or {}).get("value") or [], MethodResult, folder)),
         notes=(*notes, *version_notes(folder)),
         colours=colours_of(folder.config.methods),
+        rules=rules,
     )
 
 

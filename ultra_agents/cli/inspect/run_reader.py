@@ -40,6 +40,7 @@ class RunFolderReader:
             UltraError: No episodes yet, something damaged, or an environment that is not the run's.
         """
         from ultra_agents.cli.inspect.read import read_conversation, read_run
+        from ultra_agents.cli.inspect.rules import read_view
         from ultra_agents.cli.inspect.source import RunSource, check_fit
         from ultra_agents.errors import RunError
         from ultra_agents.registry import create_environment
@@ -57,8 +58,9 @@ class RunFolderReader:
         trajectories = self._trajectories(folder, stats)
         check_fit(folder, environment, trajectories)
         conversation, damage = read_conversation(folder.transcript)
-        run = read_run(folder, trajectories, damage)
-        self._source = RunSource(folder, environment, trajectories, conversation, self._source)
+        rules, bound, more = read_view(folder, environment, trajectories)
+        run = read_run(folder, trajectories, [*damage, *more], rules)
+        self._source = RunSource(folder, environment, trajectories, conversation, self._source, bound)
         self._stats = stats
         return run, self._source
 

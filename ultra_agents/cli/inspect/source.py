@@ -18,6 +18,7 @@ from ultra_agents.ui.inspect.run_view import ModelCall, StepView
 if TYPE_CHECKING:
     from ultra_agents.contracts import Environment, Policy
     from ultra_agents.rollout.simulators import Simulators
+    from ultra_agents.rules.layer import BoundRules
     from ultra_agents.runs import RunFolder
 
 CHARACTERS = 600
@@ -35,6 +36,7 @@ class RunSource:
         trajectories: Its episodes.
         conversation: Model calls by segment.
         previous: An earlier reading of the run: its policies are shown until they are read again.
+        rules: Those that the run found, where there are some.
     """
 
     def __init__(
@@ -44,11 +46,12 @@ class RunSource:
         trajectories: Sequence[Trajectory],
         conversation: Mapping[str, tuple[ModelCall, ...]],
         previous: RunSource | None = None,
+        rules: BoundRules | None = None,
     ) -> None:
         self.folder = folder
         self.environment = environment
         self._episodes = {one.episode: one for one in trajectories}
-        self._conversation = conversation
+        self._conversation, self._rules = conversation, rules
         self._simulators: Simulators | None = None
         self._policies: dict[str, Policy] = dict(previous._policies) if previous is not None else {}
         self._cached = lru_cache(maxsize=256)(self._frame)
@@ -66,6 +69,7 @@ class RunSource:
             float(trajectory.rewards[step]),
             float(trajectory.values[step]),
             self._choices(trajectory, step),
+            self._ruled(trajectory, step),
         )
 
     def frame(self, episode: int, step: int) -> Array | str:
@@ -133,6 +137,16 @@ class RunSource:
             except Exception as error:  # somebody's algorithm plugin
                 found.append((name, f"cannot act: {type(error).__name__}"))
         return tuple(found)
+
+    def _ruled(self, trajectory: Trajectory, step: int) -> str:
+        if self._rules is None:
+            return ""
+        here = slice(step, step + 1)
+        try:
+            action = self._rules.over(trajectory.observations[here], trajectory.actions[here])[0][0]
+            return clean(str(self.environment.actions.decode(np.asarray(action))))
+        except Exception as error:  # somebody's environment plugin
+            return f"cannot be told: {type(error).__name__}"
 
     def _words(self, trajectory: Trajectory, step: int) -> str:
         from ultra_agents.narration.wording import state_words

@@ -8,7 +8,7 @@ from ultra_agents.records import Attempt, CriticalState, Critique, Explanation, 
 from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import SIGNS, arrow, interval, short
 from ultra_agents.ui.inspect.plain import note_text
-from ultra_agents.ui.inspect.run_view import RunView, StepView, deciding_attempt
+from ultra_agents.ui.inspect.run_view import RulesView, RunView, StepView, deciding_attempt
 from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, WARM, method_colours
 
@@ -38,6 +38,8 @@ def details(run: RunView, view: StepView, width: int, reading: bool = False) -> 
     text.append(f"{view.reward:+.2f}" if view.reward else "0", GOOD if view.reward > 0 else BAD if view.reward else "")
     text.append("   value ", DIM)
     text.append(f"{score(view.value)}\n")
+    if run.rules is not None and run.rules.acts:
+        _acting(text, run.rules, view)
     if critical is not None:
         _case(text, critical, width, run.has_critic)
     elif explanation is not None:
@@ -46,6 +48,23 @@ def details(run: RunView, view: StepView, width: int, reading: bool = False) -> 
     if critical is None and explanation is None and run.explanations:
         text.append("\nNot in a segment the agents were shown. n: next critical state\n", DIM)
     return text
+
+
+def _acting(text: Text, rules: RulesView, view: StepView) -> None:
+    """Who acts here: the policy or a rule, and why."""
+    rule = rules.at(view.episode, view.step)
+    text.append("acted by " if rules.in_force else "with the rules ", DIM)
+    if rule is None:
+        text.append("the policy", "bold")
+        text.append(": no rule covers this state\n", DIM)
+        return
+    text.append(f"rule {rule.number}", f"bold {AGENTS['advisor']}")
+    if not rules.in_force:
+        text.append(f" {_action(view.ruled)}", AGENTS["advisor"])
+        text.append("  as the policy did" if view.ruled == view.action else "", DIM)
+    text.append("\n")
+    text.append(f"when {rule.when}\n", DIM)
+    _said(text, "why", rule.why, AGENTS["advisor"])
 
 
 def _action(name: str) -> str:

@@ -28,7 +28,10 @@ def header(run: RunView, width: int) -> Text:
         if number or fate in ("accepted", "rejected"):
             sign, colour = SIGNS[fate]
             counts.append(f"{sign} {number} {fate} ", colour)
-    parts.append(counts)
+    if run.critical or run.rules is None:
+        parts.append(counts)
+    if run.rules is not None:
+        parts.append(Text.assemble(("rules ", DIM), f"{clean(run.rules.headline or run.rules.verdict, 60)}"))
     parts += [Text(f"! {clean(note)}", WARM) for note in run.notes]
     colours = method_colours((one.method for one in run.methods), run.colours)
     for one in run.methods:

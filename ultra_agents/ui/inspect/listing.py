@@ -11,21 +11,21 @@ from ultra_agents.records import CriticalState, Explanation, Fate
 from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import SIGNS, short
 from ultra_agents.ui.inspect.run_view import RunView, deciding_attempt, deciding_test
-from ultra_agents.ui.theme import DIM
+from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 
 
 @dataclass(frozen=True)
 class ListEntry:
     """One line of the list and where it leads."""
 
-    kind: Literal["episode", "segment", "critical"]
+    kind: Literal["episode", "segment", "critical", "rule"]
     episode: int
     step: int
 
 
 def listed(run: RunView, only: Fate | None) -> list[tuple[ListEntry, Text]]:
     """The lines, in order; with a filter, without what holds nothing that passes it."""
-    found: list[tuple[ListEntry, Text]] = []
+    found: list[tuple[ListEntry, Text]] = [] if only is not None else _rules(run)
     for episode in run.episodes:
         number = episode.episode
         inside = [(one, passing(one, only)) for one in run.explanations if one.segment.episode == number]
@@ -42,6 +42,21 @@ def listed(run: RunView, only: Fate | None) -> list[tuple[ListEntry, Text]]:
             line.append(f" {clean(segment.kind, 20)}", DIM)
             found.append((ListEntry("segment", number, segment.start), line))
             found += [(ListEntry("critical", number, state.step), _line(state)) for state in states]
+    return found
+
+
+def _rules(run: RunView) -> list[tuple[ListEntry, Text]]:
+    """The rules; each line leads to where its rule first acts."""
+    if run.rules is None:
+        return []
+    start = run.episodes[0].episode, 0
+    colour = {"accepted": GOOD, "in force": GOOD, "rejected": BAD}.get(run.rules.verdict, WARM)
+    head = Text.assemble(("Rules  ", "bold"), (run.rules.verdict, colour))
+    found = [(ListEntry("rule", *start), head)]
+    for one in run.rules.rows:
+        line = Text.assemble((f" {one.number} ", "cyan"), (one.do, "strike" if one.dropped else ""))
+        line.append(" dropped" if one.dropped else "" if one.coverage is None else f" {one.coverage:.0%}", DIM)
+        found.append((ListEntry("rule", *(one.first or start)), line))
     return found
 
 

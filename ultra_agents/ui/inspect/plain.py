@@ -1,4 +1,4 @@
-"""A run's critical states without a terminal: one line each, stable for grep; or one JSON object."""
+"""A run's critical states and rules without a terminal: one line each, stable for grep; or one JSON object."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
-from ultra_agents.records import Attempt, CriticalState, Note, Segment, Trajectory
+import numpy as np
+
+from ultra_agents.records import Array, Attempt, CriticalState, Note, Segment, Trajectory
 from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import short
-from ultra_agents.ui.inspect.run_view import RunView, deciding_attempt, deciding_test
+from ultra_agents.ui.inspect.run_view import RulesView, RunView, deciding_attempt, deciding_test
 
 HEAD = ("episode:step", "fate", "taken", "suggested", "gain", "low", "high", "pairs", "stopped", "critic", "why")
 
@@ -27,19 +30,45 @@ def lines(run: RunView) -> Iterator[str]:
     for note in run.notes:
         yield f"note {clean(note)}"
     for one in run.methods:
-        yield f"method {one.method} before={one.before.mean:.2f} after={one.best.mean:.2f}"
+        ruled = "" if one.with_rules is None else f" with_rules={one.with_rules.mean:.2f}"
+        yield f"method {one.method} before={one.before.mean:.2f} after={one.best.mean:.2f}{ruled}"
     for episode in run.episodes:
         yield (
             f"episode {episode.episode} steps={len(episode)} return={episode.episode_return:.2f} {ending_of(episode)}"
         )
     for explanation in run.explanations:
         yield f"segment {explanation.segment.name} critical={len(explanation.states)} {explanation.segment.kind}"
+    if run.rules is not None:
+        yield from _rule_lines(run.rules)
     table = [HEAD, *(row(segment, state, run.has_critic) for segment, state in run.critical)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEAD) - 1)]
     right = range(4, 8)
     for line in table if run.critical else ():
         cells = [cell.rjust(widths[n]) if n in right else cell.ljust(widths[n]) for n, cell in enumerate(line[:-1])]
         yield f"{'critical' if line is not HEAD else '#       '} {'  '.join(cells)}  {line[-1]}".rstrip()
+
+
+def _rule_lines(rules: RulesView) -> Iterator[str]:
+    """`rules VERDICT ...`, a line for each rule, and who acts in each episode as stretches of steps."""
+    told = rules.headline if rules.headline.startswith(rules.verdict) else f"{rules.verdict}: {rules.headline}"
+    yield f"rules {told}" + (f"; refining began from {rules.start}" if rules.start else "")
+    for one in rules.rows:
+        brings = "-" if one.brings is None else f"{one.brings:+.4g}"
+        acts = "dropped" if one.dropped else "-" if one.coverage is None else f"{one.coverage:.1%}"
+        why = f": {one.why}" if one.why else ""
+        yield f"rule {one.number} acts={acts} brings={brings} when {one.when} do {one.do}{why}"
+    for episode, numbers in sorted(rules.acts.items()):
+        shown = " ".join(
+            f"{start}-{stop}:{'policy' if not number else number}" for start, stop, number in runs(numbers)
+        )
+        yield f"acts {episode} {shown}"
+
+
+def runs(numbers: Array) -> Iterator[tuple[int, int, int]]:
+    """Stretches of equal numbers: first and last step, number."""
+    edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    for start, stop in pairwise(edges):
+        yield start, stop - 1, int(numbers[start])
 
 
 def row(segment: Segment, state: CriticalState, has_critic: bool) -> tuple[str, ...]:
@@ -76,7 +105,11 @@ def to_json(run: RunView) -> str:
         "proposer": run.proposer,
         "notes": list(run.notes),
         "methods": [
-            {"method": one.method, "before": one.before.mean, "after": one.best.mean} for one in run.methods
+            {
+                "method": one.method, "before": one.before.mean, "after": one.best.mean,
+                "with_rules": None if one.with_rules is None else one.with_rules.mean,
+            }
+            for one in run.methods
         ],
         "episodes": [
             {"episode": one.episode, "steps": len(one), "return": one.episode_return, "ending": ending_of(one)}
@@ -89,9 +122,19 @@ def to_json(run: RunView) -> str:
             }
             for one in run.explanations
         ],
+        "rules": None if run.rules is None else _rules(run.rules),
         "critical": [_object(segment, state, run.has_critic) for segment, state in run.critical],
     }  # fmt: skip
     return json.dumps(_finite(value), indent=1, ensure_ascii=False)
+
+
+def _rules(rules: RulesView) -> dict[str, Any]:
+    """The set; `acts` holds for each episode the number of the rule that acts at each step, 0 for the policy."""
+    return {
+        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start, "in_force": rules.in_force,
+        "rules": [asdict(one) for one in rules.rows],
+        "acts": {str(episode): numbers.tolist() for episode, numbers in sorted(rules.acts.items())},
+    }  # fmt: skip
 
 
 def _object(segment: Segment, state: CriticalState, has_critic: bool) -> dict[str, Any]:

@@ -60,6 +60,58 @@ class ModelCall:
     reply: str
 
 
+@dataclass(frozen=True)
+class RuleLine:
+    """One rule of the set that a run chose.
+
+    Attributes:
+        number: From 1, as it was written.
+        brings: What leaving it out cost per episode; None where that was not measured.
+        dropped: It went in the test.
+        coverage: Share of the episodes' steps at which it acts; None where it was dropped.
+        first: Episode and step at which it first acts; None where it never does.
+    """
+
+    number: int
+    when: str
+    do: str
+    why: str
+    brings: float | None = None
+    dropped: bool = False
+    coverage: float | None = None
+    first: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RulesView:
+    """The rules of a run.
+
+    Attributes:
+        verdict: `accepted`, `rejected`, `undecided`, `untested`, `reward only`, `none`; `in force` where the starting
+            policy itself acts by them.
+        headline: What the test found.
+        start: Where refining began; empty where that is not known.
+        rows: The set as it was written.
+        acts: By episode, the number of the rule that acts at each step, `(T,)`; 0 where the policy does.
+    """
+
+    verdict: str
+    headline: str
+    start: str
+    rows: tuple[RuleLine, ...]
+    acts: Mapping[int, Array]
+
+    @property
+    def in_force(self) -> bool:
+        """The episodes were played with the rules in force."""
+        return self.verdict == "in force"
+
+    def at(self, episode: int, step: int) -> RuleLine | None:
+        """The rule that acts at a step; None where the policy does."""
+        number = int(self.acts[episode][step]) if episode in self.acts else 0
+        return self.rows[number - 1] if number else None
+
+
 @dataclass(frozen=True, eq=False)
 class StepView:
     """All that is known of one step.
@@ -68,6 +120,7 @@ class StepView:
         words: The state in the environment's words.
         action: What the policy did.
         choices: What each policy of the run does in this state, by name; empty while they are being read.
+        ruled: What is done here with the run's rules in force; empty without rules.
     """
 
     episode: int
@@ -77,6 +130,7 @@ class StepView:
     reward: float
     value: float
     choices: tuple[tuple[str, str], ...] = ()
+    ruled: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +144,7 @@ class RunView:
         methods: Results of the methods that were evaluated.
         notes: What a reader should know: damaged lines, versions that differ, nothing explained yet.
         colours: Places of the methods in the palette.
+        rules: What was found of rules; None without any.
     """
 
     name: str
@@ -102,6 +157,7 @@ class RunView:
     methods: tuple[MethodResult, ...] = ()
     notes: tuple[str, ...] = ()
     colours: Mapping[str, int] = field(default_factory=dict)
+    rules: RulesView | None = None
 
     @cached_property
     def critical(self) -> tuple[LocatedState, ...]:
@@ -185,6 +241,8 @@ def what_changed(before: RunView, after: RunView) -> str:
     ):
         if (more := other - one) > 0:
             parts.append(f"{more} more {word}{'s' if more > 1 else ''}")
+    if before.rules is None and after.rules is not None:
+        parts.append(f"rules {after.rules.verdict}")
     parts += [f"now {after.status}"] if after.status != before.status else []
     if not parts and before.critical != after.critical:
         parts.append("more is known of the critical states")

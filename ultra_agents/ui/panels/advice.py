@@ -1,4 +1,4 @@
-"""The latest decisions about suggestions, with the measured gain and its interval."""
+"""The latest decisions about suggestions, with the measured gain and its interval; and the rules, with theirs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
-from ultra_agents.events import AdviceDecided
+from ultra_agents.events import AdviceDecided, RulesShown
 from ultra_agents.text import clean
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed, newest
 from ultra_agents.ui.run_state import RunState
-from ultra_agents.ui.theme import BAD, DIM, GOOD, decision_sign
+from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM, decision_sign
 
 GAIN = 6
 INTERVAL = 16
@@ -32,6 +32,8 @@ def advice(state: RunState, now: float, width: int, height: int, view: PanelView
         _row(row, where.rjust(wide[0]), action.ljust(wide[1]), spans)
         for row, where, action in zip(shown, wheres, actions, strict=True)
     ]
+    if state.rules is not None:
+        lines += _rules(state.rules)
     if not lines:
         lines = [Text("Suggestions appear here once judged and tested.", DIM)]
     lines, scrolled = newest(lines, rows, view.scroll)
@@ -58,6 +60,26 @@ def _row(row: AdviceDecided, where: str, action: str, spans: bool) -> Text:
         (f" {told:<{INTERVAL}}" if spans else "", DIM),
         (f"  {clean(row.reason, 200)}", DIM),
     )
+
+
+def _rules(shown: RulesShown) -> list[Text]:
+    """The verdict, then one line a rule."""
+    colour = {"accepted": GOOD, "rejected": BAD, "": DIM}.get(shown.verdict, WARM)
+    return [Text(rules_words(shown), colour), *(Text(f"  {clean(one, 200)}") for one in shown.rules)]
+
+
+def rules_words(shown: RulesShown) -> str:
+    """`accepted: +60.0 [+10.6, +109] per episode in 4 pairs, 2 rules by file`; what is under test before that."""
+    sets = f"{shown.sets} set{'' if shown.sets == 1 else 's'} of rules by {clean(shown.source, 30)}"
+    if not shown.verdict:
+        return f"{sets} under test"
+    gain = ""
+    if shown.gain is not None and shown.low is not None and shown.high is not None:
+        gain = (
+            f": {_signed(shown.gain)} [{_signed(shown.low)}, {_signed(shown.high)}] per episode in {shown.pairs} pairs"
+        )
+    count = f"{len(shown.rules)} rule{'' if len(shown.rules) == 1 else 's'}"
+    return f"{clean(shown.verdict, 12)}{gain}, {count} by {clean(shown.source, 30)}"
 
 
 def gain_words(row: AdviceDecided) -> str:

@@ -11,7 +11,9 @@ from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import count, took
 from ultra_agents.ui.theme import BAD, DIM, WARM
 
-PURPOSES = ("collect", "effects", "test", "joint", "imitate", "refine", "evaluate")
+PURPOSES = (
+    "collect", "effects", "test", "rules", "joint", "imitate", "compare starts", "refine", "confirm", "evaluate",
+)  # fmt: skip
 
 
 def budget(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
@@ -64,10 +66,11 @@ def _purposes(spent: dict[str, int], inner: int, rows: int) -> list[Text]:
     """One line for each purpose where there is room, else several to a line."""
     if rows >= 16:
         most = max(spent.values()) or 1
-        bars = max(min(inner - 22, 24), 0)
+        wide = min(max(9, *(len(name) for name in spent)), 14)
+        bars = max(min(inner - 13 - wide, 24), 0)
         return [
             Text.assemble(
-                (f"  {clean(name, 9):<9}", DIM),
+                (f"  {clean(name, wide):<{wide}}", DIM),
                 (f"{count(steps):>6}", "bold"),
                 (f"  {'━' * max(round(bars * steps / most), 1)}" if bars and steps else "", "cyan"),
             )
@@ -75,7 +78,7 @@ def _purposes(spent: dict[str, int], inner: int, rows: int) -> list[Text]:
         ]
     lines = [Text()]
     for name, steps in spent.items():
-        part = Text.assemble((f"  {clean(name, 9)} ", DIM), (count(steps), ""))
+        part = Text.assemble((f"  {clean(name, 14)} ", DIM), (count(steps), ""))
         if lines[-1].cell_len + part.cell_len > inner and lines[-1].cell_len:
             lines.append(Text())
         lines[-1].append_text(part)

@@ -54,4 +54,9 @@ def _newest(state: RunState, method: str, inner: int) -> str:
     if not state.curves.get(method):
         return score(state.training[method][-1][1])
     _, mean, wide = state.curves[method][-1]
-    return score(mean) + (f"±{score(wide)}" if inner >= 70 and math.isfinite(wide) else "")
+    ruled = state.scores.get(method, {}).get("with rules")
+    return (
+        score(mean)
+        + (f", {score(ruled.mean)} with rules" if ruled is not None and inner >= 40 else "")
+        + (f"±{score(wide)}" if inner >= 70 and math.isfinite(wide) else "")
+    )

@@ -1,0 +1,205 @@
+"""Advice as rules through the whole pipeline, on the corridor: proposed, tested, learnt, in force, kept or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ultra_agents
+from ultra_agents.config import parse_config
+from ultra_agents.errors import ConfigError, Interrupted, UltraError
+from ultra_agents.events import Event, TrainingProgress
+from ultra_agents.pipeline import run_pipeline
+from ultra_agents.policies import read_safetensors
+from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.runs import RunFolder
+from ultra_agents.stages import check_run
+
+GOOD = "rules: [{when: cell >= 0, do: RIGHT, why: the goal is there}]\npotential: cell / 14\n"
+BAD = "rules: [{when: cell >= 0, do: LEFT}]\n"
+HALF = "rules: [{when: cell > 6, do: RIGHT}]\n"
+REWARD = "reward: next.cell - cell\n"
+BUDGET = 6000
+
+
+def settings(root: Path, text: str, **changes: Any) -> dict[str, Any]:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "rules.yaml").write_text(text)
+    return {
+        "name": "rules",
+        "environment": {"name": "corridor", "options": {"length": 15, "max_steps": 40, "slip": 0.1}},
+        "policy": {"train_steps": 256},
+        "proposer": "file",
+        "advice": {"file": str(root / "rules.yaml")},
+        "methods": ["ultra-ra", "continue"],
+        "collect": {"episodes": 3},
+        "verification": {"rules": {"horizon": 40}},
+        "imitation": {"round_steps": 160},
+        "refine": {
+            "steps": BUDGET, "num_envs": 8, "workers": 0, "evaluate_every": 2000, "curve_episodes": 4,
+            "algorithm": {"name": "ppo", "options": {"hidden": [16, 16], "num_steps": 32, "clone_steps": 200}},
+        },
+        "evaluate": {"episodes": 8, "video": False},
+        **changes,
+    }  # fmt: skip
+
+
+def begin(root: Path, text: str = GOOD, **changes: Any) -> RunFolder:
+    return RunFolder.create(root, parse_config(settings(root, text, **changes), "test"))
+
+
+def run(folder: RunFolder, emit: Callable[[Event], None] = lambda event: None, stop: Any = lambda: False) -> Any:
+    run_pipeline(folder, folder.config, emit, stop)
+    return json.loads(folder.report_json.read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Any]:
+    folder = begin(tmp_path_factory.mktemp("whole"))
+    return folder, run(folder)
+
+
+def test_rules_that_hold_are_learnt_and_the_network_alone_is_better(whole: tuple[RunFolder, Any]) -> None:
+    _, report = whole
+    method = report["methods"]["ultra-ra"]
+    assert report["rules"]["held"]
+    assert report["rules"]["test"]["verdict"] == "accepted"
+    assert report["rules"]["test"]["coverage"] == 1.0
+    assert report["start"]["chosen"] in ("copy", "copy+rules")
+    assert method["returns_after"]["low"] > method["returns_before"]["high"]
+    assert "No set of rules" not in report["headline"]
+
+
+def test_everything_is_charged_and_within_the_budget(whole: tuple[RunFolder, Any]) -> None:
+    _, report = whole
+    steps = report["methods"]["ultra-ra"]["env_steps"]
+    assert steps["rules"] == report["rules"]["test"]["env_steps"] > 0
+    assert steps["imitate"] == report["start"]["imitating"] == 2 * 160
+    assert steps["compare starts"] == report["start"]["comparing"] > 0
+    assert abs(steps["total"] - BUDGET) <= 0.02 * BUDGET + 8
+    assert report["methods"]["continue"]["env_steps"] == {"refine": BUDGET, "total": BUDGET}
+
+
+def test_the_comparison_of_starts_plays_the_pairs_of_the_test(whole: tuple[RunFolder, Any]) -> None:
+    _, report = whole
+    assert report["start"]["returns"]["policy"] == [pair[0] for pair in report["rules"]["test"]["returns"]]
+
+
+def test_a_potential_is_held_against_the_collected_episodes(whole: tuple[RunFolder, Any]) -> None:
+    _, report = whole
+    assert report["rules"]["reward_rank"] is None or -1 <= report["rules"]["reward_rank"] <= 1
+    assert "potential" in report["rules"]["text"]
+
+
+def test_harmful_rules_act_nowhere(tmp_path: Path) -> None:
+    folder = begin(tmp_path, BAD)
+    report = run(folder)
+    assert report["rules"]["test"]["verdict"] == "rejected"
+    assert report["start"]["chosen"] == "policy"
+    assert report["methods"]["ultra-ra"]["returns_after_with_rules"] is None
+    assert report["methods"]["ultra-ra"]["kept"] is None
+    assert "No set of rules held in the simulator, so no advice could act." in report["headline"]
+    assert not folder.checkpoint("ultra-ra-with-rules").exists()
+
+
+def test_a_layer_is_trained_under_scored_saved_and_played_from_its_file(tmp_path: Path) -> None:
+    folder = begin(tmp_path, HALF, advice={"file": str(tmp_path / "rules.yaml"), "apply": "layer"})
+    report = run(folder)
+    if report["rules"]["test"]["verdict"] != "accepted":
+        pytest.fail(f"the rule does not hold here: {report['rules']['headline']}")
+    method = report["methods"]["ultra-ra"]
+    assert report["start"]["chosen"] == "policy+rules"
+    assert method["metrics"]["modulation/hit_rate_mean"] > 0
+    assert method["metrics"]["modulation/override_rate_mean"] == method["metrics"]["modulation/hit_rate_mean"]
+    assert method["returns_after_with_rules"]["mean"] >= method["returns_before"]["mean"]
+    loaded = ultra_agents.load_policy(folder.checkpoint("ultra-ra-with-rules"))
+    assert isinstance(loaded.policy, RulePolicy)
+    assert (loaded.act(np.full((5, 1), 0.9, np.float32)) == 1).all()
+
+
+def test_a_reward_alone_is_added_in_training(tmp_path: Path) -> None:
+    report = run(begin(tmp_path, REWARD, methods=["ultra-r", "ultra-a"]))
+    assert report["rules"]["test"] is None
+    assert not report["rules"]["held"]
+    assert "modulation/bonus_mean" in report["methods"]["ultra-r"]["metrics"]
+    assert "modulation/bonus_mean" not in report["methods"]["ultra-a"]["metrics"]
+
+
+@pytest.mark.parametrize("proposer", ["random", "constants"])
+def test_controls_draw_sets_of_which_one_is_chosen(tmp_path: Path, proposer: str) -> None:
+    text = "constants: {from_cell: [3, 0, 14]}\nrules: [{when: cell >= from_cell, do: RIGHT}]\n"
+    file = None if proposer == "random" else str(tmp_path / "rules.yaml")
+    report = run(
+        begin(tmp_path, text, proposer=proposer, advice={"form": "rules", "file": file, "candidates": 6})
+    )
+    proposals = report["rules"]["proposals"]
+    assert len({one["text"] for one in proposals}) > 1
+    assert {one["source"] for one in proposals} == {proposer}
+    assert report["rules"]["chosen"] == report["rules"]["test"]["chosen"] in range(6)
+
+
+def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path: Path, whole: tuple[RunFolder, Any]) -> None:
+    folder, updates = begin(tmp_path), 0
+
+    def emit(event: Event) -> None:
+        nonlocal updates
+        updates += isinstance(event, TrainingProgress) and event.method == "ultra-ra"
+
+    with pytest.raises(Interrupted):
+        run(folder, emit, stop=lambda: updates == 3)
+    report = run(folder)
+    for name in ("ultra-ra-last", "ultra-ra-best", "start-copy"):
+        left, right = (read_safetensors(one.checkpoint(name))[1] for one in (folder, whole[0]))
+        assert left.keys() == right.keys()
+        assert all(np.array_equal(left[key], right[key]) for key in left)
+    for part in ("rules", "start"):
+        assert report[part] == whole[1][part]
+    assert report["methods"]["ultra-ra"]["env_steps"] == whole[1]["methods"]["ultra-ra"]["env_steps"]
+
+
+def test_untested_rules_act_where_that_is_asked_for(tmp_path: Path) -> None:
+    report = run(begin(tmp_path, BAD, verification={"mode": "none"}, imitation={"mode": "never"}))
+    assert report["rules"]["untested"]
+    assert report["start"]["chosen"] == "policy+rules"
+    assert report["methods"]["ultra-ra"]["env_steps"]["rules"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"advice": {}}, "reads a set of rules, and none is named"),
+        ({"proposer": "random"}, "advice.file is read by nobody"),
+        ({"advice": {"file": "rules.yaml", "form": "moves"}}, "proposes rules only"),
+        ({"proposer": "oracle", "advice": {"form": "rules"}}, "proposes moves only"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(tmp_path: Path, changes: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config(settings(tmp_path, GOOD, **changes), "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "words"),
+    [
+        ("rules: [{when: sell > 1, do: RIGHT}]", {}, "sell"),
+        ("rules: [{when: cell > 1, do: JUMP}]", {}, "JUMP"),
+        (GOOD, {"proposer": "constants"}, "declare no constants"),
+        ("rules: [{when: cell >", {}, "rules.yaml"),
+    ],
+)
+def test_rules_that_do_not_fit_are_refused_before_anything_is_paid(
+    tmp_path: Path, text: str, changes: Any, words: str
+) -> None:
+    with pytest.raises(UltraError, match=words):
+        check_run(parse_config(settings(tmp_path, text, **changes), "test"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    config = parse_config(settings(tmp_path, GOOD, advice={"file": str(tmp_path / "none.yaml")}), "test")
+    with pytest.raises(UltraError, match=r"none\.yaml"):
+        check_run(config)

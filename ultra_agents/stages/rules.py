@@ -1,0 +1,161 @@
+"""Advice with reach: who proposes sets of rules, and the test that one of them must pass before it acts anywhere.
+
+Proposed sets race; what is left of the best is confirmed on fresh episodes (`verification.rules`). Every environment
+step is charged to the methods that use advice. A potential or a reward is held against the collected episodes, which
+costs nothing. With `verification.mode: none` or `reflect` the first set is believed untested, as the ULTRA paper
+believes its advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from ultra_agents.config import Config, RuleTestConfig
+from ultra_agents.contracts import Environment
+from ultra_agents.errors import UltraError
+from ultra_agents.events import RulesShown, StageProgress, StepsSpent
+from ultra_agents.records import RuleProposal, Trajectory
+from ultra_agents.rules import RuleSet, interface_of, load_rules, parse_rules
+from ultra_agents.rules.drawing import quantiles_of, random_constants, random_rules
+from ultra_agents.stages.context import RunContext
+from ultra_agents.stages.findings import Findings, RulesFound
+from ultra_agents.verification import RuleTester
+
+PURPOSES = {
+    "windows": "sets compared in windows from stored states",
+    "race": "sets compared in whole episodes",
+    "tune": "settings of the constants tried",
+    "settle": "how far to trust the best setting",
+    "leave out": "each rule left out in turn",
+    "confirm": "in force against the policy alone, fresh episodes",
+}
+"""What a test is doing, for people, by what it charges its steps to."""
+SHARE = 3
+"""A test may take one in so many of the environment steps that each method has: the rest is for refining."""
+
+
+def rules_file(config: Config, environment: Environment) -> RuleSet:
+    """The set in `advice.file`, bound to the environment.
+
+    Raises:
+        RuleError: It cannot be read, or does not fit.
+    """
+    assert config.advice.file is not None, "the configuration asks for it"
+    return load_rules(Path(config.advice.file), interface_of(environment))
+
+
+def find_rules(context: RunContext, findings: Findings) -> RulesFound:
+    """Let the proposer of this run propose sets of rules, and test them."""
+    config, environment = context.config, context.environment
+    proposals = propose(context, findings)
+    interface = interface_of(environment)
+    sets = {index: parse_rules(one.text, interface) for index, one in enumerate(proposals) if one.text}
+    acting = {index: rules for index, rules in sets.items() if rules.document.rules}
+
+    def believed(index: int, headline: str, untested: bool) -> RulesFound:
+        if untested:
+            context.emit(RulesShown(proposals[index].source, 1, in_words(sets[index]), "untested"))
+        rank = _agreement(sets[index], context, findings)
+        return RulesFound(tuple(proposals), None, sets[index].to_yaml(), rank, headline, untested, index)
+
+    if not sets:
+        return RulesFound(tuple(proposals), headline="no usable set of rules was proposed")
+    if not acting:
+        return believed(next(iter(sets)), "a reward alone, no rule acts", untested=False)
+    if config.verification.mode not in ("simulate", "both"):
+        return believed(next(iter(acting)), "used untested, as verification.mode asks", untested=True)
+    terms = rule_terms(config)
+    source = ", ".join(dict.fromkeys(one.source for one in proposals))
+    single = next(iter(acting.values())) if len(acting) == 1 else None
+    context.emit(RulesShown(source, len(acting), () if single is None else in_words(single)))
+    tester = RuleTester(
+        environment,
+        context.policy,
+        terms,
+        context.streams.child("rules"),
+        trajectories=findings.trajectories,
+        workers=config.verification.workers,
+        progress=lambda purpose, steps: _told(context, purpose, steps, terms),
+    )
+    found = tester.test(list(acting.values()))
+    context.emit(StepsSpent("rules", found.env_steps))
+    headline = (
+        f"{found.verdict}: {found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] per episode in {found.pairs} pairs"
+        f"{f', best of {len(acting)} sets' if len(acting) > 1 else ''}"
+    )
+    best = parse_rules(found.rules, interface)
+    context.emit(
+        RulesShown(source, len(acting), in_words(best), found.verdict, found.gain, found.low, found.high, found.pairs)
+    )
+    rank, chosen = _agreement(best, context, findings), list(acting)[found.chosen]
+    return RulesFound(tuple(proposals), found, found.rules, rank, headline, chosen=chosen)
+
+
+def propose(context: RunContext, findings: Findings) -> Sequence[RuleProposal]:
+    """Sets of rules by the proposer of this run."""
+    config, environment = context.config, context.environment
+    if config.proposer == "file":
+        rules = rules_file(config, environment)
+        why = "; ".join(one.why for one in rules.document.rules if one.why)
+        return [RuleProposal(rules.to_yaml(), "file", why)]
+    rng = context.streams.generator("proposer", "rules")
+    count = config.advice.candidates
+    if config.proposer == "constants":
+        structure = rules_file(config, environment)
+        return [RuleProposal(random_constants(structure, rng).to_yaml(), "constants") for _ in range(count)]
+    if config.proposer == "random":
+        interface = interface_of(environment)
+        seen = np.concatenate([one.observations for one in findings.trajectories])
+        quantiles = quantiles_of(environment.quantities(seen))
+        return [RuleProposal(random_rules(interface, quantiles, rng).to_yaml(), "random") for _ in range(count)]
+    raise UltraError("models propose moves only in this version", hint="advice.form: moves")
+
+
+def rule_terms(config: Config) -> RuleTestConfig:
+    """How rules are tested in this run: a test that ate the budget would leave nothing to refine with."""
+    terms, most = config.verification.rules, config.refine.steps // SHARE
+    return terms.model_copy(
+        update={"max_steps": min(terms.max_steps, most), "tune_max_steps": min(terms.tune_max_steps, most)}
+    )
+
+
+def in_words(rules: RuleSet) -> tuple[str, ...]:
+    """`when CONDITION: ACTION`, one line a rule."""
+    return tuple(
+        f"when {one.when}: "
+        + (one.do if isinstance(one.do, str) else ", ".join(f"{name} = {text}" for name, text in one.do.items()))
+        for one in rules.document.rules
+    )
+
+
+def _told(context: RunContext, purpose: str, steps: int, terms: RuleTestConfig) -> None:
+    context.check_stop()
+    limit = terms.max_steps + (terms.tune_max_steps if terms.tune else 0)
+    context.emit(StageProgress("rules", min(steps, limit), limit, PURPOSES.get(purpose, purpose)))
+
+
+def _agreement(rules: RuleSet, context: RunContext, findings: Findings) -> float | None:
+    """Rank correlation of the implicit reward's sum (a potential's mean) with the return of the collected episodes.
+
+    None without a reward, or where either is the same in all episodes.
+    """
+    if rules.document.potential is None and rules.document.reward is None:
+        return None
+    sums = [_sum(rules, context.environment, one) for one in findings.trajectories]
+    returns = [one.episode_return for one in findings.trajectories]
+    if len(set(sums)) < 2 or len(set(returns)) < 2:
+        return None
+    return float(spearmanr(sums, returns).statistic)
+
+
+def _sum(rules: RuleSet, environment: Environment, episode: Trajectory) -> float:
+    quantities = environment.quantities(episode.observations)
+    if rules.document.potential is not None:
+        return float(np.clip(rules.potential(quantities), -1.0, 1.0).mean())
+    before = {name: column[:-1] for name, column in quantities.items()}
+    after = {name: column[1:] for name, column in quantities.items()}
+    return float(np.clip(rules.reward(before, after), -1.0, 1.0).sum())

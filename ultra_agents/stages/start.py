@@ -1,0 +1,295 @@
+"""What is made of rules that held: where refining starts, decided by paired episodes.
+
+Four policies may stand there: the policy, a copy that learnt to do what the rules do, and either with the rules in
+force over it. Labels are free: what the rules do can be computed for every state ever visited, so a copy learns from
+the collected episodes and from rounds under the rules and under itself (DAgger: Ross et al. 2011, arXiv 1011.0686).
+Where no rule covers a state the copy is held to what the policy did. Environment steps of the rounds and of the
+comparison are charged to the methods that use advice. Not part of the ULTRA paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ultra_agents.contracts import Demonstrations, Learn, Modulation, Policy, Ruled
+from ultra_agents.events import StageProgress, StepsSpent
+from ultra_agents.modulation.rules import RuleModulation
+from ultra_agents.records import Array, Variant
+from ultra_agents.rules import interface_of, parse_rules
+from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.stages.context import RunContext
+from ultra_agents.stages.findings import Findings, Start, StartName
+from ultra_agents.stages.rules import rule_terms
+from ultra_agents.verification import RuleTest
+from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
+from ultra_agents.verification.sequential import Rule, decide, interval, looks
+
+SHARE = 10
+"""The comparison of starts may take one in so many of the environment steps that each method has."""
+ENTRANTS: Mapping[str, tuple[StartName, ...]] = {
+    "auto": ("policy", "copy", "copy+rules", "policy+rules"),
+    "layer": ("policy", "policy+rules"),
+    "imitate": ("policy", "copy"),
+    "both": ("policy", "policy+rules", "copy+rules"),
+}
+"""What is compared by `advice.apply`; of equals the earlier is taken."""
+
+
+def choose_start(context: RunContext, findings: Findings) -> Start:
+    """Make a copy where one is wanted, and choose among the starts."""
+    config, found = context.config, findings.rules
+    if found is None or not found.held:
+        return Start("policy", headline="the policy: no rules held")
+    rules = parse_rules(found.rules, interface_of(context.environment))
+    layer = RulePolicy(context.policy, rules, context.environment)
+    wanted = ENTRANTS[config.advice.apply]
+    if config.imitation.mode == "never" or not context.algorithm.can_imitate:
+        wanted = tuple(name for name in wanted if "copy" not in name)
+    copy, learning = _copy(context, findings, layer) if any("copy" in name for name in wanted) else (None, _Learning())
+    context.emit(StepsSpent("imitate", learning.env_steps))
+    policies: dict[StartName, Policy] = {"policy": context.policy, "policy+rules": layer}
+    if copy is not None:
+        policies |= {"copy": copy, "copy+rules": RulePolicy(copy, layer.rules, context.environment)}
+    if found.test is not None and found.test.coverage == 1.0:
+        policies.pop("copy+rules", None)  # no state is left to the network, whichever it is
+    entrants = {name: Entrant(policies[name]) for name in wanted if name in policies}
+    if found.test is not None:  # these two played their pairs in the test of the rules
+        for index, name in enumerate(("policy", "policy+rules")):
+            if name in entrants:
+                entrants[name].returns = [pair[index] for pair in found.test.returns]
+    chosen: StartName
+    if found.test is None or config.imitation.mode == "always" or set(entrants) <= {"policy", "policy+rules"}:
+        chosen, compared = [name for name in entrants if name != "policy"][-1], _Compared()
+    else:
+        chosen, compared = _compared(context, found.test, entrants, config.advice.apply == "imitate")
+    context.emit(StepsSpent("compare starts", compared.env_steps))
+    return Start(
+        chosen,
+        returns={name: tuple(one.returns) for name, one in entrants.items() if one.returns},
+        gains=compared.gains,
+        stopped=compared.stopped,
+        labels=learning.labels,
+        agreement=tuple(learning.agreement),
+        imitating=learning.env_steps,
+        comparing=compared.env_steps,
+        headline=_headline(chosen, compared.gains, learning),
+        copy=copy if "copy" in chosen else None,
+    )
+
+
+def ruled(context: RunContext, findings: Findings) -> Ruled | None:
+    """What the methods that use advice are given; None where no rules held and no reward was proposed."""
+    found, start = findings.rules, findings.start
+    if found is None or not found.rules or start is None:
+        return None
+    rules = parse_rules(found.rules, interface_of(context.environment))
+    rewarding = rules if found.rewards and (rules.document.potential or rules.document.reward) else None
+    if not found.held and rewarding is None:
+        return None
+    acts = start.chosen.endswith("+rules")
+    network = start.copy if start.copy is not None else context.policy
+    layer = RulePolicy(network, rules, context.environment) if start.chosen != "policy" else None
+
+    def over(policy: Policy) -> Policy:
+        return RulePolicy(policy, rules, context.environment)
+
+    def modulation(variant: Variant) -> Modulation | None:
+        shown, rewarded = layer if "a" in variant else None, rewarding if "r" in variant else None
+        learns = context.algorithm.learns
+        learn: Learn | None = "imitate" if "imitate" in learns else "mask" if "mask" in learns else None
+        if shown is not None and not acts and learn != "imitate":
+            shown = None
+        if shown is None and rewarded is None:
+            return None
+        return RuleModulation(
+            shown, rewarded, context.environment.quantities, context.config.modulation,
+            acts=acts, learn=learn or context.config.modulation.learn,
+        )  # fmt: skip
+
+    return Ruled(network, over if acts else None, modulation, f"from {start.headline}")
+
+
+# -- the copy ----------------------------------------------------------------------------------------------------
+
+
+class _Learning:
+    """States met so far and what the rules do there."""
+
+    def __init__(self) -> None:
+        self.observations: list[Array] = []
+        self.actions: list[Array] = []
+        self.elsewhere: list[Array] = []
+        self.agreement: list[float] = []
+        self.env_steps = 0
+
+    @property
+    def labels(self) -> int:
+        """States with a label."""
+        return sum(map(len, self.actions))
+
+    def add(self, observations: Array, actions: Array, covered: Array) -> None:
+        """Put down what the rules do in `n` states `(n, ...)`, and where they do anything, `(n,)` bool."""
+        self.observations.append(observations[covered])
+        self.actions.append(actions[covered])
+        self.elsewhere.append(observations[~covered])
+
+    def demonstrations(self) -> Demonstrations:
+        """All of it."""
+        return Demonstrations(
+            np.concatenate(self.observations),
+            np.concatenate(self.actions),
+            np.ones(self.labels),
+            np.concatenate(self.elsewhere),
+        )
+
+
+def _copy(context: RunContext, findings: Findings, layer: RulePolicy) -> tuple[Policy | None, _Learning]:
+    """A copy of the policy that learnt the rules; None where they cover no state that was met."""
+    config, policy, learning = context.config, context.policy, _Learning()
+    rounds = config.imitation.rounds
+
+    def label(observations: Array) -> tuple[Array, Array]:
+        actions, decision = layer.over(observations, policy.act(observations, deterministic=True))
+        return actions, decision.covered
+
+    def add(observations: Array) -> None:
+        learning.add(observations, *label(observations))
+
+    add(np.concatenate([one.observations for one in findings.trajectories]))
+    copy: Policy | None = None
+    for number in range(rounds):
+        met = _met(context, number, layer, copy)
+        learning.env_steps += len(met)
+        actions, covered = label(met)
+        if copy is not None and covered.any():
+            learning.agreement.append(_agreement(copy, met, actions, covered))
+        learning.add(met, actions, covered)
+        if not learning.labels:
+            return None, learning
+        context.emit(
+            StageProgress("start", number + 1, rounds, f"learning the rules from {learning.labels:,} labelled states")
+        )
+        context.check_stop()
+        copy = context.algorithm.imitate(
+            policy, learning.demonstrations(), context.streams.child("start", "clone", number)
+        )
+    if not rounds and learning.labels:
+        copy = context.algorithm.imitate(policy, learning.demonstrations(), context.streams.child("start", "clone"))
+    return copy, learning
+
+
+def _met(context: RunContext, number: int, layer: RulePolicy, copy: Policy | None) -> Array:
+    """States met in one round `(n, ...)`: under the rules, in later rounds under the copy at every other step."""
+    config, streams = context.config, context.streams.child("start", "round", number)
+    rng, seen = streams.generator("act"), []
+    count = min(config.refine.num_envs, config.imitation.round_steps)
+    with context.simulators(count, workers=0) as simulators:
+        observations = np.array(simulators.reset(seed=streams.integers(count, "reset"))[0])
+        for _ in range(config.imitation.round_steps // count):
+            context.check_stop()
+            seen.append(observations)
+            actions = layer.act(observations, rng)
+            if copy is not None:
+                own = copy.act(observations, rng)
+                mine = rng.random(count) < 0.5
+                actions = np.where(mine.reshape(-1, *[1] * (own.ndim - 1)), own, actions).astype(own.dtype)
+            observations = np.array(simulators.step(actions)[0])
+    return np.concatenate(seen)
+
+
+def _agreement(copy: Policy, observations: Array, actions: Array, covered: Array) -> float:
+    """How nearly a copy does what the rules do where they cover a state; there is at least one.
+
+    Discrete actions: the share of equal ones. Continuous: 1 minus the mean distance, in ranges of what both do.
+    """
+    own, wanted = copy.act(observations[covered], deterministic=True), actions[covered]
+    if own.ndim == 1:
+        return float((own == wanted).mean())
+    span = np.ptp(np.concatenate([own, wanted]), axis=0)
+    return float(1.0 - (np.abs(own - wanted) / np.where(span > 0, span, 1.0)).mean())
+
+
+# -- the choice --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Environment steps, gain over the policy with its interval by entrant, and why the comparison ended."""
+
+    env_steps: int = 0
+    gains: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    stopped: str = ""
+
+
+def _compared(
+    context: RunContext, test: RuleTest, entrants: dict[StartName, Entrant], alone: bool
+) -> tuple[StartName, _Compared]:
+    """The episodes of the test of the rules, played by all of them, until it is known which is better than the policy.
+
+    Of those that are surely better the first is taken, a network alone before one with rules, unless a later one is
+    surely better than it. Where none is, rules in force stay the choice, having passed the test before; with `alone`
+    the policy does.
+    """
+    config, terms = context.config, rule_terms(context.config)
+    streams, policy = context.streams.child("rules").child("confirm"), entrants["policy"]  # the pairs of that test
+    at = looks(terms.min_pairs, terms.pairs)
+    rule = Rule(at, terms.confidence, terms.noise * test.spread, terms.min_gain * test.spread)
+    budget = Budget(config.refine.steps // SHARE)
+    horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
+    others = [name for name in entrants if name != "policy"]
+    choice: StartName | None = None
+    gains, stopped, good = dict[str, tuple[float, float, float]](), "steps", list[StartName]()
+    settings = context.environment, context.policy, streams, horizon, budget
+    with Episodes(*settings, width=at[0], workers=config.verification.workers, strict=False) as episodes:
+        for look in at:
+            context.check_stop()
+            context.emit(StageProgress("start", look, at[-1], "paired episodes of the possible starts"))
+            if not episodes.extend(list(entrants.values()), look):
+                break
+            verdicts = {name: decide(_differences(entrants[name], policy), rule) for name in others}
+            gains = {name: _ends(_differences(entrants[name], policy), rule) for name in others}
+            good, stopped, choice = [name for name in others if verdicts[name] == "good"], "pairs", None
+            for name in good:
+                if choice is None or decide(_differences(entrants[name], entrants[choice]), rule) == "good":
+                    choice = name
+            leader = max(others, key=lambda name: gains[name][0])
+            if choice is not None and (
+                leader == choice or decide(_differences(entrants[leader], entrants[choice]), rule) is not None
+            ):
+                stopped = "good"
+                break
+            if all(verdict in ("bad", "hopeless") for verdict in verdicts.values()):
+                break
+    if choice == "policy+rules" and "copy+rules" not in entrants and "copy" in good:
+        choice = "copy+rules"  # the rules leave no state to the network: the better one alone stands below
+    untried: StartName = "policy" if alone or "policy+rules" not in entrants else "policy+rules"
+    return choice or untried, _Compared(budget.spent, gains, stopped)
+
+
+def _differences(one: Entrant, other: Entrant) -> list[float]:
+    """What one earned more than the other, pair by pair, as far as both have played."""
+    return [mine - its for mine, its in zip(one.returns, other.returns, strict=False)]
+
+
+def _ends(found: Sequence[float], rule: Rule) -> tuple[float, float, float]:
+    ends = interval(found, rule)
+    return ends.mean, ends.low, ends.high
+
+
+def _headline(chosen: StartName, gains: Mapping[str, tuple[float, float, float]], learning: _Learning) -> str:
+    words = {
+        "policy": "the policy",
+        "copy": "a copy that learnt the rules",
+        "policy+rules": "the policy with its rules in force",
+        "copy+rules": "a copy that learnt the rules, with the rules in force",
+    }
+    text = words[chosen]
+    if chosen in gains:
+        mean, low, high = gains[chosen]
+        text += f": {mean:+.3g} [{low:+.3g}, {high:+.3g}] per episode over the policy"
+    if learning.labels:
+        text += f"; {learning.labels:,} labelled states, {learning.env_steps:,} environment steps"
+    return text
