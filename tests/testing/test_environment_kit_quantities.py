@@ -234,6 +234,7 @@ def test_the_corridor_keeps_them() -> None:
          [("back_hip", -4, 0.5, "°"), ("elbow", 6, 0.5, "°")]),
         ("leaning 5° back, height of 3.5 m, arm: 12 cm", ["lean", "height", "arm"],
          [("height", 3.5, 0.05, "")]),
+        ("Pole Angle 5.05e-05, x", ["pole_angle"], [("pole_angle", 5.05e-05, 5e-8, "")]),
         ("speed = 12 cm", ["speed"], [("speed", 12, 0.5, "cm")]),
     ],
 )  # fmt: skip

@@ -40,10 +40,10 @@ def said(text: str, names: Sequence[str]) -> Iterator[Said]:
     """Numbers that directly follow a name: "cell 4", "position -0.57", "Cart Position 0.09", "elbow at 6°"."""
     spelt = {name.replace("_", " ").lower(): name for name in names}
     choice = "|".join(re.escape(name).replace(r"\ ", "[ _]") for name in sorted(spelt, key=len, reverse=True))
-    number = r"(?:is |at |of |= ?|: ?)?([-+]?\d+(?:\.(\d+))?)(?![\d.]*\d)"
+    number = r"(?:is |at |of |= ?|: ?)?([-+]?\d+(?:\.(\d+))?(?:e([-+]\d+))?)(?![\d.]*\d)"
     for match in re.finditer(rf"(?<![\w.])({choice}) {number} ?(°/s|°|cm\b|mm\b)?", text, re.IGNORECASE):
-        name, value, decimals, unit = match.groups()
-        error = 0.5 * 10.0 ** -len(decimals or "")
+        name, value, decimals, exponent, unit = match.groups()
+        error = 0.5 * 10.0 ** (int(exponent or 0) - len(decimals or ""))
         yield Said(spelt[name.replace("_", " ").lower()], float(value), error, unit or "", match[0].strip())
 
 
