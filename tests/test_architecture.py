@@ -16,13 +16,14 @@ BASE = {
     "records", "errors", "contracts", "events", "seeding", "registry", "config", "cluster", "version", "runs",
     "policies", "text", "plugin_calls", "files", "worker_signals", "yaml_text",
 }  # fmt: skip
-MIDDLE = {"rollout", "narration", "advice", "modulation", "verification", "llm"}
+MIDDLE = {"rollout", "narration", "effects", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {
     **{name: BASE for name in BASE},
     "rollout": BASE | {"rollout"},
     "rules": {"records", "errors", "contracts", "yaml_text", "rules"},
     "policies": BASE | {"rules"},
     "narration": BASE | {"narration"},
+    "effects": BASE | {"effects", "narration", "rollout"},
     "advice": BASE | {"advice"},
     "modulation": BASE | {"modulation", "advice", "rules"},
     "verification": BASE | {"verification", "rollout", "rules"},

@@ -194,7 +194,7 @@ class StateShown(Event):
 
 @dataclass(frozen=True)
 class StepsSpent(Event):
-    """Environment steps were taken for `purpose`: `collect|test|joint|imitate|evaluate`, or a method's own.
+    """Environment steps were taken for `purpose`: `collect|effects|test|joint|imitate|evaluate`, or a method's own.
 
     Those of refining are in `TrainingProgress`.
     """

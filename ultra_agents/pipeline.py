@@ -4,8 +4,8 @@
 |---|---|---|---|
 | 0 | policy | checkpoint, or a short training run -> `Policy` | algorithm plugin, `policies.py` |
 | 1 | collect | policy x simulators -> `Trajectory` (with simulator states) | `rollout/` |
-| 2 | probe, narrate | can states be restored?; trajectory -> numbered steps in words, within a token budget | \
-`narration/` + the describer |
+| 2 | probe, effects, narrate | can states be restored?; what do actions do?; trajectory -> numbered steps in words, \
+within a token budget | `effects/`, `narration/` + the describer |
 | 3 | identify | narration -> `CriticalState`s with rationale (case analysis) | `agents/identifier.py` |
 | 4 | advise | critical state -> `Attempt`: a plan (actions with holds) and its rationale | `agents/advisor.py` |
 | 5 | criticise | suggestions -> implicit rewards, self-verification, verdict | `agents/critic.py` |
@@ -43,6 +43,7 @@ from ultra_agents.stages import (
     Findings,
     Imitation,
     Keeping,
+    MeasuredEffects,
     Restoring,
     RulesFound,
     Start,
@@ -82,7 +83,7 @@ def run_pipeline(
     imitated = moves and until is None and any(map(follows_actions, config.methods))
     plan = [("policy", 0.02), ("collect", 0.03)]
     if advised:
-        plan += [("probe", 0.01), ("narrate", 0.01)]
+        plan += [("probe", 0.01), *([("effects", 0.01)] if stages.tells_effects(config) else []), ("narrate", 0.01)]
         plan += [("explain", 0.5), ("tabulate", 0.01)] if moves else []
         plan += [("rules", 0.2)] if config.form != "moves" else []
         plan += [("measure", 0.01)]
@@ -160,6 +161,14 @@ def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findin
         AsJSON[Restoring](Restoring),
     )
     findings = replace(findings, restoring=restoring)
+    if stages.tells_effects(context.config):
+        effects = run.once(
+            "effects",
+            "Measure what actions do",
+            lambda: stages.find_effects(context, findings),
+            AsJSON[MeasuredEffects](MeasuredEffects),
+        )
+        findings = replace(findings, effects=effects)
     narrations = run.once(
         "narrate",
         "Tell the episodes in words",

@@ -150,8 +150,8 @@ def _pong(q: Q, own: Any) -> tuple[Any, Any]:
     y, v = q["own_y"], q["own_v"]
     coming = (q["ball_vx"] > 0) & np.isfinite(q["arrival_y"]) & (q["ball_x"] < 144)
     arrival = np.where(coming, q["arrival_y"], 113.0)
-    target = np.where(coming, arrival - 3 * np.where(arrival >= y, 1, -1), 113 + 0.3 * (q["ball_y"] - 113))
-    dead = 5 + 0.25 * np.abs(v) + np.where(coming, 0, 7)
+    target = np.where(coming, arrival - 5.5 * np.where(arrival >= y, 1, -1), 113 + 0.3 * (q["ball_y"] - 113))
+    dead = 4 + 0.25 * np.abs(v) + np.where(coming, 0, 7)
     miss = target - (y + 0.9 * v)
     actions = np.where(miss > dead, 2, np.where(miss < -dead, 1, 0))
     return actions, (q["in_play"] > 0.5) & (coming | (q["ball_vx"] < 0))
@@ -210,8 +210,6 @@ def _pong_after_feedback(q: Q, own: Any) -> tuple[Any, Any]:
     last = np.argmin([stay, _cost(off - _shift(t)) + 0.7, _cost(off + _shift(t)) + 0.7], axis=0)
     late = np.where(moving, np.where(np.abs(miss) > 9, np.sign(miss), 0), np.array([0, -1, 1])[last])
     push = np.where(t < 3, late, early)
-    low, high = (q["ball_y"] > 179.5) & (q["ball_vy"] <= 0), (q["ball_y"] < 46.5) & (q["ball_vy"] >= 0)
-    push = np.where(coming & (t > 1.5) & (low | high), 0, push)
     return np.where(push > 0, 2, np.where(push < 0, 1, 0)), q["in_play"] > 0.5
 
 

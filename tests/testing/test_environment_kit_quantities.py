@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ultra_agents.contracts import Quantity
+from ultra_agents.testing._described import check_described, said
+from ultra_agents.testing._report import Broken
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 from ultra_agents.testing.environment_kit import check_environment
 
@@ -159,6 +162,16 @@ class LegendOfText(Corridor):
         return dict.fromkeys(super().legend, "cells")
 
 
+class DescribesOneCellOff(Corridor):
+    def describe(self, observation: Any, info: Any) -> str:
+        return str(super().describe(observation + 2 / (self.options.length - 1), info))
+
+
+class DescribesWhatHasNoValue(Renamed):
+    def change(self, found: dict[str, Any], observations: Any) -> dict[str, Any]:
+        return found | {"cell": np.where(found["cell"] > 3, found["cell"], np.nan)}
+
+
 class LegendOfNothing(Corridor):
     legend: ClassVar[dict[str, Any]] = {}  # type: ignore[assignment]
 
@@ -191,6 +204,8 @@ class LegendOfNothing(Corridor):
         (LegendWithoutEnd, "range of 0 to inf"),
         (LegendInAnotherUnit, "usually 0 to 0.08 in the legend"),
         (LegendOfText, "is str, not a Quantity"),
+        (DescribesOneCellOff, "where the quantity cell is"),
+        (DescribesWhatHasNoValue, "where the quantity cell is nan"),
         (LegendOfNothing, "legend is empty"),
     ],
 )
@@ -205,4 +220,33 @@ def test_each_promise_can_be_broken(cls: type[Corridor], says: str) -> None:
 
 def test_the_corridor_keeps_them() -> None:
     row = next(row for row in check_environment(Renamed(CorridorOptions())).rows if row.check == "quantities")
-    assert (row.status, row.detail) == ("pass", "cell, to_right_end")
+    assert (row.status, row.detail) == ("pass", "cell, to_right_end; describe() says 1 of them in numbers")
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "numbers"),
+    [
+        ("I am in cell 4: 4 steps from the end.", ["cell"], [("cell", 4, 0.5, "")]),
+        ("at (position -0.57), rolling left at 0.003", ["position", "velocity"], [("position", -0.57, 0.005, "")]),
+        ("Cart Position 0.092, Pole Angle -0.1", ["cart_position", "pole_angle"],
+         [("cart_position", 0.092, 0.0005, ""), ("pole_angle", -0.1, 0.05, "")]),
+        ("back_hip -4° (-7°/s), elbow at 6° turning", ["hip", "back_hip", "elbow"],
+         [("back_hip", -4, 0.5, "°"), ("elbow", 6, 0.5, "°")]),
+        ("leaning 5° back, height of 3.5 m, arm: 12 cm", ["lean", "height", "arm"],
+         [("height", 3.5, 0.05, "")]),
+        ("Pole Angle 5.05e-05, x", ["pole_angle"], [("pole_angle", 5.05e-05, 5e-8, "")]),
+        ("speed = 12 cm", ["speed"], [("speed", 12, 0.5, "cm")]),
+    ],
+)  # fmt: skip
+def test_numbers_beside_names_are_found_in_words(text: str, names: list[str], numbers: list[Any]) -> None:
+    assert [(one.name, one.value, pytest.approx(one.error), one.unit) for one in said(text, names)] == numbers
+
+
+def test_units_of_words_are_turned_into_those_of_the_legend() -> None:
+    legend = {"hip": Quantity("rad", "angle", "forward", -4, 4)}
+    found = {"hip": np.array([np.pi / 2, -np.pi + 0.001])}
+    assert check_described(["hip 90°", "hip at 180°"], found, legend) == 1
+    with pytest.raises(Broken, match="says 'hip 91°' where the quantity hip is 90 °"):
+        check_described(["hip 91°", ""], found, legend)
+    with pytest.raises(Broken, match=r"says 'hip 90' where the quantity hip is 1\.57"):
+        check_described(["hip 90", ""], found, legend)

@@ -42,7 +42,7 @@ def narrate(state: State, runtime: Runtime[Context]) -> Command[Literal["identif
     """Put the brief and the narration into the message with which every question about this segment begins."""
     context = runtime.context
     fresh: State = {
-        "opening": opening(context.environment.brief, context.narration.text),
+        "opening": opening(context.environment.brief, context.narration.text, context.effects),
         "segment": asdict(context.narration.segment),
         "source": context.source,
         "states": [],

@@ -110,8 +110,8 @@ def load_prompt(name: str) -> Prompt:
     return parse_prompt(name, files("ultra_agents_prompts").joinpath(f"{name}.md").read_text(encoding="utf-8"))
 
 
-def opening(brief: Brief, narration: str) -> str:
-    """The message with which every conversation about a segment begins: the brief, then the narration."""
+def opening(brief: Brief, narration: str, effects: str = "") -> str:
+    """The message every conversation about a segment begins with: the brief, what actions do, then the narration."""
     ((_, text),) = load_prompt("opening").fill(
         goal=brief.goal,
         dynamics=brief.dynamics,
@@ -119,6 +119,7 @@ def opening(brief: Brief, narration: str) -> str:
         reward=brief.reward,
         termination=brief.termination,
         advice_scale=brief.advice_scale,
+        effects=effects,
         narration=narration,
     )
     return valid_text(text)

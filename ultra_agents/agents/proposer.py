@@ -56,6 +56,7 @@ class Proposer:
         source: Who proposes, as the explanations say it.
         gateway: The models; asked from several threads.
         checkpoint: SQLite file with the progress of each segment; None remembers nothing.
+        effects: What actions do, as every agent is told (`ultra_agents.effects.effects_text`).
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
     """
 
@@ -68,6 +69,7 @@ class Proposer:
     source: str
     gateway: AsksModels = field(default_factory=NoModels)
     checkpoint: Path | None = None
+    effects: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def explain(self, items: Sequence[Item], concurrency: int = 1, stop: Stop = never) -> list[Explanation]:
@@ -102,7 +104,7 @@ class Proposer:
         def context(stop: Stop) -> Context:
             return Context(
                 trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
-                self.emit, self.source, stop,
+                self.emit, self.source, stop, self.effects,
             )  # fmt: skip
 
         return Task(narration.segment.name, self._fingerprint(narration), context, "explanation")
@@ -116,7 +118,7 @@ class Proposer:
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,
                 "source": self.source,
-                "opening": prompts.opening(self.environment.brief, narration.text),
+                "opening": prompts.opening(self.environment.brief, narration.text, self.effects),
                 "segment": narration.segment.name,
                 "steps": narration.steps,
             }
@@ -134,6 +136,7 @@ def model_proposer(
     emit: Emit,
     source: str,
     models: Mapping[str, Any] | None = None,
+    effects: str = "",
 ) -> Proposer:
     """Language models propose.
 
@@ -148,6 +151,7 @@ def model_proposer(
         source: Who proposes, as the explanations say it.
         models: What tells one choice of models from another (provider, options, by role): another model is not
             answered from an old explanation.
+        effects: What actions do, as every agent is told.
     """
     return Proposer(
         roles=_model_roles,
@@ -159,6 +163,7 @@ def model_proposer(
         source=source,
         gateway=gateway,
         checkpoint=checkpoint,
+        effects=effects,
         settings={"models": dict(models or {}), "prompts": prompts.fingerprint()},
     )
 

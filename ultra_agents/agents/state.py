@@ -138,6 +138,7 @@ class Context:
         emit: Where events go.
         source: Who proposes, as the explanation says it.
         stop: Asked before each node; true ends the segment there, resumably.
+        effects: What actions do, as every agent is told; empty where it was not measured.
     """
 
     trajectory: Trajectory
@@ -150,6 +151,7 @@ class Context:
     emit: Emit
     source: str
     stop: Callable[[], bool]
+    effects: str = ""
 
     @property
     def segment(self) -> str:

@@ -79,6 +79,13 @@ class NarrationConfig(Section):
     prescreen_steps: int = Field(5, gt=0, description="steps named to the identifier, at most")
     prescreen_states: int = Field(6, gt=0, description="steps of a segment the simulator tries, at most")
     prescreen_horizon: int = Field(20, gt=0, description="environment steps of each such rollout, value at the cut")
+    effects: bool | None = Field(
+        None,
+        description="measure what actions do and what preceded events, and tell every agent; null: unless the "
+        "advisor's provider is local (a model too small for long prompts) or scripted",
+    )
+    effects_max_steps: int = Field(2000, ge=0, description="environment steps of that, charged to advised methods")
+    effects_tokens: int = Field(800, ge=50, description="longest text about it, in estimated tokens")
 
 
 class AgentsConfig(Section):

@@ -9,6 +9,7 @@ method is overridden (`capabilities`): `snapshot`/`restore` (testing advice, sta
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from ultra_agents.errors import ConfigError
 from ultra_agents.records import Array, FloatArray, Move, Scalar
 
 CONTRACT_VERSION = 1
+IDLE = re.compile(
+    r"\b(do nothing|don'?t \w+|no[ _-]?op|(no|0) (force|push|thrust|torque)|stay|coast|rest|idle|wait)\b", re.I
+)
+"""What actions that do nothing are usually called."""
 
 
 class Options(BaseModel):
@@ -81,6 +86,11 @@ class ActionCodec(ABC):
     def components(self) -> tuple[str, ...]:
         """One word for each part of a continuous action, in order; empty where actions are told apart by name only."""
         return ()
+
+    @property
+    def idle(self) -> str | None:
+        """The name of the action that does nothing, None where there is none; found by its words unless overridden."""
+        return next((name for name in self.names if IDLE.search(name)), None)
 
     @abstractmethod
     def encode(self, name: str) -> Array:

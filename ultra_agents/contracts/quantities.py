@@ -15,6 +15,8 @@ WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """What the name of a quantity, and of a part of a continuous action, looks like."""
 RESERVED = frozenset({"own", "next", "and", "or", "not", "if", "else", "True", "False"})
 """Words that mean something else in a rule."""
+FACT = "0 or 1"
+"""The unit of quantities that say whether something is so."""
 
 
 @dataclass(frozen=True)

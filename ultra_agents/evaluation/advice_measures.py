@@ -47,6 +47,7 @@ def advice_measures(
     advice: Sequence[Advice] | None = None,
     fidelity: Mapping[str, Any] | None = None,
     joint: Mapping[str, Any] | None = None,
+    effects: int = 0,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def advice_measures(
         fidelity: `ultra_agents.verification.fidelity.Fidelity` in JSON types, where measured.
         joint: `ultra_agents.verification.JointResult` in JSON types with `rows`, the size of the set, where one ran;
             `verdict` is added to it: an undecided set may be in use too.
+        effects: Environment steps of measuring what actions do, which is part of the price.
         confidence: Of all intervals, two-sided.
         seed: Of the bootstrap.
     """
@@ -72,7 +74,7 @@ def advice_measures(
     held = [trial for trial in trials if trial.test.passed]
     drops = [drop for explanation in explanations for drop in explanation.drops]
     total = sum(usage.values(), Usage())
-    env_steps = sum(explanation.env_steps for explanation in explanations)
+    env_steps = effects + sum(explanation.env_steps for explanation in explanations)
     cost = {
         "tokens": total.prompt_tokens + total.completion_tokens,
         "calls": total.calls,

@@ -12,6 +12,7 @@ import numpy as np
 from ultra_agents.records import MethodResult, Narration, Trajectory
 from ultra_agents.stages.check import check_run
 from ultra_agents.stages.context import RunContext, run_context
+from ultra_agents.stages.effects import find_effects, tells_effects
 from ultra_agents.stages.evaluate import evaluate_methods
 from ultra_agents.stages.explain import explain_episodes, tabulate
 from ultra_agents.stages.findings import (
@@ -21,6 +22,7 @@ from ultra_agents.stages.findings import (
     Findings,
     Imitation,
     Keeping,
+    MeasuredEffects,
     Restoring,
     RulesFound,
     Start,
@@ -36,10 +38,11 @@ from ultra_agents.stages.rules import find_rules
 from ultra_agents.stages.start import choose_start
 
 __all__ = [
-    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "Restoring", "RulesFound", "RunContext",
-    "Start", "WithCopy", "check_run", "choose_start", "collect_episodes", "evaluate_methods", "explain_episodes",
-    "find_rules", "imitate_advice", "measure", "narrate_episodes", "probe_restoring", "refine_method", "report",
-    "run_context", "starting_policy", "summary", "tabulate",
+    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring",
+    "RulesFound", "RunContext", "Start", "WithCopy", "check_run", "choose_start", "collect_episodes",
+    "evaluate_methods", "explain_episodes", "find_effects", "find_rules", "imitate_advice", "measure",
+    "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context", "starting_policy", "summary",
+    "tabulate", "tells_effects",
 ]  # fmt: skip
 
 
@@ -53,6 +56,8 @@ def summary(made: Any) -> str:
         return made.headline
     if isinstance(made, Restoring):
         return "yes" if made.exact else made.why
+    if isinstance(made, MeasuredEffects):
+        return f"{made.env_steps:,} steps, {len(made.text.splitlines())} lines" if made.text else "nothing to tell"
     if isinstance(made, MethodResult):
         last = made.curve[-1].value if made.curve else float("nan")
         return f"{made.env_steps['refine']:,} steps, return {last:.2f} on the selection seeds"

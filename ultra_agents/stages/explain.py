@@ -79,6 +79,7 @@ def _explained(
                 checkpoint=context.folder.explain,
                 emit=emit,
                 source=source_of(config),
+                effects=findings.effects.text,
                 models={
                     name: llm.model_dump(mode="json", include={"provider", "options"})
                     for name, llm in config.llms.items()

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 from pydantic import TypeAdapter
 
 from ultra_agents.contracts import Policy
+from ultra_agents.effects import Effects, Event
 from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Explanation, Narration, RuleProposal, Trajectory
 from ultra_agents.rollout.store import load_trajectories, save_trajectories
@@ -96,6 +97,23 @@ class Imitation:
     copy: Any = None  # a Policy; pydantic shall not look into it
 
 
+@dataclass(frozen=True)
+class MeasuredEffects:
+    """What actions do and what preceded events, measured before anybody is asked.
+
+    Attributes:
+        text: What every agent is told of it; empty where nothing stood out.
+        effects: What actions do; None where it could not be measured.
+        events: What preceded events.
+        env_steps: Environment steps it took.
+    """
+
+    text: str = ""
+    effects: Effects | None = None
+    events: tuple[Event, ...] = ()
+    env_steps: int = 0
+
+
 StartName: TypeAlias = Literal["policy", "copy", "policy+rules", "copy+rules"]
 
 
@@ -174,6 +192,7 @@ class Findings:
     Attributes:
         trajectories: The collected episodes.
         restoring: Whether their states can be restored.
+        effects: What actions do there; empty where nobody is told.
         narrations: Their segments worth telling, in words.
         explained: What came of explaining those.
         advice: The rows of the advice table.
@@ -185,6 +204,7 @@ class Findings:
 
     trajectories: Sequence[Trajectory]
     restoring: Restoring = Restoring(False)
+    effects: MeasuredEffects = MeasuredEffects()
     narrations: Sequence[Narration] = ()
     explained: Explained = Explained()
     advice: Sequence[Advice] = ()

@@ -40,6 +40,7 @@ def measure(context: RunContext, findings: Findings, seconds: dict[str, float]) 
         advice=findings.advice,
         fidelity=_fidelity(context, findings),
         joint=None if joint is None else asdict(joint),
+        effects=findings.effects.env_steps,
         confidence=config.evaluate.confidence,
         seed=config.seed,
     )

@@ -31,7 +31,8 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
     spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
     if not checkpoint.exists():  # else they were told of before the interruption
-        for purpose in sorted(spent.keys() - {"collect", "test", "imitate", "rules", "compare starts"}):
+        told = {"collect", "effects", "test", "imitate", "rules", "compare starts"}
+        for purpose in sorted(spent.keys() - told):
             context.emit(StepsSpent(purpose, spent[purpose]))
     selection = context.streams.child("selection")
     seeds = selection.integers(config.refine.curve_episodes, "reset")
@@ -137,6 +138,8 @@ def _spent(findings: Findings) -> dict[str, int]:
         "collect": sum(map(len, findings.trajectories)),
         "test": sum(one.env_steps for one in findings.explanations),
     }
+    if findings.effects.env_steps:
+        spent["effects"] = findings.effects.env_steps
     if findings.rules is not None:
         spent["rules"] = findings.rules.env_steps
     if findings.start is not None:

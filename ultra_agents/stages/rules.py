@@ -143,6 +143,7 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
             emit=context.emit,
             stop=context.stop,
             source=source_of(config),
+            effects=findings.effects.text,
         )
 
 

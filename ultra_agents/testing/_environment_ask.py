@@ -11,6 +11,7 @@ import numpy as np
 from ultra_agents.contracts import Environment, Options, Quantity, capabilities
 from ultra_agents.contracts.quantities import RESERVED, is_word
 from ultra_agents.records import Array, FloatArray
+from ultra_agents.testing._described import check_described
 from ultra_agents.testing._environment_play import PLAYED, made, need, random_actions, sample_observations
 from ultra_agents.testing._report import Broken, Skip, require
 
@@ -124,7 +125,8 @@ def check_quantities(environment: Environment, _: int) -> str:
     need(environment, "quantities")
     legend = environment.legend
     _check_legend(legend)
-    observations = np.stack(sample_observations(environment)[0])
+    sampled, info = sample_observations(environment)
+    observations = np.stack(sampled)
     kept = observations.copy()
     found = _named(environment, observations)
     require(np.array_equal(observations, kept, equal_nan=True), "quantities() changes the observations it is given")
@@ -146,7 +148,9 @@ def check_quantities(environment: Environment, _: int) -> str:
                 f"quantities of an observation of {value} are infinite",
                 "give NaN where there is no number",
             )
-    return f"{', '.join(legend)}{_check_play(legend, found)}"
+    silent = _check_play(legend, found)
+    spoken = check_described([environment.describe(one, info) for one in sampled[:PLAYED]], found, legend)
+    return f"{', '.join(legend)}{silent}{f'; describe() says {spoken} of them in numbers' if spoken else ''}"
 
 
 def _check_legend(legend: Mapping[str, Quantity]) -> None:

@@ -11,7 +11,9 @@ from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import count, took
 from ultra_agents.ui.theme import BAD, DIM, WARM
 
-PURPOSES = ("collect", "test", "rules", "joint", "imitate", "compare starts", "refine", "confirm", "evaluate")
+PURPOSES = (
+    "collect", "effects", "test", "rules", "joint", "imitate", "compare starts", "refine", "confirm", "evaluate",
+)  # fmt: skip
 
 
 def budget(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:

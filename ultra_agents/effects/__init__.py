@@ -1,0 +1,7 @@
+"""What actions do and what precedes events, measured before anybody is asked."""
+
+from ultra_agents.effects.events import Event, events_table
+from ultra_agents.effects.measure import Effect, Effects, measure_effects
+from ultra_agents.effects.text import effects_text
+
+__all__ = ["Effect", "Effects", "Event", "effects_text", "events_table", "measure_effects"]
