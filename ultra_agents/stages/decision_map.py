@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -134,9 +135,7 @@ def _coded(bound: BoundRules, found: Decision) -> tuple[str, Array, dict[str, st
         count = LEVELS if high > low else 1
         edges = np.linspace(low, high, count + 1)
         values = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, count - 1)
-        names = (
-            [f"{a:.3g} to {b:.3g}" for a, b in zip(edges, edges[1:], strict=False)] if count > 1 else [f"{low:.3g}"]
-        )
+        names = [f"{a:.3g} to {b:.3g}" for a, b in pairwise(edges)] if count > 1 else [f"{low:.3g}"]
     used = sorted(set(values[found.covered].tolist()))[: len(string.ascii_lowercase)]
     signs = dict(zip(used, string.ascii_lowercase, strict=False))
     for value, sign in signs.items():

@@ -10,8 +10,8 @@ from ultra_agents.evaluation.advice_measures import advice_measures
 from ultra_agents.llm.transcript import Transcript
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
-from ultra_agents.stages.rules_overview import rules_worth
 from ultra_agents.stages.narrate import restores
+from ultra_agents.stages.rules_overview import rules_worth
 from ultra_agents.verification.fidelity import measure_fidelity
 
 MEASURES = "measures.json"

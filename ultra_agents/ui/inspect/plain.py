@@ -58,9 +58,7 @@ def _rule_lines(rules: RulesView) -> Iterator[str]:
         why = f": {one.why}" if one.why else ""
         yield f"rule {one.number} acts={acts} brings={brings} when {one.when} do {one.do}{why}"
     for episode, numbers in sorted(rules.acts.items()):
-        shown = " ".join(
-            f"{start}-{stop}:{'policy' if not number else number}" for start, stop, number in runs(numbers)
-        )
+        shown = " ".join(f"{start}-{stop}:{number or 'policy'}" for start, stop, number in runs(numbers))
         yield f"acts {episode} {shown}"
 
 
