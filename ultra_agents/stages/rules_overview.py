@@ -15,7 +15,7 @@ import numpy as np
 from ultra_agents.contracts import Environment
 from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import Trajectory
-from ultra_agents.rules import interface_of, parse_rules
+from ultra_agents.rules import RuleError, interface_of, parse_rules
 from ultra_agents.rules.layer import BoundRules
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.decision_map import central, decision_map
@@ -35,9 +35,12 @@ def read_rules(folder: RunFolder) -> RulesFound | None:
         return None
     with folder.reading("rules"):
         found: RulesFound = AsJSON[RulesFound](RulesFound).read(done["value"])
-        for one in found.proposals:
-            if one.text:
-                parse_rules(one.text)
+        try:
+            for text in (found.rules, *(one.text for one in found.proposals)):
+                if text:
+                    parse_rules(text)
+        except RuleError as error:
+            raise ValueError(error.problem) from error
         return found
 
 

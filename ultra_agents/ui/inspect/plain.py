@@ -129,7 +129,7 @@ def to_json(run: RunView) -> str:
 def _rules(rules: RulesView) -> dict[str, Any]:
     """The set; `acts` holds for each episode the number of the rule that acts at each step, 0 for the policy."""
     return {
-        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start, "in_force": rules.in_force,
+        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start,
         "rules": [asdict(one) for one in rules.rows],
         "acts": {str(episode): numbers.tolist() for episode, numbers in sorted(rules.acts.items())},
     }  # fmt: skip
