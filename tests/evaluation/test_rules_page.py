@@ -19,7 +19,8 @@ Make = Callable[..., ReportInputs]
 START = {
     "chosen": "copy", "returns": {"policy": [-200.0, -200.0], "copy": [-104.0, -106.0]},
     "gains": {"copy": [95.0, 90.0, 100.0]},
-    "stopped": "good", "labels": 7200, "agreement": [0.988], "imitating": 6400, "comparing": 2045, "headline": "a copy", "copy": None,
+    "stopped": "good", "labels": 7200, "agreement": [0.988], "imitating": 6400, "comparing": 2045, "headline": "",
+    "copy": None,
 }  # fmt: skip
 
 
@@ -45,8 +46,8 @@ def rules(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
     made = {
         "headline": "accepted: +60", "verdict": "accepted", "held": True, "untested": False, "text": "rules: []",
-        "let": {}, "potential": None, "reward": "-abs(velocity)", "reward_rank": 0.42, "rewards": True, "env_steps": 3056,
-        "test": test,
+        "let": {}, "potential": None, "reward": "-abs(velocity)", "reward_rank": 0.42, "rewards": True,
+        "env_steps": 3056, "test": test,
         "set": [rule(1, example={"episode": 0, "step": 24, "taken": "COAST", "does": "PUSH_RIGHT"}),
                 rule(2, dropped=True, place=None, coverage=None, differs=None, weight=0.0, when="position > 9")],
         "constants": [{"name": "at", "written": 0.9, "now": 1.2, "low": 0.0, "high": 1.5}],
@@ -121,8 +122,8 @@ def test_the_table_of_returns_tells_both(page_with: Callable[..., Page], make_in
 def test_words_of_models_do_nothing(page_with: Callable[..., Page]) -> None:
     hostile = rules(
         headline=HOSTILE, set=[rule(1, when=HOSTILE, do=HOSTILE, why=HOSTILE)], reward=HOSTILE, text=HOSTILE,
-        proposals=[{"text": HOSTILE, "source": HOSTILE, "notes": [{"stage": "x", "reason": HOSTILE, "detail": HOSTILE}],
-                    "episode": 1, "reasoning": HOSTILE}] * 2,
+        proposals=[{"text": HOSTILE, "source": HOSTILE, "episode": 1, "reasoning": HOSTILE,
+                    "notes": [{"stage": "x", "reason": HOSTILE, "detail": HOSTILE}]}] * 2,
     )  # fmt: skip
     page = page_with(hostile)
     assert not [tag for tag, _ in page.tags if tag in ("script", "img")]

@@ -19,6 +19,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RulesShown,
     RunFinished,
     RunStarted,
     StageFinished,
@@ -100,6 +101,23 @@ def test_plain_lines_are_stable() -> None:
         "[0:08] eval    ultra-ra last at 25,000: 1.00 (1 episodes)",
         "[0:09] warning careful",
         "[1:02:03] run     finished after 1:02:03 h: it helped (report runs/demo/report.html)",
+    ]
+
+
+def test_rules_are_told_before_and_after_their_test() -> None:
+    rules = ("when velocity > turn: PUSH_RIGHT", "when velocity <= turn: PUSH_LEFT")
+    lines = plain(
+        (0, RulesShown("random", 24)),
+        (3, RulesShown("file", 1, rules[:1], "undecided")),
+        (9, RulesShown("file", 1, rules, "accepted", 60.0, 10.6, 109.0, 4)),
+        (9, Evaluated("ultra-ra", 25000, "with rules", (1.0,))),
+    )
+    assert lines == [
+        "[0:00] rules   24 sets of rules by random under test",
+        "[0:00] rules   undecided, 1 rule by file; when velocity > turn: PUSH_RIGHT",
+        "[0:00] rules   accepted: +60.0 [+10.6, +109] per episode in 4 pairs, 2 rules by file; "
+        "when velocity > turn: PUSH_RIGHT; when velocity <= turn: PUSH_LEFT",
+        "[0:00] eval    ultra-ra with rules at 25,000: 1.00 (1 episodes)",
     ]
 
 

@@ -17,6 +17,7 @@ from ultra_agents.events import (
     CellChanged,
     Evaluated,
     Event,
+    RulesShown,
     RunContinued,
     RunFinished,
     RunPaused,
@@ -33,6 +34,8 @@ EXTRA: list[Event] = [
     Evaluated("x", 1, "last", (1.0, math.nan)),
     StateShown("0:0-9", 3, "UP", first=1, series=((1.0, 2.0), (3.0, math.inf))),
     AdviceDecided("0:0-9", 1, "UP", 2, "reject", "why"),
+    RulesShown("file", 1, ("when x > 1: UP",)),
+    RulesShown("file", 2, ("when x > 1: UP",), "accepted", 1.5, 0.5, 2.5, 4),
     RunFinished("finished", math.nan, "x"),
     CellChanged("pong", "ultra-ra", 0, "finished", "-5.2"),
 ]
