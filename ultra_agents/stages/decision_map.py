@@ -23,6 +23,8 @@ POINTS = 240
 """Collected states shown, at most."""
 LOOKED_AT = 4000
 """Collected states that the choice of the two quantities looks at, at most."""
+FEW = 8
+"""A quantity of so many values, at most, makes a poor axis: one of more values that matters is preferred."""
 TIE = 0.1
 """What it counts that another rule acts, beside what is done."""
 LEVELS = 5
@@ -103,9 +105,14 @@ def _two(bound: BoundRules, quantities: Quantities, taken: Array, decision: Deci
         moved = apart if bound.rules.interface.continuous else apart > 0
         weight[name] = float(moved.mean() + TIE * (before.rule != after.rule).mean())
     varying = [name for name in bound.environment.legend if _span(seen[name]) > 0]
-    ranked = sorted(varying, key=lambda name: (-weight.get(name, -1.0), varying.index(name)))
-    if len(ranked) < 2 or weight.get(ranked[0], 0.0) <= 0:
+    if len(varying) < 2 or not any(weight.get(name, 0.0) > 0 for name in varying):
         return None
+
+    def rank(name: str) -> tuple[bool, bool, float, int]:
+        matters = weight.get(name, 0.0) > 0
+        return not matters, len(np.unique(seen[name])) <= FEW, -weight.get(name, -1.0), varying.index(name)
+
+    ranked = sorted(varying, key=rank)
     return ranked[0], ranked[1]
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 
 from ultra_agents.contracts import Environment
 from ultra_agents.plugin_calls import action_word
@@ -168,9 +169,13 @@ def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], bound: B
         return made
     observations = np.concatenate([one.observations for one in trajectories])
     taken = np.concatenate([one.actions for one in trajectories])
+    if isinstance(space := bound.environment.action_space, Box):  # what reached the simulator; rules are clipped, too
+        taken = np.clip(taken, space.low, space.high)
     quantities = bound.environment.quantities(observations)
     actions, decision = bound.over(observations, taken)
-    differs = (actions != taken).reshape(len(taken), -1).any(axis=1)
+    apart = np.abs(actions.astype(np.float64) - taken).reshape(len(taken), -1).sum(axis=1)
+    differs = apart > 0
+    clearly = differs & (apart >= np.median(apart[differs]) if isinstance(space, Box) and differs.any() else True)
     by_episode = {one.episode: one for one in trajectories}
     made["covered"] = float(decision.covered.mean())
     for row in made["set"]:
@@ -179,7 +184,7 @@ def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], bound: B
         here = decision.rule == row["place"]
         row["coverage"], row["differs"] = float(here.mean()), float((here & differs).mean())
         if here.any():
-            better = here & differs
+            better = here & clearly
             chosen = central(quantities, bound.rules.names, np.flatnonzero(better if better.any() else here))
             episode, step = steps[chosen]
             row["example"] = {
