@@ -14,13 +14,14 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from ultra_agents.contracts import Environment
-from ultra_agents.plugin_calls import action_word
-from ultra_agents.records import Trajectory
+from ultra_agents.plugin_calls import asking
+from ultra_agents.records import Array, Trajectory
 from ultra_agents.rules import RuleError, interface_of, parse_rules
 from ultra_agents.rules.layer import BoundRules
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.decision_map import central, decision_map
 from ultra_agents.stages.findings import AsJSON, RulesFound, Start
+from ultra_agents.text import valid_text
 
 Row = dict[str, Any]
 
@@ -176,7 +177,6 @@ def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], bound: B
     apart = np.abs(actions.astype(np.float64) - taken).reshape(len(taken), -1).sum(axis=1)
     differs = apart > 0
     clearly = differs & (apart >= np.median(apart[differs]) if isinstance(space, Box) and differs.any() else True)
-    by_episode = {one.episode: one for one in trajectories}
     made["covered"] = float(decision.covered.mean())
     for row in made["set"]:
         if row["place"] is None:
@@ -190,11 +190,23 @@ def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], bound: B
             row["example"] = {
                 "episode": episode,
                 "step": step,
-                "taken": action_word(bound.environment, by_episode[episode], step),
-                "does": str(bound.environment.actions.decode(np.asarray(actions[chosen]))),
+                "taken": action_words(bound, taken[chosen]),
+                "does": action_words(bound, actions[chosen]),
             }
     made["map"] = decision_map(bound, quantities, taken, steps, decision)
     return made
+
+
+def action_words(bound: BoundRules, action: Array) -> str:
+    """An action of the action space for people: a discrete one's name, the numbers of a continuous one.
+
+    An environment's own words for continuous actions may be coarse, and a rule's correction of one small.
+    """
+    components = bound.rules.interface.components
+    if components:
+        return ", ".join(f"{name} {value:+.2f}" for name, value in zip(components, action, strict=True))
+    with asking(bound.environment, "actions.decode"):
+        return valid_text(str(bound.environment.actions.decode(np.asarray(action))))
 
 
 def bound_of(found: RulesFound, environment: Environment) -> BoundRules | None:
