@@ -183,3 +183,53 @@ def test_a_spending_cap_stops_resumably(ultra: Any, small: Any) -> None:
     assert done.code == 3
     assert "ultra resume runs/one --set gateway.budget.calls=MORE" in done.err
     assert ultra("resume", "one", "--plain", "--set", "gateway.budget.calls=500").code == 0
+
+
+RULES = """\
+constants: {at: [0, 0, 20]}
+rules:
+  - {when: cell > at, do: RIGHT, why: the goal is there}
+"""
+
+
+def test_proposers_of_rules_are_compared_on_the_same_episodes(ultra: Any, small: Any, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    ruled = {
+        "proposer": "file", "advice": {"file": "rules.yaml", "candidates": 3},
+        "verification": {"rules": {"horizon": 30}}, "refine": {**SMALL["refine"], "steps": 9_000},
+    }  # fmt: skip
+    done = ultra("explain", small(**ruled), "--compare", "file,random,constants", "--plain")
+    assert done.code == 0, done.err
+    for words in ("rules: verdict", "gain per episode", "sets of rules", "steps of their test", "paired episodes"):
+        assert words in done.out, done.out
+    assert "advice precision" not in done.out
+    names = ("file", "random", "constants")
+    kept = {name: json.loads(Path(f"runs/one-compare/{name}/measures.json").read_text()) for name in names}
+    assert {name: one["rules"]["sets"] for name, one in kept.items()} == {"file": 1, "random": 3, "constants": 3}
+    assert kept["file"]["rules"]["verdict"] == "accepted"
+    assert all(0 < one["rules"]["env_steps"] <= 3_000 for one in kept.values())
+    episodes = {
+        name: sorted(path.read_bytes() for path in Path(f"runs/one-compare/{name}/trajectories").iterdir())
+        for name in names
+    }
+    assert episodes["file"] == episodes["random"] == episodes["constants"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "told"),
+    [
+        ({}, "random,constants", "names none"),
+        ({}, "file", "names none"),
+        ({"proposer": "file", "advice": {"file": "rules.yaml"}}, "file,oracle", "proposes moves only"),
+        ({"proposer": "file", "advice": {"file": "gone.yaml"}}, "file,random", "gone.yaml"),
+    ],
+)
+def test_a_comparison_of_rules_that_cannot_be_is_refused(
+    ultra: Any, small: Any, tmp_path: Path, changes: dict[str, Any], names: str, told: str
+) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    done = ultra("explain", small(**changes), "--compare", names, "--plain")
+    assert done.code == 2
+    assert told in done.err
+    assert "Traceback" not in done.err
+    assert not Path("runs").exists()

@@ -33,6 +33,14 @@ SCRIPT = "callable=ultra_agents.testing.corridor_script:good"
         Answers(environment="mountain-car", policy_kind="train", name="mc", file=Path("mc.yaml")),
         Answers(environment="gymnasium:CartPole-v1", policy_kind="train", proposer="random"),
         Answers(environment="corridor", policy_kind="train", proposer="scripted", options=SCRIPT),
+        Answers(environment="mountain-car", policy_kind="train", proposer="random", form="rules"),
+        Answers(
+            environment="mountain-car",
+            policy_kind="train",
+            proposer="file",
+            form="rules",
+            rules=str(Path(__file__).parents[2] / "examples" / "rules" / "mountain_car.yaml"),
+        ),
         Answers(proposer="openai", model="a model: with a colon", base_url="http://127.0.0.1:8000/v1"),
     ],
     ids=lambda answers: f"{answers.environment}-{answers.proposer}",
@@ -48,6 +56,7 @@ def test_the_file_is_what_a_run_reads(answers: Answers, tmp_path: Path) -> None:
     assert config.methods == answers.methods
     assert config.gateway.budget.calls == answers.calls
     assert config.refine.steps == answers.steps
+    assert config.form == answers.form
     keys = [line.partition(":")[0] for line in text.splitlines() if line and line[0] not in "# -"]
     assert keys == list(settings_of(answers))
     for number, line in enumerate(text.splitlines()):

@@ -11,6 +11,9 @@ from ultra_agents.experiments.spec import merged, references
 
 from .conftest import TASK
 
+RULED: dict[str, Any] = {"corridor": {**TASK, "advice": {"file": "rules.yaml"}}}
+"""The corridor with a person's file of rules."""
+
 
 def test_every_task_method_and_seed_is_a_cell(small: Any) -> None:
     _, cells, _ = small(seeds=[3, 7], tasks={"a": TASK, "b": TASK})
@@ -62,8 +65,22 @@ def test_the_papers_methods_believe_everything(small: Any) -> None:
 
 @pytest.mark.parametrize("name", presets())
 def test_every_method_is_one_a_run_knows(name: str, small: Any) -> None:
-    _, (cell,), _ = small(seeds=1, methods=[name])
+    _, (cell,), _ = small(seeds=1, methods=[name], tasks=RULED)
     assert list(cell.config.methods) == preset(name)["methods"]
+    assert (cell.config.form != "moves") == name.startswith("rules")
+
+
+def test_a_tasks_file_of_rules_is_read_by_the_cells_that_are_about_it(small: Any) -> None:
+    _, cells, _ = small(seeds=1, methods=["continue", "rules-random", "rules-file", "rules-constants"], tasks=RULED)
+    found = {cell.method: cell.config.advice.file for cell in cells}
+    assert found["continue"] is found["rules-random"] is None
+    assert found["rules-file"] == found["rules-constants"] == Path("rules.yaml")
+
+
+def test_rules_are_tested_once_for_all_ways_of_using_them(small: Any) -> None:
+    _, cells, _ = small(seeds=1, methods=["rules-file", "rules-layer", "rules-imitate", "rules-random"], tasks=RULED)
+    assert [cell.advice_of for cell in cells] == [None, "corridor-rules-file-0", "corridor-rules-file-0", None]
+    assert [cell.config.advice.apply for cell in cells] == ["auto", "layer", "imitate", "auto"]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +100,11 @@ def test_every_method_is_one_a_run_knows(name: str, small: Any) -> None:
         ({"methods": [{"name": "more", "method": "continue", "settings": {"refine": {"steps": 9}}}]}, "other terms"),
         ({"methods": [{"name": "x", "method": "rice", "settings": {"evaluate": {"episodes": 9}}}]}, "other terms"),
         ({"tasks": {"corridor": {**TASK, "reference": "high"}}}, "reference is no number"),
+        ({"methods": ["rules-file"]}, "reads a set of rules, and none is named"),
+        (
+            {"methods": [{"name": "x", "method": "rules-file", "settings": {"advice": {"file": "mine.yaml"}}}]},
+            "other terms",
+        ),
         ({"engine": {"kind": "slurm"}}, "engine.kind"),
     ],
 )

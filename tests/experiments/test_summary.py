@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,61 @@ def test_differences_are_paired_by_seed_with_students_interval(summary: dict[str
     assert row["best"]["value"] == pytest.approx(6.1667, abs=1e-4)
     assert row["env_steps"] == {"refine": 1000.0, "test": 24.0}
     assert summary["tasks"]["corridor"]["methods"]["continue"]["difference"] is None
+
+
+RULES = {
+    "headline": "accepted", "verdict": "accepted", "held": True, "sets": 1, "unusable": 0, "rules": 2, "gain": 60.0,
+    "low": 10.0, "high": 110.0, "pairs": 4, "coverage": 0.5, "env_steps": 3000, "seconds": 1.0,
+}  # fmt: skip
+
+
+def with_rules(small: Any, worth: dict[str, Any], ruled: bool = True) -> dict[str, Any]:
+    """Three seeds; the rules held on the first two, and are in force at the end of the first."""
+    experiment, cells, _ = small(seeds=3)
+    results = {cell.name: made(cell, worth if cell.method == "ultra-ra" else None) for cell in cells}
+    for name, one in results.items():
+        if one.cell.method != "ultra-ra":
+            continue
+        held = one.cell.seed < 2
+        told = {**RULES, **({} if held else {"verdict": "undecided", "held": False, "gain": 0.0})}
+        acting = returns(9.0) if one.cell.seed == 0 and ruled else None
+        moved = {**worth, "proposed": 0, "rules": told}
+        results[name] = replace(one, method=replace(one.method, with_rules=acting), measures=moved)
+    return summarise(experiment, cells, results, {}, {"corridor": 10.0})
+
+
+def test_networks_that_end_with_rules_have_a_column_more(small: Any, worth: dict[str, Any]) -> None:
+    summary = with_rules(small, worth)
+    head, rows = tables.performance(summary)
+    assert head.index("with rules") == head.index("after (last)") + 1
+    by_method = {row[1]: row for row in rows}
+    assert by_method["continue"][head.index("with rules")] == ""
+    row = summary["tasks"]["corridor"]["methods"]["ultra-ra"]
+    assert row["with_rules"]["value"] == pytest.approx((9.0 + 5.5 + 6.0) / 3), "alone where none is in force"
+    assert row["difference_with_rules_by_seed"] == {"0": 8.0, "1": 3.5, "2": 3.0}
+    page = render(summary, "ultra compare x.yaml")
+    assert "<th>with rules</th>" in page
+    assert "ultra-ra, with rules" in page
+    without = with_rules(small, worth, ruled=False)
+    assert "with rules" not in tables.performance(without)[0]
+    assert "<th>with rules</th>" not in render(without, "ultra compare x.yaml")
+
+
+def test_what_rules_were_worth_is_a_table_of_its_own(small: Any, worth: dict[str, Any]) -> None:
+    summary = with_rules(small, worth)
+    table = tables.rules(summary)
+    assert table is not None
+    row = dict(zip(*(table[0], table[1][0]), strict=True))
+    assert (row["held"], row["verdicts"]) == ("2 of 3", "2 accepted, 1 undecided")
+    assert row["gain in force"].startswith("+40 [")
+    assert (row["act at"], row["steps of the test"]) == ("50%", "3,000")
+    assert tables.advice(summary) is None, "nobody was asked for moves"
+    assert "What the rules were worth" in render(summary, "ultra compare x.yaml")
+
+
+def test_without_rules_there_is_no_such_table(summary: dict[str, Any]) -> None:
+    assert tables.rules(summary) is None
+    assert "What the rules were worth" not in render(summary, "ultra compare x.yaml")
 
 
 def test_curves_begin_after_what_was_spent_before(summary: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from ultra_agents.events import (
     Evaluated,
     Event,
     RulesDecided,
+    RulesShown,
     RunFinished,
     RunStarted,
     StageFinished,
@@ -119,6 +120,23 @@ def test_what_became_of_a_set_of_rules_is_a_line_and_a_row_of_the_panel() -> Non
     drawn = out.getvalue()
     assert re.search(r"2:#1  3 rules\s+-4\.50 \[-9\.00, -0\.25\]\s+it loses", drawn)
     assert re.search(r"2:#2  1 rule\s+it holds", drawn)
+
+
+def test_rules_are_told_before_and_after_their_test() -> None:
+    rules = ("when velocity > turn: PUSH_RIGHT", "when velocity <= turn: PUSH_LEFT")
+    lines = plain(
+        (0, RulesShown("random", 24)),
+        (3, RulesShown("file", 1, rules[:1], "undecided")),
+        (9, RulesShown("file", 1, rules, "accepted", 60.0, 10.6, 109.0, 4)),
+        (9, Evaluated("ultra-ra", 25000, "with rules", (1.0,))),
+    )
+    assert lines == [
+        "[0:00] rules   24 sets of rules by random under test",
+        "[0:00] rules   undecided, 1 rule by file; when velocity > turn: PUSH_RIGHT",
+        "[0:00] rules   accepted: +60.0 [+10.6, +109] per episode in 4 pairs, 2 rules by file; "
+        "when velocity > turn: PUSH_RIGHT; when velocity <= turn: PUSH_LEFT",
+        "[0:00] eval    ultra-ra with rules at 25,000: 1.00 (1 episodes)",
+    ]
 
 
 def test_plain_lines_can_take_over_in_the_middle() -> None:

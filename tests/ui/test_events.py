@@ -18,6 +18,7 @@ from ultra_agents.events import (
     Evaluated,
     Event,
     RulesDecided,
+    RulesShown,
     RunContinued,
     RunFinished,
     RunPaused,
@@ -35,6 +36,8 @@ EXTRA: list[Event] = [
     StateShown("0:0-9", 3, "UP", first=1, series=((1.0, 2.0), (3.0, math.inf))),
     AdviceDecided("0:0-9", 1, "UP", 2, "reject", "why"),
     RulesDecided("2:rules", 1, 3, "revise", "why", 4.5, 1.0, 8.0, 4),
+    RulesShown("file", 1, ("when x > 1: UP",)),
+    RulesShown("file", 2, ("when x > 1: UP",), "accepted", 1.5, 0.5, 2.5, 4),
     RunFinished("finished", math.nan, "x"),
     CellChanged("pong", "ultra-ra", 0, "finished", "-5.2"),
 ]

@@ -19,6 +19,7 @@ from ultra_agents.events import (
     AgentAsked,
     AgentSpoke,
     Evaluated,
+    RulesShown,
     RunFinished,
     RunPaused,
     RunStarted,
@@ -78,6 +79,13 @@ def made() -> dict[str, str]:
     tabs = (("one refine", True), ("two finished", False))
     texts["screen_watching.txt"] = drawn(Screen(view, now, View(keys=True, watching=True, tabs=tabs)), 80, 24)
     texts |= {f"screen_{w}x{h}.txt": drawn(Screen(view, now), w, h) for w, h in SIZES}
+    rules = ("when velocity > turn: PUSH_RIGHT", "when velocity <= turn: PUSH_LEFT")
+    tested = reduce(RunState(), RulesShown("file", 1, rules, "accepted", 60.0, 10.6, 109.0, 4), now)
+    texts["advice_rules.txt"] = drawn(advice(tested, now, 78, 6), 78, 6)
+    testing = reduce(RunState(), RulesShown("random", 24), now)
+    texts["advice_rules_testing.txt"] = drawn(advice(testing, now, 78, 4), 78, 4)
+    ruled = reduce(done, Evaluated("ultra-ra", 50_000, "with rules", (4.0, 5.0)), now)
+    texts["summary_rules.txt"] = drawn(summary(ruled, now), 100, 20)
     texts["empty.txt"] = drawn(Screen(RunState(), 0.0), 80, 24)
     texts["summary.txt"] = drawn(summary(done, now), 100, 20)
     return texts

@@ -84,6 +84,15 @@ def label_frame(frame: Array, step: int, taken: str, suggested: str, width: int 
     return np.asarray(canvas)
 
 
+def smaller(frame: Array, width: int = WIDTH) -> Array:
+    """A `(H, W, 3)` uint8 frame of at most `width` pixels across."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(frame))
+    picture.thumbnail((width, 10 * width))
+    return np.asarray(picture)
+
+
 def _action(draw: ImageDraw, right: int, middle: int, name: str, colour: tuple[int, int, int], font: object) -> int:
     """Write an action's name ending at x = `right`, its arrow before it; the x where it begins."""
     shown = name if len(name) <= 22 else name[:21] + "."

@@ -61,5 +61,5 @@ def decision(decided: Mapping[str, Any], width: int = 840) -> str:
 
 
 def axis_label(axis: Mapping[str, Any]) -> str:
-    """A quantity's name with its unit."""
-    return axis["name"] if axis["unit"] in ("", "1") else f"{axis['name']} ({axis['unit']})"
+    """A quantity's name with its unit, where that says something."""
+    return axis["name"] if axis["unit"] in ("", "1", "unknown") else f"{axis['name']} ({axis['unit']})"

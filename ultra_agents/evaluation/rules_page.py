@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.errors import EnvironmentFault
-from ultra_agents.evaluation.frames import label_frame, png_data_uri
+from ultra_agents.evaluation.frames import enlarge, png_data_uri, smaller
 from ultra_agents.evaluation.rules_charts import axis_label, colours
 from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.records import Array
@@ -167,7 +167,7 @@ def _picture(frames: Mapping[tuple[int, int], Array], example: Mapping[str, Any]
     if frame is None or example is None:
         return None
     try:
-        return png_data_uri(label_frame(frame, example["step"], example["taken"], example["does"]))
+        return png_data_uri(smaller(enlarge(frame)))
     except EnvironmentFault:  # a broken renderer must not prevent the report of a finished run
         return None
 

@@ -11,7 +11,7 @@ tasks:
 
 A method may also be a variant with settings of its own: `{name: rice-often, method: rice, settings: {rice: {...}}}`.
 What would make a comparison unfair is refused: budgets, seeds, policies, episodes, evaluation and a file of rules
-(`advice: {file: PATH}`, which only the presets `rules-file`, `-constants`, `-layer` and `-imitate` read) are the task's.
+(`advice: {file: PATH}`, which the presets `rules-file`, `-constants`, `-layer` and `-imitate` read) are the task's.
 """
 
 from __future__ import annotations

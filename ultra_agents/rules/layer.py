@@ -94,7 +94,7 @@ class BoundRules:
         return None if (values == np.arange(len(values))).all() else values
 
     def indices(self, own: Array) -> Array:
-        """Actions of the action space `(n, ...)` as the rules know them: discrete ones as indices into the interface's."""
+        """Actions of the action space `(n, ...)` as rules know them: discrete ones as indices into the interface's."""
         if self._values is None:
             return own
         order = np.argsort(self._values)

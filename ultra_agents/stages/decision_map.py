@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ POINTS = 240
 """Collected states shown, at most."""
 LOOKED_AT = 4000
 """Collected states that the choice of the two quantities looks at, at most."""
+FEW = 8
+"""A quantity of so many values, at most, makes a poor axis: one of more values that matters is preferred."""
 TIE = 0.1
 """What it counts that another rule acts, beside what is done."""
 LEVELS = 5
@@ -102,9 +105,14 @@ def _two(bound: BoundRules, quantities: Quantities, taken: Array, decision: Deci
         moved = apart if bound.rules.interface.continuous else apart > 0
         weight[name] = float(moved.mean() + TIE * (before.rule != after.rule).mean())
     varying = [name for name in bound.environment.legend if _span(seen[name]) > 0]
-    ranked = sorted(varying, key=lambda name: (-weight.get(name, -1.0), varying.index(name)))
-    if len(ranked) < 2 or weight.get(ranked[0], 0.0) <= 0:
+    if len(varying) < 2 or not any(weight.get(name, 0.0) > 0 for name in varying):
         return None
+
+    def rank(name: str) -> tuple[bool, bool, float, int]:
+        matters = weight.get(name, 0.0) > 0
+        return not matters, len(np.unique(seen[name])) <= FEW, -weight.get(name, -1.0), varying.index(name)
+
+    ranked = sorted(varying, key=rank)
     return ranked[0], ranked[1]
 
 
@@ -134,9 +142,7 @@ def _coded(bound: BoundRules, found: Decision) -> tuple[str, Array, dict[str, st
         count = LEVELS if high > low else 1
         edges = np.linspace(low, high, count + 1)
         values = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, count - 1)
-        names = (
-            [f"{a:.3g} to {b:.3g}" for a, b in zip(edges, edges[1:], strict=False)] if count > 1 else [f"{low:.3g}"]
-        )
+        names = [f"{a:.3g} to {b:.3g}" for a, b in pairwise(edges)] if count > 1 else [f"{low:.3g}"]
     used = sorted(set(values[found.covered].tolist()))[: len(string.ascii_lowercase)]
     signs = dict(zip(used, string.ascii_lowercase, strict=False))
     for value, sign in signs.items():

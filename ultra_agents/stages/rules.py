@@ -89,6 +89,8 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
         f"{found.verdict}: {found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] per episode in {found.pairs} pairs"
         f"{f', best of {len(acting)} sets' if len(acting) > 1 else ''}"
     )
+    if not found.pairs:
+        headline = f"undecided: the budget of {terms.max_steps:,} steps did not pay for a first look"
     best = parse_rules(found.rules, interface)
     context.emit(
         RulesShown(source, len(acting), in_words(best), found.verdict, found.gain, found.low, found.high, found.pairs)

@@ -11,15 +11,17 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 
 from ultra_agents.contracts import Environment
-from ultra_agents.plugin_calls import action_word
-from ultra_agents.records import Trajectory
-from ultra_agents.rules import interface_of, parse_rules
+from ultra_agents.plugin_calls import asking
+from ultra_agents.records import Array, Trajectory
+from ultra_agents.rules import RuleError, interface_of, parse_rules
 from ultra_agents.rules.layer import BoundRules
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.decision_map import central, decision_map
 from ultra_agents.stages.findings import AsJSON, RulesFound, Start
+from ultra_agents.text import valid_text
 
 Row = dict[str, Any]
 
@@ -35,9 +37,12 @@ def read_rules(folder: RunFolder) -> RulesFound | None:
         return None
     with folder.reading("rules"):
         found: RulesFound = AsJSON[RulesFound](RulesFound).read(done["value"])
-        for one in found.proposals:
-            if one.text:
-                parse_rules(one.text)
+        try:
+            for text in (found.rules, *(one.text for one in found.proposals)):
+                if text:
+                    parse_rules(text)
+        except RuleError as error:
+            raise ValueError(error.problem) from error
         return found
 
 
@@ -165,10 +170,13 @@ def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], bound: B
         return made
     observations = np.concatenate([one.observations for one in trajectories])
     taken = np.concatenate([one.actions for one in trajectories])
+    if isinstance(space := bound.environment.action_space, Box):  # what reached the simulator; rules are clipped, too
+        taken = np.clip(taken, space.low, space.high)
     quantities = bound.environment.quantities(observations)
     actions, decision = bound.over(observations, taken)
-    differs = (actions != taken).reshape(len(taken), -1).any(axis=1)
-    by_episode = {one.episode: one for one in trajectories}
+    apart = np.abs(actions.astype(np.float64) - taken).reshape(len(taken), -1).sum(axis=1)
+    differs = apart > 0
+    clearly = differs & (apart >= np.median(apart[differs]) if isinstance(space, Box) and differs.any() else True)
     made["covered"] = float(decision.covered.mean())
     for row in made["set"]:
         if row["place"] is None:
@@ -176,17 +184,29 @@ def rules_report(found: RulesFound, trajectories: Sequence[Trajectory], bound: B
         here = decision.rule == row["place"]
         row["coverage"], row["differs"] = float(here.mean()), float((here & differs).mean())
         if here.any():
-            better = here & differs
+            better = here & clearly
             chosen = central(quantities, bound.rules.names, np.flatnonzero(better if better.any() else here))
             episode, step = steps[chosen]
             row["example"] = {
                 "episode": episode,
                 "step": step,
-                "taken": action_word(bound.environment, by_episode[episode], step),
-                "does": str(bound.environment.actions.decode(np.asarray(actions[chosen]))),
+                "taken": action_words(bound, taken[chosen]),
+                "does": action_words(bound, actions[chosen]),
             }
     made["map"] = decision_map(bound, quantities, taken, steps, decision)
     return made
+
+
+def action_words(bound: BoundRules, action: Array) -> str:
+    """An action of the action space for people: a discrete one's name, the numbers of a continuous one.
+
+    An environment's own words for continuous actions may be coarse, and a rule's correction of one small.
+    """
+    components = bound.rules.interface.components
+    if components:
+        return ", ".join(f"{name} {value:+.2f}" for name, value in zip(components, action, strict=True))
+    with asking(bound.environment, "actions.decode"):
+        return valid_text(str(bound.environment.actions.decode(np.asarray(action))))
 
 
 def bound_of(found: RulesFound, environment: Environment) -> BoundRules | None:

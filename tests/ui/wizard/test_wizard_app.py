@@ -47,7 +47,9 @@ class SampleFacts:
             return EnvironmentFact(name, problem="pip install broken")
         if name.startswith("gymnasium"):
             return EnvironmentFact(name, (("Goal", "Balance."),))
-        return EnvironmentFact(name, (("Goal", "Win points."),), ("suboptimal", "expert"), expert=True)
+        return EnvironmentFact(
+            name, (("Goal", "Win points."),), ("suboptimal", "expert"), expert=True, quantities=True
+        )
 
     def providers(self) -> tuple[ProviderFact, ...]:
         return (
@@ -63,6 +65,10 @@ class SampleFacts:
             MethodFact("continue", "control"),
             MethodFact("rice", "starts and novelty", lacks),
         )
+
+    def check_rules(self, environment: str, file: Path) -> None:
+        if "ball_y" not in file.read_text():
+            raise ConfigError(f"{file.name} does not fit {environment}", found="line 1")
 
     def check(self, answers: Answers, stop: Callable[[], bool], progress: Callable[[str], None]) -> Checked:
         self.checked.append(answers)
@@ -267,6 +273,55 @@ def test_a_control_asks_no_model() -> None:
 
     ask(play, facts)
     assert facts.checked == []
+
+
+def test_a_file_of_rules_is_checked_on_the_spot(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("rules: [{when: ball_y > 1, do: UP}]")
+    bad.write_text("rules: [{when: cell > 1, do: UP}]")
+
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
+        await pilot.press("enter", "enter", *["down"] * 5)
+        await pilot.pause()
+        assert app.screen.query_one("#rules").display
+        for words, told in (
+            ("", "name a file of rules"),
+            (str(tmp_path / "gone.yaml"), "there is no file"),
+            (str(bad), "bad.yaml does not fit pong: line 1"),
+        ):
+            await fill(app, pilot, "rules", words)
+            await pilot.press("enter", "f5")
+            await pilot.pause()
+            assert at(app) == 2
+            assert told in text(app)
+        await fill(app, pilot, "rules", str(good))
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert at(app) == 3
+        answers = app.screen.answers  # type: ignore[attr-defined]
+        assert (answers.proposer, answers.form, answers.rules) == ("file", "rules", str(good))
+
+    assert ask(play, SampleFacts(), size=(140, 44)).return_value is None
+
+
+def test_the_form_of_advice_is_offered_where_there_is_a_choice() -> None:
+    async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
+        await pilot.press("enter", "enter")
+        await fill(app, pilot, "form", "poems")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert at(app) == 2
+        assert "the form of advice is moves, rules or both, found poems" in text(app)
+        await fill(app, pilot, "form", "both")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.screen.answers.form == "both"  # type: ignore[attr-defined]
+        await pilot.press("escape", "down", "down", "down", "enter")
+        await settled(app, pilot)
+        answers = app.screen.answers  # type: ignore[attr-defined]
+        assert (answers.proposer, answers.form) == ("value", "moves"), "it proposes moves only"
+
+    ask(play, SampleFacts(), size=(140, 44))
 
 
 def test_methods_are_marked_with_space_or_a_click() -> None:

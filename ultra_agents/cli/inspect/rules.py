@@ -23,18 +23,16 @@ def read_view(
 ) -> tuple[RulesView | None, BoundRules | None, list[str]]:
     """What is shown of rules, the rules that act, and notes about what cannot be shown.
 
-    They are those that the run found, else those of a starting policy that acts by rules.
-
     Raises:
         RunError: What the run kept is damaged.
     """
-    if folder.config.form == "moves" and folder.config.policy.path is None:
+    if folder.config.form == "moves":
         return None, None, []
     from ultra_agents.stages.rules_overview import bound_of, read_rules, read_start, rule_rows, verdict_of
 
     found = read_rules(folder)
     if found is None:
-        return _of_policy(folder, environment, trajectories)
+        return None, None, []
     notes = list[str]()
     try:
         bound = bound_of(found, environment)
@@ -54,35 +52,6 @@ def read_view(
     )  # fmt: skip
     told = "" if start is None else clean(start.headline)
     return RulesView(verdict_of(found), clean(found.headline), told, lines, acts), bound, notes
-
-
-def _of_policy(
-    folder: RunFolder, environment: Environment, trajectories: Sequence[Trajectory]
-) -> tuple[RulesView | None, BoundRules | None, list[str]]:
-    """The rules of a starting policy that acts by rules."""
-    from ultra_agents.policies import read_policy_file
-    from ultra_agents.rules import interface_of, parse_rules
-    from ultra_agents.rules.layer import BoundRules, parts_of
-
-    path = folder.config.policy.path
-    if path is None:
-        return None, None, []
-    try:
-        _, text = parts_of(read_policy_file(path)[0]["architecture"])
-        if text is None:
-            return None, None, []
-        bound = BoundRules(parse_rules(text, interface_of(environment)), environment)
-        acts = {episode: places + 1 for episode, places in _acts(bound, trajectories).items()}
-    except UltraError as error:
-        return None, None, [f"the rules of the starting policy cannot be read: {clean(error.problem, 120)}"]
-    lines = tuple(
-        RuleLine(
-            number, clean(one.when), clean(str(one.do)), clean(one.why),
-            coverage=_coverage(acts, number), first=_first(acts, number),
-        )
-        for number, one in enumerate(bound.rules.document.rules, 1)
-    )  # fmt: skip
-    return RulesView("in force", "the starting policy acts by these rules", "", lines, acts), bound, []
 
 
 def _acts(bound: BoundRules, trajectories: Sequence[Trajectory]) -> dict[int, Array]:

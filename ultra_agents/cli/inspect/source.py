@@ -141,10 +141,12 @@ class RunSource:
     def _ruled(self, trajectory: Trajectory, step: int) -> str:
         if self._rules is None:
             return ""
+        from ultra_agents.stages.rules_overview import action_words
+
         here = slice(step, step + 1)
         try:
             action = self._rules.over(trajectory.observations[here], trajectory.actions[here])[0][0]
-            return clean(str(self.environment.actions.decode(np.asarray(action))))
+            return clean(action_words(self._rules, action))
         except Exception as error:  # somebody's environment plugin
             return f"cannot be told: {type(error).__name__}"
 

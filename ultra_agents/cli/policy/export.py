@@ -35,7 +35,7 @@ def policy_export(
     with warnings.catch_warnings(record=True, action="always", category=UserWarning) as told:
         written = export_policy(file, target, format_name, made, name)
     for warning in told:
-        err().print(f"warning: {warning.message}", highlight=False, markup=False)
+        err().print(f"warning: {warning.message}", highlight=False, markup=False, soft_wrap=True)
     console = stdout()
     console.print(f"wrote {written[0]}", highlight=False, markup=False)
     for path in written[1:]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ultra_agents.cli.wizard.write_yaml import options_of, settings_of, text_of
@@ -85,6 +86,7 @@ class RegistryFacts:
             (*rows, ("Advice is tested in the simulator", tested)),
             tuple(sorted(policies, key=lambda policy: (policy == "expert", policy != "suboptimal", policy))),
             "expert" in offered,
+            "quantities" in offered,
         )
 
     def _providers(self) -> tuple[ProviderFact, ...]:
@@ -115,6 +117,13 @@ class RegistryFacts:
                 )
             )
         return tuple(found)
+
+    def check_rules(self, environment: str, file: Path) -> None:
+        """As `ultra rules check`."""
+        from ultra_agents.registry import create_environment
+        from ultra_agents.rules import interface_of, load_rules
+
+        load_rules(file, interface_of(create_environment(environment)))
 
     def check(self, answers: Answers, stop: Callable[[], bool], progress: Callable[[str], None]) -> Checked:
         """`ultra llm check` with fewer questions; what is wrong becomes part of the answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ultra_agents.ui.wizard.answers import Answers
@@ -35,6 +36,10 @@ def settings_of(answers: Answers) -> dict[str, Any]:
     settings["agents"] = {"max_critical": 2, "max_revisions": 1, "concurrency": 2}
     settings["verification"] = {"mode": "both"}
     settings["advice"] = {"reward": "measured"}
+    if answers.form != "moves":
+        settings["advice"]["form"] = answers.form
+    if answers.rules:
+        settings["advice"]["file"] = str(Path(answers.rules).absolute())
     settings["modulation"] = {"probability": 0.3, "learn": "mixture", "beta": 0.05}
     every = max(answers.steps // 3, 1)
     settings["refine"] = {"steps": answers.steps, "num_envs": 16, "workers": 1, "evaluate_every": every,
@@ -66,14 +71,14 @@ _COMMENTS = {
     "environment": "ultra plugins list shows them all",
     "policy": "where refining starts; a policy that is good already leaves nothing to find",
     "methods": "each from the same policy, on the same seeds and steps",
-    "proposer": "llm, or random, value, oracle: controls without a model",
+    "proposer": "llm, or random, value, oracle: controls without a model; or file: rules of your own",
     "llms": "ultra llm check --config THIS_FILE talks to them; secrets stay in the environment",
     "gateway": "a run that reaches a cap stops cleanly: ultra resume RUN --set gateway.budget.calls=MORE",
     "collect": "episodes of the starting policy, played and explained",
     "narration": "segments told to the agents, in steps and tokens",
     "agents": "critical states per segment, revisions of a suggestion, segments side by side",
     "verification": "the simulator tests every suggestion, the critic reads the result",
-    "advice": "implicit rewards grounded in the measured gains",
+    "advice": "moves or rules (form); implicit rewards grounded in the measured gains",
     "modulation": "how often accepted advice is followed while learning, and what it is worth",
     "refine": "environment steps per method, tests of advice included",
     "evaluate": "final episodes per policy, on seeds never trained on",

@@ -51,17 +51,16 @@ def details(run: RunView, view: StepView, width: int, reading: bool = False) -> 
 
 
 def _acting(text: Text, rules: RulesView, view: StepView) -> None:
-    """Who acts here: the policy or a rule, and why."""
+    """Who acts here with the rules in force: the policy or a rule, and why."""
     rule = rules.at(view.episode, view.step)
-    text.append("acted by " if rules.in_force else "with the rules ", DIM)
+    text.append("with the rules ", DIM)
     if rule is None:
         text.append("the policy", "bold")
         text.append(": no rule covers this state\n", DIM)
         return
     text.append(f"rule {rule.number}", f"bold {AGENTS['advisor']}")
-    if not rules.in_force:
-        text.append(f" {_action(view.ruled)}", AGENTS["advisor"])
-        text.append("  as the policy did" if view.ruled == view.action else "", DIM)
+    text.append(f" {_action(view.ruled)}", AGENTS["advisor"])
+    text.append("  as the policy did" if view.ruled == view.action else "", DIM)
     text.append("\n")
     text.append(f"when {rule.when}\n", DIM)
     _said(text, "why", rule.why, AGENTS["advisor"])

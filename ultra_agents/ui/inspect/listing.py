@@ -50,7 +50,7 @@ def _rules(run: RunView) -> list[tuple[ListEntry, Text]]:
     if run.rules is None:
         return []
     start = run.episodes[0].episode, 0
-    colour = {"accepted": GOOD, "in force": GOOD, "rejected": BAD}.get(run.rules.verdict, WARM)
+    colour = {"accepted": GOOD, "rejected": BAD}.get(run.rules.verdict, WARM)
     head = Text.assemble(("Rules  ", "bold"), (run.rules.verdict, colour))
     found = [(ListEntry("rule", *start), head)]
     for one in run.rules.rows:

@@ -58,9 +58,7 @@ def _rule_lines(rules: RulesView) -> Iterator[str]:
         why = f": {one.why}" if one.why else ""
         yield f"rule {one.number} acts={acts} brings={brings} when {one.when} do {one.do}{why}"
     for episode, numbers in sorted(rules.acts.items()):
-        shown = " ".join(
-            f"{start}-{stop}:{'policy' if not number else number}" for start, stop, number in runs(numbers)
-        )
+        shown = " ".join(f"{start}-{stop}:{number or 'policy'}" for start, stop, number in runs(numbers))
         yield f"acts {episode} {shown}"
 
 
@@ -131,7 +129,7 @@ def to_json(run: RunView) -> str:
 def _rules(rules: RulesView) -> dict[str, Any]:
     """The set; `acts` holds for each episode the number of the rule that acts at each step, 0 for the policy."""
     return {
-        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start, "in_force": rules.in_force,
+        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start,
         "rules": [asdict(one) for one in rules.rows],
         "acts": {str(episode): numbers.tolist() for episode, numbers in sorted(rules.acts.items())},
     }  # fmt: skip

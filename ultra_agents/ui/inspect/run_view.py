@@ -87,12 +87,12 @@ class RulesView:
     """The rules of a run.
 
     Attributes:
-        verdict: `accepted`, `rejected`, `undecided`, `untested`, `reward only`, `none`; `in force` where the starting
-            policy itself acts by them.
+        verdict: `accepted`, `rejected`, `undecided`, `untested`, `reward only`, `none`.
         headline: What the test found.
         start: Where refining began; empty where that is not known.
         rows: The set as it was written.
-        acts: By episode, the number of the rule that acts at each step, `(T,)`; 0 where the policy does.
+        acts: By episode, the number of the rule that acts at each step, `(T,)`, with the rules in force; 0 where the
+            policy does. The episodes themselves were played by the policy alone.
     """
 
     verdict: str
@@ -100,11 +100,6 @@ class RulesView:
     start: str
     rows: tuple[RuleLine, ...]
     acts: Mapping[int, Array]
-
-    @property
-    def in_force(self) -> bool:
-        """The episodes were played with the rules in force."""
-        return self.verdict == "in force"
 
     def at(self, episode: int, step: int) -> RuleLine | None:
         """The rule that acts at a step; None where the policy does."""

@@ -10,8 +10,19 @@ from typing import Literal, Protocol, TypeAlias
 PolicyKind: TypeAlias = Literal["shipped", "file", "train"]
 Labelled: TypeAlias = tuple[tuple[str, str], ...]
 """Rows of a label and what is said."""
-CONTROLS = ("random", "value", "oracle")
+AdviceForm: TypeAlias = Literal["moves", "rules", "both"]
+CONTROLS = ("random", "value", "oracle", "file", "constants")
 """Proposers that ask no model."""
+OF_FILE = ("file", "constants")
+"""Those that begin with a person's file of rules."""
+FORMS: dict[str, tuple[AdviceForm, ...]] = {
+    "random": ("moves", "rules"),
+    "value": ("moves",),
+    "oracle": ("moves",),
+    "file": ("rules",),
+    "constants": ("rules",),
+}
+"""What the advice of each of them can look like; a model's can have any form."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,7 @@ class EnvironmentFact:
         brief: Goal, actions, reward, ... as told to the agents.
         policies: Starting policies that ship with it.
         expert: It has an oracle.
+        quantities: It names what rules speak of.
         problem: Why it cannot be used; empty where it can.
     """
 
@@ -29,6 +41,7 @@ class EnvironmentFact:
     brief: Labelled = ()
     policies: tuple[str, ...] = ()
     expert: bool = False
+    quantities: bool = False
     problem: str = ""
 
 
@@ -91,6 +104,8 @@ class Answers:
         policy: Name of a shipped one, or a file.
         proposer: A provider of models, or one of `CONTROLS`.
         options: Further options of the provider, `key=value` separated by blanks.
+        form: What advice looks like.
+        rules: The file of rules, for the proposers that read one.
         methods: What is compared.
         advised: One of them uses advice.
         episodes: Episodes collected and explained.
@@ -109,6 +124,8 @@ class Answers:
     model: str = ""
     base_url: str = ""
     options: str = ""
+    form: AdviceForm = "moves"
+    rules: str = ""
     methods: tuple[str, ...] = ("ultra-ra", "continue")
     advised: bool = True
     episodes: int = 3
@@ -147,6 +164,10 @@ class Facts(Protocol):
 
     def methods(self, answers: Answers) -> tuple[MethodFact, ...]:
         """Every method, and which of them the environment answered cannot have."""
+        ...
+
+    def check_rules(self, environment: str, file: Path) -> None:
+        """Read a file of rules for an environment; raises `UltraError` where it cannot be used there."""
         ...
 
     def check(self, answers: Answers, stop: Callable[[], bool], progress: Callable[[str], None]) -> Checked:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import OptionList
 
+from ultra_agents.errors import UltraError
 from ultra_agents.text import clean
 from ultra_agents.ui.theme import DIM, GOOD, WARM
-from ultra_agents.ui.wizard.answers import CONTROLS, Answers, EnvironmentFact, PolicyKind, ProviderFact
+from ultra_agents.ui.wizard.answers import (
+    CONTROLS,
+    FORMS,
+    OF_FILE,
+    AdviceForm,
+    Answers,
+    EnvironmentFact,
+    PolicyKind,
+    ProviderFact,
+)
 from ultra_agents.ui.wizard.fields import Field, Page, fill, number, picked, put, value
 
 GYMNASIUM = "gymnasium"
@@ -19,6 +30,8 @@ _TOLD = {
     "random": "no model: random steps and actions (the weakest control)",
     "value": "no model: where the value changed most",
     "oracle": "no model: the environment's expert (what perfect advice is worth)",
+    "file": "no model: rules that you wrote, tested",
+    "constants": "no model: their structure, constants drawn at random (their control)",
 }
 
 
@@ -140,6 +153,8 @@ class ProposerPage(Page):
         yield Field("Model", "model", "as the provider names it")
         yield Field("Address", "base_url")
         yield Field("Further options", "options", "key=value, separated by blanks")
+        yield Field("Form of advice", "form", "moves at single steps, rules that act wherever they hold, or both")
+        yield Field("File of rules", "rules", "YAML; examples/rules/ has some")
 
     def enter(self, answers: Answers) -> None:
         """Fill the list."""
@@ -153,6 +168,8 @@ class ProposerPage(Page):
             told = f"not here: {lacks}" if lacks else _TOLD[name].split(" (")[0]
             rows.append((name, Text.assemble((name.ljust(10), DIM if lacks else ""), (f" {told}", DIM))))
         fill(self.query_one(OptionList), rows, answers.proposer)
+        put(self, "form", answers.form)
+        put(self, "rules", answers.rules)
         self.narrow()
         if answers.asks_a_model and answers.proposer == self._filled:
             put(self, "model", answers.model or value(self, "model"))
@@ -166,8 +183,10 @@ class ProposerPage(Page):
 
     def lacks(self, name: str, answers: Answers) -> str:
         """What the environment lacks for a proposer without a model; empty for nothing."""
-        expert = self.facts.environment(answers.environment).expert
-        return "" if name != "oracle" or expert else f"{answers.environment} has no expert"
+        fact = self.facts.environment(answers.environment)
+        if name in OF_FILE and not fact.quantities:
+            return f"{answers.environment} names no quantities, which rules speak of"
+        return "" if name != "oracle" or fact.expert else f"{answers.environment} has no expert"
 
     @property
     def chosen(self) -> ProviderFact | None:
@@ -177,24 +196,58 @@ class ProposerPage(Page):
 
     def narrow(self) -> None:
         """Fields of the provider, with its defaults."""
-        one = self.chosen
+        one, name = self.chosen, picked(self.query_one(OptionList))
         for field in self.query(Field).results(Field):
-            field.display = one is not None and (field.key != "base_url" or one.base_url is not None)
-        name = picked(self.query_one(OptionList))
+            field.display = {
+                "form": len(self.forms) > 1,
+                "rules": name in OF_FILE,
+                "base_url": one is not None and one.base_url is not None,
+            }.get(field.key, one is not None)
         if name != self._filled:  # another provider, other defaults
             self._filled = name
             put(self, "model", one.model if one else "")
             put(self, "base_url", (one.base_url or "") if one else "")
             put(self, "options", "")
 
+    @property
+    def forms(self) -> tuple[AdviceForm, ...]:
+        """What the proposer's advice can look like."""
+        return FORMS.get(picked(self.query_one(OptionList)), get_args(AdviceForm))
+
+    def _form(self, answers: Answers) -> AdviceForm | str:
+        """The form of advice, or what is wrong with it."""
+        forms, wanted = self.forms, value(self, "form").lower()
+        form = forms[0] if len(forms) == 1 else next((one for one in forms if one == wanted), None)
+        if form is None:
+            return (
+                f"the form of advice is {', '.join(forms[:-1])} or {forms[-1]}, found {clean(wanted, 40) or 'nothing'}"
+            )
+        if form != "moves" and not self.facts.environment(answers.environment).quantities:
+            return f"{answers.environment} names no quantities, which rules speak of: use moves"
+        return form
+
     def leave(self, answers: Answers) -> Answers | str:
         """The proposer with its options."""
+        found = self._form(answers)
+        if found not in get_args(AdviceForm):
+            return found
+        answers = replace(answers, form=found, rules="")  # type: ignore[arg-type]
         one = self.chosen
         if one is None:
             name = picked(self.query_one(OptionList))
             if lacks := self.lacks(name, answers):
                 return f"{name} cannot propose: {lacks}"
-            return replace(answers, proposer=name, model="", base_url="", options="")
+            rules = value(self, "rules") if name in OF_FILE else ""
+            if name in OF_FILE:
+                path = Path(rules).expanduser()
+                if not rules or not path.is_file():
+                    return f"there is no file {path}" if rules else "name a file of rules (examples/rules/ has some)"
+                try:
+                    self.facts.check_rules(answers.environment, path)
+                except UltraError as error:
+                    return f"{error.problem}" + (f": {error.found}" if error.found else "")
+                rules = str(path)
+            return replace(answers, proposer=name, model="", base_url="", options="", rules=rules)
         model = value(self, "model")
         if "options.model" in one.needs and not model:
             return f"{one.name} needs the name of a model"

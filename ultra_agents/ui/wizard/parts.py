@@ -72,6 +72,7 @@ def summary_rows(answers: Answers) -> Labelled:
         ("environment", answers.environment),
         ("policy", policy),
         ("proposer", " ".join(part for part in (answers.proposer, answers.model) if part)),
+        ("advice", " ".join(part for part in (answers.form, answers.rules) if part)),
         ("methods", ", ".join(answers.methods)),
     )
 
