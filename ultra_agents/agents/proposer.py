@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ultra_agents.agents import prompts
@@ -25,8 +24,9 @@ from ultra_agents.records import Explanation, Narration, Trajectory
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.sqlite import SqliteSaver
+    from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from ultra_agents.agents.checkpoint import CheckpointPlace
     from ultra_agents.agents.controls import Control
     from ultra_agents.agents.graph import Graph, Roles
 
@@ -63,7 +63,7 @@ class Proposer:
         emit: Where events go; called from several threads.
         source: Who proposes, as the explanations say it.
         gateway: The models; asked from several threads.
-        checkpoint: SQLite file with the progress of each segment; None remembers nothing.
+        checkpoint: Where to keep the progress of each segment; None remembers nothing.
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
     """
 
@@ -75,7 +75,7 @@ class Proposer:
     emit: Emit
     source: str
     gateway: AsksModels = field(default_factory=NoModels)
-    checkpoint: Path | None = None
+    checkpoint: CheckpointPlace | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def explain(self, items: Sequence[Item], concurrency: int = 1, stop: Stop = never) -> list[Explanation]:
@@ -129,10 +129,12 @@ class Proposer:
                 raise first[0]
             return [future.result() for future in futures]
 
-    def _explain(self, graph: Graph, saver: SqliteSaver | None, item: Item, stop: Stop) -> Explanation:
+    def _explain(self, graph: Graph, saver: BaseCheckpointSaver[Any] | None, item: Item, stop: Stop) -> Explanation:
         trajectory, narration = item
-        name = narration.segment.name
-        config: RunnableConfig = {"configurable": {"thread_id": name}, "recursion_limit": node_limit(self.agents)}
+        from ultra_agents.agents.checkpoint import thread_of
+
+        thread = thread_of(self.checkpoint, narration.segment.name)
+        config: RunnableConfig = {"configurable": {"thread_id": thread}, "recursion_limit": node_limit(self.agents)}
         context = Context(
             trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
             self.emit, self.source, stop,
@@ -147,7 +149,7 @@ class Proposer:
                     return EXPLANATION.validate_python(known.values["explanation"])
                 begin = None
             elif known.config["configurable"].get("checkpoint_id"):
-                saver.delete_thread(name)
+                saver.delete_thread(thread)
         state = graph.invoke(begin, config, context=context, durability="sync" if saver is not None else None)
         return EXPLANATION.validate_python(state["explanation"])
 
@@ -156,7 +158,7 @@ class Proposer:
         return _digest(
             {
                 **self.settings,
-                "agents": self.agents.model_dump(mode="json", exclude={"concurrency"}),
+                "agents": self.agents.model_dump(mode="json", exclude={"concurrency", "checkpoints"}),
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,
                 "source": self.source,
@@ -174,7 +176,7 @@ def model_proposer(
     agents: AgentsConfig,
     verification: VerificationConfig,
     tester: Tester | None,
-    checkpoint: Path | None,
+    checkpoint: CheckpointPlace | None,
     emit: Emit,
     source: str,
     models: Mapping[str, Any] | None = None,
@@ -187,7 +189,7 @@ def model_proposer(
         agents: Numbers and models of the agents.
         verification: How suggestions are verified.
         tester: The simulator test; None leaves the decision to the critic in every mode.
-        checkpoint: SQLite file with the progress of each segment.
+        checkpoint: Where to keep the progress of each segment.
         emit: Where events go; called from several threads.
         source: Who proposes, as the explanations say it.
         models: What tells one choice of models from another (provider, options, by role): another model is not
@@ -214,7 +216,7 @@ def control_proposer(
     agents: AgentsConfig,
     tester: Tester | None,
     emit: Emit,
-    checkpoint: Path | None = None,
+    checkpoint: CheckpointPlace | None = None,
     verification: VerificationConfig | None = None,
 ) -> Proposer:
     """A control proposes: no model, no revisions, tested alone whatever `verification.mode` says.
@@ -225,7 +227,7 @@ def control_proposer(
         agents: Numbers of suggestions and moves.
         tester: The simulator test; None accepts everything.
         emit: Where events go; called from several threads.
-        checkpoint: SQLite file with the progress of each segment; None remembers nothing.
+        checkpoint: Where to keep the progress of each segment; None remembers nothing.
         verification: How suggestions are verified.
     """
     from ultra_agents.agents.controls import roles_of

@@ -31,6 +31,7 @@ from ultra_agents.config.models import (
     IdentifierConfig,
     LLMConfig,
     PluginConfig,
+    PostgresAddress,
     Section,
 )
 from ultra_agents.config.rules import RuleTestConfig
@@ -91,6 +92,9 @@ class AgentsConfig(Section):
     expert_steps: int = Field(24, gt=0, description="environment steps of an oracle's plan")
     max_revisions: int = Field(1, ge=0, description="times a suggestion may go back to the advisor")
     concurrency: int = Field(4, gt=0, description="segments explained side by side")
+    checkpoints: PostgresAddress | None = Field(
+        None, description="progress of each segment: postgresql://USER@HOST/DB; default: SQLite in the run folder"
+    )
 
     @model_validator(mode="after")
     def _holds_are_a_range(self) -> AgentsConfig:
