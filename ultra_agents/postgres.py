@@ -32,7 +32,7 @@ CONNECTION = {
 _SET_UP_LOCK = 0x756C747261
 """Key of the advisory lock under which tables are made: processes that begin together would make them twice."""
 _HINTS = {
-    r"password|authentication": "export PGPASSWORD=... (or a line in ~/.pgpass), and check the user in the address",
+    r'password|authentication|role ".*" does not exist': "export PGPASSWORD=... (or a line in ~/.pgpass), and check the user in the address",
     r'database ".*" does not exist': "make it (createdb NAME), or correct the address",
     r"permission denied|must be owner": f"grant create on database ... to ... (the schema {SCHEMA} is made there)",
     r"no space|disk full|too many (connections|clients)|remaining connection slots": "make room on the server",
@@ -139,8 +139,14 @@ def has(connection: Connection[Any], table: str | None = None) -> bool:
 
 
 def check(address: str, what: str) -> None:
-    """Raise where the database cannot be used now."""
-    connect(address, what).close()
+    """Raise where the database cannot be used now, or the user may not make the schema there."""
+    with connect(address, what) as connection:
+        try:
+            if not has(connection):
+                with set_up(connection):
+                    pass
+        except connection.Error as error:
+            raise unusable(address, what, error) from error
 
 
 def _first(connection: Connection[Any], query: str, value: object) -> Any:
