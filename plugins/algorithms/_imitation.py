@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch.optim.adam import adam
 
 from ultra_agents.contracts import Demonstrations
 from ultra_agents.errors import PluginError
@@ -64,17 +65,28 @@ def clone(
         PluginError: The loss is not finite.
     """
     moving, shown, visited = list(parameters), len(demonstrations.actions), len(demonstrations.visited)
-    adam = torch.optim.Adam(moving, lr=options.clone_learning_rate, eps=eps, fused=True)
+    means, squares = ([torch.zeros_like(parameter) for parameter in moving] for _ in range(2))
+    counts = [torch.zeros(()) for _ in moving]
     for step in range(options.clone_steps):
-        adam.param_groups[0]["lr"] = options.clone_learning_rate * (1.0 - step / options.clone_steps)
         loss = miss(torch.from_numpy(rng.integers(0, shown, MINIBATCH)))
         if options.clone_anchor and visited:
             loss = loss + drift(torch.from_numpy(rng.integers(0, visited, MINIBATCH)))
-        adam.zero_grad()
+        for parameter in moving:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
         if longest < math.inf:
             torch.nn.utils.clip_grad_norm_(moving, longest)
-        adam.step()
+        trained = [index for index, parameter in enumerate(moving) if parameter.grad is not None]
+        with torch.no_grad():
+            # as torch.optim.Adam, which would load the compiler: two seconds
+            adam(
+                [moving[index] for index in trained],
+                [grad for parameter in moving if (grad := parameter.grad) is not None],
+                [means[index] for index in trained], [squares[index] for index in trained], [],
+                [counts[index] for index in trained],
+                fused=True, amsgrad=False, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=eps, maximize=False,
+                lr=options.clone_learning_rate * (1.0 - step / options.clone_steps),
+            )  # fmt: skip
     if not torch.isfinite(loss.detach()):
         raise PluginError(
             "learning from demonstrations diverged",
