@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch.optim.adam import adam
 
 from ultra_agents.contracts import Demonstrations, Policy, agreed
 from ultra_agents.errors import PluginError
@@ -83,19 +84,30 @@ def clone(
         PluginError: The loss is not finite.
     """
     moving, shown, visited = list(parameters), len(demonstrations.actions), len(demonstrations.visited)
-    adam = torch.optim.Adam(moving, lr=options.clone_learning_rate, eps=eps, fused=True)
+    means, squares = ([torch.zeros_like(parameter) for parameter in moving] for _ in range(2))
+    counts = [torch.zeros(()) for _ in moving]
 
     def descend(share: float) -> torch.Tensor:
         """One minibatch at a share of the learning rate; its loss."""
-        adam.param_groups[0]["lr"] = options.clone_learning_rate * share
         loss = miss(torch.from_numpy(rng.integers(0, shown, MINIBATCH)))
         if options.clone_anchor and visited:
             loss = loss + drift(torch.from_numpy(rng.integers(0, visited, MINIBATCH)))
-        adam.zero_grad()
+        for parameter in moving:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
         if longest < math.inf:
             torch.nn.utils.clip_grad_norm_(moving, longest)
-        adam.step()
+        trained = [index for index, parameter in enumerate(moving) if parameter.grad is not None]
+        with torch.no_grad():
+            # as torch.optim.Adam, which would load the compiler: two seconds
+            adam(
+                [moving[index] for index in trained],
+                [grad for parameter in moving if (grad := parameter.grad) is not None],
+                [means[index] for index in trained], [squares[index] for index in trained], [],
+                [counts[index] for index in trained],
+                fused=True, amsgrad=False, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=eps, maximize=False,
+                lr=options.clone_learning_rate * share,
+            )  # fmt: skip
         return loss.detach()
 
     held_out = demonstrations.held_out

@@ -106,6 +106,7 @@ class Bench:
     """A `model_proposer` with everything around it replaced."""
 
     folder: Any
+    checkpoint: Any = None
     events: list[Any] = field(default_factory=list)
 
     def proposer(
@@ -124,7 +125,7 @@ class Bench:
             agents=AgentsConfig(**agents),
             verification=VerificationConfig(mode=mode),  # type: ignore[arg-type]
             tester=tester,
-            checkpoint=self.folder / "agents.sqlite",
+            checkpoint=self.checkpoint or self.folder / "agents.sqlite",
             emit=self.events.append,
             source="fake",
             models=models,

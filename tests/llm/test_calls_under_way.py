@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ from ultra_agents.events import Warned
 from ultra_agents.llm.cache import AnswerCache
 from ultra_agents.llm.exchange_log import UNSEEN
 from ultra_agents.llm.replies import RawReply
-from ultra_agents.llm.single_flight import SingleFlight
+from ultra_agents.llm.single_flight import SingleFlight, this_machine
 
 ASKING = """
 import sys
@@ -33,7 +32,7 @@ class Move(BaseModel):
     step: Literal[3, 6]
     action: Literal["UP", "DOWN"]
 
-address, folder, cache, questions = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+address, folder, cache, questions = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 llms = {"a": LLMConfig(provider="openai", options={"model": "m", "base_url": address, "timeout_s": 30})}
 
 def ask(number):
@@ -119,7 +118,7 @@ def test_a_call_that_was_stopped_counts_and_one_never_made_does_not(bench, serve
         assert gateway.usage()["identifier"].calls == 1
 
 
-def test_processes_that_share_a_cache_ask_each_question_once_and_use_the_stored_reply(bench, server):
+def test_processes_that_share_a_cache_ask_each_question_once_and_use_the_stored_reply(bench, server, cache_place):
     count = iter(range(1000))
 
     class Numbered(list):
@@ -131,17 +130,16 @@ def test_processes_that_share_a_cache_ask_each_question_once_and_use_the_stored_
             return server.ok({**bench.GOOD, "rationale": f"answer {next(count)}"})
 
     server.queue = Numbered()
-    cache = bench.folder / "shared.sqlite"
-    running = [process(server, bench.folder / name, cache, 20) for name in ("one", "two")]
+    running = [process(server, bench.folder / name, cache_place, 20) for name in ("one", "two")]
     one, two = (asking.communicate(timeout=120)[0].splitlines() for asking in running)
     assert one == two
     assert len(one) == 20
     assert len(server.requests) == 20
 
 
-def test_the_claim_of_a_killed_process_ends_and_that_of_a_living_one_does_not(tmp_path):
-    cache = AnswerCache(tmp_path / "c.sqlite")
-    assert cache.claim("question", "x:1:another-machine", time.time() + 0.3)
+def test_the_claim_of_a_killed_process_ends_and_that_of_a_living_one_does_not(cache_place):
+    cache = AnswerCache(cache_place)
+    assert cache.claim("question", "x:1:another-machine", 0.3)
     flight = SingleFlight(cache, lease_s=0.4)
     with pytest.raises(Interrupted), flight.claim("question", stop=lambda: True):
         pass
@@ -156,20 +154,20 @@ def test_the_claim_of_a_killed_process_ends_and_that_of_a_living_one_does_not(tm
     holder.start()
     assert held.wait(20)
     time.sleep(1.0)  # longer than the lease: it is renewed
-    assert not cache.claim("question", "another", time.time() + 1)
+    assert not cache.claim("question", "another", 1)
     release.set()
     holder.join()
-    assert cache.claim("question", "another", time.time() + 1)
+    assert cache.claim("question", "another", 1)
     flight.close()
     cache.close()
 
 
-def test_the_claim_of_a_process_killed_on_this_machine_is_taken_over_at_once(tmp_path):
-    cache = AnswerCache(tmp_path / "c.sqlite")
+def test_the_claim_of_a_process_killed_on_this_machine_is_taken_over_at_once(cache_place):
+    cache = AnswerCache(cache_place)
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
-    assert cache.claim("question", f"x:{killed.pid}:{socket.gethostname()}", time.time() + 10_000)
-    assert cache.claim("another", f"x:{os.getpid()}:{socket.gethostname()}", time.time() + 10_000)
+    assert cache.claim("question", f"x:{killed.pid}:{this_machine()}", 10_000)
+    assert cache.claim("another", f"x:{os.getpid()}:{this_machine()}", 10_000)
     flight = SingleFlight(cache)
     with flight.claim("question", stop=lambda: True):
         pass
@@ -207,7 +205,7 @@ def test_an_unusable_cache_is_never_told_to_be_deleted(bench, server, monkeypatc
 
     server.says(bench.GOOD)
     with bench.gateway({"a": bench.openai(server)}) as gateway:
-        real = gateway._cache._db
+        real = gateway._cache._db._db
 
         class Failing:
             def execute(self, *arguments):
@@ -216,7 +214,7 @@ def test_an_unusable_cache_is_never_told_to_be_deleted(bench, server, monkeypatc
             def close(self):
                 real.close()
 
-        gateway._cache._db = Failing()
+        gateway._cache._db._db = Failing()
         with pytest.raises(LLMError, match="cannot be used") as caught:
             bench.ask(gateway)
     assert caught.value.exit_code == 2

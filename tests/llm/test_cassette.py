@@ -116,7 +116,8 @@ import sys
 from pathlib import Path
 from ultra_agents.llm.cache import AnswerCache
 from ultra_agents.llm.replies import RawReply
-cache = AnswerCache(Path(sys.argv[1]))
+place = sys.argv[1]
+cache = AnswerCache(place if place.startswith("postgresql:") else Path(place))
 sys.stdin.readline()
 for number in range(150):
     cache.put(f"{number}", RawReply(sys.argv[2], 1, 1, 0.0), {"model": sys.argv[2]})
@@ -124,10 +125,9 @@ for number in range(150):
 """
 
 
-def test_processes_share_a_cache(tmp_path):
-    path = tmp_path / "c.sqlite"
+def test_processes_share_a_cache(cache_place):
     children = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(path), name], stdin=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", WRITER, str(cache_place), name], stdin=subprocess.PIPE, text=True)
         for name in ("one", "two")
     ]
     for child in children:
@@ -136,7 +136,7 @@ def test_processes_share_a_cache(tmp_path):
     assert [child.wait(60) for child in children] == [0, 0]
     for child in children:
         child.stdin.close()
-    cache = AnswerCache(path)
+    cache = AnswerCache(cache_place)
     assert len(cache) == 150
     assert all(isinstance(cache.get(str(number)), RawReply) for number in range(150))
     cache.close()

@@ -1,4 +1,4 @@
-"""Where each segment's state is kept after every node: an SQLite file, one thread per segment.
+"""Where each segment's state is kept after every node: an SQLite file or a Postgres database, one thread per segment.
 
 It holds JSON values only, packed as msgpack; nothing in it is ever unpickled.
 """
@@ -8,22 +8,63 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ultra_agents import postgres
 from ultra_agents.errors import RunError
+from ultra_agents.runs import RunFolder
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.checkpoint.postgres import PostgresSaver
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
     from langgraph.checkpoint.sqlite import SqliteSaver
+    from psycopg import Connection
+
+WHAT = "the checkpoint of the agents"
+
+
+@dataclass(frozen=True)
+class SharedCheckpoints:
+    """One run's part of a Postgres database.
+
+    Attributes:
+        address: `postgresql://...`.
+        run: Begins the name of each of its threads.
+    """
+
+    address: str
+    run: str
+
+
+CheckpointPlace: TypeAlias = Path | SharedCheckpoints
+
+
+def checkpoint_of(folder: RunFolder) -> CheckpointPlace:
+    """Where the agents of a run keep their progress."""
+    address = folder.config.agents.checkpoints
+    return folder.explain if address is None else SharedCheckpoints(address, folder.id)
+
+
+def thread_of(place: CheckpointPlace | None, segment: str) -> str:
+    """Name of a segment's thread."""
+    return f"{place.run}/{segment}" if isinstance(place, SharedCheckpoints) else segment
 
 
 @contextmanager
-def open_checkpoint(path: Path) -> Iterator[SqliteSaver]:
-    """The checkpoint file at `path`, made where missing.
+def open_checkpoint(place: CheckpointPlace) -> Iterator[BaseCheckpointSaver[Any]]:
+    """The checkpoint at `place`, made where missing.
 
     Raises:
-        RunError: It is damaged, or cannot be written, now or while it is used.
+        RunError: It is damaged, or cannot be written or reached, now or while it is used.
     """
+    if isinstance(place, SharedCheckpoints):
+        with _shared(place.address) as saver:
+            yield saver
+        return
+    path = place
     try:
         with closing(_connect(path)) as connection:
             yield saver_of(connection)
@@ -37,11 +78,45 @@ def open_checkpoint(path: Path) -> Iterator[SqliteSaver]:
 
 
 def saver_of(connection: sqlite3.Connection) -> SqliteSaver:
-    """A saver that rebuilds no class from the file: `allowed_msgpack_modules=None` leaves plain values only."""
-    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+    """A saver over an open SQLite file."""
     from langgraph.checkpoint.sqlite import SqliteSaver
 
-    return SqliteSaver(connection, serde=JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None))
+    return SqliteSaver(connection, serde=plain_values())
+
+
+def plain_values() -> JsonPlusSerializer:
+    """Rebuilds no class from what is stored: `allowed_msgpack_modules=None` leaves plain values only."""
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+
+
+@contextmanager
+def _shared(address: str) -> Iterator[PostgresSaver]:
+    with shared_saver(address) as (saver, connection):
+        if not postgres.has(connection, "checkpoint_writes"):
+            with postgres.set_up(connection):
+                saver.setup()
+        yield saver
+
+
+@contextmanager
+def shared_saver(address: str, *, read_only: bool = False) -> Iterator[tuple[PostgresSaver, Connection[Any]]]:
+    """A saver over a connection to a Postgres database, closed at the end; its tables may be missing.
+
+    Raises:
+        RunError: The database cannot be used, now or within.
+    """
+    from psycopg import Error
+    from psycopg.rows import dict_row
+
+    with postgres.connect(address, WHAT, read_only=read_only, row_factory=dict_row) as connection:
+        try:
+            from langgraph.checkpoint.postgres import PostgresSaver
+
+            yield PostgresSaver(connection, serde=plain_values()), connection
+        except Error as error:
+            raise postgres.unusable(address, WHAT, error) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

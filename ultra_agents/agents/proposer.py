@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ultra_agents.agents import prompts
@@ -20,6 +19,7 @@ from ultra_agents.events import Emit, StageProgress
 from ultra_agents.records import Explanation, Narration, Trajectory
 
 if TYPE_CHECKING:
+    from ultra_agents.agents.checkpoint import CheckpointPlace
     from ultra_agents.agents.controls import Control
     from ultra_agents.agents.graph import Roles
 
@@ -55,7 +55,7 @@ class Proposer:
         emit: Where events go; called from several threads.
         source: Who proposes, as the explanations say it.
         gateway: The models; asked from several threads.
-        checkpoint: SQLite file with the progress of each segment; None remembers nothing.
+        checkpoint: Where to keep the progress of each segment; None remembers nothing.
         effects: What actions do, as every agent is told (`ultra_agents.effects.effects_text`).
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
     """
@@ -68,7 +68,7 @@ class Proposer:
     emit: Emit
     source: str
     gateway: AsksModels = field(default_factory=NoModels)
-    checkpoint: Path | None = None
+    checkpoint: CheckpointPlace | None = None
     effects: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,7 +114,9 @@ class Proposer:
         return digest(
             {
                 **self.settings,
-                "agents": self.agents.model_dump(mode="json", exclude={"concurrency", "rules", "max_repairs"}),
+                "agents": self.agents.model_dump(
+                    mode="json", exclude={"concurrency", "rules", "max_repairs", "checkpoints"}
+                ),
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,
                 "source": self.source,
@@ -132,7 +134,7 @@ def model_proposer(
     agents: AgentsConfig,
     verification: VerificationConfig,
     tester: Tester | None,
-    checkpoint: Path | None,
+    checkpoint: CheckpointPlace | None,
     emit: Emit,
     source: str,
     models: Mapping[str, Any] | None = None,
@@ -146,7 +148,7 @@ def model_proposer(
         agents: Numbers and models of the agents.
         verification: How suggestions are verified.
         tester: The simulator test; None leaves the decision to the critic in every mode.
-        checkpoint: SQLite file with the progress of each segment.
+        checkpoint: Where to keep the progress of each segment.
         emit: Where events go; called from several threads.
         source: Who proposes, as the explanations say it.
         models: What tells one choice of models from another (provider, options, by role): another model is not
@@ -175,7 +177,7 @@ def control_proposer(
     agents: AgentsConfig,
     tester: Tester | None,
     emit: Emit,
-    checkpoint: Path | None = None,
+    checkpoint: CheckpointPlace | None = None,
     verification: VerificationConfig | None = None,
 ) -> Proposer:
     """A control proposes: no model, no revisions, tested alone whatever `verification.mode` says.
@@ -186,7 +188,7 @@ def control_proposer(
         agents: Numbers of suggestions and moves.
         tester: The simulator test; None accepts everything.
         emit: Where events go; called from several threads.
-        checkpoint: SQLite file with the progress of each segment; None remembers nothing.
+        checkpoint: Where to keep the progress of each segment; None remembers nothing.
         verification: How suggestions are verified.
     """
     from ultra_agents.agents.controls import roles_of

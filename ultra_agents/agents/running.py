@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.sqlite import SqliteSaver
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from ultra_agents.agents.checkpoint import CheckpointPlace
 
 Stop: TypeAlias = Callable[[], bool]
 
@@ -41,9 +42,9 @@ class Task:
 
 def run_side_by_side(
     tasks: Sequence[Task],
-    graph_with: Callable[[SqliteSaver | None], Any],
+    graph_with: Callable[[BaseCheckpointSaver[Any] | None], Any],
     *,
-    checkpoint: Path | None,
+    checkpoint: CheckpointPlace | None,
     concurrency: int,
     most_nodes: int,
     stop: Stop,
@@ -57,7 +58,7 @@ def run_side_by_side(
     Args:
         tasks: What is run.
         graph_with: The compiled state machine, given what remembers (langgraph is heavy, so it is made late).
-        checkpoint: SQLite file with the progress of each task; None remembers nothing.
+        checkpoint: Where the progress of each task is kept; None remembers nothing.
         concurrency: Tasks at a time.
         most_nodes: Nodes that no task passes: langgraph's guard against graphs that never end.
         stop: Polled; true ends everything.
@@ -74,7 +75,8 @@ def run_side_by_side(
 
     def run(task: Task) -> Mapping[str, Any]:
         try:
-            state = _last_state(task, graph, saver, most_nodes, lambda: halted.is_set() or stop())
+            thread = thread_of(checkpoint, task.name)
+            state = _last_state(task, thread, graph, saver, most_nodes, lambda: halted.is_set() or stop())
             with counting:
                 done.append(task.name)
                 finished(task.name, len(done))
@@ -85,7 +87,7 @@ def run_side_by_side(
             halted.set()
             raise
 
-    from ultra_agents.agents.checkpoint import open_checkpoint
+    from ultra_agents.agents.checkpoint import open_checkpoint, thread_of
 
     with ExitStack() as opened:
         saver = None if checkpoint is None else opened.enter_context(open_checkpoint(checkpoint))
@@ -105,8 +107,10 @@ def run_side_by_side(
         return [future.result() for future in futures]
 
 
-def _last_state(task: Task, graph: Any, saver: SqliteSaver | None, most_nodes: int, stop: Stop) -> Mapping[str, Any]:
-    config: RunnableConfig = {"configurable": {"thread_id": task.name}, "recursion_limit": most_nodes}
+def _last_state(
+    task: Task, thread: str, graph: Any, saver: BaseCheckpointSaver[Any] | None, most_nodes: int, stop: Stop
+) -> Mapping[str, Any]:
+    config: RunnableConfig = {"configurable": {"thread_id": thread}, "recursion_limit": most_nodes}
     context = task.context(stop)
     context.check()
     begin: Mapping[str, Any] | None = {"fingerprint": task.fingerprint}
@@ -118,7 +122,7 @@ def _last_state(task: Task, graph: Any, saver: SqliteSaver | None, most_nodes: i
                 return values
             begin = None
         elif known.config["configurable"].get("checkpoint_id"):
-            saver.delete_thread(task.name)
+            saver.delete_thread(thread)
     state: Mapping[str, Any] = graph.invoke(
         begin, config, context=context, durability="sync" if saver is not None else None
     )

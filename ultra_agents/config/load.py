@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ultra_agents.config.run import Config
 from ultra_agents.errors import ConfigError
+from ultra_agents.postgres import is_address
 from ultra_agents.registry import options_error
 from ultra_agents.yaml_text import read_setting, read_settings
 
@@ -46,7 +47,7 @@ def _from_folder(data: dict[str, Any], base: Path) -> dict[str, Any]:
     data = dict(data)
     for section, key in (("policy", "path"), ("gateway", "cache"), ("advice", "file")):
         settings = data.get(section)
-        if isinstance(settings, dict) and isinstance(settings.get(key), str):
+        if isinstance(settings, dict) and isinstance(settings.get(key), str) and not is_address(settings[key]):
             data[section] = {**settings, key: str(base / Path(settings[key]).expanduser())}
     if not isinstance(data.get("llms"), dict):
         return data

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from ultra_agents.contracts.secrets import no_secrets, variable_name
 from ultra_agents.errors import ConfigError
+from ultra_agents.postgres import checked_address, is_address
 
 
 class Section(BaseModel):
     """Base of every part of the configuration: strict, unchangeable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+PostgresAddress: TypeAlias = Annotated[str, AfterValidator(checked_address)]
+"""`postgresql://USER@HOST:PORT/DATABASE`; the password comes from the environment."""
+FileOrPostgres: TypeAlias = Annotated[
+    Annotated[Path, Tag("file")] | Annotated[PostgresAddress, Tag("database")],
+    Discriminator(lambda value: "database" if is_address(value) else "file"),
+]
+"""A file (`Path`), or a Postgres database (`str`)."""
 
 
 class PluginConfig(Section):
@@ -143,7 +162,9 @@ class BudgetConfig(CapsConfig):
 class GatewayConfig(Section):
     """How models are asked, whoever they are."""
 
-    cache: Path | None = Field(None, description="answer cache (SQLite); default: in the run folder")
+    cache: FileOrPostgres | None = Field(
+        None, description="answer cache: an SQLite file, or postgresql://USER@HOST/DB; default: in the run folder"
+    )
     mode: Literal["live", "replay"] = Field("live", description="replay never calls out")
     retries: int = Field(4, ge=0, description="further attempts after a transient failure")
     retry_wait_s: float = Field(1.0, ge=0, description="seconds before the first of them; doubles up to 30")

@@ -31,6 +31,7 @@ from ultra_agents.config.models import (
     IdentifierConfig,
     LLMConfig,
     PluginConfig,
+    PostgresAddress,
     Section,
 )
 from ultra_agents.config.rules import RuleTestConfig
@@ -105,6 +106,9 @@ class AgentsConfig(Section):
         None, description="how models write rules: as text, or as atoms, for small models; null: local models as atoms"
     )
     max_repairs: int = Field(2, ge=0, description="times a set of rules that cannot be read goes back, each attempt")
+    checkpoints: PostgresAddress | None = Field(
+        None, description="progress of each segment: postgresql://USER@HOST/DB; default: SQLite in the run folder"
+    )
 
     @model_validator(mode="after")
     def _holds_are_a_range(self) -> AgentsConfig:

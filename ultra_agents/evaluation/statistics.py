@@ -118,13 +118,13 @@ def t_interval(values: Floats, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: No values, or not finite.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     array = _checked(values)
     value = float(array.mean())
     if array.size == 1:
         return Interval(value, None, None, confidence)
-    half = float(t.ppf((1 + confidence) / 2, array.size - 1) * array.std(ddof=1) / math.sqrt(array.size))
+    half = float(stdtrit(array.size - 1, (1 + confidence) / 2) * array.std(ddof=1) / math.sqrt(array.size))
     return Interval(value, value - half, value + half, confidence)
 
 

@@ -1,4 +1,4 @@
-"""Answers already paid for: SQLite in WAL mode, shared by threads and processes; a cassette is its JSONL form.
+"""Answers already paid for: SQLite or Postgres, shared by threads and processes; a cassette is its JSONL form.
 
 A cassette line holds `key` (who was asked, how, and what), `question` (what alone: `contracts.llm.question_key`),
 `provider`, `model` and the reply's fields. It holds no prompts; they are in the run's transcript.
@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-import threading
-import time
 from collections.abc import Collection, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from ultra_agents.errors import ConfigError, LLMError
+from ultra_agents.errors import ConfigError, LLMError, UltraError
 from ultra_agents.files import write_whole
+from ultra_agents.llm.cache_database import Database, PostgresDatabase, SQLiteDatabase
 from ultra_agents.llm.replies import RawReply
 
 _REPLY = TypeAdapter(RawReply)
@@ -31,59 +30,51 @@ def cache_key(request: Mapping[str, Any]) -> str:
 
 
 class AnswerCache:
-    """Replies by request key.
+    """Replies by request key, in an SQLite file or a Postgres database.
 
     Args:
-        path: The database file; made with its folder where missing. A cassette (`.jsonl`) is read into memory.
+        place: The database file, made with its folder where missing, or a `postgresql://` address. A cassette
+            (`.jsonl`) is read into memory.
         must_exist: A missing file is an error (replay).
+        spare: SQLite file that takes what the database at an address no longer could; the database gets it back here.
     """
 
-    def __init__(self, path: Path, must_exist: bool = False) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        if must_exist and not path.is_file():
+    def __init__(self, place: Path | str, must_exist: bool = False, spare: Path | None = None) -> None:
+        self.place = place
+        self._spare = spare if isinstance(place, str) else None
+        if isinstance(place, str):
+            self._db: Database = PostgresDatabase(place, "the answer cache")
+            if spare is not None and spare.is_file():
+                self._take_back(spare)
+            return
+        if must_exist and not place.is_file():
             raise LLMError(
                 "nothing to replay: the answer cache is missing",
-                found=f"no file {path}",
+                found=f"no file {place}",
                 hint="run once with gateway.mode=live, or set gateway.cache to the right file",
             )
-        cassette = path.suffix == ".jsonl"
+        cassette = place.suffix == ".jsonl"
         if cassette and not must_exist:
             raise ConfigError(
                 "gateway.cache is a cassette, which can only be replayed",
-                found=str(path),
+                found=str(place),
                 expected="gateway.mode: replay, or another gateway.cache",
-                hint=f"ultra llm import {path} answers.sqlite   makes a cache of it that grows",
+                hint=f"ultra llm import {place} answers.sqlite   makes a cache of it that grows",
             )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            where = ":memory:" if cassette else path
-            self._db = sqlite3.connect(where, timeout=30, check_same_thread=False, isolation_level=None)
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma synchronous=normal")
-            self._db.execute("create table if not exists replies (key text primary key, reply text not null) strict")
-            self._db.execute("create table if not exists asked (key text primary key, about text not null) strict")
-            self._db.execute(
-                "create table if not exists claims "
-                "(key text primary key, owner text not null, ends real not null) strict"
-            )
-        except (sqlite3.Error, OSError) as error:
-            raise self._unusable(error) from error
+        self._db = SQLiteDatabase(place, in_memory=cassette)
         if cassette:
-            self.load(path)
+            self.load(place)
 
     def __len__(self) -> int:
-        with self._lock:
-            return int(self._db.execute("select count(*) from replies").fetchone()[0])
+        return int(self._db.rows("select count(*) from replies")[0][0])
 
     def get(self, key: str) -> RawReply | None:
         """The reply stored under `key`, if any."""
+        rows = self._db.rows("select reply from replies where key = ?", key)
         try:
-            with self._lock:
-                row = self._db.execute("select reply from replies where key = ?", (key,)).fetchone()
-            return None if row is None else RawReply(**json.loads(row[0]))
-        except (sqlite3.Error, ValueError, TypeError) as error:
-            raise self._unusable(error) from error
+            return RawReply(**json.loads(rows[0][0])) if rows else None
+        except (ValueError, TypeError) as error:
+            raise self._db.unusable(error) from error
 
     def put(self, key: str, reply: RawReply, about: Mapping[str, str] | None = None) -> RawReply:
         """Store `reply`; what is already there stays, so that every reader agrees.
@@ -97,49 +88,38 @@ class AnswerCache:
             What is stored under `key` now: the reply to use.
         """
         try:
-            with self._lock:
-                self._db.execute("insert or ignore into replies values (?, ?)", (key, json.dumps(reply.to_json())))
-                if about is not None:
-                    self._db.execute("insert or ignore into asked values (?, ?)", (key, json.dumps(dict(about))))
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            self._store(key, json.dumps(reply.to_json()), None if about is None else json.dumps(dict(about)))
+        except UltraError:
+            if self._spare is not None:
+                with closing(AnswerCache(self._spare)) as spare:  # it is paid for
+                    spare.put(key, reply, about)
+            raise
         return self.get(key) or reply
 
-    def claim(self, key: str, owner: str, ends: float) -> bool:
+    def claim(self, key: str, owner: str, lease_s: float) -> bool:
         """Claim the question `key`, or renew the claim; whether `owner` has it now.
 
         Args:
             key: Of the request.
             owner: Names the claiming process.
-            ends: Until when (Unix time in seconds); an ended claim of another process is taken over.
+            lease_s: Seconds the claim lasts, by the database's clock; an ended one of another process is taken over.
         """
-        try:
-            with self._lock:
-                taken = self._db.execute(
-                    "insert into claims values (?, ?, ?) on conflict (key) do update set owner = excluded.owner, "
-                    "ends = excluded.ends where owner = excluded.owner or ends < ?",
-                    (key, owner, ends, time.time()),
-                )
-            return taken.rowcount == 1
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        now = self._db.NOW
+        return self._db.changed(
+            f"insert into claims values (?, ?, {now} + ?) on conflict (key) do update set owner = excluded.owner, "
+            f"ends = excluded.ends where claims.owner = excluded.owner or claims.ends < {now}",
+            key, owner, lease_s,
+        ) == 1  # fmt: skip
 
     def claimant(self, key: str) -> str | None:
         """Who claims the question `key` now."""
-        try:
-            with self._lock:
-                row = self._db.execute("select owner from claims where key = ?", (key,)).fetchone()
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
-        return None if row is None else str(row[0])
+        rows = self._db.rows("select owner from claims where key = ?", key)
+        return str(rows[0][0]) if rows else None
 
     def release(self, key: str, owner: str) -> None:
         """Give up a claim of `owner`."""
-        try:
-            with self._lock:
-                self._db.execute("delete from claims where key = ? and owner = ?", (key, owner))
-        except sqlite3.Error:
-            pass  # it ends by itself; what the call has told matters more
+        with suppress(UltraError):  # it ends by itself; what the call has told matters more
+            self._db.changed("delete from claims where key = ? and owner = ?", key, owner)
 
     def export(self, path: Path, keys: Collection[str] | None = None) -> int:
         """Write replies to a JSONL cassette, sorted by key; the number written.
@@ -148,17 +128,14 @@ class AnswerCache:
             path: The cassette; written whole or not at all.
             keys: Only these; default: every one.
         """
-        query = "select key, reply, about from replies left join asked using (key) order by key"
         try:
-            with self._lock:
-                rows = self._db.execute(query).fetchall()
             lines = [
                 json.dumps({"key": key, **json.loads(about or "{}"), **json.loads(reply)}) + "\n"
-                for key, reply, about in rows
+                for key, reply, about in sorted(self._all())
                 if keys is None or key in keys
             ]
-        except (sqlite3.Error, ValueError) as error:
-            raise self._unusable(error) from error
+        except ValueError as error:
+            raise self._db.unusable(error) from error
         try:
             write_whole(path, "".join(lines))
         except OSError as error:
@@ -192,18 +169,19 @@ class AnswerCache:
 
     def close(self) -> None:
         """Close the database."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
-    def _unusable(self, error: Exception) -> LLMError:
-        said = str(error).lower()
-        aside = f"mv {self.path} {self.path}.aside"
-        if "full" in said or "disk i/o" in said:
-            hint = "make room on the disk and run the same command again: answers paid for so far are kept"
-        elif "readonly" in said or "read-only" in said or "permission" in said or "unable to open" in said:
-            hint = "make its folder writable, or set gateway.cache to a file elsewhere; keep this one: it was paid for"
-        elif "locked" in said or "busy" in said:
-            hint = "another process holds it: wait for that one, or end it, and run the same command again"
-        else:
-            hint = f"move it aside (its answers were paid for, and may be read from a copy again): {aside}"
-        return LLMError(f"the answer cache {self.path} cannot be used", found=str(error), hint=hint)
+    def _all(self) -> list[tuple[str, str, str | None]]:
+        """`(key, reply, about)` of every reply, as JSON."""
+        return self._db.rows("select key, reply, about from replies left join asked using (key)")
+
+    def _store(self, key: str, reply: str, about: str | None) -> None:
+        self._db.changed("insert into replies values (?, ?) on conflict do nothing", key, reply)
+        if about is not None:
+            self._db.changed("insert into asked values (?, ?) on conflict do nothing", key, about)
+
+    def _take_back(self, spare: Path) -> None:
+        """Store what an earlier part of the run had to keep in a file."""
+        with closing(AnswerCache(spare)) as kept:
+            for row in kept._all():
+                self._store(*row)

@@ -186,10 +186,8 @@ class _Check:
             said = "; ".join(refusals).removeprefix(_REFUSED)
             return f"the server refuses every request ({said})", f"check llms.{self.model.name}.options"
         reasons = ", ".join(dict.fromkeys(said.partition(":")[0] for said in ways.values()))
-        hint = "try a larger model, or raise options.max_tokens"
-        return "no reply in the schema, in whatever way it was asked for" + f" ({reasons})", " ".join(
-            [*self.warnings, hint]
-        )
+        hints = [*dict.fromkeys(self.warnings), "try a larger model, or raise options.max_tokens"]
+        return f"no reply in the schema, in whatever way it was asked for ({reasons})", "; else ".join(hints)
 
     def _ask(self, number: int, way: Structured) -> RawReply:
         ball, paddle = 30 + 37 * number % 90, 30 + 53 * number % 90

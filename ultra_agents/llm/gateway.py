@@ -96,7 +96,8 @@ class Gateway:
         self._replay = config.mode == "replay"
         self._log = ExchangeLog(folder, emit)
         self._count_unseen()
-        self._cache = AnswerCache(config.cache or folder / "llm-cache.sqlite", must_exist=self._replay)
+        own = folder / "llm-cache.sqlite"
+        self._cache = AnswerCache(config.cache or own, must_exist=self._replay, spare=own)
         self._flight = SingleFlight(self._cache)
         budget = Budget(config.budget, self._log.usage())
         self._chain = FallbackChain(config, self._cache, budget, self._log, emit, emit_streaming)
@@ -226,7 +227,7 @@ class Gateway:
             if (found := self._cached(keyed)) is not None:
                 return found
             if self._replay:
-                raise not_recorded(first, key, self._cache.path, f"{question.agent} on {question.segment}")
+                raise not_recorded(first, key, self._cache.place, f"{question.agent} on {question.segment}")
             self._availability.check(chain)
             with self._flight.claim(key, question.stop):  # and so do other processes
                 if (found := self._cached(keyed)) is not None:

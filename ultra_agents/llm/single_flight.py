@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from ultra_agents.errors import LLMError
+from ultra_agents.errors import UltraError
 from ultra_agents.llm.cache import AnswerCache
 from ultra_agents.llm.retry import check_stop, sleep
 
@@ -29,7 +29,7 @@ class SingleFlight:
     def __init__(self, cache: AnswerCache, lease_s: float = LEASE_S) -> None:
         self._cache = cache
         self._lease_s = lease_s
-        self._owner = f"{uuid.uuid4().hex}:{os.getpid()}:{socket.gethostname()}"
+        self._owner = f"{uuid.uuid4().hex}:{os.getpid()}:{this_machine()}"
         self._threads: dict[str, tuple[threading.Lock, int]] = {}
         self._claims: set[str] = set()
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class SingleFlight:
         Raises:
             ultra_agents.errors.Interrupted: `stop` said so.
         """
-        while not self._cache.claim(key, self._owner, time.time() + self._lease_s):
+        while not self._cache.claim(key, self._owner, self._lease_s):
             owner = self._cache.claimant(key)
             if owner is not None and _was_killed(owner):
                 self._cache.release(key, owner)
@@ -98,14 +98,22 @@ class SingleFlight:
             with self._lock:
                 claims = tuple(self._claims)
             for key in claims:
-                with suppress(LLMError):  # the call itself will say so
-                    self._cache.claim(key, self._owner, time.time() + self._lease_s)
+                with suppress(UltraError):  # the call itself will say so
+                    self._cache.claim(key, self._owner, self._lease_s)
+
+
+def this_machine() -> str:
+    """Tells apart machines, and containers with process numbers of their own, that share an answer cache."""
+    with suppress(OSError):  # Linux: names of hosts repeat
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
 
 
 def _was_killed(owner: str) -> bool:
     """Whether a claim's process ran on this machine and is gone; of other machines only the lease tells."""
-    _, pid, host = owner.split(":", 2)
-    if host != socket.gethostname():
+    _, pid, machine = owner.split(":", 2)
+    if machine != this_machine():
         return False
     try:
         os.kill(int(pid), 0)

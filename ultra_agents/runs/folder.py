@@ -19,6 +19,7 @@ import re
 import shutil
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,7 +99,7 @@ class RunFolder:
             )
         config = with_absolute_paths(config)
         kept = {"config_hash": config.hash(), "config_keys": _keys(config)}
-        state: dict[str, Any] = {"format": FORMAT, **kept, "done": {}}
+        state: dict[str, Any] = {"format": FORMAT, "id": uuid.uuid4().hex, **kept, "done": {}}
         draft: Path | None = None
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -219,6 +220,11 @@ class RunFolder:
     # -- stages ------------------------------------------------------------------------------------------------
 
     @property
+    def id(self) -> str:
+        """Tells this run from every other, of whatever name and machine, in a database that they share."""
+        return str(self._state["id"])
+
+    @property
     def done(self) -> tuple[str, ...]:
         """Names of the finished stages, in the order they finished."""
         return tuple(self._state["done"])
@@ -325,7 +331,7 @@ def with_absolute_paths(config: Config) -> Config:
     policy, gateway, advice = config.policy, config.gateway, config.advice
     if policy.path is not None:
         policy = policy.model_copy(update={"path": policy.path.absolute()})
-    if gateway.cache is not None:
+    if isinstance(gateway.cache, Path):
         gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
     if advice.file is not None:
         advice = advice.model_copy(update={"file": advice.file.absolute()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ultra_agents import postgres
 from ultra_agents.config import Config, variant_of
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, PolicyError, UltraError, did_you_mean
@@ -40,13 +41,17 @@ def check_run(config: Config, *, advised: bool | None = None) -> None:
 
     Raises:
         UltraError: As `build_plugins`; or no policy there, one of another algorithm, unusable models, a cap on money
-            without prices.
+            without prices, a database that cannot be reached.
     """
     environment, algorithm = build_plugins(config)
     if config.form != "moves":
         _check_rules(config, environment)
     if config.proposer == "llm" and (any(map(variant_of, config.methods)) if advised is None else advised):
         _check_models(config)
+        if isinstance(config.gateway.cache, str):
+            postgres.check(config.gateway.cache, "the answer cache")
+        if config.agents.checkpoints is not None:
+            postgres.check(config.agents.checkpoints, "the checkpoint of the agents")
     if (path := policy_file(config, environment)) is not None:
         starting_policy_at(path, config, environment, algorithm)
 

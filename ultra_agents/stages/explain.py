@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ultra_agents.advice import measured_rewards
 from ultra_agents.advice.table import advice_to_lines
+from ultra_agents.agents.checkpoint import checkpoint_of
 from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random, Value
 from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
@@ -65,7 +66,7 @@ def _explained(
                     agents=config.agents,
                     tester=tester,
                     emit=emit,
-                    checkpoint=context.folder.explain,
+                    checkpoint=checkpoint_of(context.folder),
                     verification=verification,
                 )
                 return proposer.explain(items, config.agents.concurrency, context.stop)
@@ -76,7 +77,7 @@ def _explained(
                 agents=config.agents,
                 verification=verification,
                 tester=tester,
-                checkpoint=context.folder.explain,
+                checkpoint=checkpoint_of(context.folder),
                 emit=emit,
                 source=source_of(config),
                 effects=findings.effects.text,

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from ultra_agents.agents.checkpoint import checkpoint_of
 from ultra_agents.agents.rules import most_trials, propose_rules
 from ultra_agents.config import Config, RuleTestConfig
 from ultra_agents.contracts import Environment
@@ -141,7 +142,7 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
             narrations=findings.narrations,
             gateway=gateway,
             tester=trials if simulates else None,
-            checkpoint=context.folder.explain,
+            checkpoint=checkpoint_of(context.folder),
             emit=context.emit,
             stop=context.stop,
             source=source_of(config),

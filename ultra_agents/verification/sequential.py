@@ -15,7 +15,7 @@ from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit  # what scipy.stats computes with; that takes two seconds to load
 
 from ultra_agents.records import FloatArray
 
@@ -106,4 +106,4 @@ def _student(differences: Sequence[float], noise: float, confidence: float) -> G
 
 @cache
 def _quantile(confidence: float, freedom: int) -> float:
-    return float(stats.t.ppf(confidence, freedom))
+    return float(stdtrit(freedom, confidence))

@@ -154,7 +154,8 @@ def make(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> gymnasiu
             warnings.simplefilter("ignore")
             entry: Any = gymnasium.spec(env_id).entry_point
             creator = entry if callable(entry) else gymnasium.envs.registration.load_env_creator(entry)
-            modes = getattr(creator, "metadata", {}).get("render_modes", [])
+            metadata = getattr(creator, "metadata", None)  # of a class that is a wrapper: a property
+            modes = metadata.get("render_modes", ()) if isinstance(metadata, dict) else ()
             mode: dict[str, Any] = (
                 {"render_mode": "rgb_array"} if "rgb_array" in modes and "render_mode" not in kwargs else {}
             )

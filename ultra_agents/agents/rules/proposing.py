@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ultra_agents.agents import prompts
+from ultra_agents.agents.checkpoint import CheckpointPlace
 from ultra_agents.agents.rules.opening import opening, stretches_of, thresholds_of, values_of
 from ultra_agents.agents.rules.state import PROPOSAL, Context, Form, TriesRules
 from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
@@ -31,7 +31,7 @@ def propose_rules(
     narrations: Sequence[Narration],
     gateway: AsksModels,
     tester: TriesRules | None,
-    checkpoint: Path | None,
+    checkpoint: CheckpointPlace | None,
     emit: Emit,
     stop: Stop,
     source: str,
@@ -47,7 +47,7 @@ def propose_rules(
         narrations: Their stretches worth telling; of these only which steps they tell is used.
         gateway: The models; asked from several threads.
         tester: The short test, `verification.trials.RuleTrials`; None leaves the decision to the critic in every mode.
-        checkpoint: SQLite file with the progress of each episode, which moves may share; None remembers nothing.
+        checkpoint: Where the progress of each episode is kept, which moves may share; None remembers nothing.
         emit: Where events go; called from several threads.
         stop: Polled; true ends everything, resumably.
         source: Who proposes, as the proposals say it.
@@ -72,7 +72,7 @@ def propose_rules(
     values = [values_of(environment, one) for one in trajectories]
     thresholds = thresholds_of(values)
     settings = {
-        "agents": config.agents.model_dump(mode="json", exclude={"concurrency"}),
+        "agents": config.agents.model_dump(mode="json", exclude={"concurrency", "checkpoints"}),
         "mode": config.verification.mode,
         "rules": config.verification.rules.model_dump(mode="json"),
         "models": {

@@ -87,11 +87,11 @@ def read_explanations(folder: RunFolder) -> tuple[list[Explanation], bool]:
         value = done.get("value")
         rows = value.get("explanations") if isinstance(value, dict) else None
         return _validated(rows, Explanation, folder), True
-    if not folder.explain.is_file():
-        return [], True
+    from ultra_agents.agents.checkpoint import checkpoint_of
     from ultra_agents.cli.inspect.partial import read_partial
 
-    return _validated(read_partial(folder.explain), Explanation, folder), False
+    rows = read_partial(checkpoint_of(folder))
+    return ([], True) if rows is None else (_validated(rows, Explanation, folder), False)
 
 
 def _validated(rows: Any, kind: type[T], folder: RunFolder) -> list[T]:

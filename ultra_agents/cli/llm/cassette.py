@@ -18,24 +18,24 @@ def llm_export(
     from ultra_agents.cli.run_display import find_folder
     from ultra_agents.errors import RunError
     from ultra_agents.llm.cache import AnswerCache
+    from ultra_agents.postgres import checked_address, is_address
     from ultra_agents.runs import RunFolder, read_lines
 
     _cassette(cassette)
-    found = find_folder(source, runs)
+    place: Path | str = checked_address(source) if is_address(source) else find_folder(source, runs)
     keys: set[str] | None = None
-    path = found
-    if not found.is_file():
-        folder = RunFolder.open(found)
-        path = folder.config.gateway.cache or folder.cache
+    if isinstance(place, Path) and not place.is_file():
+        folder = RunFolder.open(place)
+        place = folder.config.gateway.cache or folder.cache
         keys = {str(row["key"]) for row in read_lines(folder.transcript) if row.get("key")}
-    cache = AnswerCache(path, must_exist=True)
+    cache = AnswerCache(place, must_exist=True)
     try:
         count = cache.export(cassette, keys)
     finally:
         cache.close()
     if not count:
         cassette.unlink()
-        raise RunError(f"there are no answers in {source}", found=f"nothing of it in {path}")
+        raise RunError(f"there are no answers in {source}", found=f"nothing of it in {place}")
     out().print(
         f"{count} answers in {cassette}\n"
         f"replay them: gateway: {{mode: replay, cache: {cassette}}}\n"
@@ -46,19 +46,23 @@ def llm_export(
 
 def llm_import(
     cassette: Annotated[Path, typer.Argument(metavar="FILE", help="A cassette written by `ultra llm export`.")],
-    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="The answer cache to add to; made where missing.")],
+    cache: Annotated[
+        str, typer.Argument(metavar="CACHE", help="The answer cache to add to: a file, made where missing, or a DSN.")
+    ],
 ) -> None:
     """Add a cassette's answers to an answer cache; what is there already stays."""
     from ultra_agents.cli.console import out
     from ultra_agents.errors import ConfigError
     from ultra_agents.llm.cache import AnswerCache
+    from ultra_agents.postgres import checked_address, is_address
 
     _cassette(cassette)
-    if cache.is_dir() or cache.suffix == ".jsonl":
+    place: Path | str = checked_address(cache) if is_address(cache) else Path(cache)
+    if isinstance(place, Path) and (place.is_dir() or place.suffix == ".jsonl"):
         raise ConfigError(f"{cache} is no answer cache", expected="an SQLite file, or a name for a new one")
     if not cassette.is_file():
         raise ConfigError(f"there is no cassette {cassette}", hint="ultra llm export RUN FILE writes one")
-    opened = AnswerCache(cache)
+    opened = AnswerCache(place)
     try:
         before = len(opened)
         read = opened.load(cassette)
