@@ -81,5 +81,3 @@ def cache_place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
         return tmp_path / "shared.sqlite"
     server: Postgres = request.getfixturevalue("postgres")
     return server.address(server.empty())
-
-

@@ -35,7 +35,9 @@ def failing(says: Any, number: int) -> Any:
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_an_interrupted_segment_goes_on_where_it_was(bench: Any, item: Any, says: Any, place: Any, number: int) -> None:
+def test_an_interrupted_segment_goes_on_where_it_was(
+    bench: Any, item: Any, says: Any, place: Any, number: int
+) -> None:
     expected = bench.proposer(story(says)).explain([item()])[0]
     bench.checkpoint = place
     gateway = failing(says, number)
