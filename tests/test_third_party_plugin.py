@@ -67,6 +67,7 @@ def test_it_runs_through_the_whole_flow(site: Path, tmp_path: Path) -> None:
         "policy.train_steps=2000", "collect.episodes=2", "narration.segments_per_episode=1", "refine.steps=4000",
         "refine.evaluate_every=2000", "refine.curve_episodes=4", "evaluate.episodes=8",
         "verification.confidence=0.6", "verification.max_pairs=4", "verification.min_pairs=2",
+        "refine.algorithm.name=ppo", "refine.algorithm.options.clone_steps=300",
     ]  # fmt: skip
     changes = [part for one in small for part in ("--set", one)]
     python(site, tmp_path, "ultra_agents.cli.main", "run", str(EXAMPLE / "run.yaml"), "--plain", *changes)

@@ -32,11 +32,12 @@ CONNECTION = {
 _SET_UP_LOCK = 0x756C747261
 """Key of the advisory lock under which tables are made: processes that begin together would make them twice."""
 _HINTS = {
-    r'password|authentication|role ".*" does not exist': "export PGPASSWORD=... (or a line in ~/.pgpass), and check the user in the address",
-    r'database ".*" does not exist': "make it (createdb NAME), or correct the address",
+    r"password|authentication|role .* does not exist":
+        "export PGPASSWORD=... (or a line in ~/.pgpass), and check the user in the address",
+    r"database .* does not exist": "make it (createdb NAME), or correct the address",
     r"permission denied|must be owner": f"grant create on database ... to ... (the schema {SCHEMA} is made there)",
     r"no space|disk full|too many (connections|clients)|remaining connection slots": "make room on the server",
-}
+}  # fmt: skip
 
 
 def is_address(value: object) -> bool:

@@ -24,6 +24,7 @@ SETTINGS: dict[str, Any] = {
     },
     "collect": {"episodes": 2, "max_steps": 60},
     "verification": {"mode": "none"},
+    "imitation": {"mode": "never"},
     "refine": {"steps": 200, "num_envs": 2, "workers": 0, "evaluate_every": 200, "curve_episodes": 2},
     "evaluate": {"episodes": 2, "video": False},
 }

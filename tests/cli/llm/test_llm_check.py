@@ -142,3 +142,18 @@ def test_the_cause_of_a_refusal_is_the_problem_and_not_the_size_of_the_model(ult
     (row,) = json.loads(done.out)
     assert "top_k is needed here" in row["problem"]
     assert "larger model" not in row["hint"]
+
+
+def test_what_was_noticed_is_told_first(any_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = any_model.openai
+
+    def openai_reply(asked: dict[str, Any]) -> bytes:
+        row = json.loads(plain({}))
+        row["choices"][0]["message"] = {"role": "assistant", "content": "", "reasoning_content": "UP, or DOWN"}
+        return json.dumps(row).encode()
+
+    monkeypatch.setattr(any_model, "openai", openai_reply)
+    entry = LLMConfig(provider="openai", options={"model": "any", "base_url": f"{any_model.address}/v1"})
+    made = check_model("m", entry)
+    assert made.warnings
+    assert made.hint == f"{made.warnings[0]}; else try a larger model, or raise options.max_tokens"

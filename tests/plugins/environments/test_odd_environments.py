@@ -117,9 +117,19 @@ class Parts(Line):
         return {"at": 1 + self.t % 4, "moved": np.full((2, 2), 0.5, np.float32)}
 
 
+class Halved(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Its `metadata`, asked of the class, is a property."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(Line(**options))
+
+    def observation(self, observation: Any) -> Any:
+        return observation / 2
+
+
 CLASSES = (
     OldReset, NoSeed, OldStep, Raises, NoReward, ArrayReward, OtherShape, Outside, Grid, Switches, Whole, Wide,
-    Square, Unbounded, Many, Parts,
+    Square, Unbounded, Many, Parts, Halved,
 )  # fmt: skip
 
 
@@ -136,6 +146,13 @@ def registered() -> Any:
 
 def odd(name: str, **options: Any) -> Any:
     return create_environment(f"gymnasium:Odd/{name}", options)
+
+
+def test_a_class_that_is_a_wrapper_is_an_environment() -> None:
+    with make_simulators(odd("Halved-v0"), 1) as simulators:
+        first = simulators.reset(seed=[3])[0]
+        second = simulators.step(np.array([0]))[0]
+    assert second[0, 0] - first[0, 0] == 0.5
 
 
 @pytest.mark.parametrize("version", ["v0", "v1"])  # with Gymnasium's time limit it is its wrapper that stumbles
