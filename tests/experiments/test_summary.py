@@ -95,6 +95,9 @@ def test_networks_that_end_with_rules_have_a_column_more(small: Any, worth: dict
     row = summary["tasks"]["corridor"]["methods"]["ultra-ra"]
     assert row["with_rules"]["value"] == pytest.approx((9.0 + 5.5 + 6.0) / 3), "alone where none is in force"
     assert row["difference_with_rules_by_seed"] == {"0": 8.0, "1": 3.5, "2": 3.0}
+    clear = {"value": 5.0, "low": 1.0, "high": 9.0, "confidence": 0.95}
+    told = headline({**summary, "tasks": {"x": {"methods": {"u": {**row, "difference_with_rules": clear}}}}})
+    assert "u with its rules in force" in told
     page = render(summary, "ultra compare x.yaml")
     assert "<th>with rules</th>" in page
     assert "ultra-ra, with rules" in page

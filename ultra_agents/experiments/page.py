@@ -53,7 +53,12 @@ def headline(summary: Mapping[str, Any]) -> str:
     """What may be claimed: by task, methods whose paired difference from the baseline has an interval without 0."""
     said, baseline = [], summary["baseline"]
     for task, found in summary["tasks"].items():
-        rows = {name: row["difference"] for name, row in found["methods"].items() if row["difference"] is not None}
+        rows = {
+            name + suffix: row[key]
+            for name, row in found["methods"].items()
+            for key, suffix in (("difference", ""), ("difference_with_rules", " with its rules in force"))
+            if row[key] is not None
+        }
         clear = {
             name: row for name, row in rows.items() if row["low"] is not None and not row["low"] <= 0 <= row["high"]
         }
