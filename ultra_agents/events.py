@@ -157,7 +157,7 @@ class StateShown(Event):
 
 @dataclass(frozen=True)
 class StepsSpent(Event):
-    """Environment steps were taken for `purpose`: `collect|test|joint|imitate|evaluate`, or a method's own.
+    """Environment steps were taken for `purpose`: `collect|test|joint|imitate|table|evaluate`, or a method's own.
 
     Those of refining are in `TrainingProgress`.
     """

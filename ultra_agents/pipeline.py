@@ -12,6 +12,7 @@
 | 6 | test | suggestion + simulator state -> measured gain | `verification/` |
 | 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
 | 8 | imitate | accepted plans, replayed -> a policy that does the same, if it proves better | `stages/imitate.py` |
+| 8 | test the table | rows at their neighbours, the table in whole episodes -> what may act | `stages/in_force.py` |
 | 9 | modulate | actions, observations, table -> executed actions, bonus | `modulation/` |
 | 10 | refine | modulated rollouts -> better policy | algorithm plugin, `refinement/` |
 | 11 | evaluate, report | before/after, control -> statistics, page | `evaluation/` |
@@ -42,6 +43,7 @@ from ultra_agents.stages import (
     Imitation,
     Keeping,
     Restoring,
+    TableTest,
     WithCopy,
 )
 
@@ -80,6 +82,7 @@ def run_pipeline(
         plan += [("probe", 0.01), ("narrate", 0.01), ("explain", 0.5), ("tabulate", 0.01), ("measure", 0.01)]
     if until is None:
         plan += [("imitate", 0.03)] if imitated else []
+        plan += [("table", 0.02)] if advised else []
         plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
         plan += [("evaluate", 0.1), ("report", 0.02)]
     colours = tuple(colours_of(config.methods).items())
@@ -110,6 +113,14 @@ def run_pipeline(
             WithCopy(context, Imitation, "imitated"),
         )
         findings = replace(findings, imitation=imitation)
+    if advised:
+        table = run.once(
+            "table",
+            "Test the table as it will act",
+            lambda: stages.try_table(context, findings),
+            AsJSON[TableTest](TableTest),
+        )
+        findings = replace(findings, table=table)
     results = [
         run.once(
             f"refine {method}",

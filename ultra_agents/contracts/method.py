@@ -178,6 +178,7 @@ class Advised:
             help.
         copying: Environment steps this took.
         critical: Simulator states training episodes may start at; none unless `Terms.restart_probability`.
+        refused: Why the engine must not act, in a word: what the test of the table found; empty where it may.
     """
 
     engine: Callable[[Variant], Modulation]
@@ -185,6 +186,7 @@ class Advised:
     copy: Policy | None = None
     copying: int = 0
     critical: Sequence[bytes] = ()
+    refused: str = ""
 
 
 @dataclass(frozen=True, eq=False)

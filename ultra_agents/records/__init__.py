@@ -11,17 +11,19 @@ from ultra_agents.records.cases import (
     Move,
     Note,
     Plan,
+    Ring,
     Suggestion,
     TestResult,
     Variant,
     Verdict,
     advice_of,
+    set_verdict,
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
 from ultra_agents.records.results import CurvePoint, MethodResult, Returns, Usage
 
 __all__ = [
     "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Explanation", "Fate", "FloatArray",
-    "JointVerdict", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "Scalar", "Segment", "Suggestion",
-    "TestResult", "Trajectory", "Usage", "Variant", "Verdict", "advice_of",
+    "JointVerdict", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "Ring", "Scalar", "Segment",
+    "Suggestion", "TestResult", "Trajectory", "Usage", "Variant", "Verdict", "advice_of", "set_verdict",
 ]  # fmt: skip

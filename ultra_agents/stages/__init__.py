@@ -14,8 +14,19 @@ from ultra_agents.stages.check import check_run
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.evaluate import evaluate_methods
 from ultra_agents.stages.explain import explain_episodes, tabulate
-from ultra_agents.stages.findings import AsJSON, Episodes, Explained, Findings, Imitation, Keeping, Restoring, WithCopy
+from ultra_agents.stages.findings import (
+    AsJSON,
+    Episodes,
+    Explained,
+    Findings,
+    Imitation,
+    Keeping,
+    Restoring,
+    TableTest,
+    WithCopy,
+)
 from ultra_agents.stages.imitate import imitate_advice
+from ultra_agents.stages.in_force import try_table
 from ultra_agents.stages.measure import measure
 from ultra_agents.stages.narrate import narrate_episodes, probe_restoring
 from ultra_agents.stages.prepare import collect_episodes, starting_policy
@@ -23,10 +34,11 @@ from ultra_agents.stages.refine import refine_method
 from ultra_agents.stages.report import report
 
 __all__ = [
-    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "Restoring", "RunContext", "WithCopy",
+    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "Restoring", "RunContext",
+    "TableTest", "WithCopy",
     "check_run", "collect_episodes", "evaluate_methods", "explain_episodes", "imitate_advice", "measure",
     "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context", "starting_policy", "summary",
-    "tabulate",
+    "tabulate", "try_table",
 ]  # fmt: skip
 
 
@@ -36,7 +48,7 @@ def summary(made: Any) -> str:
         return made
     if isinstance(made, dict):
         return str(made.get("headline", ""))
-    if isinstance(made, Imitation):
+    if isinstance(made, Imitation | TableTest):
         return made.headline
     if isinstance(made, Restoring):
         return "yes" if made.exact else made.why

@@ -29,7 +29,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
     spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
     if not checkpoint.exists():  # else they were told of before the interruption
-        for purpose in sorted(spent.keys() - {"collect", "test", "imitate"}):
+        for purpose in sorted(spent.keys() - {"collect", "test", "imitate", "table"}):
             context.emit(StepsSpent(purpose, spent[purpose]))
     selection = context.streams.child("selection")
     seeds = selection.integers(config.refine.curve_episodes, "reset")
@@ -83,14 +83,24 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
 def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
     """What this run gives a method."""
     trajectories, explanations, advice = findings.trajectories, findings.explanations, findings.advice
-    imitation = findings.imitation
+    imitation, table = findings.imitation, findings.table
     advised: Advised | None = None
     if variant_of(method) is not None:
         advised = Advised(
             engine=lambda variant: modulation_engine(
-                context, trajectories, advice, variant, context.streams.generator("modulation")
+                context,
+                trajectories,
+                advice,
+                variant,
+                context.streams.generator("modulation"),
+                None if table is None or table.verdict == "untested" else table.reaches,
             ),
-            spent={"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)},
+            spent={
+                "collect": sum(map(len, trajectories)),
+                "test": sum(e.env_steps for e in explanations),
+                **({"table": table.env_steps} if table is not None and table.env_steps else {}),
+            },
+            refused="" if table is None or table.acts else table.verdict,
             copy=None if imitation is None else imitation.copy,
             copying=0 if imitation is None else imitation.env_steps,
             critical=critical_snapshots(trajectories, explanations, advice)

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -31,7 +32,9 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
     config, folder, environment = context.config, context.folder, context.environment
     trajectories, explanations, advice = findings.trajectories, findings.explanations, findings.advice
     measures = findings.measures
-    table = advice_table(context, trajectories, advice)
+    tested = findings.table
+    untested = tested is None or tested.verdict == "untested"
+    table = advice_table(context, trajectories, advice, None if untested or tested is None else tested.reaches)
     told = {narration.segment.name: narration for narration in findings.narrations}
     purposes: dict[str, int] = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
     if findings.restoring.env_steps:
@@ -56,6 +59,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             frames=_frames(context, trajectories, advice),
             env_steps_by_purpose=purposes,
             table={
+                **({} if tested is None else asdict(tested)),
                 "entries": len(table),
                 "radius": table.radius,
                 "hit_rate": next(
@@ -69,6 +73,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             reference=environment.reference_returns if "reference_returns" in capabilities(environment) else None,
             peak_memory_mb=_peak_memory_mb(),
             warnings=_warnings(folder),
+            imitation=None if findings.imitation is None else asdict(replace(findings.imitation, copy=None)),
             measures=measures or None,
             video=_video(context, results),
         ),

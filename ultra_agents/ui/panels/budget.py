@@ -11,7 +11,7 @@ from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import count, took
 from ultra_agents.ui.theme import BAD, DIM, WARM
 
-PURPOSES = ("collect", "test", "joint", "imitate", "refine", "evaluate")
+PURPOSES = ("collect", "test", "joint", "imitate", "table", "refine", "evaluate")
 
 
 def budget(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
