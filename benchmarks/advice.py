@@ -10,6 +10,8 @@ budget of environment steps that `continue` trains with:
     oracle        the environment's expert plays on from chosen states, tested
     llm           the embedded model (SmolLM2-135M), tested
     llm-untested  the same suggestions believed as they are, which is the ULTRA paper's way
+    table         the oracle's longer plans, each tested at its own state, not imitated: the table acts if it held
+    table-untested  the same plans, the table in force whatever it does (`advice.in_force: always`)
 
     python benchmarks/advice.py --seeds 5
 
@@ -76,12 +78,20 @@ LLM: Row = {
     "agents": {"max_critical": 2, "max_moves": 1},
     "llms": {"default": {"provider": "local", "options": {"threads": 1, "slots": 2, "max_tokens": 256, "seed": 1}}},
 }
+TABLE: Row = {
+    "proposer": "oracle",
+    "agents": {"max_hold": 16, "max_moves": 6},
+    "verification": {"decide": "single"},
+    "imitation": {"mode": "never"},
+}
 ARMS: dict[str, Row] = {
     "continue": {"methods": ["continue"]},
     "random": {"proposer": "random"},
     "value": {"proposer": "value"},
     "oracle": {"proposer": "oracle"},
     "llm": LLM,
+    "table": TABLE,
+    "table-untested": {**TABLE, "advice": {"in_force": "always"}},
     "llm-untested": {**LLM, "verification": {"mode": "none"}, "imitation": {"mode": "never"}},
 }
 ONLY_MEASURED = ("value",)
