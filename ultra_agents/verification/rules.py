@@ -200,8 +200,8 @@ class RuleTester:
         entrants = [Entrant(layer) for layer in layers]
         budget, horizon = self._budget("windows", self._choosing), Horizon(config.window_steps, config.discount)
         settings = self._environment, self._policy, streams, horizon, budget
-        where = {"width": min(8, len(states)), "workers": self._workers, "pool": self._pool}
-        with Windows(*settings, snapshots=snapshots, **where) as windows:
+        width = min(8, len(states))
+        with Windows(*settings, snapshots=snapshots, width=width, workers=self._workers, pool=self._pool) as windows:
             paid = windows.extend(entrants, len(states))
         order = sorted(everyone, key=lambda index: -entrants[index].mean()) if paid else everyone
         return order[: max(math.ceil(KEPT * len(order)), 2)] if paid else everyone
