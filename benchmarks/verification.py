@@ -1,6 +1,6 @@
 """What does a test of a suggestion cost, and how often is it wrong? Pong.
 
-Three parts, chosen with `--parts`, by default all of them:
+Four parts, chosen with `--parts`, by default the first three:
 
     errors      a fixed set of suggestions on episodes of the shipped `suboptimal` policy - oracle and random, single
                 actions and plans - is tested by the naive rule (4 pairs of 120 steps), by the default rule, and by a
@@ -8,6 +8,7 @@ Three parts, chosen with `--parts`, by default all of them:
     prescreen   what share of random suggestions holds where the simulator or the value function was asked where to
                 look, the steps of asking counted
     joint       MountainCar: what tests of single rows and of whole sets accept
+    rules       corridor, CartPole, MountainCar: errors of the test of a set of rules (`_verification_rules.py`)
 
     python benchmarks/verification.py --parts errors --reference /tmp/reference.json
 
@@ -342,6 +343,11 @@ def main() -> None:
         "--reference", type=Path, help="JSON file to keep the reference gains in, and to take them from"
     )
     parser.add_argument("--seeds", type=int, default=4, help="of prescreening, and starting policies of MountainCar")
+    parser.add_argument("--sets", type=int, default=40, help="sets of rules drawn in each world")
+    parser.add_argument(
+        "--rule-pairs", type=int, default=400, help="paired episodes of the reference of a set of rules"
+    )
+    parser.add_argument("--rule-worlds", default="corridor,cartpole,mountain-car")
     parser.add_argument("--parts", default="errors,prescreen,joint")
     args = parser.parse_args()
 
@@ -357,6 +363,10 @@ def main() -> None:
         prescreened(environment, policy, args)
     if "joint" in parts:
         together(args)
+    if "rules" in parts:
+        from _verification_rules import rules_part
+
+        rules_part(args)
 
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ class StateShown(Event):
 
 @dataclass(frozen=True)
 class StepsSpent(Event):
-    """Environment steps were taken for `purpose`: `collect|effects|test|joint|imitate|evaluate`, or a method's own.
+    """Environment steps were taken for `purpose`: `collect|effects|test|rules|joint|imitate|table|evaluate|...`.
 
     Those of refining are in `TrainingProgress`.
     """

@@ -14,6 +14,7 @@ within a token budget | `effects/`, `narration/` + the describer |
 | 6 | rules | sets of closed-loop rules -> the one that held (`advice.form`) | `stages/rules.py`, `verification/` |
 | 8 | start | rules that held -> a copy that learnt them, the rules in force, or both | `stages/start.py` |
 | 8 | imitate | accepted plans, replayed -> a policy that does the same, if it proves better | `stages/imitate.py` |
+| 8 | test the table | rows at their neighbours, the table in whole episodes -> what may act | `stages/in_force.py` |
 | 9 | modulate | actions, observations, table -> executed actions, bonus | `modulation/` |
 | 10 | refine | modulated rollouts -> better policy | algorithm plugin, `refinement/` |
 | 11 | evaluate, report | before/after, control -> statistics, page | `evaluation/` |
@@ -47,6 +48,7 @@ from ultra_agents.stages import (
     Restoring,
     RulesFound,
     Start,
+    TableTest,
     WithCopy,
 )
 
@@ -90,6 +92,7 @@ def run_pipeline(
     if until is None:
         plan += [("imitate", 0.03)] if imitated else []
         plan += [("start", 0.05)] if advised and config.form != "moves" else []
+        plan += [("table", 0.02)] if advised and moves else []
         plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
         plan += [("evaluate", 0.1), ("report", 0.02)]
     colours = tuple(colours_of(config.methods).items())
@@ -120,7 +123,8 @@ def run_pipeline(
             WithCopy(context, Start, "start-copy"),
         )
         findings = replace(findings, start=start)
-    if imitated and (findings.rules is None or not findings.rules.held):
+    held = findings.rules is not None and findings.rules.held  # they take the place of moves
+    if imitated and not held:
         imitation = run.once(
             "imitate",
             "Replay the advice, learn to do the same, test that",
@@ -128,6 +132,14 @@ def run_pipeline(
             WithCopy(context, Imitation, "imitated"),
         )
         findings = replace(findings, imitation=imitation)
+    if advised and moves and not held:
+        table = run.once(
+            "table",
+            "Test the table as it will act",
+            lambda: stages.try_table(context, findings),
+            AsJSON[TableTest](TableTest),
+        )
+        findings = replace(findings, table=table)
     results = [
         run.once(
             f"refine {method}",

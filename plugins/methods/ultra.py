@@ -4,12 +4,14 @@ What these add to training is the modulation engine (`ultra_agents.modulation`) 
 before that happens in stages 1 to 8 and is charged here.
 
 Differs from the paper, each an option of the configuration. Advice is tested before it is believed
-(`verification.mode: none` believes it). Accepted plans are imitated first, by methods that act on suggested actions,
-and a copy that proved better is refined without the table, whose rows it has learnt already: on Pong the table beside
-the copy cost half of what the copy had won (`imitation.table: keep` keeps it in force, `imitation.mode: never` leaves
-imitating out). The table is followed with a chance that falls to 0, and the update knows which policy really acted
-(`modulation.*`). With testing and imitation switched off and `modulation.probability: 1`,
-`modulation.schedule: constant`, `modulation.learn: policy` it is the paper read literally.
+(`verification.mode: none` believes it), and a table before it acts, as it will act: each row at the states it will be
+matched at, and all of it in whole episodes (`advice.in_force: always` leaves that out). Accepted plans are imitated
+first, by methods that act on suggested actions, and a copy that proved better is refined without the table, whose rows
+it has learnt already: on Pong the table beside the copy cost half of what the copy had won (`imitation.table: keep`
+keeps it in force, `imitation.mode: never` leaves imitating out). The table is followed with a chance that falls to 0,
+and the update knows which policy really acted (`modulation.*`). With testing and imitation switched off and
+`modulation.probability: 1`, `modulation.schedule: constant`, `modulation.learn: policy` it is the paper read
+literally.
 """
 
 from __future__ import annotations
@@ -54,7 +56,10 @@ class Ultra(Method):
             spent |= {"imitate": advised.copying} if advised.copying else {}
         note = "from the copy that learnt the advice"
         if start is setting.start or terms.keep_table:
-            engine, note = advised.engine(self.advice), "advice in force"
+            if not advised.refused:
+                engine, note = advised.engine(self.advice), "advice in force"
+            elif start is setting.start:
+                note = f"no advice in force: the table is {advised.refused}"
         if advised.critical:
             chance, states = terms.restart_probability, advised.critical
             restarts = setting.services.starts(lambda: states, chance, setting.streams.child("restarts"))

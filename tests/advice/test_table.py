@@ -144,3 +144,20 @@ def test_of_very_many_rows_a_near_one_answers() -> None:
     assert 0 < len(matched) < len(seen)
     own = distances[matched, found[matched]]
     assert (own <= np.minimum(2 * nearest[matched], radius)).all()
+
+
+def test_a_row_is_matched_no_further_than_it_was_tested(trajectory: Trajectory) -> None:
+    environment = create_environment("corridor")
+    advice_rows, features = [advice(5), advice(30)], environment.features(trajectory.observations)
+    free = build_table(advice_rows, [trajectory], environment, hit_rate=0.5)
+    tested = build_table(advice_rows, [trajectory], environment, hit_rate=0.5, reach=[0.0, 100.0])
+    assert tested.radius == free.radius, "nothing exceeds the calibrated radius either"
+    rows = tested.lookup(features)
+    assert np.flatnonzero(rows == 0).tolist() == [5], "its own state only"
+    assert np.array_equal(np.flatnonzero(rows == 1), np.flatnonzero(free.lookup(features) == 1))
+    nearest = build_table(advice_rows, [trajectory], environment, hit_rate=0.5, reach=[0.0, 0.12])
+    assert nearest.radius == pytest.approx(0.12)
+    assert np.flatnonzero(nearest.lookup(features) == 1).tolist() == [29, 30, 31]
+    exact = build_table(advice_rows, [trajectory], environment, match="exact", reach=[0.0, 0.0])
+    assert np.flatnonzero(exact.lookup(features) >= 0).tolist() == [5, 30]
+    assert len(build_table([], [trajectory], environment, reach=[])) == 0

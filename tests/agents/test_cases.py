@@ -233,8 +233,8 @@ def test_of_a_set_the_undecided_attempt_is_taken_not_a_later_bad_one():
     bad = replace(ATTEMPT, plan=Plan((("LEFT", 3),)), test=replace(REFUTED, gain=-0.5, high=-0.1, stopped="bad"))
     falling = replace(ATTEMPT, plan=Plan((("LEFT", 4),)), test=replace(REFUTED, gain=-0.05))
     case = replace(CASE, attempts=(ATTEMPT, bad, falling))
-    assert case.undecided == case.chosen == ATTEMPT
-    assert replace(case, attempts=(bad, falling)).undecided is None
+    assert case.set_candidate == case.chosen == ATTEMPT
+    assert replace(case, attempts=(bad, falling)).set_candidate is None
     assert replace(case, fate="rejected").chosen is None
 
 

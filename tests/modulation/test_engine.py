@@ -248,6 +248,19 @@ def test_radius_follows_the_states_that_are_visited() -> None:
     assert made.metrics()["hit_rate"] == pytest.approx(0.3, abs=0.03)
 
 
+def test_the_radius_never_grows_beyond_what_was_tested() -> None:
+    made = engine("r", table(target=0.5, radius=0.05, reach=np.array([0.0, 0.05])))
+    far = np.array([[5.0], [5.0], [5.0], [5.0]])
+    for _ in range(200):
+        made.act(far, OWN)
+    assert made.metrics()["radius"] == 0.05
+    near = np.array([[0.04], [10.04], [0.0], [10.06]])
+    assert made.act(near, OWN).matched.tolist() == [False, True, True, False]
+    for _ in range(400):
+        made.act(np.array([[10.0]] * 4), OWN)
+    assert made.metrics()["radius"] < 0.05, "it may shrink"
+
+
 def test_a_small_share_is_followed_as_fast_as_a_large_one() -> None:
     """Relative to the share asked for: a table that acts rarely must not take a hundred times as long."""
     grown, shrunk = {}, {}

@@ -184,7 +184,7 @@ def _any_refuted(state: CriticalState) -> Any:
 def together(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     """The sets that were tested together."""
     monkeypatch.setattr(joint, "JointTester", FakeJoint)
-    monkeypatch.setattr(CriticalState, "undecided", property(_any_refuted))
+    monkeypatch.setattr(CriticalState, "set_candidate", property(_any_refuted))
     FakeJoint.asked = []
     return FakeJoint.asked
 
@@ -210,7 +210,7 @@ def test_what_is_undecided_alone_is_tested_together(tmp_path: Path, together: li
     assert (both["joint"]["rows"], both["joint"]["kept"]) == (1 + len(rest), [0])
     rows = [json.loads(line) for line in (tmp_path / "both" / "one" / "advice.jsonl").read_text().splitlines()]
     (row,) = [row for row in rows if (row["episode"], row["step"]) == (first.episode, first.step)]
-    assert row["joint"] == {"kept": True, "gain": 0.3, "low": 0.1, "high": 0.5, "pairs": 8}
+    assert row["joint"] == {"kept": True, "gain": 0.3, "low": 0.1, "high": 0.5, "pairs": 8, "stopped": "good"}
     assert row["taken_reward"] == 0.0, "no penalty for what the policy did, of an action that did not hold alone"
     drops = [event for event in events if type(event).__name__ == "Dropped" and event.reason == "no gain together"]
     assert len(drops) == len(rest)

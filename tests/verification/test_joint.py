@@ -195,9 +195,9 @@ def test_what_goes_to_the_joint_test() -> None:
     def result(stopped: str, passed: bool = False, high: float = 1.0) -> TestResult:
         return TestResult(0.0, -1.0, high, 3, 10, passed, stopped)
 
-    assert result("hopeless").undecided
-    assert result("pairs").undecided
-    assert not result("good", passed=True).undecided
-    assert not result("bad").undecided
-    assert not result("invalid").undecided
-    assert not result("hopeless", high=-0.5).undecided
+    assert result("hopeless").set_candidate
+    assert result("pairs").set_candidate
+    assert not result("good", passed=True).set_candidate
+    assert not result("bad").set_candidate
+    assert not result("invalid").set_candidate
+    assert not result("hopeless", high=-0.5).set_candidate

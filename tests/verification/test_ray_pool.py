@@ -7,19 +7,22 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ultra_agents.config import RuleTestConfig
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.errors import ConfigError, EnvironmentFault, RunError
+from ultra_agents.rules import interface_of, parse_rules
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
-from ultra_agents.verification import CounterfactualTester, ray_pool
+from ultra_agents.verification import CounterfactualTester, RuleTest, RuleTester, ray_pool
 from ultra_agents.verification.jobs import Job, Terms
-from ultra_agents.verification.local_pool import Pool
+from ultra_agents.verification.local_pool import LocalPool, Pool
 from ultra_agents.verification.pool import make_pool
 
 from .conftest import LEFT, RIGHT, Walker, corridor, play, settings, suggest
@@ -64,6 +67,24 @@ def test_rollouts_on_the_cluster_are_those_of_this_process() -> None:
             pool.close()
     assert here == there
     assert len({str(one) for one in here}) > 1
+
+
+def test_sets_of_rules_are_tested_alike_on_both_whatever_the_budget_pays_for() -> None:
+    policy, world = Walker(0.5), corridor(slip=0.2)
+    face, stored = interface_of(world), [play(policy, world, episode=number) for number in range(2)]
+    sets = [
+        parse_rules(f"rules: [{{when: cell > {edge}, do: {move}}}, {{when: cell < 3, do: RIGHT}}]", face)
+        for edge, move in ((0, RIGHT), (4, RIGHT), (0, LEFT), (6, LEFT))
+    ]
+    for budget in (40_000, 300):  # all of it, and a test that ends in the middle
+        found: list[RuleTest] = []
+        for engine in (None, RAY):
+            config = RuleTestConfig(horizon=50, windows=6, window_steps=20, max_steps=budget)
+            tester = RuleTester(world, policy, config, Streams(4), trajectories=stored, engine=engine)
+            found.append(tester.test(sets))
+        assert found[0] == found[1]
+        assert found[0].env_steps > 0
+    assert (found[0].verdict, found[0].stopped) == ("undecided", "steps")
 
 
 def test_a_tester_measures_the_same_on_both() -> None:
@@ -194,6 +215,6 @@ def test_a_cluster_without_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_another_version_on_a_node_is_refused() -> None:
     worker = ray_pool._Worker()
-    told = worker.begin(("0.0.0", corridor(), Walker(0.5), TERMS, 2))
+    told = worker.begin(("0.0.0", corridor(), partial(LocalPool, corridor(), Walker(0.5), TERMS, 2)))
     assert isinstance(told, RunError)
     assert told.expected == "0.0.0"

@@ -49,9 +49,10 @@ class AdviceTable:
         taken_actions: `(m, ...)` what the policy did there.
         taken_rewards: `(m,)` implicit reward of that.
         weights: `(m,)` measured gain clipped to [0, 1]; 1 where no test ran.
-        radius: Largest distance at which a state matches, as calibrated on the collected episodes.
+        radius: Largest distance at which a state matches, as calibrated on the collected episodes or as tested.
         target: Share of visited states the engine keeps hitting by moving the radius; None leaves it alone.
         match: How a state finds its row.
+        reach: `(m,)` distance up to which each row was tested, which nothing may exceed; None sets no such limit.
     """
 
     features: FloatArray
@@ -65,6 +66,7 @@ class AdviceTable:
     radius: float
     match: Match
     target: float | None = None
+    reach: FloatArray | None = None
 
     def __post_init__(self) -> None:
         # Cells split in the middle of their space, not of their rows: of a million rows of 11 features a state finds
@@ -80,19 +82,25 @@ class AdviceTable:
         """`(m, ...)` the first action of each plan."""
         return np.asarray(self.plans[:, 0])
 
+    @property
+    def same(self) -> float:
+        """Distance up to which two states are one, whatever the radius."""
+        return EXACT_L1 if self.match == "exact" else SAME
+
     def __repr__(self) -> str:
         return f"AdviceTable(rows={len(self)}, match={self.match!r}, radius={self.radius:.3g})"
 
     def lookup(self, features: FloatArray, radius: float | None = None) -> npt.NDArray[np.int64]:
         """Row of the nearest match for each of `(n, k)` unscaled features; -1 where none is within the radius.
 
-        `radius` stands in for the table's own. From `MANY` rows on, the row may be up to twice as far as the nearest,
-        and a state is sure to be matched within half the radius only.
+        `radius` stands in for the table's own; a row whose own `reach` ends before it is not matched. From `MANY` rows
+        on, the row may be up to twice as far as the nearest, and a state is sure to be matched within half the radius
+        only.
         """
         tree = self._tree  # type: ignore[attr-defined]
         if tree is None:
             return np.full(len(features), -1, dtype=np.int64)
-        _, rows = tree.query(
+        distances, rows = tree.query(
             features / self.scale,
             k=1,
             eps=1.0 if len(self) >= MANY and self.match == "nearest" else 0.0,
@@ -101,6 +109,8 @@ class AdviceTable:
         )
         found: npt.NDArray[np.int64] = rows.astype(np.int64, copy=False)
         found[found == len(self)] = -1
+        if self.reach is not None:
+            found[distances > np.maximum(self.reach, self.same)[found]] = -1  # -1 stays what it is
         return found
 
 
@@ -113,6 +123,7 @@ def build_table(
     hit_rate: float = 0.1,
     hit_per_entry: float = 1.0,
     adaptive: bool = True,
+    reach: Sequence[float] | None = None,
 ) -> AdviceTable:
     """Tabulate accepted advice.
 
@@ -125,6 +136,7 @@ def build_table(
         hit_rate: Share of the visited states that `nearest` shall hit.
         hit_per_entry: The same share, per row: a few rows must not speak for states that are nothing like theirs.
         adaptive: Keep that share while the policy, and with it the visited states, moves away from the episodes.
+        reach: By row, the distance up to which it was tested; the calibrated radius holds as well.
     """
     share = min(hit_rate, hit_per_entry * len(advice))
     by_episode = {trajectory.episode: trajectory for trajectory in trajectories}
@@ -140,6 +152,7 @@ def build_table(
         radius = float(np.quantile(distances, share))
     else:
         radius = 0.0
+    limits = None if reach is None else np.minimum(np.asarray(reach, dtype=np.float64), radius)
     shape = environment.action_space.shape or ()
     kind = environment.action_space.dtype
     plans, holds = _plans(advice, environment)
@@ -152,9 +165,10 @@ def build_table(
         taken_actions=np.array([by_episode[r.episode].actions[r.step] for r in advice], kind).reshape(-1, *shape),
         taken_rewards=np.array([row.taken_reward for row in advice], dtype=np.float64),
         weights=np.array([1.0 if r.test is None else float(np.clip(r.test.gain, 0, 1)) for r in advice]),
-        radius=radius,
+        radius=radius if limits is None else float(limits.max(initial=0.0)),
         match=match,
         target=share if adaptive and match == "nearest" else None,
+        reach=limits,
     )
 
 

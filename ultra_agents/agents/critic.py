@@ -8,7 +8,7 @@ from typing import Any, Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ultra_agents.agents.decisions import NO_GAIN, may_revise, refuse, revise
+from ultra_agents.agents.decisions import may_revise, refuse, revise, why_refused
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import CriticReply
 from ultra_agents.agents.state import Context, State, case_of, with_attempt, with_case
@@ -102,7 +102,7 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
     if test.passed:
         return Command(goto="accept", update={**update, **with_case(state, case)})
     if critique.verdict == "reject":
-        return refuse(state, context, case, "test", NO_GAIN, measurement, judged=True, update=update)
+        return refuse(state, context, case, "test", why_refused(test), measurement, judged=True, update=update)
     return revise(state, context, case, update)
 
 

@@ -9,9 +9,14 @@ from langgraph.types import Command
 
 from ultra_agents.agents.state import Context, State, with_case
 from ultra_agents.agents.wording import measured
-from ultra_agents.records import Attempt, CriticalState
+from ultra_agents.records import Attempt, CriticalState, TestResult
 
-NO_GAIN = "no gain in simulation"
+NO_GAIN, UNDECIDED = "no gain in simulation", "undecided in simulation"
+
+
+def why_refused(test: TestResult) -> str:
+    """Why a suggestion that did not hold is not accepted."""
+    return UNDECIDED if test.verdict == "undecided" else NO_GAIN
 
 
 def may_revise(context: Context, case: CriticalState) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ultra_agents.agents.decisions import NO_GAIN, may_revise, refuse, revise
+from ultra_agents.agents.decisions import may_revise, refuse, revise, why_refused
 from ultra_agents.agents.state import EXPLANATION, NOTES, STATES, Context, State, case_of, with_attempt, with_case
 from ultra_agents.agents.validity import INVALID
 from ultra_agents.agents.wording import measured
@@ -47,7 +47,7 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     assert attempt.critique is not None, "the graph leads here only from the critic"
     if not result.passed and (attempt.critique.verdict == "reject" or not may_revise(context, case)):
         words = measured(attempt.plan, result)
-        return refuse(state, context, case, "test", NO_GAIN, words, judged=True, update=update)
+        return refuse(state, context, case, "test", why_refused(result), words, judged=True, update=update)
     if context.reflects or result.passed:
         return Command(goto="reflect" if context.reflects else "accept", update={**update, **with_case(state, case)})
     return revise(state, context, case, update)

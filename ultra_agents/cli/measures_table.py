@@ -184,6 +184,7 @@ GROUPS: Sequence[Sequence[TableRow]] = (
         ("suggestions", _count("proposed")),
         ("unusable replies, plans", _count("unusable")),
         ("tested", _count("tested")),
+        ("undecided", lambda measures: f"{measures.get('undecided', 0):,}"),
         ("accepted", _count("accepted")),
     ),
     (

@@ -33,6 +33,6 @@ class ClusterConfig(Section):
 
 
 class RunEngineConfig(ClusterConfig):
-    """Where one run explains its episodes and plays the rollouts of their counterfactual tests."""
+    """Where one run explains its episodes and plays the rollouts and episodes of its tests."""
 
     workers: int | None = Field(None, gt=0, description="rollout workers (ray); null: as many as the cores allow")

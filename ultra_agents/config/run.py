@@ -152,6 +152,11 @@ class VerificationConfig(Section):
     joint_as: Literal["copy", "table"] = Field(
         "copy", description="where advice is imitated, sets are tested as the imitating copy, or as the table in force"
     )
+    reach_rings: int = Field(
+        3, gt=0, description="growing distances at which an accepted row is tested around its state"
+    )
+    reach_states: int = Field(4, gt=0, description="collected states tested at each such distance, at most")
+    reach_max_steps: int = Field(10_000, ge=0, description="environment steps of these tests in a run, at most")
     workers: int = Field(0, ge=0, description="processes that play the tests; 0 plays them in this one")
     slots: int = Field(32, gt=1, description="rollouts played side by side, in each process")
     rules: RuleTestConfig = RuleTestConfig()
@@ -181,15 +186,20 @@ class AdviceConfig(Section):
     hit_per_entry: float = Field(0.005, gt=0, le=1, description="the same share, per row of the table, at most")
     adaptive: bool = Field(True, description="keep hitting that share while the policy moves; else a fixed radius")
     reward: Literal["llm", "measured"] = Field("llm", description="implicit reward: the critic's, or the gain")
+    in_force: Literal["tested", "always"] = Field(
+        "tested",
+        description="the table acts in training if it held in whole episodes, its rows as far as they were tested; "
+        "or always, untested",
+    )
 
 
 class ImitationConfig(Section):
     """Stage 8: learning from accepted plans, replayed in the simulator."""
 
-    mode: Literal["better", "tested", "always", "never"] = Field(
-        "better",
-        description="start refining from a copy that does as advised: if it is better or, undecided after all pairs, "
-        "earned more; only if it is surely better; always; never",
+    mode: Literal["tested", "better", "always", "never"] = Field(
+        "tested",
+        description="start refining from a copy that does as advised: if it is better with the confidence asked; also "
+        "if, undecided after all pairs, it earned more; always, untested; never",
     )
     rounds: int = Field(2, ge=0, description="rounds in which rules label what their copy meets (DAgger)")
     round_steps: int = Field(3200, gt=0, description="environment steps of each")

@@ -196,6 +196,7 @@ class Advised:
         copying: Environment steps this took.
         critical: Simulator states training episodes may start at; none unless `Terms.restart_probability`.
         rules: Where rules held; they then take the place of table and copy.
+        refused: Why the engine must not act, in a word: what the test of the table found; empty where it may.
     """
 
     engine: Callable[[Variant], Modulation]
@@ -204,6 +205,7 @@ class Advised:
     copying: int = 0
     critical: Sequence[bytes] = ()
     rules: Ruled | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ultra_agents.evaluation.statistics import Interval, mean_interval, proportion_interval
-from ultra_agents.records import Advice, Attempt, CriticalState, Explanation, Segment, TestResult, Trajectory, Usage
+from ultra_agents.records import (
+    Advice,
+    Attempt,
+    CriticalState,
+    Explanation,
+    Segment,
+    TestResult,
+    Trajectory,
+    Usage,
+    set_verdict,
+)
 
 FEWEST_RANKS = 5
 """Tested attempts below which a rank correlation says nothing."""
@@ -96,6 +106,7 @@ def advice_measures(
         "unusable": sum(drop.stage in ("identify", "advise", "criticise") for drop in drops),
         "tested": len(trials),
         "held": len(held),
+        "undecided": sum(trial.test.verdict == "undecided" for trial in trials),
         "accepted": len(used),
         "precision": None if precision is None else _interval(precision),
         "gain": _mean(trials, confidence, seed),
@@ -111,7 +122,10 @@ def advice_measures(
         "fidelity": None if fidelity is None else dict(fidelity),
         "joint": None
         if joint is None
-        else {**joint, "verdict": set_verdict(joint["pairs"], joint["passed"], joint["high"])},
+        else {
+            **joint,
+            "verdict": set_verdict(joint["pairs"], joint["passed"], joint["high"], joint.get("stopped", "")),
+        },
         "trials": [_row(trial) for trial in trials],
     }
     return {"headline": headline(measures), **measures}
@@ -126,13 +140,6 @@ def tested_attempts(explanations: Sequence[Explanation]) -> list[TestedAttempt]:
         for revision, attempt in enumerate(state.attempts)
         if attempt.test is not None
     ]
-
-
-def set_verdict(pairs: int, passed: bool, high: float | None) -> str:
-    """What a joint test found of its set: `holds`, `undecided`, `loses`, or `not paid for`."""
-    if not pairs:
-        return "not paid for"
-    return "holds" if passed else "loses" if high is not None and high < 0 else "undecided"
 
 
 def headline(measures: Mapping[str, Any]) -> str:

@@ -36,6 +36,8 @@ def facts(measures: Mapping[str, Any]) -> list[Fact]:
     if precision is not None:
         ends = f"{100 * precision['low']:.0f} to {100 * precision['high']:.0f} %"
         meaning = f"share of tested suggestions whose gain holds: {measures['held']} of {measures['tested']}"
+        if measures.get("undecided"):
+            meaning += f"; undecided, so not used by default: {measures['undecided']}"
         rows.append(Fact("Advice precision", f"{100 * precision['value']:.0f} %", ends, meaning))
     for key, name, meaning in (
         ("gain", "Gain of a suggestion", "mean of everything tested, in units of return; unselected"),
@@ -65,6 +67,29 @@ def facts(measures: Mapping[str, Any]) -> list[Fact]:
         rows.append(Fact("Environment steps of a test", _figure(measures["steps_per_test"]), "", f"median; {spent}"))
     rows += _prices(measures)
     return rows
+
+
+def in_training(report: Mapping[str, Any]) -> list[Fact]:
+    """What became of the copy that imitates the advice and of the table, and whether either was used."""
+    copy, table = report.get("imitation") or {}, report.get("table") or {}
+    rows = []
+    if copy.get("verdict"):
+        used = "refining starts from it" if copy["used"] else "not used"
+        meaning = f"gain per episode of a copy that learnt the advice: {copy['verdict']}; {used}"
+        rows.append(_whole("Copy of the policy", copy, meaning))
+    if table.get("verdict") and table["verdict"] not in ("empty", "retired"):
+        used = "it acts in training" if table["acts"] else "it does not act in training"
+        reach = f"; {sum(one > 0 for one in table['reaches'])} of {table['rows']} rows beyond their own state"
+        meaning = f"gain per episode of the table as it acts in training: {table['verdict']}; {used}"
+        rows.append(_whole("Advice table", table, meaning + (reach if table["reaches"] else "")))
+    return rows
+
+
+def _whole(name: str, found: Mapping[str, Any], meaning: str) -> Fact:
+    """A measurement in whole episodes, or a hyphen where there was none."""
+    if not found["pairs"]:
+        return Fact(name, "–", "", meaning)
+    return Fact(name, _figure(found["gain"], True), f"{_figure(found['low'])} to {_figure(found['high'])}", meaning)
 
 
 def _prices(measures: Mapping[str, Any]) -> list[Fact]:

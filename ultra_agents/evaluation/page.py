@@ -15,7 +15,7 @@ from typing import Any
 from ultra_agents.config import baseline_of, colours_of
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.evaluation import advice_charts, charts, rules_charts
-from ultra_agents.evaluation.advice_page import WHO, facts, fidelity_rows
+from ultra_agents.evaluation.advice_page import WHO, facts, fidelity_rows, in_training
 from ultra_agents.evaluation.frames import label_frame, png_data_uri
 from ultra_agents.evaluation.rules_page import rules_protocol, rules_view
 from ultra_agents.evaluation.video import Video
@@ -77,7 +77,7 @@ def render_html(
         protocol=_protocol(report),
         curves=_both(partial(_curves, report, colours), Markup),
         gaps=_both(partial(_gaps, report, colours), Markup),
-        facts=facts(measures) if measures else [],
+        facts=[*facts(measures), *in_training(report)] if measures else [],
         fidelity=fidelity_rows(measures) if measures else [],
         trials=_both(partial(_trials, measures), Markup),
         windows=_both(partial(_windows, measures), Markup),

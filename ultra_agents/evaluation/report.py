@@ -19,7 +19,6 @@ import numpy as np
 from ultra_agents.config import Config, baseline_of, default_baseline, trains
 from ultra_agents.contracts import ReferenceReturns
 from ultra_agents.errors import RunError
-from ultra_agents.evaluation.advice_measures import set_verdict
 from ultra_agents.evaluation.page import render_html
 from ultra_agents.evaluation.statistics import (
     Interval,
@@ -65,7 +64,8 @@ class ReportInputs:
         usage: What model calls cost, by agent.
         frames: Rendered critical states `(H, W, 3)` uint8 by `(episode, step)`.
         env_steps_by_purpose: Environment steps of the whole run (`collect`, `test`, `refine:<method>`, ...).
-        table: `entries`, `radius`, `hit_rate` of the advice table, as far as known.
+        table: `entries`, `radius`, `hit_rate` of the advice table, and what its test found (`stages.TableTest`).
+        imitation: What became of imitating it (`stages.Imitation`, without the policy), where that was tried.
         command: What to type to get this run again.
         started: ISO time.
         finished: ISO time.
@@ -89,6 +89,7 @@ class ReportInputs:
     frames: Mapping[tuple[int, int], Array] = field(default_factory=dict)
     env_steps_by_purpose: Mapping[str, int] = field(default_factory=dict)
     table: Mapping[str, Any] = field(default_factory=dict)
+    imitation: Mapping[str, Any] | None = None
     command: str = ""
     started: str = ""
     finished: str = ""
@@ -122,6 +123,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "start": None if inputs.start is None else dict(inputs.start),
         "measures": None if inputs.measures is None else dict(inputs.measures),
         "table": dict(inputs.table),
+        "imitation": None if inputs.imitation is None else {k: v for k, v in inputs.imitation.items() if k != "copy"},
         "llm": _llm(inputs.usage, advice["accepted"]),
         "env_steps": dict(inputs.env_steps_by_purpose),
         "reference": None if inputs.reference is None else asdict(inputs.reference),
@@ -253,6 +255,7 @@ def _advice(inputs: ReportInputs) -> dict[str, Any]:
         },
         "tested": len(tests),
         "held": held,
+        "undecided": sum(test.verdict == "undecided" for test in tests),
         "precision": None if precision is None else {**_ends(precision), "value": precision.value},
         "mean_gain_accepted": float(np.mean([t.gain for t in tests_of_accepted])) if tests_of_accepted else None,
         "mean_gain_tested": float(np.mean([test.gain for test in tests])) if tests else None,
@@ -269,7 +272,7 @@ def _advice_row(segment: Segment, row: Advice) -> dict[str, Any]:
         "plan": str(row.plan),
         "moves": row.plan.moves,
         "joint": None if joint is None else {
-            **asdict(joint), "verdict": set_verdict(joint.pairs, joint.kept, joint.high)
+            **asdict(joint), "verdict": joint.verdict
         },
         "segment": segment.name,
         "kind": segment.kind,

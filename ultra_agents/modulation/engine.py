@@ -228,7 +228,8 @@ class ModulationEngine:
         if self._seen >= len(self._left):
             self._share += (self._found / self._seen - self._share) / WINDOW
             missing = max(1.0 - self._share / self._table.target, -1.0)
-            self._radius = max(self._radius * math.exp(RADIUS_RATE * missing), SAME)
+            limit = math.inf if self._table.reach is None else self._table.radius  # never beyond what was tested
+            self._radius = max(min(self._radius * math.exp(RADIUS_RATE * missing), limit), SAME)
             self._seen = self._found = 0
 
     def _spread(self, suggested: Array, draws: FloatArray) -> Array:

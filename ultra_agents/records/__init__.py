@@ -11,11 +11,13 @@ from ultra_agents.records.cases import (
     Move,
     Note,
     Plan,
+    Ring,
     Suggestion,
     TestResult,
     Variant,
     Verdict,
     advice_of,
+    set_verdict,
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
 from ultra_agents.records.results import CurvePoint, Kept, MethodResult, Returns, Usage
@@ -23,7 +25,7 @@ from ultra_agents.records.rules import Endings, RuleAttempt, RuleProposal, RuleT
 
 __all__ = [
     "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Endings", "Explanation", "Fate",
-    "FloatArray", "JointVerdict", "Kept", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns",
+    "FloatArray", "JointVerdict", "Kept", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "Ring",
     "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Segment", "Situation", "Suggestion", "TestResult", "Trace",
-    "Trajectory", "Usage", "Variant", "Verdict", "advice_of",
+    "Trajectory", "Usage", "Variant", "Verdict", "advice_of", "set_verdict",
 ]  # fmt: skip

@@ -123,7 +123,14 @@ class TestResult:
     worse: int = 0
 
     @property
-    def undecided(self) -> bool:
+    def verdict(self) -> Literal["holds", "undecided", "refuted"]:
+        """What is known now; `undecided` where pairs or budget ran out before anything was clear."""
+        if self.passed:
+            return "holds"
+        return "undecided" if self.stopped in ("pairs", "steps", "outdone") else "refuted"
+
+    @property
+    def set_candidate(self) -> bool:
         """Not passed, and not found to be bad: it may still be of use in a set."""
         return not self.passed and self.stopped not in ("bad", "invalid") and self.high >= 0
 
@@ -153,15 +160,29 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Ring:
+    """States at about the same distance from a row of the table.
+
+    Attributes:
+        radius: Distance of the furthest of them, in spreads of the features.
+        states: Episode and step of each.
+    """
+
+    radius: float
+    states: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class JointVerdict:
     """What the joint test said of the set a case was in.
 
     Attributes:
-        kept: The set it ended up in holds.
+        kept: It is in the set that is used.
         gain: Mean paired difference of return per episode, the set in force minus the policy alone.
         low: Lower end of its interval.
         high: Upper end.
         pairs: Paired episodes; 0 where not one could be paid for.
+        stopped: Why it stopped: `good`, `bad`, `hopeless`, `pairs`, `steps`; empty where that was not kept.
     """
 
     kept: bool
@@ -169,6 +190,31 @@ class JointVerdict:
     low: float
     high: float
     pairs: int
+    stopped: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`set_verdict`."""
+        return set_verdict(self.pairs, self.kept and self.stopped in ("", "good"), self.high, self.stopped)
+
+
+def set_verdict(pairs: int, passed: bool, high: float | None, stopped: str = "") -> str:
+    """What a test in whole episodes found.
+
+    Args:
+        pairs: Paired episodes.
+        passed: The gain is positive with the confidence asked.
+        high: Upper end of its interval.
+        stopped: Why the test stopped, where known; without it the interval says whether a set loses.
+
+    Returns:
+        `holds`; `loses`; `no gain`: too little to be worth finding; `left out`: of a set the rest of which holds;
+        `not paid for`; or `undecided`: none of these is known.
+    """
+    if not pairs or passed:
+        return "holds" if pairs else "not paid for"
+    known = {"bad": "loses", "hopeless": "no gain", "good": "left out"}.get(stopped)
+    return known or ("loses" if high is not None and high < 0 else "undecided")
 
 
 @dataclass(frozen=True)
@@ -203,15 +249,15 @@ class CriticalState:
 
     @property
     def chosen(self) -> Attempt | None:
-        """The attempt that became advice: the last one, or the last undecided one where only a set was accepted."""
+        """The attempt that became advice: the last one, or the candidate for a set where only that was accepted."""
         if self.fate != "accepted":
             return None
-        return (self.undecided if self.joint is not None else None) or self.attempts[-1]
+        return (self.set_candidate if self.joint is not None else None) or self.attempts[-1]
 
     @property
-    def undecided(self) -> Attempt | None:
-        """The last attempt whose test neither held nor failed clearly, with a positive mean gain."""
-        found = [one for one in self.attempts if one.test and one.test.undecided and one.test.gain > 0]
+    def set_candidate(self) -> Attempt | None:
+        """The last attempt that may be of use in a set, with a positive mean gain."""
+        found = [one for one in self.attempts if one.test and one.test.set_candidate and one.test.gain > 0]
         return found[-1] if found else None
 
 

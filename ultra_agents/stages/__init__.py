@@ -26,9 +26,11 @@ from ultra_agents.stages.findings import (
     Restoring,
     RulesFound,
     Start,
+    TableTest,
     WithCopy,
 )
 from ultra_agents.stages.imitate import imitate_advice
+from ultra_agents.stages.in_force import try_table
 from ultra_agents.stages.measure import measure
 from ultra_agents.stages.narrate import narrate_episodes, probe_restoring
 from ultra_agents.stages.prepare import collect_episodes, starting_policy
@@ -39,10 +41,10 @@ from ultra_agents.stages.start import choose_start
 
 __all__ = [
     "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring",
-    "RulesFound", "RunContext", "Start", "WithCopy", "check_run", "choose_start", "collect_episodes",
+    "RulesFound", "RunContext", "Start", "TableTest", "WithCopy", "check_run", "choose_start", "collect_episodes",
     "evaluate_methods", "explain_episodes", "find_effects", "find_rules", "imitate_advice", "measure",
     "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context", "starting_policy", "summary",
-    "tabulate", "tells_effects",
+    "tabulate", "tells_effects", "try_table",
 ]  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def summary(made: Any) -> str:
         return made
     if isinstance(made, dict):
         return str(made.get("headline", ""))
-    if isinstance(made, Imitation | RulesFound | Start):
+    if isinstance(made, Imitation | RulesFound | Start | TableTest):
         return made.headline
     if isinstance(made, Restoring):
         return "yes" if made.exact else made.why

@@ -81,6 +81,8 @@ class Imitation:
         pairs: Paired episodes.
         env_steps: Environment steps of replays and test.
         used: Refining starts from the copy.
+        verdict: `holds`, `loses`, `no gain`, `undecided` or `not paid for`, of the copy against the policy; `untested`
+            where nothing was compared, empty where nothing was imitated.
         headline: One line for a person.
         copy: The policy that learnt, where it is used.
     """
@@ -95,6 +97,56 @@ class Imitation:
     used: bool
     headline: str
     copy: Any = None  # a Policy; pydantic shall not look into it
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class TableTest:
+    """Whether the advice table may act in training (`stages.in_force`).
+
+    Attributes:
+        verdict: `holds`, `loses`, `no gain`, `undecided`, `not paid for`; `untested` where no test was asked for,
+            `retired` where the table acts for nobody, `empty` without rows.
+        acts: It is in force in training.
+        reaches: By row, the distance in spreads of the features up to which it acts: 0 at its own state only, below 0
+            nowhere. Empty: all as far as the calibrated radius, which nothing exceeds where the table was tested.
+        gain: Mean paired difference of return per episode, the table in force minus the policy alone; 0 without pairs.
+        low: Lower end of its interval.
+        high: Upper end.
+        pairs: Paired episodes.
+        env_steps: Environment steps of both tests.
+        rows: Rows of the table.
+        neighbours: States around theirs at which rows were tested.
+        stopped: Why the test in episodes stopped.
+        headline: One line for a person.
+    """
+
+    verdict: str
+    acts: bool
+    reaches: tuple[float, ...] = ()
+    gain: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    pairs: int = 0
+    env_steps: int = 0
+    rows: int = 0
+    neighbours: int = 0
+    stopped: str = ""
+    headline: str = ""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    @property
+    def acting(self) -> int:
+        """Rows that may act somewhere."""
+        return sum(radius >= 0 for radius in self.reaches)
+
+    @property
+    def words(self) -> str:
+        """How far the rows reach."""
+        further = sum(radius > 0 for radius in self.reaches)
+        own, nowhere = self.acting - further, self.rows - self.acting
+        return f"{further} rows reach beyond their own state, {own} do not, {nowhere} act nowhere"
 
 
 @dataclass(frozen=True)
@@ -200,6 +252,7 @@ class Findings:
         imitation: What became of imitating it.
         rules: What came of advice as rules.
         start: Where refining starts with them.
+        table: Whether the table may act in training; None where nobody asked.
     """
 
     trajectories: Sequence[Trajectory]
@@ -212,6 +265,7 @@ class Findings:
     imitation: Imitation | None = None
     rules: RulesFound | None = None
     start: Start | None = None
+    table: TableTest | None = None
 
     @property
     def explanations(self) -> tuple[Explanation, ...]:

@@ -4,10 +4,10 @@ A table acts where a visited state happens to lie near one of its rows, and an o
 noisy returns of what followed. An accepted plan is worth more: carried out again from its stored state it shows what
 to do in every state on its way. These demonstrations are cloned into a copy of the starting policy, which is put to
 the same paired test as a set of advice (`verification.JointTester`): episodes of the copy against episodes of the
-policy. Refining starts from the better of the two; a copy need not be surely better (`imitation.mode: tested` asks for
-that), since starting from either costs the same and a budget pays for few episodes. Every environment step of the
-replays and of the test is charged to the method. Not part of the ULTRA paper, where a table of advice only overrides
-and rewards; `imitation.mode: never` leaves it out.
+policy. Refining starts from the copy where it is better with the confidence asked; one that is undecided is called so
+and is used only where `imitation.mode: better` asks for whatever earned more. Every environment step of the replays
+and of the test is charged to the method. Not part of the ULTRA paper, where a table of advice only overrides and
+rewards; `imitation.mode: never` leaves it out.
 """
 
 from __future__ import annotations
@@ -124,15 +124,18 @@ def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
             spent += found.env_steps
             context.emit(StepsSpent("imitate", found.env_steps))
     used = found is None or found.passed or (config.imitation.mode == "better" and found.leans)
-    made = Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, "", copy if used else None)
+    verdict = "untested" if found is None else found.verdict
+    made = Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, "", copy if used else None, verdict)
     what = f"{len(advice)} plans, {steps} demonstrated steps"
     if found is None:
         return replace(made, headline=f"{what}; used untested")
     measured = f"{found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] in {found.pairs} pairs"
-    verdict = "not used" if not used else "used" if found.passed else "used, though undecided"
+    fate = "used" if used else "not used"
+    if verdict == "undecided":
+        fate += ", though undecided" if used else ", undecided"
     return replace(
         made, gain=found.gain, low=found.low, high=found.high, pairs=found.pairs,
-        headline=f"{verdict}: {measured}, {what}",
+        headline=f"{fate}: {measured}, {what}",
     )  # fmt: skip
 
 

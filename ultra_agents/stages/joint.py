@@ -6,12 +6,9 @@ and keeps of what the critic accepted the rows that hold together; `both` keeps 
 rest what holds together. Sets are tested as they will be used: the whole table at its matching and strength.
 
 Where advice is imitated it is used twice: a copy learns from it, and the table acts on during refining. Only one of
-the two is tested, by default the copy (`verification.joint_as`). A second test would need another 4,800 to 9,600 steps
-where `joint_max_steps` allows 10,000 in all, and would see little: the table acts at a tenth of the states at most,
-with a chance of 0.3 that falls to 0, which moves the return of an episode by less than its noise, while a copy that is
-worse is what all of refining starts from. A table that does harm costs samples, for overridden steps are learnt from
-as what they are (`learn: mixture`). With `table` the copy is still compared with the policy before it is used, with
-what is left of the budget.
+the two is tested here, by default the copy (`verification.joint_as`), since a copy that is worse is what all of
+refining starts from. A table that is to act, because no copy is used, has a test of its own (`stages.in_force`). With
+`table` the copy is still compared with the policy before it is used, with what is left of the budget.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ from ultra_agents.stages.table import modulation_engine
 from ultra_agents.verification import JointTester
 
 LOST = ("rejected", "dropped")
-REASON, UNPAID = "no gain together", "joint test budget spent"
+REASON, OPEN, UNPAID = "no gain together", "undecided together", "joint test budget spent"
 
 
 def decided_together(context: RunContext, findings: Findings, explanations: Sequence[Explanation]) -> Explained:
@@ -47,7 +44,7 @@ def decided_together(context: RunContext, findings: Findings, explanations: Sequ
     streams = context.streams.child("joint")
 
     def build(some: Sequence[Advice]) -> Modulation:
-        return modulation_engine(context, findings.trajectories, some, "ra", streams.generator("modulation"))
+        return modulation_engine(context, findings.trajectories, some, "ra", streams.generator("modulation"), ())
 
     as_copy = rule.joint_as == "copy" and imitates(context, findings) is None
     imitator = Imitator(context, findings.trajectories) if as_copy else None
@@ -92,7 +89,7 @@ def _asked_about(one: Explanation, decide: str) -> set[int]:
     """Steps of the cases the joint test is asked about: those accepted untested, or those nobody could decide."""
     if decide == "joint":
         return {state.step for state in one.states if state.fate == "accepted"}
-    return {state.step for state in one.states if state.fate in LOST and state.undecided is not None}
+    return {state.step for state in one.states if state.fate in LOST and state.set_candidate is not None}
 
 
 def _hopeful(one: Explanation, asked: set[int]) -> Explanation:
@@ -104,7 +101,7 @@ def _hopeful(one: Explanation, asked: set[int]) -> Explanation:
 
 def _told(context: RunContext, one: Explanation, asked: set[int], outcome: JointOutcome) -> Explanation:
     """The explanation with the verdict of the joint test on the cases it was asked about."""
-    verdict = JointVerdict(False, outcome.gain, outcome.low, outcome.high, outcome.pairs)
+    verdict = JointVerdict(False, outcome.gain, outcome.low, outcome.high, outcome.pairs, outcome.stopped)
 
     def told(state: CriticalState) -> CriticalState:
         if state.step not in asked:
@@ -112,7 +109,7 @@ def _told(context: RunContext, one: Explanation, asked: set[int], outcome: Joint
         if (one.segment.episode, state.step) in outcome.advice:
             joint = replace(verdict, kept=True)
             return replace(state, fate="accepted", stage="", reason="", detail="", joint=joint)
-        reason = REASON if outcome.pairs else UNPAID
+        reason = (OPEN if outcome.verdict == "undecided" else REASON) if outcome.pairs else UNPAID
         detail = f"{outcome.gain:+.3g} per episode ({outcome.low:+.3g} to {outcome.high:+.3g}), {outcome.pairs} pairs"
         context.emit(Dropped("test", reason, one.segment.name, f"step {state.step}: {detail}"))
         fate: Fate = "rejected" if outcome.pairs else "dropped"

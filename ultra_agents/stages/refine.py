@@ -31,7 +31,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         context.emit(StageProgress(f"refine {method}", 0, 0, prepared.note))
     spent, checkpoint = dict(prepared.spent), folder.checkpoints / f"{method}-trainer.safetensors"
     if not checkpoint.exists():  # else they were told of before the interruption
-        told = {"collect", "effects", "test", "imitate", "rules", "compare starts"}
+        told = {"collect", "effects", "test", "imitate", "table", "rules", "compare starts"}
         for purpose in sorted(spent.keys() - told):
             context.emit(StepsSpent(purpose, spent[purpose]))
     selection = context.streams.child("selection")
@@ -98,14 +98,20 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
 def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
     """What this run gives a method."""
     trajectories, explanations, advice = findings.trajectories, findings.explanations, findings.advice
-    imitation = findings.imitation
+    imitation, table = findings.imitation, findings.table
     advised: Advised | None = None
     if variant_of(method) is not None:
         advised = Advised(
             engine=lambda variant: modulation_engine(
-                context, trajectories, advice, variant, context.streams.generator("modulation")
+                context,
+                trajectories,
+                advice,
+                variant,
+                context.streams.generator("modulation"),
+                None if table is None or table.verdict == "untested" else table.reaches,
             ),
             spent=_spent(findings),
+            refused="" if table is None or table.acts else table.verdict,
             copy=None if imitation is None else imitation.copy,
             copying=0 if imitation is None else imitation.env_steps,
             critical=critical_snapshots(trajectories, explanations, advice)
@@ -142,6 +148,8 @@ def _spent(findings: Findings) -> dict[str, int]:
         spent["effects"] = findings.effects.env_steps
     if findings.rules is not None:
         spent["rules"] = findings.rules.env_steps
+    if findings.table is not None and findings.table.env_steps:
+        spent["table"] = findings.table.env_steps
     if findings.start is not None:
         spent |= {"imitate": findings.start.imitating, "compare starts": findings.start.comparing}
     return spent

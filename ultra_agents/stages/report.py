@@ -34,7 +34,9 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
     config, folder, environment = context.config, context.folder, context.environment
     trajectories, explanations, advice = findings.trajectories, findings.explanations, findings.advice
     measures = findings.measures
-    table = advice_table(context, trajectories, advice)
+    tested = findings.table
+    untested = tested is None or tested.verdict == "untested"
+    table = advice_table(context, trajectories, advice, None if untested or tested is None else tested.reaches)
     told = {narration.segment.name: narration for narration in findings.narrations}
     purposes: dict[str, int] = {"collect": sum(map(len, trajectories)), "test": sum(e.env_steps for e in explanations)}
     if findings.restoring.env_steps:
@@ -60,6 +62,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             frames=_frames(context, trajectories, advice, rules),
             env_steps_by_purpose=purposes,
             table={
+                **({} if tested is None else asdict(tested)),
                 "entries": len(table),
                 "radius": table.radius,
                 "hit_rate": next(
@@ -73,6 +76,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             reference=environment.reference_returns if "reference_returns" in capabilities(environment) else None,
             peak_memory_mb=_peak_memory_mb(),
             warnings=_warnings(folder),
+            imitation=None if findings.imitation is None else asdict(replace(findings.imitation, copy=None)),
             measures=measures or None,
             rules=rules,
             start=_start(findings),

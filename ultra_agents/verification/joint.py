@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from ultra_agents.config import VerificationConfig
 from ultra_agents.contracts import Environment, Modulation, Policy
+from ultra_agents.records import set_verdict
 from ultra_agents.rollout.simulators import LocalSimulators
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.paired import Horizon, play
@@ -54,6 +55,11 @@ class JointResult:
     kept: tuple[int, ...]
     sets: int = 1
     worst: float = 0.0
+
+    @property
+    def verdict(self) -> str:
+        """`ultra_agents.records.set_verdict`."""
+        return set_verdict(self.pairs, self.passed, self.high, self.stopped)
 
     @property
     def leans(self) -> bool:

@@ -8,6 +8,7 @@ import threading
 import traceback
 from abc import ABC, abstractmethod
 from concurrent.futures import Future, InvalidStateError
+from typing import Any, Generic, TypeVar
 
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import EnvironmentFault, UltraError
@@ -15,25 +16,28 @@ from ultra_agents.plugin_calls import plugin_fault, plugin_name
 from ultra_agents.verification.jobs import Job, JobResult, Terms
 from ultra_agents.verification.rollouts import Player
 
+J = TypeVar("J")
+R = TypeVar("R")
 
-class Pool(ABC):
+
+class Pool(ABC, Generic[J, R]):
     """Plays jobs handed over from any thread."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._lock = threading.Lock()
-        self._waiting: dict[int, Future[JobResult]] = {}
+        self._waiting: dict[int, Future[R]] = {}
         self._count = 0
         self._broken: UltraError | None = None
         self._closed = False
 
-    def submit(self, job: Job) -> Future[JobResult]:
+    def submit(self, job: J) -> Future[R]:
         """Queue a job.
 
         Raises:
             EnvironmentFault: The pool is closed, or what it plays on is gone.
         """
-        future: Future[JobResult] = Future()
+        future: Future[R] = Future()
         with self._lock:
             if self._closed:
                 raise EnvironmentFault(f"the rollouts of the environment {plugin_name(self._environment)} are closed")
@@ -53,13 +57,17 @@ class Pool(ABC):
         self._end()
         self._fail(EnvironmentFault(f"the rollouts of the environment {plugin_name(self._environment)} were closed"))
 
+    def play(self, job: J) -> R:
+        """What comes of a job; as `submit`."""
+        return self.submit(job).result()
+
     @abstractmethod
-    def _send(self, number: int, job: Job) -> None: ...
+    def _send(self, number: int, job: J) -> None: ...
 
     @abstractmethod
     def _end(self) -> None: ...
 
-    def _settle(self, number: int, outcome: JobResult | UltraError) -> None:
+    def _settle(self, number: int, outcome: R | UltraError) -> None:
         with self._lock:
             future = self._waiting.pop(number, None)
         if future is not None:
@@ -79,7 +87,7 @@ class Pool(ABC):
         self._fail(error)
 
 
-class LocalPool(Pool):
+class LocalPool(Pool[Job, JobResult]):
     """One thread of this process plays."""
 
     def __init__(self, environment: Environment, policy: Policy, terms: Terms, slots: int) -> None:
@@ -109,7 +117,7 @@ class LocalPool(Pool):
                 self._settle(number, outcome)
 
 
-def _set_outcome(future: Future[JobResult], outcome: JobResult | UltraError) -> None:
+def _set_outcome(future: Future[Any], outcome: object) -> None:
     with contextlib.suppress(InvalidStateError):
         if isinstance(outcome, UltraError):
             future.set_exception(outcome)

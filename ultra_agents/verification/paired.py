@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from functools import partial
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 
+from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Modulation, Policy
 from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.contracts.vector import before_reset
@@ -22,6 +24,7 @@ from ultra_agents.rollout.collect import draw
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.seeding import Streams
+from ultra_agents.verification.local_pool import Pool
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,84 @@ class Entrant:
         self.cut += wave.cut
 
 
+@dataclass(frozen=True, eq=False)
+class WaveJob:
+    """A wave, wherever it is played.
+
+    Attributes:
+        policy: What acts.
+        pairs: The pairs side by side.
+        played: Which of them matter, by place.
+        streams: Source of the starts and of the policy's randomness.
+        horizon: How long, and what is counted.
+        snapshots: Stored states to begin at, one for each pair; None begins afresh.
+        watch: Told of every step, where the wave is played in this process.
+    """
+
+    policy: Policy
+    pairs: range
+    played: slice
+    streams: Streams
+    horizon: Horizon
+    snapshots: tuple[bytes, ...] | None = None
+    watch: Watch | None = None
+
+
+class WavePlayer:
+    """Plays waves on simulators of this process, which are kept for the next wave of the same width.
+
+    Args:
+        environment: The plugin.
+        judge: Its value function stands for what follows a cut.
+        workers: Processes that step the simulators, as `make_simulators` has it.
+    """
+
+    def __init__(self, environment: Environment, judge: Policy, workers: int = 0) -> None:
+        self._environment, self._judge, self._workers = environment, judge, workers
+        self._simulators: dict[int, Simulators] = {}
+
+    def play(self, job: WaveJob) -> Wave:
+        """What comes of a wave; depends on the job only."""
+        width = len(job.pairs)
+        if width not in self._simulators:
+            self._simulators[width] = make_simulators(self._environment, width, self._workers)
+        simulators, playing = self._simulators[width], np.zeros(width, dtype=bool)
+        playing[job.played] = True
+        # Some simulators cannot be restored before their first reset.
+        fresh = job.snapshots is None
+        seeds = [job.streams.integer("reset", pair) for pair in job.pairs] if fresh else [0] * width
+        observations = np.asarray(simulators.reset(seed=seeds)[0])
+        if job.snapshots is not None:
+            observations = np.array(simulators.restore(range(width), job.snapshots))
+        generators = [job.streams.generator("pair", pair) for pair in job.pairs]
+        return play(
+            simulators, observations, job.policy, self._judge, generators, job.horizon,
+            playing=playing, watch=job.watch,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the simulators."""
+        for simulators in self._simulators.values():
+            simulators.close()
+
+
+def make_wave_pool(environment: Environment, judge: Policy, engine: RunEngineConfig | None) -> WavePool | None:
+    """Where waves are played side by side; None plays one after the other in this process.
+
+    Raises:
+        ConfigError: There is no such cluster.
+        EnvironmentFault: The plugin fails to build its environments there.
+    """
+    if engine is None or engine.kind != "ray":
+        return None
+    from ultra_agents.verification.ray_pool import RayPool
+
+    return RayPool(environment, partial(WavePlayer, environment, judge), 1, engine)
+
+
+WavePool: TypeAlias = Pool[WaveJob, Wave]
+
+
 class Paired:
     """Plays entrants in pairs, some side by side, within a budget; a context manager that owns its simulators.
 
@@ -195,6 +276,7 @@ class Paired:
         width: Pairs side by side.
         workers: Processes that step them, as `make_simulators` has it.
         strict: The budget is never overspent; else episodes are reckoned to be about as long as they were.
+        pool: Plays the waves in place of this process, with the same judge; the caller's.
     """
 
     def __init__(
@@ -208,54 +290,62 @@ class Paired:
         width: int = 4,
         workers: int = 0,
         strict: bool = True,
+        pool: WavePool | None = None,
     ) -> None:
+        self._streams, self._horizon, self._budget, self._width = streams, horizon, budget, width
         self._strict = strict
-        self._judge, self._streams, self._horizon, self._budget = judge, streams, horizon, budget
-        self._simulators = make_simulators(environment, width, workers)
+        self._player, self._pool = WavePlayer(environment, judge, workers), pool
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._simulators.close()
+        self._player.close()
 
     def extend(self, entrants: Sequence[Entrant], count: int) -> bool:
         """Bring every entrant to `count` pairs, in turn; false once the budget might not pay for a wave."""
-        width = self._simulators.num_envs
-        for entrant in entrants:
-            while (first := len(entrant.returns)) < count:
-                block = first // width * width
-                played = slice(first - block, min(count - block, width))
+        waiting = [(entrant, job) for entrant in entrants for job in self._jobs(entrant, count)]
+        while waiting:
+            some, reckoned = 0, 0.0
+            for entrant, job in waiting:  # what is reckoned to be paid for may be played side by side
                 length = self._horizon.steps if self._strict else entrant.longest(self._horizon.steps)
-                if not self._budget.affords((played.stop - played.start) * length):
-                    return False
-                playing = np.zeros(width, dtype=bool)
-                playing[played] = True
-                pairs = range(block, block + width)
-                wave = play(
-                    self._simulators,
-                    self._begin(pairs),
-                    entrant.policy,
-                    self._judge,
-                    [self._streams.generator("pair", pair) for pair in pairs],
-                    self._horizon,
-                    playing=playing,
-                    watch=entrant.watch,
-                )
-                entrant.note(wave, played)
+                reckoned += (job.played.stop - job.played.start) * length
+                if not self._budget.affords(reckoned):
+                    break
+                some += 1
+            if not some:
+                return False
+            for (entrant, job), wave in zip(
+                waiting[:some], self._play([job for _, job in waiting[:some]]), strict=True
+            ):
+                entrant.note(wave, job.played)
                 self._budget.spent += wave.steps
+            waiting = waiting[some:]
         return True
 
-    def _begin(self, pairs: range) -> Array:
-        raise NotImplementedError
+    def _jobs(self, entrant: Entrant, count: int) -> list[WaveJob]:
+        """The waves that bring an entrant to `count` pairs."""
+        found, first, width = [], len(entrant.returns), self._width
+        while first < count:
+            block = first // width * width
+            pairs, played = range(block, block + width), slice(first - block, min(count - block, width))
+            states = self._states(pairs)
+            found.append(WaveJob(entrant.policy, pairs, played, self._streams, self._horizon, states, entrant.watch))
+            first = block + played.stop
+        return found
+
+    def _play(self, jobs: Sequence[WaveJob]) -> list[Wave]:
+        if self._pool is None:
+            return [self._player.play(job) for job in jobs]
+        return [future.result() for future in [self._pool.submit(job) for job in jobs]]
+
+    def _states(self, pairs: range) -> tuple[bytes, ...] | None:
+        """The stored states that these pairs begin at; None begins afresh."""
+        return None
 
 
 class Episodes(Paired):
     """Paired episodes from fresh starts: pair `i` has the reset seed and the random numbers of its own address."""
-
-    def _begin(self, pairs: range) -> Array:
-        seeds = [self._streams.integer("reset", pair) for pair in pairs]
-        return np.asarray(self._simulators.reset(seed=seeds)[0])
 
 
 class Windows(Paired):
@@ -271,10 +361,8 @@ class Windows(Paired):
         self._snapshots = tuple(snapshots)
         super().__init__(environment, *settings, **options)
 
-    def _begin(self, pairs: range) -> Array:
-        self._simulators.reset(seed=[0] * len(pairs))  # some simulators cannot be restored before their first reset
-        states = [self._snapshots[min(pair, len(self._snapshots) - 1)] for pair in pairs]
-        return np.array(self._simulators.restore(range(len(pairs)), states))
+    def _states(self, pairs: range) -> tuple[bytes, ...]:
+        return tuple(self._snapshots[min(pair, len(self._snapshots) - 1)] for pair in pairs)
 
 
 def states_of_interest(

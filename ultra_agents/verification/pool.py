@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,7 +30,7 @@ def make_pool(
     workers: int = 0,
     slots: int = 32,
     engine: RunEngineConfig | None = None,
-) -> Pool:
+) -> Pool[Job, JobResult]:
     """Somewhere to play jobs.
 
     Args:
@@ -47,13 +48,13 @@ def make_pool(
     if engine is not None and engine.kind == "ray":
         from ultra_agents.verification.ray_pool import RayPool
 
-        return RayPool(environment, policy, terms, slots, engine)
+        return RayPool(environment, partial(LocalPool, environment, policy, terms, slots), slots, engine)
     if workers == 0:
         return LocalPool(environment, policy, terms, slots)
     return WorkerPool(environment, policy, terms, workers, slots)
 
 
-class WorkerPool(Pool):
+class WorkerPool(Pool[Job, JobResult]):
     """Processes play; each job goes to the one with the fewest."""
 
     def __init__(self, environment: Environment, policy: Policy, terms: Terms, workers: int, slots: int) -> None:

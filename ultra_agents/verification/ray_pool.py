@@ -1,9 +1,10 @@
 """Rollouts on a Ray cluster: the same player as in a process of this machine, so the same numbers, bit by bit.
 
-Each worker is a Ray actor with its own simulators and its own copy of the policy, as in `pool.WorkerPool`. A rollout
-depends on its state, plan and uniforms only, so a job whose worker or node is lost is simply played again by another
-worker, and which one plays it, how many there are and when they come does not show in what is measured. Nodes need
-this package and the plugins in the same versions; they need no shared folder.
+Each worker is a Ray actor with its own simulators and its own copy of the policy, as in `pool.WorkerPool`. What comes
+of a job depends on the job only (a rollout's state, plan and uniforms; a wave of paired episodes), so a job whose
+worker or node is lost is simply played again by another worker, and which one plays it, how many there are and when
+they come does not show in what is measured. Nodes need this package and the plugins in the same versions; they need no
+shared folder.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ultra_agents.cluster import connected
 from ultra_agents.config.engine import RunEngineConfig
-from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts import Environment
 from ultra_agents.errors import ConfigError, EnvironmentFault, RunError, UltraError
 from ultra_agents.plugin_calls import plugin_fault, plugin_name
-from ultra_agents.verification.jobs import Job, JobResult, Terms
-from ultra_agents.verification.local_pool import LocalPool, Pool
+from ultra_agents.verification.local_pool import J, Pool, R
 from ultra_agents.version import __version__
 
 PLACED_S = 300.0
@@ -32,14 +32,25 @@ PLACED_S = 300.0
 POLL_S = 1.0
 
 
-class RayPool(Pool):
+J_contra = TypeVar("J_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Plays(Protocol[J_contra, R_co]):
+    """What plays jobs on a node; called from several threads where a worker has several slots."""
+
+    def play(self, job: J_contra) -> R_co:
+        """What comes of a job."""
+        ...
+
+
+class RayPool(Pool[J, R]):
     """Actors of a cluster play; each job goes to the ready one with the fewest, and again if that one is lost.
 
     Args:
-        environment: Must be able to restore; picklable, its plugin installed on every node.
-        policy: Picklable; its copies must act alike.
-        terms: Uniforms and discount.
-        slots: Parallel rollouts, in each worker.
+        environment: Picklable, its plugin installed on every node.
+        make: Builds what plays a job on a node; picklable, with policies whose copies act alike.
+        slots: Jobs side by side, in each worker.
         engine: The cluster, cores of a worker, number of workers, attempts per job.
 
     Raises:
@@ -49,7 +60,7 @@ class RayPool(Pool):
     """
 
     def __init__(
-        self, environment: Environment, policy: Policy, terms: Terms, slots: int, engine: RunEngineConfig
+        self, environment: Environment, make: Callable[[], Plays[J, R]], slots: int, engine: RunEngineConfig
     ) -> None:
         super().__init__(environment)
         self._engine, self._slots = engine, slots
@@ -64,7 +75,7 @@ class RayPool(Pool):
         self._manager = threading.Thread(target=self._manage, name="rollouts-ray", daemon=True)
         try:
             self._kind = self._ray.remote(num_cpus=engine.cpus, max_concurrency=slots + 1, max_restarts=0)(_Worker)
-            self._parts = self._ray.put((__version__, environment, policy, terms, slots))
+            self._parts = self._ray.put((__version__, environment, make))
             for _ in range(self._wanted()):
                 self._start_actor()
             self._manager.start()
@@ -98,7 +109,7 @@ class RayPool(Pool):
         if self._broken is not None:
             raise self._broken
 
-    def _send(self, number: int, job: Job) -> None:
+    def _send(self, number: int, job: J) -> None:
         self._messages.put(("job", number, job))
 
     def _end(self) -> None:
@@ -131,7 +142,7 @@ class RayPool(Pool):
         error = future.exception()
         self._messages.put((*kind, None if error is not None else future.result(), error))
 
-    def _take(self, number: int, job: Job) -> None:
+    def _take(self, number: int, job: J) -> None:
         self._jobs[number] = _Task(job)
         self._queued.append(number)
 
@@ -144,7 +155,7 @@ class RayPool(Pool):
             self._failures, self._actors[name].ready = 0, True
             self._any_ready.set()
 
-    def _played(self, name: int, number: int, outcome: JobResult | None, error: BaseException | None) -> None:
+    def _played(self, name: int, number: int, outcome: R | None, error: BaseException | None) -> None:
         if name in self._actors:
             self._actors[name].load.discard(number)
         if error is None and outcome is not None:
@@ -201,7 +212,7 @@ class RayPool(Pool):
 class _Task:
     """A job, and how often it was sent."""
 
-    job: Job
+    job: Any
     tries: int = 0
 
 
@@ -218,11 +229,11 @@ class _Worker:
     """The actor on a node: plays jobs side by side, one waiting thread per call."""
 
     def __init__(self) -> None:
-        self._pool: LocalPool | None = None
+        self._player: Plays[Any, Any] | None = None
 
-    def begin(self, parts: tuple[str, Environment, Policy, Terms, int]) -> UltraError | None:
+    def begin(self, parts: tuple[str, Environment, Callable[[], Plays[Any, Any]]]) -> UltraError | None:
         """Build the simulators; what is wrong with them, if anything."""
-        version, environment, policy, terms, slots = parts
+        version, environment, make = parts
         if version != __version__:
             import socket
 
@@ -231,16 +242,16 @@ class _Worker:
                 found=__version__, expected=version, hint="install the same version on every node",
             )  # fmt: skip
         try:
-            self._pool = LocalPool(environment, policy, terms, slots)
+            self._player = make()
         except Exception as error:
             return plugin_fault(environment, error)
         return None
 
-    def play(self, job: Job) -> JobResult:
+    def play(self, job: Any) -> Any:
         """Play a job.
 
         Raises:
             EnvironmentFault: The plugin failed.
         """
-        assert self._pool is not None, "begin comes first"
-        return self._pool.submit(job).result()
+        assert self._player is not None, "begin comes first"
+        return self._player.play(job)

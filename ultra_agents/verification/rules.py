@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ultra_agents.config import RuleTestConfig
+from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy, capabilities
 from ultra_agents.records import Trajectory
 from ultra_agents.rules import RuleSet
@@ -29,7 +30,16 @@ from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.rules.ruleset import build
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.halving import KEPT, halve
-from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon, Windows, states_of_interest
+from ultra_agents.verification.paired import (
+    Budget,
+    Entrant,
+    Episodes,
+    Horizon,
+    WavePool,
+    Windows,
+    make_wave_pool,
+    states_of_interest,
+)
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 from ultra_agents.verification.tuning import settle, tune
 from ultra_agents.verification.validity import snapshot_of
@@ -109,6 +119,7 @@ class RuleTester:
         streams: Source of the seeds, of the common random numbers and of the settings that are tried.
         trajectories: Episodes of the policy with simulator states, for windows; without them there are none.
         workers: Processes that step the simulators.
+        engine: Of kind `ray`, waves of episodes are played on its cluster, with the same result.
         progress: Told what is being done and the environment steps so far.
     """
 
@@ -121,11 +132,13 @@ class RuleTester:
         *,
         trajectories: Sequence[Trajectory] = (),
         workers: int = 0,
+        engine: RunEngineConfig | None = None,
         progress: Callable[[str, int], object] = lambda what, steps: None,
     ) -> None:
         self._environment, self._policy, self._config, self._streams = environment, policy, config, streams
         self._trajectories = [one for one in trajectories if one.snapshots is not None]
-        self._workers, self._progress = workers, progress
+        self._workers, self._engine, self._progress = workers, engine, progress
+        self._pool: WavePool | None = None
         self._spent: dict[str, Budget] = {}
 
     @property
@@ -143,6 +156,14 @@ class RuleTester:
         if not candidates:
             raise ValueError("no sets of rules to test")
         self._spent = {}
+        self._pool = make_wave_pool(self._environment, self._policy, self._engine)
+        try:
+            return self._tested(candidates)
+        finally:
+            if self._pool is not None:
+                self._pool.close()
+
+    def _tested(self, candidates: Sequence[RuleSet]) -> RuleTest:
         layers = [self._over(rules) for rules in candidates]
         chosen = self._chosen(layers) if len(layers) > 1 else 0
         rules, trust = layers[chosen].rules, 0.0
@@ -183,7 +204,8 @@ class RuleTester:
         entrants = [Entrant(layer) for layer in layers]
         budget, horizon = self._budget("windows", self._choosing), Horizon(config.window_steps, config.discount)
         settings = self._environment, self._policy, streams, horizon, budget
-        with Windows(*settings, snapshots=snapshots, width=min(8, len(states)), workers=self._workers) as windows:
+        width = min(8, len(states))
+        with Windows(*settings, snapshots=snapshots, width=width, workers=self._workers, pool=self._pool) as windows:
             paid = windows.extend(entrants, len(states))
         order = sorted(everyone, key=lambda index: -entrants[index].mean()) if paid else everyone
         return order[: max(math.ceil(KEPT * len(order)), 2)] if paid else everyone
@@ -310,7 +332,7 @@ class RuleTester:
         horizon = Horizon(self._config.horizon, self._config.discount, value_at_truncation=False)
         streams, budget = self._streams.child(purpose), self._budget(purpose, limit)
         settings = self._environment, self._policy, streams, horizon, budget
-        return Episodes(*settings, width=width, workers=self._workers)
+        return Episodes(*settings, width=width, workers=self._workers, pool=self._pool)
 
 
 def _some(rules: RuleSet, kept: Sequence[int]) -> RuleSet:

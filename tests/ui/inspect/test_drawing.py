@@ -193,7 +193,9 @@ def test_the_attempt_that_became_advice_is_the_one_that_is_shown() -> None:
         ([["STAY", 3]], True),
         ([["UP", 3]], False),
     ]
-    assert found["joint"] == {"kept": False, "gain": 0.4, "low": -0.1, "high": 0.7, "pairs": 12}
+    assert found["joint"] == {
+        "kept": False, "gain": 0.4, "low": -0.1, "high": 0.7, "pairs": 12, "stopped": "", "verdict": "undecided",
+    }  # fmt: skip
     (line,) = [line.split() for line in lines(run) if line.startswith("critical ")]
     assert line[2:6] == ["accepted", "DOWN", "STAY×3", "+0.200"]
 

@@ -56,6 +56,7 @@ def rules_test(
         terms,
         Streams(read.seed).child("rules"),
         workers=read.verification.workers,
+        engine=read.engine,
         progress=progress,
     )
     found = tester.test([rules])

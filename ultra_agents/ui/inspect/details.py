@@ -18,6 +18,7 @@ _STOPPED = {
     "hopeless": "no gain in sight",
     "pairs": "all pairs used, undecided",
     "steps": "step budget used, undecided",
+    "outdone": "another did better, undecided",
 }
 _VERDICTS = {"accept": GOOD, "revise": WARM, "reject": BAD}
 
@@ -136,7 +137,8 @@ def _test(text: Text, test: TestResult, width: int) -> None:
 
 def _joint(text: Text, joint: JointVerdict) -> None:
     """The test of the whole set this case was in; a set may be used without having been found better."""
-    word, colour = ("holds", GOOD) if joint.kept else ("loses", BAD) if joint.high < 0 else ("undecided", WARM)
+    word = joint.verdict
+    colour = {"holds": GOOD, "loses": BAD}.get(word, WARM)
     _title(text, "tested together: ", "bold")
     if not joint.pairs:
         text.append("no budget for a single pair\n", WARM)

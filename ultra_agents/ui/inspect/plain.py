@@ -140,7 +140,7 @@ def _object(segment: Segment, state: CriticalState, has_critic: bool) -> dict[st
         "episode": segment.episode, "step": state.step, "segment": segment.name, "fate": state.fate,
         "reason": state.reason, "detail": state.detail, "rationale": state.rationale, "importance": state.importance,
         "agreement": state.agreement, "taken": state.taken_action,
-        "joint": None if state.joint is None else asdict(state.joint),
+        "joint": None if state.joint is None else {**asdict(state.joint), "verdict": state.joint.verdict},
         "suggestions": [_suggestion(attempt, attempt is state.chosen, has_critic) for attempt in state.attempts],
     }  # fmt: skip
 
