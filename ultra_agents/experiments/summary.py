@@ -133,7 +133,7 @@ def _method(
         },
         "seconds": _mean([one.method.seconds for one in here.values()]),
         "curve": _curve(list(here.values())),
-        "rules": _rules([tested for one in here.values() if (tested := (one.measures or {}).get("rules"))]),
+        "rules": _rules([worth for one in here.values() if (worth := (one.measures or {}).get("rules"))]),
         "advice": _advice([one.measures for one in here.values() if one.measures is not None]),
         "cells": [one.cell.name for one in here.values()],
     }  # fmt: skip
