@@ -20,13 +20,14 @@ from ultra_agents.config import Config, load_config, parse_config
 from ultra_agents.errors import UltraError
 from ultra_agents.experiments import load_experiment
 from ultra_agents.registry import catalogue, create_environment
+from ultra_agents.rules import interface_of, parse_rules
 
 ROOT = Path(__file__).parent.parent
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]}
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 README = TEXTS["README.md"]
 FENCE = re.compile(r"^```(\S*) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-EXECUTED = {("sh", ""), ("bash", ""), ("yaml", ""), ("yaml", "experiment")}
+EXECUTED = {("sh", ""), ("bash", ""), ("yaml", ""), ("yaml", "experiment"), ("yaml", "rules")}
 """Kinds of blocks that tests of this file execute; `text` marks a block that is not meant to run."""
 ELSEWHERE = ("docs/models.md", "\n## Use your own model\n")
 """The configurations of this section are run by tests/cli/llm/test_llm_readme.py."""
@@ -192,6 +193,11 @@ def test_scripts_are_valid_bash(page: str, script: str) -> None:
     assert (checked.returncode, checked.stderr) == (0, ""), page
 
 
+@pytest.mark.parametrize(("page", "text"), fenced("yaml", "rules"))
+def test_rules_are_valid(page: str, text: str) -> None:
+    assert parse_rules(text, interface_of(create_environment("pong")), page).document.rules
+
+
 @pytest.mark.parametrize(("page", "text"), fenced("yaml"))
 def test_configurations_are_valid(page: str, text: str) -> None:
     config = parse_config(yaml.safe_load(text), page)
@@ -269,7 +275,7 @@ def test_the_flow_is_that_of_the_pipeline() -> None:
     def stages(text: str) -> list[tuple[str, ...]]:
         return re.findall(r"^\| (\d+) \| ([a-z, ]+) \|", text, re.MULTILINE)
 
-    assert len(stages(README)) == 14
+    assert len(stages(README)) == 15
     assert stages(README) == stages(pipeline.__doc__ or "")
 
 

@@ -10,8 +10,8 @@ within a token budget | `effects/`, `narration/` + the describer |
 | 4 | advise | critical state -> `Attempt`: a plan (actions with holds) and its rationale | `agents/advisor.py` |
 | 5 | criticise | suggestions -> implicit rewards, self-verification, verdict | `agents/critic.py` |
 | 6 | test | suggestion + simulator state -> measured gain | `verification/` |
-| 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
 | 6 | rules | sets of closed-loop rules -> the one that held (`advice.form`) | `stages/rules.py`, `verification/` |
+| 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
 | 8 | start | rules that held -> a copy that learnt them, the rules in force, or both | `stages/start.py` |
 | 8 | imitate | accepted plans, replayed -> a policy that does the same, if it proves better | `stages/imitate.py` |
 | 8 | test the table | rows at their neighbours, the table in whole episodes -> what may act | `stages/in_force.py` |
