@@ -81,7 +81,7 @@ def test_everything_is_charged_and_within_the_budget(whole: tuple[RunFolder, Any
     assert steps["rules"] == report["rules"]["test"]["env_steps"] > 0
     assert steps["imitate"] == report["start"]["imitating"] == 2 * 160
     assert steps["compare starts"] == report["start"]["comparing"] > 0
-    assert abs(steps["total"] - BUDGET) <= 0.02 * BUDGET + 8
+    assert 0.9 * BUDGET <= steps["total"] <= BUDGET + 8
     assert report["methods"]["continue"]["env_steps"] == {"refine": BUDGET, "total": BUDGET}
 
 

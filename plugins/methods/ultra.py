@@ -72,7 +72,10 @@ class Ultra(Method):
             note = "the rules' implicit reward"
             return Prepared(setting.start, ruled.modulation(self.advice), spent=advised.spent, note=note)
         modulation = ruled.modulation(self.advice)
-        return Prepared(ruled.start, modulation, spent=advised.spent, note=ruled.note, over=ruled.over, confirm=True)
+        return Prepared(
+            ruled.start, modulation, spent=advised.spent, note=ruled.note, over=ruled.over, in_force=ruled.in_force,
+            confirm=True,
+        )  # fmt: skip
 
 
 class UltraA(Ultra):

@@ -173,13 +173,15 @@ class Ruled:
 
     Attributes:
         start: The network that the paired test chose to begin with.
-        over: Puts the rules in force over a network; None where the network alone tested best.
+        over: Puts the rules in force over a network; None without any, and where a copy learnt to add what they add.
+        in_force: They act in training; else the network alone tested best, and is only scored with them as well.
         modulation: Builds what acts, shows and rewards in training; None where nothing is left to do.
         note: Which start was chosen, in one line for a person.
     """
 
     start: Policy
     over: Callable[[Policy], Policy] | None
+    in_force: bool
     modulation: Callable[[Variant], Modulation | None]
     note: str
 
@@ -245,7 +247,8 @@ class Prepared:
         note: What was prepared, in one line for a person.
         fresh: `start` was just created, nothing learnt needs protecting.
         metrics: What was measured on the way.
-        over: What the trained network is meant to act under, its rules; it is scored so.
+        over: Puts the method's rules in force over a network; None without any.
+        in_force: They are part of what is trained: it is scored and compared under them, and else in the end only.
         confirm: What training made is tested against the start, and kept only where it earned more.
     """
 
@@ -257,7 +260,12 @@ class Prepared:
     fresh: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
     over: Callable[[Policy], Policy] | None = None
+    in_force: bool = False
     confirm: bool = False
+
+    def as_trained(self, network: Policy) -> Policy:
+        """A network as it acts in training and is compared."""
+        return network if self.over is None or not self.in_force else self.over(network)
 
 
 class Method(ABC):

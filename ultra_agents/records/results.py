@@ -109,7 +109,7 @@ class MethodResult:
         curve: Unmodulated evaluation returns over refinement steps (selection seeds).
         metrics: Last value of each training metric.
         seconds: Wall time of refining.
-        with_rules: Returns of the network it ended with under its rules; None without rules in force.
+        with_rules: Returns of the network it ended with under its rules; None without any.
         kept: What it ended with, where training was put to a test.
     """
 

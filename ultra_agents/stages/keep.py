@@ -44,7 +44,6 @@ def better_of(
     terms, budget = context.config.verification.rules, Budget(limit)
     horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
     settings = context.environment, prepared.start, context.streams.child("confirm", method), horizon, budget
-    over = prepared.over or (lambda policy: policy)
 
     def pairs(before: Entrant, after: Entrant) -> list[float]:
         workers = context.config.verification.workers
@@ -53,12 +52,12 @@ def better_of(
             while episodes.extend([before, after], len(found) + WAVE):
                 context.check_stop()
                 found = np.subtract(after.returns, before.returns).tolist()
-                if len(found) > WAVE and not any(found):  # they act alike
+                if prepared.in_force and len(found) > WAVE and not any(found):  # the rules leave nothing to either
                     break
         return found
 
-    found = pairs(start := Entrant(over(prepared.start)), Entrant(over(trained)))
-    if prepared.over is not None and not any(found):
+    found = pairs(start := Entrant(prepared.as_trained(prepared.start)), Entrant(prepared.as_trained(trained)))
+    if prepared.in_force and not any(found):
         found = pairs(start := Entrant(prepared.start), Entrant(trained))
     spread = returns_spread(start.rewards, terms.discount) if start.rewards else 0.0
     ends = interval(found, Rule((len(found),), terms.confidence, terms.noise * spread, 0.0))

@@ -55,7 +55,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)
 
     def scored(policy: Policy, steps: int) -> Sequence[float]:
-        return score(policy if prepared.over is None else prepared.over(policy), steps)
+        return score(prepared.as_trained(policy), steps)
 
     reserved = config.refine.steps // keep.SHARE if prepared.confirm else 0
     gone = sum(spent.values()) + reserved

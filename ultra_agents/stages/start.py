@@ -108,7 +108,9 @@ def ruled(context: RunContext, findings: Findings) -> Ruled | None:
             acts=acts, learn=learn or context.config.modulation.learn,
         )  # fmt: skip
 
-    return Ruled(network, over if acts else None, modulation, f"from {start.headline}")
+    learnt_to_add = rules.needs_own and start.copy is not None and not acts
+    puts = over if found.held and not learnt_to_add else None
+    return Ruled(network, puts, acts, modulation, f"from {start.headline}")
 
 
 # -- the choice --------------------------------------------------------------------------------------------------
