@@ -73,7 +73,7 @@ def test_the_answer_comes_first_and_every_figure_is_there(page_with: Callable[..
     assert section.index("Held") < section.index("+60 [11, 109] per episode in 4 paired episodes")
     for words in (
         "−200 alone, −140 with the rules", "87 % of the steps", "3,056 (leave out 1,696, confirm 1,360)",
-        "a copy that learnt the rules, the best of the paired comparison below", "98.8 %", "+95.0 [90.0, 100.0]",
+        "a copy that learnt the rules, by the paired comparison below", "98.8 %", "+95.0 [90.0, 100.0]",
         "used: rank correlation +0.42", "would act at 48.2 %", "brings +103.2 per episode", "dropped",
         "COAST → PUSH_RIGHT",
         "as in episode 1, step 7: height 0.25", "0.9 1.2 0 to 1.5",

@@ -68,7 +68,7 @@ def rules_protocol(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         else "not tested; they are believed as proposed"
     )
     used = {
-        "auto": "refining begins from whichever of policy, copy and either with the rules in force earns most",
+        "auto": "refining begins from what is surely better: a copy that learnt them before rules in force",
         "layer": "in force over the policy, if that earns more than the policy alone",
         "imitate": "learnt by a copy of the policy, if that earns more than the policy",
         "both": "in force over the policy or over a copy that learnt them, if that earns more than the policy",
@@ -104,7 +104,7 @@ def _facts(report: Mapping[str, Any], rules: Mapping[str, Any]) -> list[tuple[st
         parts = ", ".join(f"{name} {steps:,}" for name, steps in spent.items() if steps)
         rows.append(("Steps paid", f"{rules['env_steps']:,}" + (f" ({parts})" if parts else "")))
     if (start := report.get("start")) is not None:
-        why = ", the best of the paired comparison below" if start["gains"] else ""
+        why = ", by the paired comparison below" if start["gains"] else ""
         rows.append(("Refining began from", STARTS[start["chosen"]] + why))
         if start["labels"]:
             agreed = f"; it did what the rules do in {100 * start['agreement'][-1]:.1f} % of the states it met next" \
