@@ -25,6 +25,7 @@ BAD = "rules: [{when: cell >= 0, do: LEFT}]\n"
 HALF = "rules: [{when: cell > 6, do: RIGHT}]\n"
 REWARD = "reward: next.cell - cell\n"
 BUDGET = 6000
+PPO = {"hidden": [16, 16], "num_steps": 32, "clone_steps": 200, "clone_steps_max": 1000}
 
 
 def settings(root: Path, text: str, **changes: Any) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def settings(root: Path, text: str, **changes: Any) -> dict[str, Any]:
         "imitation": {"round_steps": 160},
         "refine": {
             "steps": BUDGET, "num_envs": 8, "workers": 0, "evaluate_every": 2000, "curve_episodes": 4,
-            "algorithm": {"name": "ppo", "options": {"hidden": [16, 16], "num_steps": 32, "clone_steps": 200}},
+            "algorithm": {"name": "ppo", "options": PPO},
         },
         "evaluate": {"episodes": 8, "video": False},
         **changes,
