@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
@@ -11,22 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.cli import installed
+from tests.cli.installed import pip_install, python
 from ultra_agents.cli.plugins.new import _words, render
-
-
-def pip_install(source: Path, target: Path) -> None:
-    command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps",
-        "--no-build-isolation", "--target", str(target), str(source),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def python(target: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format", "method"])
@@ -39,12 +25,12 @@ def test_a_new_plugin_installs_and_passes_at_once(ultra: Any, tmp_path: Path, ki
     ]  # fmt: skip
     assert "ultra plugins check boiler-room" in done.out
     pip_install(folder, tmp_path / "site")
-    own = python(tmp_path / "site", folder, "pytest", "-q", "-p", "no:cacheprovider")
+    own = python(tmp_path / "site", folder, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert own.returncode == 0, own.stdout
-    checked = python(tmp_path / "site", tmp_path, "ultra_agents.cli.main", "plugins", "check", "boiler-room")
+    commands = ["plugins", "check", "boiler-room"], ["plugins", "list"]
+    checked, listed = installed.ultra(tmp_path / "site", tmp_path, *commands)
     assert checked.returncode == 0, checked.stdout
     assert "conforms" in checked.stdout
-    listed = python(tmp_path / "site", tmp_path, "ultra_agents.cli.main", "plugins", "list")
     assert "boiler-room" in listed.stdout
     assert "ultra-agents-boiler-room" in listed.stdout
 
