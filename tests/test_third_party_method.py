@@ -66,7 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '    label: ClassVar[str] = "Boiler room"\n',
         '    label: ClassVar[str] = "Boiler-room {algorithm}"\n    colour: ClassVar[int | None] = 1\n',
     ))  # fmt: skip
-    pip_install(folder, root / "site")
+    pip_install(root / "site", folder)
     return root / "site"
 
 

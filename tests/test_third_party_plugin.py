@@ -19,7 +19,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed the example, as a wheel would be; nothing is downloaded."""
     folder = tmp_path_factory.mktemp("third-party")
     shutil.copytree(EXAMPLE, folder / "source")  # building leaves files beside the source
-    pip_install(folder / "source", folder / "site")
+    pip_install(folder / "site", folder / "source")
     return folder / "site"
 
 

@@ -21,11 +21,11 @@ print(json.dumps(rows))
 """
 
 
-def pip_install(source: Path, target: Path) -> None:
+def pip_install(target: Path, *sources: Path) -> None:
     """As a wheel would be; nothing is downloaded."""
     command = [
         sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps",
-        "--no-build-isolation", "--target", str(target), str(source),
+        "--no-build-isolation", "--target", str(target), *map(str, sources),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
