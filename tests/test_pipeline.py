@@ -85,10 +85,23 @@ def test_it_is_the_simulator_that_keeps_bad_advice_out(tmp_path: Path) -> None:
     assert report["methods"]["ultra-ra"]["returns_after"]["mean"] < 0.85
 
 
-def test_same_seed_same_report(tmp_path: Path) -> None:
-    small = {"policy": {"train_steps": 2000}, "refine": {**settings("good")["refine"], "steps": 3000}}
-    first = run(start(tmp_path / "a", "good", **small))
-    second = run(start(tmp_path / "b", "good", **small))
+SMALL: dict[str, Any] = {
+    "policy": {"train_steps": 2000},
+    "refine": {
+        **settings("good")["refine"], "steps": 4000,
+        "algorithm": {"name": "ppo", "options": {"clone_steps": 200}},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of a small run that nobody interrupted."""
+    return run(start(tmp_path_factory.mktemp("whole"), "good", **SMALL))
+
+
+def test_same_seed_same_report(tmp_path: Path, whole: dict[str, Any]) -> None:
+    first, second = whole, run(start(tmp_path, "good", **SMALL))
     assert _without_seconds(first) == _without_seconds(second)
     assert first["advice"] == second["advice"]
 
@@ -100,11 +113,10 @@ def _without_seconds(report: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [AgentSpoke, TrainingProgress])
-def test_an_interrupted_run_resumes_exactly_and_asks_nothing_twice(tmp_path: Path, kind: type[Event]) -> None:
-    small = {"policy": {"train_steps": 2000}, "refine": {**settings("good")["refine"], "steps": 4000}}
-    whole = run(start(tmp_path / "whole", "good", **small))
-
-    folder = start(tmp_path / "cut", "good", **small)
+def test_an_interrupted_run_resumes_exactly_and_asks_nothing_twice(
+    tmp_path: Path, whole: dict[str, Any], kind: type[Event]
+) -> None:
+    folder = start(tmp_path, "good", **SMALL)
     seen: Counter[type[Event]] = Counter()
     with pytest.raises(Interrupted) as caught:
         run(folder, lambda event: seen.update([type(event)]), lambda: seen[kind] >= 3)

@@ -25,6 +25,7 @@ BAD = "rules: [{when: cell >= 0, do: LEFT}]\n"
 HALF = "rules: [{when: cell > 6, do: RIGHT}]\n"
 REWARD = "reward: next.cell - cell\n"
 BUDGET = 6000
+PPO = {"hidden": [16, 16], "num_steps": 32, "clone_steps": 200, "clone_steps_max": 1000}
 
 
 def settings(root: Path, text: str, **changes: Any) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def settings(root: Path, text: str, **changes: Any) -> dict[str, Any]:
         "imitation": {"round_steps": 160},
         "refine": {
             "steps": BUDGET, "num_envs": 8, "workers": 0, "evaluate_every": 2000, "curve_episodes": 4,
-            "algorithm": {"name": "ppo", "options": {"hidden": [16, 16], "num_steps": 32, "clone_steps": 200}},
+            "algorithm": {"name": "ppo", "options": PPO},
         },
         "evaluate": {"episodes": 8, "video": False},
         **changes,
@@ -98,7 +99,7 @@ def test_a_potential_is_held_against_the_collected_episodes(whole: tuple[RunFold
 
 
 def test_harmful_rules_act_nowhere(tmp_path: Path) -> None:
-    folder = begin(tmp_path, BAD)
+    folder = begin(tmp_path, BAD, methods=["ultra-ra"])
     report = run(folder)
     assert report["rules"]["test"]["verdict"] == "rejected"
     assert report["start"]["chosen"] == "policy"
@@ -109,7 +110,8 @@ def test_harmful_rules_act_nowhere(tmp_path: Path) -> None:
 
 
 def test_a_layer_is_trained_under_scored_saved_and_played_from_its_file(tmp_path: Path) -> None:
-    folder = begin(tmp_path, HALF, advice={"file": str(tmp_path / "rules.yaml"), "apply": "layer"})
+    layer = {"file": str(tmp_path / "rules.yaml"), "apply": "layer"}
+    folder = begin(tmp_path, HALF, advice=layer, methods=["ultra-ra"])
     report = run(folder)
     if report["rules"]["test"]["verdict"] != "accepted":
         pytest.fail(f"the rule does not hold here: {report['rules']['headline']}")
@@ -135,7 +137,8 @@ def test_a_reward_alone_is_added_in_training(tmp_path: Path) -> None:
 def test_controls_draw_sets_of_which_one_is_chosen(tmp_path: Path, proposer: str) -> None:
     text = "constants: {from_cell: [3, 0, 14]}\nrules: [{when: cell >= from_cell, do: RIGHT}]\n"
     file = None if proposer == "random" else str(tmp_path / "rules.yaml")
-    report = run(begin(tmp_path, text, proposer=proposer, advice={"form": "rules", "file": file, "candidates": 6}))
+    drawn = {"form": "rules", "file": file, "candidates": 6}
+    report = run(begin(tmp_path, text, proposer=proposer, advice=drawn, methods=["ultra-ra"]))
     proposals = report["rules"]["proposals"]
     assert len({one["text"] for one in proposals}) > 1
     assert {one["source"] for one in proposals} == {proposer}
@@ -162,7 +165,8 @@ def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path: Path, whole: tupl
 
 
 def test_untested_rules_act_where_that_is_asked_for(tmp_path: Path) -> None:
-    report = run(begin(tmp_path, BAD, verification={"mode": "none"}, imitation={"mode": "never"}))
+    untested = {"verification": {"mode": "none"}, "imitation": {"mode": "never"}, "methods": ["ultra-ra"]}
+    report = run(begin(tmp_path, BAD, **untested))
     assert report["rules"]["untested"]
     assert report["start"]["chosen"] == "policy+rules"
     assert report["methods"]["ultra-ra"]["env_steps"]["rules"] == 0

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.test_plugins_new import pip_install, python
+from tests.cli.installed import pip_install, python, ultra
 from ultra_agents.cli.plugins.new import write_plugin
 
+MAIN = "ultra_agents.cli.main"
 PPO = {"name": "ppo", "options": {"hidden": [8], "num_steps": 16}}
 SMALL: dict[str, Any] = {
     "environment": {"name": "corridor", "options": {"length": 9, "max_steps": 20}},
@@ -41,6 +42,16 @@ from ultra_agents.ui.wizard.answers import Answers
 facts = {one.name: (one.about, one.problem, one.advised) for one in RegistryFacts().methods(Answers())}
 print(json.dumps([facts["boiler-room"], list(facts)[-1], colours_of(["boiler-room", "continue", "rice"])]))
 """
+REFUSED: dict[str, tuple[Any, list[str]]] = {
+    "name": ({"boiler-room": {"staets": 3}}, ["method_options.boiler-room.staets", "did you mean 'states'?"]),
+    "value": (
+        {"boiler-room": {"states": 0}}, ["method_options.boiler-room.states", "found:    0", "greater than 0"],
+    ),
+    "method": ({"boiler": {}}, ["method_options names 'boiler'", "did you mean 'boiler-room'?"]),
+    "section": (
+        {"rice": {"pool": 3}}, ["the options of 'rice' have a section of their own", "set them under rice"],
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +66,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '    label: ClassVar[str] = "Boiler room"\n',
         '    label: ClassVar[str] = "Boiler-room {algorithm}"\n    colour: ClassVar[int | None] = 1\n',
     ))  # fmt: skip
-    pip_install(folder, root / "site")
+    pip_install(root / "site", folder)
     return root / "site"
-
-
-def ultra(site: Path, folder: Path, *arguments: str) -> Any:
-    return python(site, folder, "ultra_agents.cli.main", *arguments)
 
 
 def test_it_is_run_and_reported(site: Path, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(RUN))
-    done = ultra(site, tmp_path, "run", "run.yaml", "--plain")
+    done = python(site, tmp_path, "-m", MAIN, "run", "run.yaml", "--plain")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "runs" / "one" / "report.json").read_text())
     assert {name: row["label"] for name, row in report["methods"].items()} == {
@@ -81,44 +88,46 @@ def test_it_is_run_and_reported(site: Path, tmp_path: Path) -> None:
     assert started["colours"] == [["boiler-room", 1], ["continue", 4]], "who comes first has the colour it claims"
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"boiler-room": {"staets": 3}}, ["method_options.boiler-room.staets", "did you mean 'states'?"]),
-        ({"boiler-room": {"states": 0}}, ["method_options.boiler-room.states", "found:    0", "greater than 0"]),
-        ({"boiler": {}}, ["method_options names 'boiler'", "did you mean 'boiler-room'?"]),
-        ({"rice": {"pool": 3}}, ["the options of 'rice' have a section of their own", "set them under rice"]),
-    ],
-)
-def test_its_options_are_checked_by_its_model(site: Path, tmp_path: Path, options: Any, said: list[str]) -> None:
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump({**RUN, "method_options": options}))
-    done = ultra(site, tmp_path, "run", "run.yaml", "--plain")
+@pytest.fixture(scope="module")
+def refused(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """Runs that are refused, by name; where they were begun."""
+    folder = tmp_path_factory.mktemp("refused")
+    for name, (options, _) in REFUSED.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({**RUN, "method_options": options}))
+    done = ultra(site, folder, *(["run", f"{name}.yaml", "--plain"] for name in REFUSED))
+    return dict(zip(REFUSED, done, strict=True)), folder
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_its_options_are_checked_by_its_model(refused: tuple[dict[str, Any], Path], name: str) -> None:
+    done, folder = refused[0][name], refused[1]
     assert done.returncode == 2
-    assert all(words in done.stderr for words in said), done.stderr
+    assert all(words in done.stderr for words in REFUSED[name][1]), done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "runs").exists()
+    assert not (folder / "runs").exists()
 
 
 def test_it_is_compared(site: Path, tmp_path: Path) -> None:
     few = {"name": "few", "method": "boiler-room", "settings": {"method_options": {"boiler-room": {"states": 1}}}}
     methods = ["boiler-room", "continue", few]
     task = {key: value for key, value in SMALL.items() if key != "evaluate"}
-    told = {"name": "c", "seeds": 1, "methods": methods, "tasks": {"corridor": {**task, "evaluate": {"episodes": 4}}}}
+    told = {
+        "name": "c", "seeds": 1, "methods": methods, "engine": {"workers": 1},
+        "tasks": {"corridor": {**task, "evaluate": {"episodes": 4}}},
+    }  # fmt: skip
     (tmp_path / "compare.yaml").write_text(yaml.safe_dump(told))
-    done = ultra(site, tmp_path, "compare", "compare.yaml", "--plain")
+    done, listed = ultra(site, tmp_path, ["compare", "compare.yaml", "--plain"], ["plugins", "list"])
     assert done.returncode == 0, done.stderr + done.stdout
     (path,) = tmp_path.rglob("c/report.json")
     report = json.loads(path.read_text())
     assert report["methods"] == ["boiler-room", "continue", "few"]
     assert report["baseline"] == "continue"
     assert report["tasks"]["corridor"]["methods"]["boiler-room"]["difference"] is not None
-    done = ultra(site, tmp_path, "plugins", "list")
-    assert "boiler-room" in done.stdout
+    assert "boiler-room" in listed.stdout
 
 
 def test_it_is_offered_by_the_wizard(site: Path, tmp_path: Path) -> None:
-    (tmp_path / "ask.py").write_text(ASK)
-    done = python(site, tmp_path, "ask")
+    done = python(site, tmp_path, "-c", ASK)
     assert done.returncode == 0, done.stderr
     fact, _, colours = json.loads(done.stdout)
     assert fact == ["some episodes begin where the starting policy was about to lose", "", False]

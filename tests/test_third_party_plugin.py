@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.installed import pip_install, python, ultra
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "third_party_plugin"
@@ -20,46 +19,45 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed the example, as a wheel would be; nothing is downloaded."""
     folder = tmp_path_factory.mktemp("third-party")
     shutil.copytree(EXAMPLE, folder / "source")  # building leaves files beside the source
-    command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps",
-        "--no-build-isolation", "--target", str(folder / "site"), str(folder / "source"),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    pip_install(folder / "site", folder / "source")
     return folder / "site"
 
 
-def python(site: Path, folder: Path, *arguments: str) -> str:
-    """The output of `python -m ...` that sees the example installed."""
-    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+def output(site: Path, folder: Path, *arguments: str) -> str:
+    """What `python -m ...` says."""
+    done = python(site, folder, "-m", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_it_is_a_distribution_of_its_own(site: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def told(site: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What `ultra plugins list` and `ultra plugins check` say of it."""
+    commands = ["plugins", "list", "--json"], ["plugins", "check", "restock"]
+    done = ultra(site, tmp_path_factory.mktemp("told"), *commands)
+    assert [one.returncode for one in done] == [0, 0], done
+    return [one.stdout for one in done]
+
+
+def test_it_is_a_distribution_of_its_own(site: Path, told: list[str]) -> None:
     assert sorted(path.name for path in site.iterdir() if path.name != "__pycache__") == [
         "ultra_restock", "ultra_restock-1.0.0.dist-info",
     ]  # fmt: skip
-    rows = json.loads(python(site, tmp_path, "ultra_agents.cli.main", "plugins", "list", "--json"))
-    (row,) = [row for row in rows if row["name"] == "restock"]
+    (row,) = [row for row in json.loads(told[0]) if row["name"] == "restock"]
     assert (row["kind"], row["distribution"], row["version"]) == ("environment", "ultra-restock", "1.0.0")
     assert row["capabilities"] == ["expert", "quantities", "reference_returns", "render", "snapshot"]
 
 
 def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
-    assert "5 passed" in python(site, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    assert "5 passed" in output(site, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "tests")
 
 
-def test_the_kit_finds_it_like_a_builtin(site: Path, tmp_path: Path) -> None:
-    assert "Restock-8weeks-spoil0.08-v1: conforms" in python(
-        site, tmp_path, "ultra_agents.cli.main", "plugins", "check", "restock"
-    )
+def test_the_kit_finds_it_like_a_builtin(site: Path, told: list[str]) -> None:
+    assert "Restock-8weeks-spoil0.08-v1: conforms" in told[1]
     ours = str(ROOT / "tests" / "testing" / "test_environment_kit.py")
-    told = python(site, ROOT, "pytest", "-q", "-p", "no:cacheprovider", ours, "-k", "every_registered and restock")
-    assert "1 passed" in told, "the suite's parametrisation covers what is installed"
+    ran = output(site, ROOT, "pytest", "-q", "-p", "no:cacheprovider", ours, "-k", "every_registered and restock")
+    assert "1 passed" in ran, "the suite's parametrisation covers what is installed"
 
 
 def test_it_runs_through_the_whole_flow(site: Path, tmp_path: Path) -> None:
@@ -70,7 +68,7 @@ def test_it_runs_through_the_whole_flow(site: Path, tmp_path: Path) -> None:
         "refine.algorithm.name=ppo", "refine.algorithm.options.clone_steps=300",
     ]  # fmt: skip
     changes = [part for one in small for part in ("--set", one)]
-    python(site, tmp_path, "ultra_agents.cli.main", "run", str(EXAMPLE / "run.yaml"), "--plain", *changes)
+    output(site, tmp_path, "ultra_agents.cli.main", "run", str(EXAMPLE / "run.yaml"), "--plain", *changes)
     folder = tmp_path / "runs" / "restock"
     report = json.loads((folder / "report.json").read_text())
     assert set(report["methods"]) == {"ultra-ra", "continue"}

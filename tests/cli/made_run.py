@@ -47,9 +47,12 @@ SETTINGS: dict[str, Any] = {
     "collect": {"episodes": 3},
     "agents": {"max_hold": 16, "max_revisions": 0},
     "verification": {"mode": "both", "max_pairs": 4, "decide": "single"},
-    "refine": {"steps": 2_000, "num_envs": 8, "workers": 0, "evaluate_every": 1_000, "curve_episodes": 2},
+    "refine": {
+        "steps": 2_000, "num_envs": 8, "workers": 0, "evaluate_every": 1_000, "curve_episodes": 2,
+        "algorithm": {"name": "ppo", "options": {"clone_steps": 100}},
+    },
     "evaluate": {"episodes": 2},
-}
+}  # fmt: skip
 PLAN = Plan((("RIGHT", 16),))
 READING = Critique("accept", 1.0, -1.0, "scripted")
 HELD = TestResult(1.25, 0.5, 2.0, 4, 400, True, "good", 4, 0)

@@ -108,6 +108,7 @@ def configuration(tmp_path: Path, environment: str, mode: str = "none") -> str:
         "policy": {"train_steps": 200},
         "llms": {"default": {"provider": "scripted", "options": script}},
         "collect": {"episodes": 2},
+        "imitation": {"mode": "never"},
         "verification": {"mode": mode, "max_pairs": 2, "min_pairs": 2},
         "refine": {"steps": 200, "num_envs": 2, "workers": 0, "evaluate_every": 100, "curve_episodes": 2},
         "evaluate": {"episodes": 2},

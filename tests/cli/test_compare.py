@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from ultra_agents.events import CellChanged, RunFinished, from_json
+from ultra_agents.experiments.engines import LocalEngine
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -53,6 +55,13 @@ def test_from_file_to_report_and_again(ultra: Any, tiny: Any) -> None:
     assert "ultra compare" in Path("runs/tiny/report.html").read_text()
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells run in a thread: a worker loads everything anew, which takes longer than the cells."""
+    monkeypatch.setattr(LocalEngine, "_pool", lambda self: ThreadPoolExecutor(self.workers))
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_json_is_json_and_nothing_else(ultra: Any, tiny: Any) -> None:
     done = ultra("compare", tiny(), "--json")
     assert (done.code, done.err) == (0, "")
@@ -90,6 +99,7 @@ def test_bad_input_stops_before_anything_is_spent(ultra: Any, tiny: Any, changes
     assert not Path("runs/tiny").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_failed_cell_is_an_error_and_the_others_are_reported(ultra: Any, tiny: Any) -> None:
     script = {"provider": "scripted", "options": {"callable": "ultra_agents.testing.nowhere:good"}}
     mute = {"name": "mute", "method": "ultra-ra", "settings": {"llms": {"default": script}}}

@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     },
     "collect": {"episodes": 3},
     "verification": {"mode": "none"},
+    "imitation": {"mode": "never"},
     "refine": {"steps": 1000, "num_envs": 4, "workers": 0, "evaluate_every": 500, "curve_episodes": 2},
     "evaluate": {"episodes": 4},
 }

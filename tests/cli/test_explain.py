@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from ultra_agents.cli.main import invoke
 
 SCRIPT = "ultra_agents.testing.corridor_script"
 SMALL: dict[str, Any] = {
@@ -20,9 +27,12 @@ SMALL: dict[str, Any] = {
     },
     "collect": {"episodes": 2},
     "verification": {"mode": "both", "max_pairs": 4, "horizon": 30, "decide": "single"},
-    "refine": {"steps": 600, "num_envs": 2, "workers": 0, "evaluate_every": 300, "curve_episodes": 2},
+    "refine": {
+        "steps": 600, "num_envs": 2, "workers": 0, "evaluate_every": 300, "curve_episodes": 2,
+        "algorithm": {"name": "ppo", "options": {"clone_steps": 50, "clone_steps_max": 50}},
+    },
     "evaluate": {"episodes": 2},
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -34,6 +44,33 @@ def small(config: Path) -> Any:
         return str(config)
 
     return write
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, str]]:
+    """Where `ultra explain` with these arguments left its run, made once, and what it said on standard output."""
+
+    @cache
+    def made(*arguments: str) -> tuple[Path, str]:
+        folder, out = tmp_path_factory.mktemp("explained"), io.StringIO()
+        (folder / "config.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
+        with contextlib.chdir(folder), contextlib.redirect_stdout(out):
+            assert invoke(("explain", "config.yaml", *arguments)) == 0
+        return folder, out.getvalue()
+
+    return made
+
+
+@pytest.fixture
+def after(ultra: Any, explained: Any, tmp_path: Path) -> Callable[..., str]:
+    """Brings such a run into the working directory; what was said on standard output."""
+
+    def bring(*arguments: str) -> str:
+        folder, out = explained(*arguments)
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        return str(out)
+
+    return bring
 
 
 def events(folder: str) -> list[dict[str, Any]]:
@@ -65,18 +102,17 @@ def test_json_is_all_there_is_on_standard_output(ultra: Any, small: Any) -> None
     assert "stage   explain" in done.err
 
 
-def test_a_run_that_was_explained_is_only_printed(ultra: Any, small: Any) -> None:
-    path = small()
-    first = ultra("explain", path, "--json")
+def test_a_run_that_was_explained_is_only_printed(ultra: Any, after: Any) -> None:
+    first = after("--json")
     count = len(events("runs/one"))
-    for target in (path, "one", "runs/one"):
+    for target in ("config.yaml", "one", "runs/one"):
         again = ultra("explain", target, "--json")
-        assert (again.code, again.out) == (0, first.out)
+        assert (again.code, again.out) == (0, first)
     assert len(events("runs/one")) == count
 
 
-def test_a_resumed_run_goes_on_to_refining_without_asking_again(ultra: Any, small: Any) -> None:
-    ultra("explain", small(), "--plain")
+def test_a_resumed_run_goes_on_to_refining_without_asking_again(ultra: Any, after: Any) -> None:
+    after("--json")
     asked = Path("runs/one/transcript.jsonl").read_text()
     done = ultra("resume", "one", "--plain")
     assert done.code == 0, done.err
@@ -105,8 +141,8 @@ def test_a_comparison_is_side_by_side_on_the_same_episodes(ultra: Any, small: An
     assert not any(row["event"] == "StageProgress" and row["stage"] == "collect" for row in events(str(root / "bad")))
 
 
-def test_a_comparison_on_a_runs_own_episodes(ultra: Any, small: Any) -> None:
-    ultra("explain", small(), "--plain")
+def test_a_comparison_on_a_runs_own_episodes(ultra: Any, after: Any) -> None:
+    after("--json")
     done = ultra("explain", "one", "--compare", "value,oracle", "--plain")
     assert done.code == 0, done.err
     copied = sorted(Path("runs/one-compare/oracle/trajectories").iterdir())
@@ -116,11 +152,10 @@ def test_a_comparison_on_a_runs_own_episodes(ultra: Any, small: Any) -> None:
 
 
 @pytest.mark.parametrize("width", ["80", "120"])
-def test_tables_fit_the_terminal(ultra: Any, small: Any, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
-    path = small()
-    ultra("explain", path, "--compare", "good,bad,random,value,oracle", "--plain")
+def test_tables_fit_the_terminal(ultra: Any, after: Any, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    after("--compare", "good,bad,random,value,oracle", "--plain")
     monkeypatch.setenv("COLUMNS", width)
-    done = ultra("explain", path, "--compare", "good,bad,random,value,oracle", "--plain")
+    done = ultra("explain", "config.yaml", "--compare", "good,bad,random,value,oracle", "--plain")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert max(map(len, lines)) <= int(width)
@@ -165,10 +200,9 @@ def test_an_oracle_without_an_expert_is_refused_before_anybody_is_asked(
     assert not Path("runs").exists()
 
 
-def test_a_run_keeps_the_configuration_it_began_with(ultra: Any, small: Any) -> None:
-    path = small()
-    ultra("explain", path, "--plain")
-    changed = ultra("explain", path, "--set", "seed=9")
+def test_a_run_keeps_the_configuration_it_began_with(ultra: Any, after: Any) -> None:
+    after("--json")
+    changed = ultra("explain", "config.yaml", "--set", "seed=9")
     assert changed.code == 2
     assert "exists already, with another configuration" in changed.err
     assert "--name one-2" in changed.err

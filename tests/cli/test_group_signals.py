@@ -32,7 +32,7 @@ def test_a_run_that_is_terminated_with_its_workers_stops_cleanly_and_goes_on(tmp
         "proposer": "random",
         "collect": {"episodes": 1},
         "verification": {"mode": "none"},
-        "refine": {"steps": 60_000, "num_envs": 4, "workers": 2, "evaluate_every": 500, "curve_episodes": 2},
+        "refine": {"steps": 30_000, "num_envs": 4, "workers": 2, "evaluate_every": 10_000, "curve_episodes": 2},
         "evaluate": {"episodes": 2, "video": False},
     }
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(settings))

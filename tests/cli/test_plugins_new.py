@@ -2,54 +2,82 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli import installed
 from ultra_agents.cli.plugins.new import _words, render
 
+Done = subprocess.CompletedProcess[str]
+KINDS = ("environment", "algorithm", "llm", "format", "method")
 
-def pip_install(source: Path, target: Path) -> None:
-    command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps",
-        "--no-build-isolation", "--target", str(target), str(source),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+
+@dataclass(frozen=True)
+class Installed:
+    """One new plugin of every kind, side by side: how each was written, and what was said of each once installed.
+
+    Attributes:
+        files: Names of the files that were written, by kind.
+        written: `ultra plugins new`, by kind.
+        own: What pytest said of all their own tests, a line each.
+        checked: `ultra plugins check`, by kind.
+        listed: `ultra plugins list`.
+    """
+
+    files: dict[str, list[str]]
+    written: dict[str, Done]
+    own: Done
+    checked: dict[str, Done]
+    listed: Done
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    root = tmp_path_factory.mktemp("new")
+    site, place = root / "site", ["--path", "somewhere/new"]
+    written = installed.ultra(site, root, *(["plugins", "new", kind, f"boiler-{kind}", *place] for kind in KINDS))
+    folders = [root / "somewhere" / "new" / f"ultra-agents-boiler-{kind}" for kind in KINDS]
+    files = [sorted(path.name for path in folder.iterdir()) for folder in folders]  # building leaves some more there
+    installed.pip_install(site, *folders)
+    own = installed.python(site, root, "-m", "pytest", "-v", "-p", "no:cacheprovider", *map(str, folders))
+    commands = [["plugins", "check", f"boiler-{kind}"] for kind in KINDS]
+    *checked, listed = installed.ultra(site, root, *commands, ["plugins", "list"])
+
+    def by_kind(rows: list[Any]) -> dict[str, Any]:
+        return dict(zip(KINDS, rows, strict=True))
+
+    return Installed(by_kind(files), by_kind(written), own, by_kind(checked), listed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_installs_and_passes_at_once(made: Installed, kind: str) -> None:
+    done = made.written[kind]
     assert done.returncode == 0, done.stderr
-
-
-def python(target: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format", "method"])
-def test_a_new_plugin_installs_and_passes_at_once(ultra: Any, tmp_path: Path, kind: str) -> None:
-    done = ultra("plugins", "new", kind, "boiler-room", "--path", "somewhere/new")
-    assert done.code == 0, done.err
-    folder = tmp_path / "somewhere" / "new" / "ultra-agents-boiler-room"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md", "pyproject.toml", "test_ultra_agents_boiler_room.py", "ultra_agents_boiler_room.py",
+    assert made.files[kind] == [
+        "README.md", "pyproject.toml", f"test_ultra_agents_boiler_{kind}.py", f"ultra_agents_boiler_{kind}.py",
     ]  # fmt: skip
-    assert "ultra plugins check boiler-room" in done.out
-    pip_install(folder, tmp_path / "site")
-    own = python(tmp_path / "site", folder, "pytest", "-q", "-p", "no:cacheprovider")
-    assert own.returncode == 0, own.stdout
-    checked = python(tmp_path / "site", tmp_path, "ultra_agents.cli.main", "plugins", "check", "boiler-room")
+    assert f"ultra plugins check boiler-{kind}" in done.stdout
+    own = [line for line in made.own.stdout.splitlines() if f"test_ultra_agents_boiler_{kind}.py::" in line]
+    assert own, made.own.stdout + made.own.stderr
+    assert all(" PASSED" in line for line in own), made.own.stdout
+    checked = made.checked[kind]
     assert checked.returncode == 0, checked.stdout
     assert "conforms" in checked.stdout
-    listed = python(tmp_path / "site", tmp_path, "ultra_agents.cli.main", "plugins", "list")
-    assert "boiler-room" in listed.stdout
-    assert "ultra-agents-boiler-room" in listed.stdout
+    assert f"boiler-{kind}" in made.listed.stdout
+    assert f"ultra-agents-boiler-{kind}" in made.listed.stdout
 
 
-@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format", "method"])
+def test_every_test_of_the_new_plugins_passed(made: Installed) -> None:
+    assert made.own.returncode == 0, made.own.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["a", "x1-2-y", "environment", "none", "options", "plugin", "q" * 40])
 def test_any_good_name_gives_a_module_that_compiles(kind: Any, name: str) -> None:
     for file, text in render(kind, _words(name)).items():
@@ -68,7 +96,7 @@ def test_the_templates_are_part_of_the_distribution() -> None:
     assert len(shipped) == 20
 
 
-@pytest.mark.parametrize("kind", ["environment", "algorithm", "llm", "format", "method"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_is_tidy(kind: Any, tmp_path: Path) -> None:
     for file, text in render(kind, _words("boiler-room")).items():
         (tmp_path / file).write_text(text)

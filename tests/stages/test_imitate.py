@@ -202,7 +202,7 @@ def test_replays_and_test_are_charged_alike_in_a_resumed_run(tmp_path: Path, mon
     def finish(folder: RunFolder, stop: Any = lambda: False) -> None:
         run_pipeline(folder, folder.config, lambda event: None, stop)
 
-    brief = {"refine": {"steps": 5000, "evaluate_every": 5000}}
+    brief = {"refine": {"steps": 5000, "num_envs": 8, "evaluate_every": 5000}}
     whole = start(tmp_path / "whole", **brief)
     finish(whole)
     report, value = charged(whole)

@@ -31,6 +31,8 @@ PLAIN: dict[str, Any] = {
     "verification": {"horizon": 60, "joint_horizon": 60, "joint_pairs": 16, "min_gain": 0.0},
 }
 
+BRIEF = {"steps": 12_000, "num_envs": 8, "evaluate_every": 12_000}
+
 
 def held(findings: Findings, plan: Plan) -> Findings:
     """With `plan` accepted, each time by a test of its own state."""
@@ -74,7 +76,7 @@ def test_a_table_that_holds_acts_as_far_as_its_rows_were_tested(tmp_path: Path) 
 
 def test_a_table_that_does_harm_does_not_act_although_every_row_held_at_its_own_state(tmp_path: Path) -> None:
     """The copy was refused, each row passed its test, and the table would spread them: training goes on without."""
-    context, findings, _ = at_table(tmp_path, LEFT, verification={"reach_max_steps": 0})
+    context, findings, _ = at_table(tmp_path, LEFT, verification={"reach_max_steps": 0}, refine=BRIEF)
     spread = replace(findings, advice=[replace(row, test=HELD) for row in findings.advice])
     found = try_table(context, spread)
     assert not found.acts
@@ -161,8 +163,7 @@ def test_rows_of_no_support_are_not_in_the_table(tmp_path: Path) -> None:
 
 
 def test_the_report_says_what_became_of_the_table_and_a_resumed_run_pays_once(tmp_path: Path) -> None:
-    brief = {"refine": {"steps": 20_000, "evaluate_every": 20_000}, "imitation": {"mode": "never"}}
-    folder = start(tmp_path, **brief)
+    folder = start(tmp_path, refine=BRIEF, imitation={"mode": "never"})
     run_pipeline(folder, folder.config, lambda event: None, lambda: False)
     done = folder.stage_done("table")
     assert done is not None

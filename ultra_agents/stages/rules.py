@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from ultra_agents.agents.checkpoint import checkpoint_of
 from ultra_agents.agents.rules import most_trials, propose_rules
@@ -184,6 +183,8 @@ def _agreement(rules: RuleSet, context: RunContext, findings: Findings) -> float
     returns = [one.episode_return for one in findings.trajectories]
     if len(set(sums)) < 2 or len(set(returns)) < 2:
         return None
+    from scipy.stats import spearmanr
+
     return float(spearmanr(sums, returns).statistic)
 
 

@@ -90,7 +90,8 @@ def test_elsewhere_the_distribution_is_kept(kind: str) -> None:
 @KINDS
 def test_only_the_actor_moves(kind: str) -> None:
     policy = start(kind)
-    copy = ppo().imitate(policy, demonstrated(kind), Streams(0))
+    copy = ppo(clone_steps=50).imitate(policy, demonstrated(kind), Streams(0))
+    assert not same(copy, policy)
     assert np.array_equal(copy.value(SHOWN), policy.value(SHOWN))
     assert np.array_equal(copy.normalize(SHOWN), policy.normalize(SHOWN))
     if kind == "continuous":
@@ -102,7 +103,7 @@ def test_only_the_actor_moves(kind: str) -> None:
 @KINDS
 def test_the_policy_given_is_left_alone_and_the_same_seed_gives_the_same_copy(kind: str) -> None:
     policy, made = start(kind), demonstrated(kind)
-    first, second, other = (ppo().imitate(policy, made, Streams(seed)) for seed in (4, 4, 5))
+    first, second, other = (ppo(clone_steps=50).imitate(policy, made, Streams(seed)) for seed in (4, 4, 5))
     assert same(policy, start(kind))
     assert same(first, second)
     assert not same(first, other)
@@ -173,14 +174,14 @@ CASES = pytest.mark.parametrize(("name", "kind"), [("ppo", "discrete"), ("ppo", 
 def test_with_steps_held_out_it_learns_until_they_agree_no_better(
     name: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ultra_agents_plugins.algorithms._imitation.CHUNK", 200)
+    monkeypatch.setattr("ultra_agents_plugins.algorithms._imitation.CHUNK", 100)
     looks: list[float] = []
     monkeypatch.setattr(
         "ultra_agents_plugins.algorithms._imitation.agreed",
         lambda made, wanted: looks.append(agreed(made, wanted)) or looks[-1],  # type: ignore[func-returns-value]
     )
     lesson, others = halves(kind)
-    algorithm = learner(name)
+    algorithm = learner(name, clone_learning_rate=3e-3)
     policy = algorithm.create_policy(SEEN, SPACES[kind], 3)
     longer = replace(lesson, held_out=others)
 
