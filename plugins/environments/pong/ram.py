@@ -7,6 +7,7 @@ positions are the centres of ball and paddles. The offsets from RAM to pixels we
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,31 +99,29 @@ LEGEND = {
 def quantities(observations: Array, frame_skip: int) -> dict[str, FloatArray]:
     """Undo `observe`: `(n, 9)` observations -> `(n,)` each, in pixels and agent steps; see `LEGEND`."""
     values = np.asarray(observations, np.float64).T
-    x, y, vx, vy, own, opponent, own_v, opponent_v, seen = np.where(np.abs(values) <= 2, values, np.nan)
+    values = np.where(np.abs(values) <= 2, values, np.nan)
     speed = OWN_SPEED * frame_skip
-    return named(
-        ball=(x * HALF + CENTRE_X, y * HALF + CENTRE_Y, vx * frame_skip, vy * 2 * frame_skip),
-        paddles=(own * HALF + CENTRE_Y, own_v * speed, opponent * HALF + CENTRE_Y, opponent_v * speed),
-        in_play=seen > 0.5,
-        frame_skip=frame_skip,
-    )
+    scale = np.array([HALF, HALF, frame_skip, 2 * frame_skip, HALF, HALF, speed, speed], np.float64)
+    middle = np.array([CENTRE_X, CENTRE_Y, 0, 0, CENTRE_Y, CENTRE_Y, 0, 0], np.float64)
+    known = values[:8] * scale[:, None] + middle[:, None]
+    return named(ball=known[:4], paddles=known[[4, 6, 5, 7]], in_play=values[8] > 0.5, frame_skip=frame_skip)
 
 
 def named(
-    ball: tuple[Array, Array, Array, Array],
-    paddles: tuple[Array, Array, Array, Array],
+    ball: Array | Sequence[Array],
+    paddles: Array | Sequence[Array],
     in_play: Array,
     frame_skip: int,
 ) -> dict[str, FloatArray]:
     """Everything in `LEGEND`.
 
     Args:
-        ball: x, y and their mean velocities over the last step, `(n,)` each.
-        paddles: Own y and velocity, the opponent's.
+        ball: x, y and their mean velocities over the last step, `(4, n)`.
+        paddles: Own y and velocity, the opponent's, `(4, n)`.
         in_play: Whether there is a ball.
         frame_skip: Frames per step.
     """
-    x, y, vx, vy = (np.where(in_play, value, np.nan) for value in ball)
+    x, y, vx, vy = np.where(in_play, ball, np.nan)
     steps, where, _ = arrivals(x, y, vx, vy, frame_skip)
     return columns(LEGEND, [x, y, vx, vy, *paddles, in_play, steps, where])
 
@@ -145,23 +144,20 @@ def arrivals(
         frame_skip: Frames per step.
     """
     with np.errstate(all="ignore"):
-        turned = _broken(vx, frame_skip) | ((vx == 0) & (np.abs(x - CENTRE_X) > NEAR_PADDLE))
+        bounced = np.stack([vx, vy])
+        bounced = np.abs(bounced - frame_skip * np.rint(bounced / frame_skip)) > NOISE  # no ball flies at that
+        turned = bounced[0] | ((vx == 0) & (np.abs(x - CENTRE_X) > NEAR_PADDLE))
         vx = np.where(turned, np.where(x < CENTRE_X, frame_skip, -frame_skip), vx)
         steps = (OWN_X - x) / vx
         steps = np.where((vx > 0) & (steps >= 0), steps, np.nan)
         upper = y + y - vy < TOP + BOTTOM
         flown = np.where(upper, y + y - vy - 2 * TOP, 2 * BOTTOM - (y + y - vy))
         speed = frame_skip * np.rint(flown / frame_skip)
-        vy = np.where(_broken(vy, frame_skip), np.where(upper, speed, -speed), vy)
+        vy = np.where(bounced[1], np.where(upper, speed, -speed), vy)
         vy = np.where(turned, np.nan, vy)
         height = BOTTOM - TOP
         folded = (y + vy * steps - TOP) % (2 * height)
         return steps, TOP + np.minimum(folded, 2 * height - folded), vy
-
-
-def _broken(velocity: FloatArray, frame_skip: int) -> Array:
-    """Whether a mean velocity is none that a ball flies at."""
-    return np.asarray(np.abs(velocity - frame_skip * np.rint(velocity / frame_skip)) > NOISE)
 
 
 @dataclass(frozen=True)
