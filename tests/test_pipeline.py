@@ -36,10 +36,13 @@ def settings(quality: str, **changes: Any) -> dict[str, Any]:
         "advice": {"hit_rate": 0.5, "hit_per_entry": 0.1},
         "modulation": {"probability": 0.5, "beta": 0.1},
         "verification": {"mode": "none", "max_pairs": 8},
-        "refine": {"steps": 12_000, "num_envs": 8, "workers": 0, "evaluate_every": 6_000, "curve_episodes": 4},
+        "refine": {
+            "steps": 12_000, "num_envs": 8, "workers": 0, "evaluate_every": 6_000, "curve_episodes": 4,
+            "algorithm": {"name": "ppo", "options": {"clone_steps": 300}},
+        },
         "evaluate": {"episodes": 8},
         **changes,
-    }
+    }  # fmt: skip
 
 
 def never() -> bool:
@@ -85,13 +88,7 @@ def test_it_is_the_simulator_that_keeps_bad_advice_out(tmp_path: Path) -> None:
     assert report["methods"]["ultra-ra"]["returns_after"]["mean"] < 0.85
 
 
-SMALL: dict[str, Any] = {
-    "policy": {"train_steps": 2000},
-    "refine": {
-        **settings("good")["refine"], "steps": 4000,
-        "algorithm": {"name": "ppo", "options": {"clone_steps": 200}},
-    },
-}  # fmt: skip
+SMALL = {"policy": {"train_steps": 2000}, "refine": {**settings("good")["refine"], "steps": 4000}}
 
 
 @pytest.fixture(scope="module")
