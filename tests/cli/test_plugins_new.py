@@ -47,7 +47,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     installed.pip_install(site, *folders)
     own = installed.python(site, root, "-m", "pytest", "-v", "-p", "no:cacheprovider", *map(str, folders))
     commands = [["plugins", "check", f"boiler-{kind}"] for kind in KINDS]
-    *checked, listed = installed.ultra(site, root, *commands, ["plugins", "list"])
+    checked = installed.ultra(site, root, *commands)
+    listed = installed.python(site, root, "-m", "ultra_agents.cli.main", "plugins", "list")
 
     def by_kind(rows: list[Any]) -> dict[str, Any]:
         return dict(zip(KINDS, rows, strict=True))

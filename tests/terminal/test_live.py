@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     },
     "collect": {"episodes": 2},
     "imitation": {"mode": "never"},
+    "advice": {"in_force": "always"},  # testing the table would leave little to refine with
     "refine": {"steps": 16_000, "num_envs": 2, "workers": 0, "evaluate_every": 1000, "curve_episodes": 2},
     "evaluate": {"episodes": 2},
     "methods": ["ultra-ra"],
