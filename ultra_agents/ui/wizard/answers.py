@@ -11,7 +11,7 @@ PolicyKind: TypeAlias = Literal["shipped", "file", "train"]
 Labelled: TypeAlias = tuple[tuple[str, str], ...]
 """Rows of a label and what is said."""
 AdviceForm: TypeAlias = Literal["moves", "rules", "both"]
-CONTROLS = ("file", "constants", "random", "value", "oracle")
+CONTROLS = ("random", "value", "oracle", "file", "constants")
 """Proposers that ask no model."""
 OF_FILE = ("file", "constants")
 """Those that begin with a person's file of rules."""
