@@ -37,6 +37,23 @@ class Walker(Policy):
         return {}, {}
 
 
+class Counted(Corridor):
+    """A corridor that counts the steps its walkers take."""
+
+    taken = 0
+
+    def make(self, num_envs: int) -> Any:
+        envs, world = super().make(num_envs), self
+        step = envs.step
+
+        def counting(actions: Any) -> Any:
+            world.taken += num_envs
+            return step(actions)
+
+        envs.step = counting  # type: ignore[method-assign]
+        return envs
+
+
 def corridor(**options: Any) -> Corridor:
     return Corridor(CorridorOptions(**options))
 

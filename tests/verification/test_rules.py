@@ -15,7 +15,7 @@ from ultra_agents.testing.corridor import Corridor, CorridorOptions
 from ultra_agents.verification import RuleTest, RuleTester
 from ultra_agents.verification.tuning import shrinkage
 
-from .conftest import Walker, corridor, play
+from .conftest import Counted, Walker, corridor, play
 
 RIGHT, LEFT = "{when: cell > 0, do: RIGHT}", "{when: cell > 0, do: LEFT}"
 NEVER = "{when: cell > 100, do: LEFT}"
@@ -72,23 +72,6 @@ def test_the_cap_holds_and_what_was_seen_before_it_stands() -> None:
         found = judge(corridor(slip=0.45), max_steps=cap, pairs=64, confidence=0.99).test([rules(RIGHT)])
         assert found.env_steps <= cap
         assert found.pairs in (0, 4, 8, 16, 32, 64)
-
-
-class Counted(Corridor):
-    """A corridor that counts the steps its walkers take."""
-
-    taken = 0
-
-    def make(self, num_envs: int) -> Any:
-        envs, world = super().make(num_envs), self
-        step = envs.step
-
-        def counting(actions: Any) -> Any:
-            world.taken += num_envs
-            return step(actions)
-
-        envs.step = counting  # type: ignore[method-assign]
-        return envs
 
 
 def test_charges_are_the_steps_taken_and_told_by_purpose() -> None:

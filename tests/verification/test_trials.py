@@ -10,10 +10,10 @@ import pytest
 from ultra_agents.config import RuleTestConfig
 from ultra_agents.rules import RuleError, RuleSet, interface_of, parse_rules
 from ultra_agents.seeding import Streams
-from ultra_agents.testing.corridor import Corridor, CorridorOptions
+from ultra_agents.testing.corridor import CorridorOptions
 from ultra_agents.verification.trials import RuleTrials
 
-from .conftest import Walker, corridor
+from .conftest import Counted, Walker, corridor
 
 RIGHT, LEFT = "{when: cell > 0, do: RIGHT}", "{when: cell > 0, do: LEFT}"
 
@@ -71,23 +71,6 @@ def test_an_episode_where_nothing_differs_has_one_trace() -> None:
     found = trials().try_out(rules("{when: cell > 100, do: LEFT}"), 0)
     assert found is not None
     assert (found.gain, found.best, found.coverage) == (0.0, None, (0.0,))
-
-
-class Counted(Corridor):
-    """A corridor that counts the steps its walkers take."""
-
-    taken = 0
-
-    def make(self, num_envs: int) -> Any:
-        envs, world = super().make(num_envs), self
-        step = envs.step
-
-        def counting(actions: Any) -> Any:
-            world.taken += num_envs
-            return step(actions)
-
-        envs.step = counting  # type: ignore[method-assign]
-        return envs
 
 
 def test_the_policy_alone_is_played_once_and_everything_is_charged() -> None:
