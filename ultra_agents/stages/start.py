@@ -22,6 +22,7 @@ from ultra_agents.stages.lessons import Lessons, taught, widened
 from ultra_agents.stages.rules import rule_terms
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
+from ultra_agents.verification.rules import rule_of
 from ultra_agents.verification.sequential import Rule, decide, interval, looks
 
 SHARE = 10
@@ -137,7 +138,7 @@ def _compared(
     config, terms = context.config, rule_terms(context.config)
     streams, policy = context.streams.child("rules").child("confirm"), entrants["policy"]  # the pairs of that test
     at = looks(terms.min_pairs, terms.pairs)
-    rule = Rule(at, terms.confidence, terms.noise * test.spread, terms.min_gain * test.spread)
+    rule = rule_of(terms, at, test.spread)
     budget = Budget(config.refine.steps // SHARE)
     horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
     others = [name for name in entrants if name != "policy"]

@@ -313,8 +313,7 @@ class RuleTester:
 
     def _rule(self, at: tuple[int, ...], measure: Entrant) -> Rule:
         """When to stop; the rewards of an entrant say what a gain is measured by."""
-        config, spread = self._config, returns_spread(measure.rewards, self._config.discount)
-        return Rule(at, config.confidence, config.noise * spread, config.min_gain * spread)
+        return rule_of(self._config, at, returns_spread(measure.rewards, self._config.discount))
 
     def _over(self, rules: RuleSet) -> RulePolicy:
         return RulePolicy(self._policy, rules, self._environment)
@@ -333,6 +332,11 @@ class RuleTester:
         streams, budget = self._streams.child(purpose), self._budget(purpose, limit)
         settings = self._environment, self._policy, streams, horizon, budget
         return Episodes(*settings, width=width, workers=self._workers, pool=self._pool)
+
+
+def rule_of(config: RuleTestConfig, at: tuple[int, ...], spread: float) -> Rule:
+    """When to stop, looking at the numbers of pairs `at`; gains are measured by `spread`, in units of return."""
+    return Rule(at, config.confidence, config.noise * spread, config.min_gain * spread)
 
 
 def _some(rules: RuleSet, kept: Sequence[int]) -> RuleSet:
