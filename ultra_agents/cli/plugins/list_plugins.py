@@ -30,8 +30,9 @@ def plugins_list(json: Annotated[bool, typer.Option("--json", help="As a JSON ar
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("kind", "name", "distribution", "capabilities"):
-        table.add_column(title, overflow="fold")
+    for title in ("kind", "name", "distribution"):
+        table.add_column(title, no_wrap=True, overflow="fold")  # whole, so that it can be copied and searched for
+    table.add_column("capabilities", overflow="fold")
     for row in rows:
         name = f"{row['distribution']}:{row['name']}" if row["ambiguous"] else row["name"]
         if row["error"]:
