@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ultra_agents.config import ModulationConfig
-from ultra_agents.modulation.rules import RuleModulation
+from ultra_agents.contracts import Learn
+from ultra_agents.modulation.rules import RuleModulation, way_to_learn
 from ultra_agents.records import Array
 from ultra_agents.registry import create_algorithm
 from ultra_agents.rules import interface_of, parse_rules
@@ -23,13 +24,15 @@ def seen(*cells: int) -> Array:
     return (2.0 * np.asarray(cells) / 8 - 1.0).astype(np.float32)[:, None]
 
 
-def modulation(text: str = FAR, acts: bool = True, rewards: bool = False, **options: Any) -> RuleModulation:
+def modulation(
+    text: str = FAR, acts: bool = True, rewards: bool = False, learn: Learn = "imitate", **options: Any
+) -> RuleModulation:
     algorithm = create_algorithm("ppo", {"hidden": [8]})
     policy = algorithm.create_policy(WORLD.observation_space, WORLD.action_space, seed=3)
     rules = parse_rules(text, interface_of(WORLD))
     layer = RulePolicy(policy, rules, WORLD) if rules.document.rules else None
     made = RuleModulation(
-        layer, rules if rewards else None, WORLD.quantities, ModulationConfig(**options), acts=acts, learn="imitate"
+        layer, rules if rewards else None, WORLD.quantities, ModulationConfig(**options), acts=acts, learn=learn
     )
     made.begin(3)
     return made
@@ -59,6 +62,41 @@ def test_what_is_shown_falls_to_nothing_and_what_acts_does_not() -> None:
         late = made.act(seen(2, 5, 8), np.zeros(3, int))
         assert not late.weight.any()
         assert late.followed.any() == acts
+
+
+def test_an_algorithm_that_corrects_by_probabilities_is_told_that_rules_were_certain() -> None:
+    own = np.log([0.2, 0.3, 0.4])
+    for learn, expected in (("mixture", [np.log(0.2), 0.0, 0.0]), ("mask", own)):
+        made = modulation(learn=learn)
+        acted = made.act(seen(2, 5, 8), np.zeros(3, int))
+        np.testing.assert_allclose(made.behaviour_log_prob(own, acted), expected)
+    shown = modulation(learn="mixture", acts=False)
+    np.testing.assert_allclose(shown.behaviour_log_prob(own, shown.act(seen(2, 5, 8), np.zeros(3, int))), own)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [("ppo", "imitate"), ("sac", "imitate"), ("sb3-ppo", "mixture"), ("sb3-dqn", "mixture")]
+)
+def test_each_algorithm_learns_from_rules_as_well_as_it_can(name: str, way: Learn) -> None:
+    assert way_to_learn(create_algorithm(name).learns) == way
+
+
+def test_quantities_are_asked_once_for_the_states_before_a_step_and_once_for_those_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    quantities = WORLD.quantities
+    monkeypatch.setattr(WORLD, "quantities", lambda seen: asked.append(len(seen)) or quantities(seen))
+    made = modulation(FAR + "reward: next.cell - cell\n", rewards=True)
+    acted = made.act(seen(2, 5, 8), np.zeros(3, int))
+    made.reward(np.zeros(3), acted, seen(3, 6, 7), np.zeros(3, bool))
+    assert asked == [3, 3]
+
+
+def test_a_potential_of_no_quantity_has_a_value_everywhere() -> None:
+    made = modulation("potential: 1 / 2\n", rewards=True, beta=1.0, discount=0.5)
+    found = made.reward(np.zeros(3), made.act(seen(2, 5, 8), np.zeros(3, int)), seen(3, 4, 8), np.zeros(3, bool))
+    np.testing.assert_allclose(found, [-0.25] * 3)
 
 
 def test_the_critic_warms_up_only_where_rules_act() -> None:

@@ -3,7 +3,8 @@
 Three things a set of rules can do while a policy trains on, as `ultra_agents.contracts.Modulation`:
 
 * *act* (a layer): a covered state gets the rule's action. No policy loss there, the critic learns everywhere, and
-  where the algorithm can it learns to do the same by itself (an imitation term that falls to 0);
+  where the algorithm can it learns to do the same by itself (an imitation term that falls to 0); one that can do
+  neither is told that the rule's action was certain (`mixture`, with a probability of 1);
 * *show* (kickstarting: Schmitt et al. 2018, arXiv 1803.03835): the policy acts, and is pulled towards what the rules
   would do in covered states, ever less;
 * *reward*: the implicit reward of the rules' expression, clipped to [-1, 1] times beta, or their potential Phi as
@@ -14,7 +15,7 @@ Nothing is drawn at random. This is the counterpart of the ULTRA paper's table f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ from ultra_agents.rules.layer import RulePolicy
 ALL = slice(None)
 
 
+def way_to_learn(learns: Collection[Learn]) -> Learn:
+    """How an algorithm that learns in the ways `learns` takes what rules did; the best of them first."""
+    order: tuple[Learn, ...] = ("imitate", "mask", "mixture")
+    return next((way for way in order if way in learns), "policy")
+
+
 class RuleModulation:
     """Implements `ultra_agents.contracts.Modulation` over a set of rules.
 
@@ -38,7 +45,7 @@ class RuleModulation:
         quantities: The environment's.
         config: Schedule, beta, discount, warm-up of the critic.
         acts: Rules are in force; else they only show.
-        learn: `imitate` where the algorithm can, else `mask`.
+        learn: How what the rules did enters the update; `way_to_learn` chooses.
     """
 
     partwise = True
@@ -64,13 +71,17 @@ class RuleModulation:
     def begin(self, num_envs: int) -> None:
         """`num_envs` parallel environments follow."""
         self._num = num_envs
-        self._seen: Array | None = None
+        self._seen: dict[str, FloatArray] = {}
         self._clear_counts()
 
     def set_progress(self, progress: float) -> None:
         """Set the strength of showing and rewarding; rules that act always act."""
         self._progress = progress
         self._strength = strength(self._full, progress)
+
+    @property
+    def _rewarding(self) -> bool:
+        return self._reward is not None and bool(self._strength)
 
     @property
     def imitation_strength(self) -> float:
@@ -80,15 +91,15 @@ class RuleModulation:
     def act(self, observations: Array, actions: Array, envs: slice = ALL) -> Modulated:
         """Observations `(n, ...)` and the policy's actions `(n, ...)` of `envs` -> what is executed."""
         num = len(actions)
-        if self._reward is not None:
-            if self._seen is None:
-                self._seen = np.zeros((self._num, *observations.shape[1:]), observations.dtype)
-            self._seen[envs] = observations
+        quantities = self._quantities(observations) if self._layer is not None or self._rewarding else {}
+        if self._rewarding:
+            for name, column in quantities.items():
+                self._seen.setdefault(name, np.full(self._num, np.nan))[envs] = column
         self._states += num
         nothing = np.zeros(num, dtype=bool)
         if self._layer is None:
             return Modulated(actions, nothing, nothing, np.zeros(num), actions, np.zeros(num))
-        suggested, decision = self._layer.over(observations, actions)
+        suggested, decision = self._layer.over(observations, actions, quantities)
         covered = decision.covered
         self._hits += int(np.count_nonzero(covered))
         weight = np.where(covered, self._strength, 0.0)
@@ -97,18 +108,20 @@ class RuleModulation:
         return Modulated(suggested, covered, covered, covered.astype(np.float64), suggested, weight)
 
     def behaviour_log_prob(self, policy_log_prob: FloatArray, modulated: Modulated) -> FloatArray:
-        """The policy's own: where rules acted there is no policy loss."""
-        return policy_log_prob
+        """The policy's own; learning by `mixture`, that of certainty where rules acted."""
+        if self.learn != "mixture":
+            return policy_log_prob
+        return np.where(modulated.followed, np.zeros_like(policy_log_prob), policy_log_prob)
 
     def reward(
         self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array, envs: slice = ALL
     ) -> FloatArray:
         """Environment rewards `(n,)` -> the rewards to learn from."""
-        if self._reward is None or not self._strength:
+        if self._reward is None or not self._rewarding:
             return rewards
-        assert self._seen is not None, "act comes first"
         rules = self._reward
-        before, after = self._quantities(self._seen[envs]), self._quantities(next_observations)
+        before = {name: column[envs] for name, column in self._seen.items()}  # of the states that `act` was given
+        after = self._quantities(next_observations)
         if rules.document.potential is not None:
             later = np.where(ended, 0.0, np.clip(rules.potential(after), -1.0, 1.0))
             earned = self._discount * later - np.clip(rules.potential(before), -1.0, 1.0)

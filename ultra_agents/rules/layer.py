@@ -18,7 +18,7 @@ from ultra_agents.errors import PluginError, UltraError
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.rules.errors import RuleError
 from ultra_agents.rules.interface import interface_of
-from ultra_agents.rules.ruleset import Decision, RuleSet, parse_rules
+from ultra_agents.rules.ruleset import Decision, Quantities, RuleSet, parse_rules
 
 RULES, ALONE = "rules", "policy"
 """Keys of a layered policy's description: the rules as YAML text, and the description of the policy below."""
@@ -48,16 +48,14 @@ class BoundRules:
         self.environment = environment
         self.rules = rules if rules.interface == interface else rules.bind(interface)
 
-    def decide(self, observations: Array, own: Array) -> Decision:
-        """Who acts in `n` states where the policy would take the actions `own` `(n, ...)`, and how.
-
-        Discrete actions of the answer are indices into the interface's actions.
+    def quantities(self, observations: Array) -> Quantities:
+        """What the environment names in `n` states.
 
         Raises:
             PluginError: The plugin's `quantities` failed.
         """
         try:
-            quantities = self.environment.quantities(observations)
+            return self.environment.quantities(observations)
         except UltraError:
             raise
         except Exception as error:
@@ -66,12 +64,24 @@ class BoundRules:
                 found=f"{type(error).__name__}: {error}",
                 hint="ultra plugins check NAME runs the conformance kit over the plugin",
             ) from error
-        return self.rules.decide(quantities, self.indices(own))
 
-    def over(self, observations: Array, own: Array) -> tuple[Array, Decision]:
+    def decide(self, observations: Array, own: Array, quantities: Quantities | None = None) -> Decision:
+        """Who acts in `n` states where the policy would take the actions `own` `(n, ...)`, and how.
+
+        Discrete actions of the answer are indices into the interface's actions. `quantities` are those of the states,
+        where they are known already.
+
+        Raises:
+            PluginError: The plugin's `quantities` failed.
+        """
+        return self.rules.decide(
+            self.quantities(observations) if quantities is None else quantities, self.indices(own)
+        )
+
+    def over(self, observations: Array, own: Array, quantities: Quantities | None = None) -> tuple[Array, Decision]:
         """The actions `own` `(n, ...)` of any policy, replaced where a rule acts, and who acts where."""
         own = np.asarray(own)
-        decision = self.decide(observations, own)  # holds the policy's own where no rule acts, to the bit
+        decision = self.decide(observations, own, quantities)  # holds the policy's own where no rule acts, to the bit
         actions = decision.actions if self._values is None else self._values[decision.actions]
         return actions.astype(own.dtype, copy=False), decision
 

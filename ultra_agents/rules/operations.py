@@ -17,10 +17,15 @@ Number: TypeAlias = Any
 Condition: TypeAlias = tuple[Any, Any]
 
 
+def everywhere(condition: Any) -> bool:
+    """Whether a bool array holds everywhere; a fraction of the time of `.all()` on few states."""
+    return bool(np.count_nonzero(condition) == condition.size)
+
+
 def known(value: Number) -> Number:
     """`value` with infinities made no value."""
     infinite = np.isinf(value)
-    return np.where(infinite, np.nan, value) if infinite.any() else value
+    return np.where(infinite, np.nan, value) if np.count_nonzero(infinite) else value
 
 
 def cube(a: Number) -> Number:
@@ -46,7 +51,12 @@ def maximum(*values: Number) -> Number:
 
 def clip(x: Number, low: Number, high: Number) -> Number:
     """`x` within [low, high]; no value where low > high."""
-    return _where(low <= high, np.minimum(np.maximum(x, low), high), np.nan)
+    return _where(low <= high, clip_within(x, low, high), np.nan)
+
+
+def clip_within(x: Number, low: Number, high: Number) -> Number:
+    """`clip` where low <= high is known."""
+    return np.minimum(np.maximum(x, low), high)
 
 
 def fold(x: Number, low: Number, high: Number) -> Number:
@@ -105,7 +115,7 @@ def less_equal(a: Number, b: Number) -> Condition:
 
 def equal(a: Number, b: Number) -> Condition:
     """`a == b`."""
-    return np.equal(a, b), np.not_equal(a, b) & ~np.isnan(a) & ~np.isnan(b)
+    return np.equal(a, b), np.less(a, b) | np.greater(a, b)
 
 
 def finite(a: Number) -> Condition:
@@ -132,7 +142,7 @@ def negation(a: Condition) -> Condition:
 def as_number(a: Condition) -> Number:
     """1 where true, 0 where false; no value where unknown."""
     value, decided = np.asarray(a[0], np.float64), a[0] | a[1]
-    return value if decided.all() else np.where(decided, value, np.nan)
+    return value if everywhere(decided) else np.where(decided, value, np.nan)
 
 
 def choose(condition: Condition, a: Number, b: Number) -> Number:
@@ -140,7 +150,7 @@ def choose(condition: Condition, a: Number, b: Number) -> Number:
     yes, no = condition
     value = np.where(yes, a, b)
     decided = yes | no
-    return value if decided.all() else np.where(decided, value, np.nan)
+    return value if everywhere(decided) else np.where(decided, value, np.nan)
 
 
 def choose_condition(condition: Condition, a: Condition, b: Condition) -> Condition:
@@ -151,4 +161,4 @@ def choose_condition(condition: Condition, a: Condition, b: Condition) -> Condit
 
 def _where(condition: Any, a: Number, b: Number) -> Number:
     """`np.where`, without the work where the condition holds everywhere."""
-    return a if np.all(condition) else np.where(condition, a, b)
+    return a if everywhere(condition) else np.where(condition, a, b)

@@ -100,6 +100,8 @@ class Graph:
             with np.errstate(all="ignore"):
                 return self._folded(kind, function(*[node.constant for node in inputs]))
         within = range_of(function, [node.range for node in inputs])
+        if function is op.clip and inputs[1].range[1] <= inputs[2].range[0]:
+            function = op.clip_within
         each = frozenset[int]().union(*(node.each for node in inputs))
         if function is op.best_value:
             each -= {args[0]}

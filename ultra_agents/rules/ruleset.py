@@ -241,7 +241,7 @@ class RuleSet:
                     expected=f"({count or 'n'},)",
                 )
             infinite = np.isinf(column)
-            columns[source, name] = np.where(infinite, np.nan, column) if infinite.any() else column
+            columns[source, name] = np.where(infinite, np.nan, column) if np.count_nonzero(infinite) else column
         return columns, count
 
     @staticmethod

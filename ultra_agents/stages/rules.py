@@ -21,6 +21,7 @@ from ultra_agents.events import RulesShown, StageProgress, StepsSpent
 from ultra_agents.records import RuleProposal, Trajectory
 from ultra_agents.rules import RuleSet, interface_of, load_rules, parse_rules
 from ultra_agents.rules.drawing import quantiles_of, random_constants, random_rules
+from ultra_agents.seeding import Streams
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import asking, source_of
 from ultra_agents.stages.findings import Findings, RulesFound
@@ -78,7 +79,7 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
         environment,
         context.policy,
         terms,
-        context.streams.child("rules"),
+        rule_streams(context),
         trajectories=findings.trajectories,
         workers=config.verification.workers,
         progress=lambda purpose, steps: _told(context, purpose, steps, terms),
@@ -147,6 +148,11 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
             source=source_of(config),
             effects=findings.effects.text,
         )
+
+
+def rule_streams(context: RunContext) -> Streams:
+    """The random numbers of the test of rules."""
+    return context.streams.child("rules")
 
 
 def rule_terms(config: Config) -> RuleTestConfig:

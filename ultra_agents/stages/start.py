@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ultra_agents.contracts import Learn, Modulation, Policy, Ruled
+from ultra_agents.contracts import Modulation, Policy, Ruled
 from ultra_agents.events import StageProgress, StepsSpent
-from ultra_agents.modulation.rules import RuleModulation
+from ultra_agents.modulation.rules import RuleModulation, way_to_learn
 from ultra_agents.records import Variant
 from ultra_agents.rules import interface_of, parse_rules
 from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Start, StartName
 from ultra_agents.stages.lessons import Lessons, taught, widened
-from ultra_agents.stages.rules import rule_terms
+from ultra_agents.stages.rules import rule_streams, rule_terms
 from ultra_agents.verification import RuleTest
-from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
-from ultra_agents.verification.rules import rule_of
+from ultra_agents.verification.paired import Budget, Entrant, Episodes
+from ultra_agents.verification.rules import episodes_of, rule_of
 from ultra_agents.verification.sequential import Rule, decide, interval, looks
 
 SHARE = 10
@@ -98,15 +98,14 @@ def ruled(context: RunContext, findings: Findings) -> Ruled | None:
 
     def modulation(variant: Variant) -> Modulation | None:
         shown, rewarded = layer if "a" in variant else None, rewarding if "r" in variant else None
-        learns = context.algorithm.learns
-        learn: Learn | None = "imitate" if "imitate" in learns else "mask" if "mask" in learns else None
+        learn = way_to_learn(context.algorithm.learns)
         if shown is not None and not acts and learn != "imitate":
             shown = None
         if shown is None and rewarded is None:
             return None
         return RuleModulation(
             shown, rewarded, context.environment.quantities, context.config.modulation,
-            acts=acts, learn=learn or context.config.modulation.learn,
+            acts=acts, learn=learn,
         )  # fmt: skip
 
     learnt_to_add = rules.needs_own and start.copy is not None and not acts
@@ -136,11 +135,11 @@ def _compared(
     the policy does.
     """
     config, terms = context.config, rule_terms(context.config)
-    streams, policy = context.streams.child("rules").child("confirm"), entrants["policy"]  # the pairs of that test
+    policy = entrants["policy"]
     at = looks(terms.min_pairs, terms.pairs)
     rule = rule_of(terms, at, test.spread)
     budget = Budget(config.refine.steps // SHARE)
-    horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
+    streams, horizon = episodes_of(terms, rule_streams(context))  # the pairs of that test, which go on here
     others = [name for name in entrants if name != "policy"]
     choice: StartName | None = None
     gains, stopped, good = dict[str, tuple[float, float, float]](), "steps", list[StartName]()

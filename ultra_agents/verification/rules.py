@@ -328,10 +328,17 @@ class RuleTester:
         return self._spent[purpose]
 
     def _episodes(self, purpose: str, limit: int, width: int) -> Episodes:
-        horizon = Horizon(self._config.horizon, self._config.discount, value_at_truncation=False)
-        streams, budget = self._streams.child(purpose), self._budget(purpose, limit)
-        settings = self._environment, self._policy, streams, horizon, budget
+        streams, horizon = episodes_of(self._config, self._streams, purpose)
+        settings = self._environment, self._policy, streams, horizon, self._budget(purpose, limit)
         return Episodes(*settings, width=width, workers=self._workers, pool=self._pool)
+
+
+def episodes_of(config: RuleTestConfig, streams: Streams, purpose: str = "confirm") -> tuple[Streams, Horizon]:
+    """Where a tester with `streams` draws the episodes of a purpose from, and how far they go.
+
+    Whoever plays them again, with other policies, continues the pairs of its test.
+    """
+    return streams.child(purpose), Horizon(config.horizon, config.discount, value_at_truncation=False)
 
 
 def rule_of(config: RuleTestConfig, at: tuple[int, ...], spread: float) -> Rule:
