@@ -38,14 +38,17 @@ def parse_config(data: dict[str, Any], whose: str, base: Path | None = None) -> 
         raise options_error(whose, error, Config) from error
 
 
+_PATHS = (("policy", "path"), ("collect", "folder"), ("gateway", "cache"), ("advice", "file"))
+
+
 def _from_folder(data: dict[str, Any], base: Path) -> dict[str, Any]:
     """The settings with their relative paths taken from the folder `base`.
 
-    Those are `policy.path`, `gateway.cache`, `advice.file`, and options of models that name a .gguf or .jsonl file
-    there.
+    Those are `policy.path`, `collect.folder`, `gateway.cache`, `advice.file`, and options of models that name a .gguf
+    or .jsonl file there.
     """
     data = dict(data)
-    for section, key in (("policy", "path"), ("gateway", "cache"), ("advice", "file")):
+    for section, key in _PATHS:
         settings = data.get(section)
         if isinstance(settings, dict) and isinstance(settings.get(key), str) and not is_address(settings[key]):
             data[section] = {**settings, key: str(base / Path(settings[key]).expanduser())}

@@ -64,6 +64,11 @@ class CollectConfig(Section):
     """Stage 1."""
 
     episodes: int = Field(4, gt=0, description="episodes to collect and explain")
+    folder: Path | None = Field(
+        None,
+        description="take the first of the episodes in this folder (a run's trajectories/) instead of playing; "
+        "their steps are charged all the same",
+    )
     max_steps: int = Field(20_000, gt=0, description="longest episode kept, in environment steps")
 
 

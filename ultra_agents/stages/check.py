@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gymnasium.spaces import Discrete
+
 from ultra_agents import postgres
 from ultra_agents.config import Config, variant_of
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
@@ -12,7 +14,9 @@ from ultra_agents.llm.price_check import check_prices
 from ultra_agents.methods import check_methods
 from ultra_agents.plugin_calls import check_words
 from ultra_agents.policies import load_policy
+from ultra_agents.records import Trajectory
 from ultra_agents.registry import create_algorithm, create_environment, create_llm
+from ultra_agents.rollout.store import load_trajectories
 from ultra_agents.rules import interface_of, load_rules
 from ultra_agents.seeding import Streams
 
@@ -40,8 +44,8 @@ def check_run(config: Config, *, advised: bool | None = None) -> None:
         advised: Whether anybody is asked for advice; None: if a method uses it.
 
     Raises:
-        UltraError: As `build_plugins`; or no policy there, one of another algorithm, unusable models, a cap on money
-            without prices, a database that cannot be reached.
+        UltraError: As `build_plugins`; or no policy there, one of another algorithm, episodes of another environment,
+            unusable models, a cap on money without prices, a database that cannot be reached.
     """
     environment, algorithm = build_plugins(config)
     if config.form != "moves":
@@ -52,8 +56,33 @@ def check_run(config: Config, *, advised: bool | None = None) -> None:
             postgres.check(config.gateway.cache, "the answer cache")
         if config.agents.checkpoints is not None:
             postgres.check(config.agents.checkpoints, "the checkpoint of the agents")
+    if config.collect.folder is not None:
+        recorded_episodes(config.collect.folder, config, environment)
     if (path := policy_file(config, environment)) is not None:
         starting_policy_at(path, config, environment, algorithm)
+
+
+def recorded_episodes(folder: Path, config: Config, environment: Environment) -> list[Trajectory]:
+    """The first `collect.episodes` in `folder`, if they can be of this environment.
+
+    Raises:
+        UltraError: There are none, one is damaged, or they are of other spaces.
+    """
+    made = load_trajectories(folder)[: config.collect.episodes]
+    for one in made:
+        for what, space, rows in (
+            ("observations", environment.observation_space, one.observations),
+            ("actions", environment.action_space, one.actions),
+        ):
+            known = not isinstance(space, Discrete) or all(space.contains(row) for row in rows)
+            if rows.shape[1:] != space.shape or not known:  # bounds of numbers are not kept by every environment
+                raise ConfigError(
+                    f"episode {one.episode} in {folder} is not of the environment {config.environment.name!r}",
+                    found=f"{what} of shape {rows.shape} and type {rows.dtype}",
+                    expected=f"{what} in {space}",
+                    hint="collect.folder takes the trajectories of a run in the same environment and options",
+                )
+    return made
 
 
 def policy_file(config: Config, environment: Environment) -> Path | None:

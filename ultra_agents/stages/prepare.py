@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ultra_agents.contracts import Policy, capabilities
+from ultra_agents.errors import ConfigError
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.policies import save_policy
 from ultra_agents.records import Trajectory
 from ultra_agents.rollout.collect import collect
-from ultra_agents.stages.check import policy_file, starting_policy_at, untrained_policy
+from ultra_agents.stages.check import policy_file, recorded_episodes, starting_policy_at, untrained_policy
 from ultra_agents.stages.context import RunContext
+
+SAME_VALUES = 1e-3
+"""How far the values stored with episodes may lie from the policy's own: machines round differently."""
 
 
 def starting_policy(context: RunContext) -> Policy:
@@ -51,8 +57,14 @@ def _train_start(context: RunContext, path: Path) -> None:
 
 
 def collect_episodes(context: RunContext) -> list[Trajectory]:
-    """Stage 1: play episodes with the starting policy, keeping the simulator's states where it can give them."""
+    """Stage 1: episodes of the starting policy, played or recorded before, with simulator states where there are any.
+
+    Raises:
+        UltraError: Episodes recorded before do not fit the environment, or are another policy's.
+    """
     config = context.config
+    if config.collect.folder is not None:
+        return _recorded(context, config.collect.folder)
     streams = context.streams.child("collect")
     count = config.collect.episodes
     simulators = context.simulators(min(count, config.refine.num_envs))
@@ -78,4 +90,21 @@ def collect_episodes(context: RunContext) -> list[Trajectory]:
         )
     finally:
         simulators.close()
+    return made
+
+
+def _recorded(context: RunContext, folder: Path) -> list[Trajectory]:
+    """The first episodes of a folder."""
+    made = recorded_episodes(folder, context.config, context.environment)
+    for number, one in enumerate(made, 1):
+        expected = context.policy.value(one.observations)
+        if not np.allclose(one.values, expected, rtol=SAME_VALUES, atol=SAME_VALUES):
+            raise ConfigError(
+                f"the episodes in {folder} were not played by the starting policy",
+                found=f"values that differ by up to {np.max(np.abs(one.values - expected)):.3g}",
+                expected="episodes of the policy that is refined",
+                hint="name the policy they are of under policy, or leave collect.folder out",
+            )
+        context.emit(StageProgress("collect", number, len(made), repr(one)))
+        context.emit(StepsSpent("collect", len(one)))
     return made
