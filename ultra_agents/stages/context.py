@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import Emit, EmitStreaming, Warned
 from ultra_agents.policies import save_policy
+from ultra_agents.records import Trajectory
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.runs import RunFolder
 from ultra_agents.seeding import Streams
@@ -47,6 +49,16 @@ class RunContext:
     def starting_with(self, policy: Policy) -> RunContext:
         """The same run with its starting policy."""
         return replace(self, start=policy)
+
+    def telling(self, trajectories: Sequence[Trajectory]) -> Streams:
+        """Random numbers of what agents are shown.
+
+        Of recorded episodes they are the same whatever the run's seed, and so are the questions: recorded answers
+        are found.
+        """
+        if self.config.collect.folder is None:
+            return self.streams
+        return Streams(zlib.crc32(repr([one.seed for one in trajectories]).encode()), ("recorded",))
 
     def simulators(self, num_envs: int, workers: int | None = None) -> Simulators:
         """Parallel environments of this run."""

@@ -36,7 +36,7 @@ def find_effects(context: RunContext, findings: Findings) -> MeasuredEffects:
                 environment=environment,
                 policy=context.policy,
                 simulators=simulators,
-                streams=context.streams.child("effects"),
+                streams=context.telling(findings.trajectories).child("effects"),
                 max_steps=terms.effects_max_steps,
                 poll=context.check_stop,
             )

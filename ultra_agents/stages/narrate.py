@@ -47,7 +47,7 @@ def narrate_episodes(context: RunContext, findings: Findings) -> list[Narration]
     returns = [trajectory.episode_return for trajectory in findings.trajectories]
     told: list[tuple[Trajectory, Narration]] = []
     for trajectory in findings.trajectories:
-        rng = context.streams.generator("segments", trajectory.episode)
+        rng = context.telling(findings.trajectories).generator("segments", trajectory.episode)
         for segment in choose_segments(trajectory, context.environment, config, rng):
             told.append((trajectory, narrate(trajectory, segment, context.environment, config, returns)))
     if not looks:
@@ -77,7 +77,7 @@ def _prescreened(
                     environment=environment,
                     policy=context.policy,
                     simulators=simulators,
-                    streams=context.streams.child("prescreen"),
+                    streams=context.telling(findings.trajectories).child("prescreen"),
                     hold=config.agents.max_hold,
                     discount=config.verification.discount,
                 )

@@ -129,7 +129,7 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
         context.environment,
         context.policy,
         rule_terms(config),
-        context.streams.child("rules", "trials"),
+        context.telling(findings.trajectories).child("rules", "trials"),
         trials=max(most_trials(episodes, config.agents), 1),
         workers=config.verification.workers,
     )
