@@ -66,6 +66,7 @@ class ReportInputs:
         env_steps_by_purpose: Environment steps of the whole run (`collect`, `test`, `refine:<method>`, ...).
         table: `entries`, `radius`, `hit_rate` of the advice table, and what its test found (`stages.TableTest`).
         imitation: What became of imitating it (`stages.Imitation`, without the policy), where that was tried.
+        refining: What every method refined with (`events.RefiningSettled`).
         command: What to type to get this run again.
         started: ISO time.
         finished: ISO time.
@@ -90,6 +91,7 @@ class ReportInputs:
     env_steps_by_purpose: Mapping[str, int] = field(default_factory=dict)
     table: Mapping[str, Any] = field(default_factory=dict)
     imitation: Mapping[str, Any] | None = None
+    refining: Mapping[str, Any] | None = None
     command: str = ""
     started: str = ""
     finished: str = ""
@@ -127,6 +129,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "llm": _llm(inputs.usage, advice["accepted"]),
         "env_steps": dict(inputs.env_steps_by_purpose),
         "reference": None if inputs.reference is None else asdict(inputs.reference),
+        "refining": None if inputs.refining is None else dict(inputs.refining),
         "config_hash": inputs.config_hash,
         "config": config.model_dump(mode="json"),
         "versions": dict(inputs.versions),
