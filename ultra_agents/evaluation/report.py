@@ -332,6 +332,12 @@ def _caveats(inputs: ReportInputs, comparison: Mapping[str, Any], advice: Mappin
         )
     elif advice["accepted"]:
         found.append("The advice was not tested in the simulator: nobody measured whether it holds.")
+    lacking = (inputs.measures or {}).get("not_recorded", 0)
+    if lacking:
+        found.append(
+            f"{lacking} of the agents' questions had no answer in the recording that was replayed and were dropped: "
+            "the advice is not all that the recorded model would have given."
+        )
     alone = [result.method for result in inputs.results if trains(result.method)]
     if not comparison and any(baseline_of([method]) is None for method in alone):
         missing = default_baseline()
