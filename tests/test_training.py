@@ -132,6 +132,13 @@ def test_what_is_about_the_machine_or_another_task_is_not_carried() -> None:
         assert create_algorithm(name, made.training_options()).options == made.options
 
 
+def test_options_need_no_name_of_the_algorithm() -> None:
+    row = settings()
+    row["refine"]["algorithm"] = {"options": {"gamma": 0.9}}  # as `--set refine.algorithm.options.gamma=0.9` makes it
+    algorithm, found = refining(parse_config(row, "a test"), Carried("f", "ppo", OWN))
+    assert (found.algorithm, algorithm.options.gamma, algorithm.options.ent_coef) == ("ppo", 0.9, 0.003)
+
+
 def test_a_bad_option_of_the_configuration_is_refused_as_ever() -> None:
     with pytest.raises(ConfigError, match="ent_coef"):
         refining(parse_config(settings(ent_coef=-1), "a test"), Carried("f", "ppo", OWN))

@@ -43,6 +43,16 @@ class PluginConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options")
 
 
+class AlgorithmConfig(PluginConfig):
+    """What refines. Options that are not set are those the policy's file carries, else the plugin's defaults."""
+
+    name: str = Field("ppo", description="registered name, or distribution:name")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="the plugin's own options; those not set are as the starting policy was trained, else by default",
+    )
+
+
 class AgentConfig(Section):
     """One agent."""
 
