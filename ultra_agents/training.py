@@ -136,11 +136,10 @@ def refining(config: Config, carried: Carried) -> tuple[Algorithm, Refining]:
             nothing.
     """
     name, given = config.refine.algorithm.name, config.refine.algorithm.options
-    algorithm = create_algorithm(name, given)
-    taken, unused = _usable(name, type(algorithm), given, carried)
-    if taken:
-        algorithm = create_algorithm(name, {**taken, **given})
-    usual, values = _defaults(type(algorithm)), algorithm.options.model_dump(mode="json", fallback=repr)
+    cls = find("algorithm", name).load()
+    taken, unused = _usable(name, cls, given, carried)
+    algorithm = create_algorithm(name, {**taken, **given})
+    usual, values = _defaults(cls), algorithm.options.model_dump(mode="json", fallback=repr)
 
     def setting(key: str, value: Any) -> Setting:
         source: Source = "configuration" if key in given else "file" if key in taken else "default"
