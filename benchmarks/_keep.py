@@ -26,6 +26,7 @@ def keep(
     environment: Environment,
     scoring: Simulators,
     provenance: Mapping[str, Any],
+    training: Mapping[str, Any] | None,
 ) -> None:
     """Score a policy by 32 episodes of sampled actions, which decided nothing, and write its file.
 
@@ -36,6 +37,7 @@ def keep(
         environment: The plugin.
         scoring: Simulators of it.
         provenance: How it was made; its `seed` decides the episodes.
+        training: The settings that trained it (`ultra_agents.training.trained_with`), with which it is refined.
     """
     held_out = Streams(10_000 + provenance["seed"]).child("held-out")
     values = evaluate_returns(policy, environment, scoring, held_out.integers(EPISODES, "reset"), held_out).values
@@ -53,5 +55,6 @@ def keep(
         environment=environment,
         provenance=provenance,
         score=score,
+        training=training,
     )
     print(f"  kept {path.name}: {score}", flush=True)

@@ -26,6 +26,7 @@ from ultra_agents.policies import load_policy
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.seeding import Streams
+from ultra_agents.training import trained_with
 
 SELECTION = 16
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -61,6 +62,7 @@ def main() -> None:
     steps = args.steps or settings["steps"]
     environment, streams = create_environment(args.task), Streams(args.seed)
     algorithm = create_algorithm("ppo", {**PPO_OPTIONS, **args.ppo})
+    training = trained_with("ppo", algorithm)
     path = args.output / f"{args.task.replace('-', '_')}_{args.which}.safetensors"
     envs, scoring = make_simulators(environment, 16), make_simulators(environment, 16)
     policy = algorithm.create_policy(
@@ -89,11 +91,11 @@ def main() -> None:
         if settings["band"] is not None:
             low, high = settings["band"]
             if low <= mean <= high:
-                keep(path, args.task, trainer.policy, environment, scoring, known)
+                keep(path, args.task, trainer.policy, environment, scoring, known, training)
                 break
         elif mean > best:
             best = mean
-            keep(path, args.task, trainer.policy, environment, scoring, known)
+            keep(path, args.task, trainer.policy, environment, scoring, known, training)
     envs.close()
     scoring.close()
 
@@ -106,7 +108,8 @@ def rescore(folder: Path, task: str, which: str) -> None:
     known = dict(loaded.metadata["provenance"])
     known["command"] = f"python benchmarks/train_mujoco_policies.py --task {task} --which {which} --sparse"
     scoring = make_simulators(sparse, 16)
-    keep(folder / f"{name}_sparse_{which}.safetensors", task, loaded.policy, sparse, scoring, known)
+    path = folder / f"{name}_sparse_{which}.safetensors"
+    keep(path, task, loaded.policy, sparse, scoring, known, loaded.metadata.get("training"))
     scoring.close()
 
 

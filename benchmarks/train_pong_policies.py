@@ -33,6 +33,7 @@ from ultra_agents.records import Array, FloatArray
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.seeding import Streams
+from ultra_agents.training import trained_with
 
 SELECTION = 16
 PPO: dict[str, dict[str, Any]] = {
@@ -130,10 +131,11 @@ def main() -> int:
     command += f" --seed {args.seed}" if args.seed is not None else ""
     command += f" --steps {args.steps}" if args.steps else ""
     command += f" --ppo '{json.dumps(args.ppo)}'" if args.ppo else ""
+    training = trained_with("ppo", create_algorithm("ppo", phases[-1]["ppo"]))
     total = sum(phase["steps"] for phase in phases)
     known = {"command": command, "seed": phases[-1]["seed"], "steps": total, "phases": phases}
     with make_simulators(environment, 16, args.workers) as scoring:
-        keep(args.output / f"pong_{args.which}.safetensors", "pong", policy, environment, scoring, known)
+        keep(args.output / f"pong_{args.which}.safetensors", "pong", policy, environment, scoring, known, training)
     return 0
 
 

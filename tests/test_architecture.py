@@ -14,7 +14,7 @@ from ultra_agents.registry import GROUPS
 ROOT = Path(__file__).parent.parent
 BASE = {
     "records", "errors", "contracts", "events", "seeding", "registry", "config", "cluster", "version", "runs",
-    "policies", "text", "plugin_calls", "files", "worker_signals", "yaml_text", "postgres",
+    "policies", "training", "text", "plugin_calls", "files", "worker_signals", "yaml_text", "postgres",
 }  # fmt: skip
 MIDDLE = {"rollout", "narration", "effects", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {

@@ -79,6 +79,22 @@ class StageFinished(Event):
 
 
 @dataclass(frozen=True)
+class RefiningSettled(Event):
+    """What every method of the run refines with, whether it was begun or resumed.
+
+    `values` has every option of `algorithm`, `sources` where each comes from: `configuration`, `file` (the starting
+    policy's, `file`) or `default`; `unused` what of the file's settings is not used, and why; `words` is one line.
+    """
+
+    algorithm: str
+    values: dict[str, Any]
+    sources: dict[str, str]
+    file: str
+    unused: str
+    words: str
+
+
+@dataclass(frozen=True)
 class AgentAsked(Event):
     """A request was sent to a model; `AgentSpoke` follows unless it fails."""
 
@@ -287,10 +303,9 @@ def ignore(event: Event) -> None:
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        RunStarted, RunPaused, RunContinued, RunFinished, StageStarted, StageProgress, StageFinished, AgentAsked,
-        AgentSpoke, AdviceDecided, RulesDecided, RulesShown, StateShown, StepsSpent, Dropped, TrainingProgress,
-        Evaluated, Warned,
-        CellChanged,
+        RunStarted, RunPaused, RunContinued, RunFinished, RefiningSettled, StageStarted, StageProgress, StageFinished,
+        AgentAsked, AgentSpoke, AdviceDecided, RulesDecided, RulesShown, StateShown, StepsSpent, Dropped,
+        TrainingProgress, Evaluated, Warned, CellChanged,
     )
 }  # fmt: skip
 """Every event that is written to logs, by its name in JSON."""

@@ -99,6 +99,7 @@ def run_pipeline(
     emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan), colours))
 
     context = stages.run_context(folder, config, emit, stop, emit_streaming)
+    context.tell_settings()
     context = context.starting_with(
         run.always("policy", "Read the starting policy", lambda: stages.starting_policy(context))
     )

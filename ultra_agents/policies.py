@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from ultra_agents.files import write_whole
 from ultra_agents.records import Array
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rules.layer import RulePolicy, parts_of, restored
+from ultra_agents.text import clean
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ultra_agents"
@@ -68,6 +69,23 @@ class LoadedPolicy:
         return self.policy.act(observations, rng, deterministic)
 
 
+@dataclass(frozen=True)
+class Carried:
+    """What a policy file says it was trained with; empty where it says nothing.
+
+    Attributes:
+        file: The file's name.
+        algorithm: Name of the algorithm.
+        options: Its options, as the file has them: JSON types, not checked by the algorithm.
+        problem: Why what the file says cannot be read.
+    """
+
+    file: str = ""
+    algorithm: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
 def save_policy(
     path: Path,
     policy: Policy,
@@ -78,6 +96,7 @@ def save_policy(
     provenance: Mapping[str, Any],
     score: Mapping[str, Any] | None,
     environment_options: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a policy file atomically; folders are made as needed.
 
@@ -90,6 +109,8 @@ def save_policy(
         provenance: How it was made: `command`, `seed`, `steps`, whatever is known; JSON types.
         score: `{"mean", "stderr", "episodes", "seed"}` of an unmodulated evaluation, or None.
         environment_options: What the environment was built with, as far as it matters to who loads the file.
+        training: `{"algorithm", "options"}` it was trained with (`training.trained_with`), from which refining
+            starts; None where that is not known.
 
     Raises:
         PolicyError: Not a `.safetensors` name, weights that are not finite, or a file that cannot be written.
@@ -112,6 +133,8 @@ def save_policy(
     }
     if environment_options:
         metadata["environment_options"] = dict(environment_options)
+    if training is not None:
+        metadata["training"] = dict(training)
     write_safetensors(path, arrays, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
 
 
@@ -190,6 +213,22 @@ def load_policy(
     return LoadedPolicy(policy, metadata["algorithm"], metadata)
 
 
+def carried_by(metadata: Mapping[str, Any], file: str) -> Carried:
+    """What the description of a policy file called `file` says it was trained with."""
+    told = metadata.get("training")
+    if told is None:
+        return Carried()
+    algorithm, options = (told.get("algorithm"), told.get("options")) if isinstance(told, dict) else (None, None)
+    if not isinstance(algorithm, str) or not isinstance(options, dict):
+        return Carried(file, problem=f"its `training` is {shortened(told)}, not an algorithm with its options")
+    return Carried(file, algorithm, options)
+
+
+def shortened(value: Any) -> str:
+    """A value of JSON types from a file as one short line."""
+    return clean(json.dumps(value, default=repr), 60)
+
+
 def describe_policy_file(metadata: Mapping[str, Any]) -> list[str]:
     """What a policy file says of itself, one line each."""
     provenance, score = metadata.get("provenance") or {}, metadata.get("score") or {}
@@ -199,6 +238,12 @@ def describe_policy_file(metadata: Mapping[str, Any]) -> list[str]:
         lines.append("acts by rules where they cover a state")
     if (widening := architecture.get(WIDENING)) is not None:
         lines.append(f"takes quantities as inputs: {', '.join(name for name, _ in widening['quantities'])}")
+    carried = carried_by(metadata, "")
+    if carried.problem:
+        lines.append(f"trained with something unreadable: {carried.problem}")
+    elif carried.algorithm:
+        options = ", ".join(f"{clean(key, 60)} {shortened(value)}" for key, value in sorted(carried.options.items()))
+        lines.append(f"trained with {clean(carried.algorithm, 60)}: {options or 'settings unknown'}")
     lines += [f"{name}: {value}" for name, value in provenance.items() if isinstance(value, str | int | float)]
     if isinstance(score.get("mean"), int | float):
         lines.append(f"recorded score {score['mean']:,.1f} over {score.get('episodes', '?')} episodes")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, question_key
+from ultra_agents.contracts.llm import LLM, LLMOptions, NotRecorded, Structured, question_key
 from ultra_agents.errors import LLMError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class ReplayOptions(LLMOptions):
 
 
 class Replay(LLM):
-    """Answers recorded earlier; a question that is not among them ends the run."""
+    """Answers recorded earlier; a question that is not among them ends the run, or is a drop (`gateway.missing`)."""
 
     Options: ClassVar[type[LLMOptions]] = ReplayOptions
     structured: ClassVar[Structured] = "json_schema"
@@ -55,16 +55,17 @@ class Replay(LLM):
         """The cassette's line for a question.
 
         Raises:
-            LLMError: There is none.
+            NotRecorded: There is none.
         """
         key = question_key(messages, schema)
         found = (self._answers or {}).get(key)
         if found is None:
-            raise LLMError(
+            raise NotRecorded(
                 "replay: this question is not in the cassette",
                 found=f"no question {key}",
                 expected=f"one of the {len(self._answers or {})} recorded in {self.options.cassette}",
-                hint="record a new cassette: the prompts, the episodes or the reply's schema have changed",
+                hint="record a new cassette: the prompts, the episodes or the reply's schema have changed; "
+                "gateway.missing: drop counts such questions and goes on",
             )
         return found
 

@@ -19,7 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from ultra_agents.config import parse_config
-from ultra_agents.policies import read_policy_file
+from ultra_agents.policies import read_policy_file, save_policy
+from ultra_agents.registry import create_algorithm, create_environment
 
 CART = ("-e", "gymnasium:CartPole-v1")
 
@@ -250,7 +251,35 @@ def test_what_to_write_into_a_configuration_is_told_in_yaml(ultra: Any, tmp_path
     ]  # fmt: skip
     options = told[3]["refine"]["algorithm"]["options"]
     assert (options["gamma"], options["max_grad_norm"]) == (0.9, 1e-5)
+    training = read_policy_file(Path("new.safetensors"))[0]["training"]
+    assert training["algorithm"] == "ppo"
+    assert options.items() <= training["options"].items(), "and those that are the defaults"
+    assert training["options"]["vf_coef"] == 1.0
+    shown = " ".join(ultra("policy", "show", "new.safetensors").out.split())
+    assert "trained with ppo: " in shown
+    assert "gamma 0.9" in shown
+    assert "not used" not in shown
+    again = ultra("policy", "import", "new.safetensors", *CART, "--episodes", "1", "-o", "again.safetensors")
+    assert again.code == 0, again.err
+    assert read_policy_file(Path("again.safetensors"))[0]["training"] == training
     parse_config(
         {"policy": told[1]["policy"], "environment": told[0]["environment"], "refine": told[3]["refine"]}, "it"
     )
     assert read_policy_file(Path("new.safetensors"))[0]["provenance"]["trained_with"]["gamma"] == 0.9
+
+
+def test_show_says_which_settings_of_a_file_cannot_be_used_here(ultra: Any, tmp_path: Path) -> None:
+    environment = create_environment("corridor")
+    policy = create_algorithm("ppo").create_policy(environment.observation_space, environment.action_space, 0)
+    save_policy(
+        tmp_path / "odd.safetensors", policy, algorithm="ppo", environment_name="corridor", environment=environment,
+        provenance={}, score=None,
+        training={"algorithm": "ppo", "options": {"gamma": "high", "x\x1b[2J": [1], "ent_coef": 0.003}},
+    )  # fmt: skip
+    done = ultra("policy", "show", "odd.safetensors")
+    assert done.code == 0, done.err
+    shown = " ".join(done.out.split())
+    assert "ent_coef 0.003" in shown
+    assert 'cannot use here, and they are not used: gamma = "high" (Input should be a valid number)' in shown
+    assert "\x1b" not in shown
+    assert "gamma" in json.loads(ultra("policy", "show", "odd.safetensors", "--json").out)["unused"]

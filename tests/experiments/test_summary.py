@@ -65,6 +65,28 @@ def test_differences_are_paired_by_seed_with_students_interval(summary: dict[str
     assert summary["tasks"]["corridor"]["methods"]["continue"]["difference"] is None
 
 
+def test_what_was_refined_with_is_told_once_and_differences_are_pointed_out(small: Any) -> None:
+    experiment, cells, _ = small(seeds=3)
+    own = {"words": "ppo with ent_coef 0.003 (policy file a)", "values": {}, "sources": {}, "unused": ""}
+    alike = {cell.name: replace(made(cell), refining=own) for cell in cells}
+    summary = summarise(experiment, cells, alike, {}, {"corridor": 10.0})
+    assert summary["tasks"]["corridor"]["refining"] == [{**own, "methods": ["continue", "ultra-ra"]}]
+    page = render(summary, "x")
+    assert page.count("Refined with ppo with ent_coef 0.003 (policy file a).") == 1
+    assert "Not all methods refined with the same settings" not in page
+    head, rows = tables.refining(summary)
+    assert (head[2], rows[0][2]) == ("refined with", own["words"])
+
+    mixed = {
+        name: replace(one, refining=None) if one.cell.method == "continue" else one for name, one in alike.items()
+    }
+    summary = summarise(experiment, cells, mixed, {}, {"corridor": 10.0})
+    assert [row["methods"] for row in summary["tasks"]["corridor"]["refining"]] == [["continue"], ["ultra-ra"]]
+    page = render(summary, "x")
+    assert "Not all methods refined with the same settings" in page
+    assert "settings that are not recorded" in page
+
+
 RULES = {
     "headline": "accepted", "verdict": "accepted", "held": True, "sets": 1, "unusable": 0, "rules": 2, "gain": 60.0,
     "low": 10.0, "high": 110.0, "pairs": 4, "coverage": 0.5, "env_steps": 3000, "seconds": 1.0,

@@ -13,6 +13,7 @@ from ultra_agents.config import LLMConfig
 from ultra_agents.errors import ConfigError, LLMError
 from ultra_agents.llm.cache import AnswerCache
 from ultra_agents.llm.replies import RawReply
+from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import Usage
 
 COMMITTED = Path(__file__).parent / "cassettes" / "two_questions.jsonl"
@@ -61,6 +62,16 @@ def test_a_committed_cassette_answers_without_a_call(bench):
             bench.ask(gateway, "What else?")
     assert "no question " in caught.value.found
     assert bench.rows()[0]["charged"] is False
+
+
+def test_a_question_the_cassette_lacks_may_be_dropped_and_counted(bench):
+    llms = {"a": LLMConfig(provider="replay", options={"cassette": str(COMMITTED)})}
+    with bench.gateway(llms, missing="drop") as gateway:
+        with pytest.raises(ReplyDropped) as caught:
+            bench.ask(gateway, "What else?")
+        assert caught.value.reason == "not recorded"
+        assert "no question " in caught.value.detail
+        assert bench.ask(gateway, "What now?").value == bench.Move(**bench.GOOD)
 
 
 def test_recorded_answers_spend_no_budget(bench):

@@ -89,6 +89,23 @@ def test_replay_needs_no_provider_and_names_the_first_missing_key(bench):
         assert gateway._models["a"].llm.chat is None
 
 
+def test_a_question_that_was_not_recorded_may_be_dropped_and_counted(bench):
+    with bench.gateway({"a": bench.scripted(bench.GOOD)}) as gateway:
+        bench.ask(gateway, "one")
+    with bench.gateway({"a": bench.scripted(bench.GOOD)}, mode="replay", missing="drop") as gateway:
+        for _ in range(2):
+            with pytest.raises(ReplyDropped, match="not recorded") as caught:
+                bench.ask(gateway, "two")
+            assert (caught.value.reason, "no key " in caught.value.detail) == ("not recorded", True)
+        assert bench.ask(gateway, "one").cached, "the others are answered as ever"
+        assert gateway._models["a"].llm.chat is None
+
+
+def test_a_live_gateway_asks_whatever_missing_says(bench):
+    with bench.gateway({"a": bench.scripted(bench.GOOD)}, missing="drop") as gateway:
+        assert not bench.ask(gateway, "one").cached
+
+
 def test_replay_without_a_cache_says_so(bench):
     with pytest.raises(LLMError, match="nothing to replay"):
         bench.gateway({"a": bench.scripted("x")}, mode="replay")

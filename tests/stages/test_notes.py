@@ -11,7 +11,8 @@ from ultra_agents.stages.context import RunContext
 
 def test_of_each_kind_the_first_is_told() -> None:
     told: list[Any] = []
-    parts: dict[str, Any] = dict.fromkeys(("folder", "config", "stop", "environment", "algorithm", "streams"))
+    names = ("folder", "config", "stop", "environment", "algorithm", "refining", "streams")
+    parts: dict[str, Any] = dict.fromkeys(names)
     context = RunContext(**parts | {"emit": told.append, "config": SimpleNamespace()})
     for kind, text in (("a", "one"), ("a", "two"), ("b", "three"), ("a", "one")):
         context.note(kind, text)

@@ -19,6 +19,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RefiningSettled,
     RulesDecided,
     RulesShown,
     RunFinished,
@@ -177,6 +178,7 @@ def test_one_event_is_one_line_whatever_is_in_it() -> None:
     evil = "a\n[0:00] run     fake\x1b[2J\r"
     for event in (
         RunStarted(evil, evil, evil, True, ()),
+        RefiningSettled(evil, {}, {}, evil, evil, evil),
         StageStarted(evil, evil),
         AgentSpoke(evil, evil, evil, evil, False, 1, 1, 1.0, evil),
         AdviceDecided(evil, 1, evil, 1, evil, evil),

@@ -19,6 +19,7 @@ from ultra_agents.events import (
     AgentAsked,
     AgentSpoke,
     Evaluated,
+    RefiningSettled,
     RulesShown,
     RunFinished,
     RunPaused,
@@ -61,12 +62,16 @@ def drawn(what: RenderableType, width: int, height: int, colour: bool = False) -
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
+WORDS = "ppo with ent_coef 0.003, update_epochs 6 (policy file pong.safetensors); the rest as by default"
+
+
 def made() -> dict[str, str]:
     """Every golden text as it is now, by file name."""
     view, now = sample_run.state()
     done = reduce(view, Evaluated("ultra-ra", 50_000, "last", (-3.0, -4.0)), now)
     done = reduce(done, Evaluated("ultra-ra", 40_000, "best", (-2.0, -3.0)), now)
     done = reduce(done, Evaluated("continue", 50_000, "last", (-7.0, -7.5)), now)
+    done = reduce(done, RefiningSettled("ppo", {}, {}, "pong.safetensors", "", WORDS), now)
     done = reduce(done, RunFinished("finished", 92.0, "ULTRA-RA gained 10 points", "runs/demo/report.html"), now)
     texts = {
         f"{name}.txt": drawn(panel(view, now, 78, 12, PanelView(depth="none")), 78, 12)
@@ -130,6 +135,7 @@ def hostile(text: str) -> RunState:
         Evaluated(text, 5, "curve", (1.0, 2.0)),
         Evaluated(text, 5, "last", (1.0, 2.0)),
         Warned(text),
+        RefiningSettled(text, {text: text}, {text: text}, text, text, text),
         RunFinished(text, 1.0, text, text),
     ):
         state = reduce(state, event, 1.0)

@@ -183,6 +183,7 @@ GROUPS: Sequence[Sequence[TableRow]] = (
         ("critical states", _count("critical")),
         ("suggestions", _count("proposed")),
         ("unusable replies, plans", _count("unusable")),
+        ("   no recorded answer", lambda measures: f"{measures.get('not_recorded') or NOTHING}"),
         ("tested", _count("tested")),
         ("undecided", lambda measures: f"{measures.get('undecided', 0):,}"),
         ("accepted", _count("accepted")),

@@ -43,6 +43,16 @@ class PluginConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="the plugin's own options")
 
 
+class AlgorithmConfig(PluginConfig):
+    """What refines. Options that are not set are those the policy's file carries, else the plugin's defaults."""
+
+    name: str = Field("ppo", description="registered name, or distribution:name")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="the plugin's own options; those not set are as the starting policy was trained, else by default",
+    )
+
+
 class AgentConfig(Section):
     """One agent."""
 
@@ -166,6 +176,9 @@ class GatewayConfig(Section):
         None, description="answer cache: an SQLite file, or postgresql://USER@HOST/DB; default: in the run folder"
     )
     mode: Literal["live", "replay"] = Field("live", description="replay never calls out")
+    missing: Literal["stop", "drop"] = Field(
+        "stop", description="a question that a recording lacks ends the run, or is dropped and counted"
+    )
     retries: int = Field(4, ge=0, description="further attempts after a transient failure")
     retry_wait_s: float = Field(1.0, ge=0, description="seconds before the first of them; doubles up to 30")
     breaker: int = Field(5, gt=0, description="failed calls in a row after which a provider rests")

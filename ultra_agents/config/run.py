@@ -27,6 +27,7 @@ from ultra_agents.config.methods import (
 )
 from ultra_agents.config.models import (
     AgentConfig,
+    AlgorithmConfig,
     GatewayConfig,
     IdentifierConfig,
     LLMConfig,
@@ -235,7 +236,7 @@ class ModulationConfig(Section):
 class RefineConfig(Section):
     """Stage 10."""
 
-    algorithm: PluginConfig = PluginConfig(name="ppo")
+    algorithm: AlgorithmConfig = AlgorithmConfig()
     steps: int = Field(100_000, gt=0, description="environment steps per method, testing included")
     num_envs: int = Field(16, gt=0, description="parallel environments")
     workers: int = Field(

@@ -153,9 +153,17 @@ class Algorithm(ABC):
     Options: ClassVar[type[Options]] = Options
     learns: ClassVar[frozenset[Learn]] = frozenset()
     """The ways of learning from overridden steps it supports."""
+    not_carried: ClassVar[frozenset[str]] = frozenset()
+    """Names of options that a policy file does not carry to those who train the policy on: the machine's, a fresh
+    network's, those of cloning and of how refining begins."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    def training_options(self) -> dict[str, Any]:
+        """What it trains with, JSON types, for the file of a policy it trained; refining starts from these."""
+        told: dict[str, Any] = self.options.model_dump(mode="json", exclude=set(self.not_carried), fallback=repr)
+        return told
 
     @abstractmethod
     def create_policy(

@@ -29,8 +29,8 @@ class Weights:
         algorithm: Registered name of the algorithm that rebuilds it.
         arrays: For `Algorithm.load_policy`.
         description: For `Algorithm.load_policy`.
-        options: What the tool trained it with, as options of `algorithm`; told to the person who imports, who may go
-            on alike, and never applied unasked.
+        options: What the tool trained it with, as options of `algorithm`; told to the person who imports, and kept in
+            the policy's file: refining goes on alike where the configuration says nothing else.
     """
 
     algorithm: str

@@ -28,6 +28,10 @@ class Unreachable(LLMError):
     """A model's server does not answer at all: the one of these errors for which another model is asked instead."""
 
 
+class NotRecorded(LLMError):
+    """A recording has no answer to this question; others may be there. `gateway.missing` says what then."""
+
+
 def question_key(messages: Sequence[Sequence[str]], schema: dict[str, Any] | None) -> str:
     """Hex SHA-256 of a question, independent of the model: `(role, text)` pairs and the reply's JSON schema."""
     question = {"messages": [list(message) for message in messages], "schema": schema}

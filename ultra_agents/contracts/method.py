@@ -73,7 +73,8 @@ class Terms:
         environment_name: As the configuration has it.
         environment: The plugin.
         algorithm_name: Of what will refine, as the configuration has it.
-        algorithm: That plugin.
+        algorithm: That plugin, with the settings of the run: those of the configuration, else those that trained the
+            starting policy.
         total_steps: Budget of each method in environment steps, everything included.
         num_envs: Parallel training environments.
         learn: How overridden steps enter the update where advice acts (`modulation.learn`).

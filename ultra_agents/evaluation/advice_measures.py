@@ -25,6 +25,7 @@ from ultra_agents.records import (
     Usage,
     set_verdict,
 )
+from ultra_agents.records.cases import NOT_RECORDED
 
 FEWEST_RANKS = 5
 """Tested attempts below which a rank correlation says nothing."""
@@ -103,6 +104,7 @@ def advice_measures(
         "critical": sum(len(explanation.states) for explanation in explanations),
         "proposed": sum(len(explanation.attempts) for explanation in explanations),
         "invalid": sum(drop.reason.startswith(INVALID) for drop in drops),
+        "not_recorded": sum(drop.reason.endswith(NOT_RECORDED) for drop in drops),
         "unusable": sum(drop.stage in ("identify", "advise", "criticise") for drop in drops),
         "tested": len(trials),
         "held": len(held),
@@ -144,6 +146,15 @@ def tested_attempts(explanations: Sequence[Explanation]) -> list[TestedAttempt]:
 
 def headline(measures: Mapping[str, Any]) -> str:
     """The outcome in one sentence."""
+    return _suggested(measures) + unrecorded(measures.get("not_recorded", 0))
+
+
+def unrecorded(questions: int) -> str:
+    """A sentence, after a blank, on questions that a recording lacks; empty where there were none."""
+    return f" {questions} question{'s' if questions > 1 else ''} had no recorded answer." if questions else ""
+
+
+def _suggested(measures: Mapping[str, Any]) -> str:
     if not measures["proposed"]:
         return "Nothing was suggested."
     if not measures["tested"]:

@@ -258,6 +258,7 @@ def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{refine['steps']:,} environment steps for each method; steps spent on collecting episodes and on "
             "testing advice are charged to the methods that use the advice",
         ),
+        *(_refined_with(told) if (told := report.get("refining")) else ()),
         (
             "Scoring",
             f"{config['evaluate']['episodes']} episodes without any advice or shaping, on seeds never trained on, the "
@@ -271,6 +272,12 @@ def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         if _has_moves(report):
             rows += [("Advice tested by", tested), ("Advice used", used)]
     return rows
+
+
+def _refined_with(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What every method refined with, and where that comes from."""
+    unused = f". Of the starting policy's file: {said(told['unused'])}" if told["unused"] else ""
+    return [("Refined with", f"{said(told['words'])}. The same for every method{unused}")]
 
 
 def _flat(versions: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -66,6 +66,7 @@ class ReportInputs:
         env_steps_by_purpose: Environment steps of the whole run (`collect`, `test`, `refine:<method>`, ...).
         table: `entries`, `radius`, `hit_rate` of the advice table, and what its test found (`stages.TableTest`).
         imitation: What became of imitating it (`stages.Imitation`, without the policy), where that was tried.
+        refining: What every method refined with (`events.RefiningSettled`).
         command: What to type to get this run again.
         started: ISO time.
         finished: ISO time.
@@ -90,6 +91,7 @@ class ReportInputs:
     env_steps_by_purpose: Mapping[str, int] = field(default_factory=dict)
     table: Mapping[str, Any] = field(default_factory=dict)
     imitation: Mapping[str, Any] | None = None
+    refining: Mapping[str, Any] | None = None
     command: str = ""
     started: str = ""
     finished: str = ""
@@ -127,6 +129,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "llm": _llm(inputs.usage, advice["accepted"]),
         "env_steps": dict(inputs.env_steps_by_purpose),
         "reference": None if inputs.reference is None else asdict(inputs.reference),
+        "refining": None if inputs.refining is None else dict(inputs.refining),
         "config_hash": inputs.config_hash,
         "config": config.model_dump(mode="json"),
         "versions": dict(inputs.versions),
@@ -329,6 +332,12 @@ def _caveats(inputs: ReportInputs, comparison: Mapping[str, Any], advice: Mappin
         )
     elif advice["accepted"]:
         found.append("The advice was not tested in the simulator: nobody measured whether it holds.")
+    lacking = (inputs.measures or {}).get("not_recorded", 0)
+    if lacking:
+        found.append(
+            f"{lacking} of the agents' questions had no answer in the recording that was replayed and were dropped: "
+            "the advice is not all that the recorded model would have given."
+        )
     alone = [result.method for result in inputs.results if trains(result.method)]
     if not comparison and any(baseline_of([method]) is None for method in alone):
         missing = default_baseline()

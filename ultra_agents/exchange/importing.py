@@ -43,6 +43,8 @@ class Imported:
         distilled: How the policy was taught; None where it acts exactly like the file.
         act: What the teacher did, for its own score; None where nothing was distilled.
         options: Of `algorithm`: what the tool trained the policy with, as far as it differs from the defaults.
+        training: What the policy's file shall carry: `algorithm` and the options it was trained with, as far as they
+            are known; None where nothing is.
     """
 
     policy: Policy
@@ -53,6 +55,7 @@ class Imported:
     distilled: Distilled | None = None
     act: Callable[[Array], Array] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ def import_policy(
     made = None if teaching.wanted else _rebuilt(foreign, algorithm, request)
     if made is not None:
         weights = made[1]
-        return Imported(made[0], weights.algorithm, name, foreign.told, options=_unusual(weights))
+        known, options = _known_options(weights)
+        training = {"algorithm": weights.algorithm, "options": known} if known else None
+        return Imported(made[0], weights.algorithm, name, foreign.told, options=options, training=training)
     act, teacher = _teacher(foreign, request)
     student = algorithm or NATIVE
 
@@ -206,7 +211,7 @@ def _own(
     told = {"tool": "ultra-agents", "provenance": loaded.metadata.get("provenance", {})}
     return Imported(
         loaded.policy, loaded.algorithm, OURS, told,
-        recorded=loaded.metadata.get("score"),
+        recorded=loaded.metadata.get("score"), training=loaded.metadata.get("training"),
     )  # fmt: skip
 
 
@@ -243,18 +248,18 @@ def _teacher(foreign: Foreign, request: Request) -> tuple[Callable[[Array], Arra
     return lambda observations: policy.act(observations, deterministic=True), made[1].algorithm
 
 
-def _unusual(weights: Weights) -> dict[str, Any]:
-    """The options a policy was trained with that its algorithm takes, and would not have by itself."""
-    usual = find("algorithm", weights.algorithm).load().Options().model_dump()
-    kept = {}
+def _known_options(weights: Weights) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options a policy was trained with that its algorithm takes from a file: all, and those not its defaults."""
+    cls = find("algorithm", weights.algorithm).load()
+    usual = cls.Options().model_dump(mode="json")
+    known = {}
     for name, value in weights.options.items():
         try:
-            taken = create_algorithm(weights.algorithm, {name: value}).options.model_dump()[name]
+            known[name] = create_algorithm(weights.algorithm, {name: value}).options.model_dump(mode="json")[name]
         except UltraError:
             continue  # out of the option's range: another version's meaning, or a hand-made file
-        if taken != usual[name]:
-            kept[name] = value
-    return kept
+    known = {name: value for name, value in known.items() if name not in cls.not_carried}
+    return known, {name: value for name, value in known.items() if value != usual[name]}
 
 
 def _load(weights: Weights, request: Request) -> Policy:

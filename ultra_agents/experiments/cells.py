@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import traceback
@@ -154,11 +155,13 @@ class CellResult:
         cell: The cell.
         method: Returns before and after, costs and learning curve.
         measures: The measures of its advice; None without advice.
+        refining: What it refined with (`events.RefiningSettled`); None where the run does not say.
     """
 
     cell: Cell
     method: MethodResult
     measures: dict[str, Any] | None
+    refining: dict[str, Any] | None = None
 
 
 def result_of(cell: Cell, root: Path) -> CellResult | None:
@@ -176,4 +179,13 @@ def result_of(cell: Cell, root: Path) -> CellResult | None:
     measured = folder.stage_done("measure")
     with folder.reading("evaluate"):
         (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
-        return CellResult(cell, method, None if measured is None else measured["value"])
+        return CellResult(cell, method, None if measured is None else measured["value"], _refining(folder))
+
+
+def _refining(folder: RunFolder) -> dict[str, Any] | None:
+    """What a finished run's report says it refined with; None for one of a version that did not say."""
+    try:
+        found = json.loads(folder.report_json.read_bytes()).get("refining")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, dict) else None

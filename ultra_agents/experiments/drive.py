@@ -114,7 +114,7 @@ def write_report(
     """
     summary = summarise(experiment, cells, results, outcomes, references)
     made = [tables.performance(summary), tables.overall(summary), tables.ablation(summary), tables.advice(summary)]
-    made.append(tables.rules(summary))
+    made += [tables.rules(summary), tables.refining(summary)]
     try:
         root.mkdir(parents=True, exist_ok=True)
         write_whole(root / "report.json", json.dumps(plain(summary), indent=1, ensure_ascii=False) + "\n")

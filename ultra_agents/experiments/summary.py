@@ -7,6 +7,7 @@ baseline (`continue`). Normalised scores put each seed's starting policy at 0 an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +30,7 @@ from ultra_agents.experiments.spec import Cell, Experiment
 
 CONFIDENCE = 0.95
 NO_SPREAD = "a single seed has no spread to make an interval of"
+UNTOLD = "settings that are not recorded: runs of a version whose policy files carried none"
 Row = dict[str, Any]
 
 
@@ -54,6 +56,7 @@ def summarise(
         task: {
             "budget": _budget(cells, task),
             "reference": references[task],
+            "refining": _refining(_cells_of(results, task)),
             "before": _asdict(t_interval([_mean(r.method.before.values) for r in _of(results, task)]))
             if _of(results, task)
             else None,
@@ -94,6 +97,22 @@ def _of(results: Mapping[str, CellResult], task: str) -> list[CellResult]:
     """One result per seed of a task: the starting policy's score is the same for all methods."""
     by_seed = {result.cell.seed: result for result in results.values() if result.cell.task == task}
     return list(by_seed.values())
+
+
+def _cells_of(results: Mapping[str, CellResult], task: str) -> list[CellResult]:
+    return [result for result in results.values() if result.cell.task == task]
+
+
+def _refining(results: Sequence[CellResult]) -> list[Row]:
+    """What the methods of one task refined with: one row for each that differs, with those it is of."""
+    rows: dict[str, Row] = {}
+    for one in results:
+        told = one.refining or {"words": UNTOLD, "values": {}, "sources": {}, "unused": ""}
+        kept = {key: told.get(key) for key in ("words", "values", "sources", "unused")}
+        row = rows.setdefault(json.dumps(kept, sort_keys=True), {**kept, "methods": []})
+        if one.cell.method not in row["methods"]:
+            row["methods"].append(one.cell.method)
+    return list(rows.values())
 
 
 def _budget(cells: Sequence[Cell], task: str) -> int:

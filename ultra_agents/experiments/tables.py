@@ -44,6 +44,16 @@ def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -
     return (*head, "IQM (last)", "after (best)", f"minus {summary['baseline']}", "P(better)"), rows
 
 
+def refining(summary: Mapping[str, Any]) -> Table:
+    """What the methods of each task refined with; more than one row of a task are different settings in it."""
+    rows = [
+        [task, ", ".join(row["methods"]), str(row["words"]), str(row["unused"] or "")]
+        for task, found in summary["tasks"].items()
+        for row in found["refining"]
+    ]
+    return ("task", "methods", "refined with", "not used of the policy file"), rows
+
+
 def _ruled(summary: Mapping[str, Any]) -> bool:
     """Some network ended with rules in force."""
     return any(row["with_rules"] for found in summary["tasks"].values() for row in found["methods"].values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ultra_agents.contracts.llm import Unreachable
+from ultra_agents.contracts.llm import NotRecorded, Unreachable
 from ultra_agents.errors import LLMError
 from ultra_agents.llm.failures import Failure
 from ultra_agents.llm.model import Model
@@ -33,13 +33,14 @@ def no_answer(model: Model, failure: Failure, retries: int) -> Unreachable:
     )
 
 
-def not_recorded(model: Model, key: str, cache: object, who: str) -> LLMError:
+def not_recorded(model: Model, key: str, cache: object, who: str) -> NotRecorded:
     """Replay met a question that was not recorded."""
-    return LLMError(
+    return NotRecorded(
         "replay: this question is not in the answer cache",
         found=f"no key {key} ({who}, model {model.name!r})",
         expected=f"an answer recorded in {cache}",
-        hint="run once with gateway.mode=live; prompts, model, sampling or schema have changed",
+        hint="run once with gateway.mode=live; prompts, model, sampling or schema have changed; "
+        "gateway.missing: drop counts such questions and goes on",
     )
 
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Generic, TypeAlias
 
 from ultra_agents.config import GatewayConfig, LLMConfig
+from ultra_agents.contracts.llm import NotRecorded
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.events import Emit, EmitStreaming, Warned, ignore
 from ultra_agents.llm import tracing
@@ -34,6 +35,7 @@ from ultra_agents.llm.replies import RawReply
 from ultra_agents.llm.single_flight import SingleFlight
 from ultra_agents.llm.structured import Reply, ReplyDropped, parse_reply, repair_messages, reply_schema
 from ultra_agents.records import Usage
+from ultra_agents.records.cases import NOT_RECORDED
 from ultra_agents.text import valid_text
 
 Stop: TypeAlias = Callable[[], bool]
@@ -163,7 +165,8 @@ class Gateway:
             step: The environment step it is about, where it is about one; for the transcript.
 
         Raises:
-            ReplyDropped: No usable reply, even after the whole chain and one repair; count the reason and go on.
+            ReplyDropped: No usable reply, even after the whole chain and one repair, or none recorded where
+                `config.missing` is `drop`; count the reason and go on.
             LLMError: No model of the chain can be used.
             BudgetReached: The next call could exceed a cap.
             Interrupted: `stop` said so.
@@ -175,7 +178,7 @@ class Gateway:
         refusal: ReplyDropped | None = None
         while True:
             try:
-                model, key, raw, cached = self._reply(chain, question)
+                model, key, raw, cached = self._recorded_or_asked(chain, question)
             except ReplyDropped as problem:
                 if refusal is not None:
                     raise refusal from None  # the others of the chain did no better
@@ -216,6 +219,15 @@ class Gateway:
     def _either(self, stop: Stop | None) -> Stop | None:
         own = self._stop
         return stop or own if own is None or stop is None else lambda: own() or stop()
+
+    def _recorded_or_asked(self, chain: list[Model], question: Question) -> tuple[Model, str, RawReply, bool]:
+        """As `_reply`; what a recording lacks is dropped where the configuration says so."""
+        try:
+            return self._reply(chain, question)
+        except NotRecorded as lacking:
+            if self.config.missing == "stop":
+                raise
+            raise ReplyDropped(NOT_RECORDED, lacking.found or lacking.problem) from None
 
     def _reply(self, chain: list[Model], question: Question) -> tuple[Model, str, RawReply, bool]:
         """A raw reply from the cache or from the first model of the chain that gives one; whose, its key, cached."""

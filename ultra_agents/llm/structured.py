@@ -24,7 +24,7 @@ class ReplyDropped(Exception):
 
     Args:
         reason: Short and countable: `empty reply`, `malformed reply`, `wrong fields`, `cut at max_tokens`, `too long`,
-            `prompt too long`, `prompt filtered`, `refused by the model`, `refused by the server`.
+            `prompt too long`, `prompt filtered`, `refused by the model`, `refused by the server`, `not recorded`.
         detail: What exactly was wrong, for the log and for the repair ask.
         text: What was said, where it is not in the log yet.
     """

@@ -18,6 +18,8 @@ Variant: TypeAlias = Literal["a", "r", "ra"]
 Verdict: TypeAlias = Literal["accept", "revise", "reject"]
 Move: TypeAlias = tuple[str, int]
 """An action's name and for how many steps it is held."""
+NOT_RECORDED = "not recorded"
+"""The reason of a drop: the recording that is replayed has no answer to the question (`gateway.missing: drop`)."""
 Fate: TypeAlias = Literal["open", "accepted", "rejected", "dropped"]
 """`open`: not decided yet; `rejected`: by the test or the critic; `dropped`: nothing to judge, or not paid for."""
 

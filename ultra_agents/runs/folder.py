@@ -99,7 +99,7 @@ class RunFolder:
             )
         config = with_absolute_paths(config)
         kept = {"config_hash": config.hash(), "config_keys": _keys(config)}
-        state: dict[str, Any] = {"format": FORMAT, "id": uuid.uuid4().hex, **kept, "done": {}}
+        state: dict[str, Any] = {"format": FORMAT, "id": uuid.uuid4().hex, **kept, "carried": None, "done": {}}
         draft: Path | None = None
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -251,6 +251,21 @@ class RunFolder:
         """Remember that a stage is finished, with the JSON-able `payload` a resumed run needs of it."""
         with self._writing:
             self._state["done"][name] = json.loads(json.dumps(plain(payload or {}, finite=False)))
+            self._save_state()
+
+    @property
+    def carried(self) -> dict[str, Any] | None:
+        """The settings that the starting policy's file carried when the run began; None before they were read.
+
+        Empty for a run of a version whose policy files carried none: it goes on as it began.
+        """
+        found: dict[str, Any] | None = self._state.get("carried", {})
+        return found
+
+    def keep_carried(self, found: dict[str, Any]) -> None:
+        """Remember what `carried` is, whatever becomes of the policy's file; JSON types."""
+        with self._writing:
+            self._state["carried"] = json.loads(json.dumps(found))
             self._save_state()
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from gymnasium.spaces import Discrete
@@ -9,20 +11,27 @@ from gymnasium.spaces import Discrete
 from ultra_agents import postgres
 from ultra_agents.config import Config, variant_of
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
-from ultra_agents.errors import ConfigError, PolicyError, UltraError, did_you_mean
+from ultra_agents.errors import ConfigError, UltraError
 from ultra_agents.llm.price_check import check_prices
 from ultra_agents.methods import check_methods
 from ultra_agents.plugin_calls import check_words
-from ultra_agents.policies import load_policy
+from ultra_agents.policies import Carried, load_policy
 from ultra_agents.records import Trajectory
-from ultra_agents.registry import create_algorithm, create_environment, create_llm
+from ultra_agents.registry import create_environment, create_llm
 from ultra_agents.rollout.store import load_trajectories
 from ultra_agents.rules import interface_of, load_rules
 from ultra_agents.seeding import Streams
+from ultra_agents.training import Refining, carried_into, policy_file, refining
 
 
-def build_plugins(config: Config) -> tuple[Environment, Algorithm]:
+def build_plugins(
+    config: Config, carried: Callable[[Environment], Carried] | None = None
+) -> tuple[Environment, Algorithm, Refining]:
     """Build the environment and the algorithm a configuration names, if its methods can work with them.
+
+    Args:
+        config: The run's.
+        carried: The settings that its starting policy was trained with; None: those in the policy's file.
 
     Raises:
         UltraError: Unknown plugin, unusable options or words, a method that lacks something, an oracle where
@@ -30,10 +39,10 @@ def build_plugins(config: Config) -> tuple[Environment, Algorithm]:
     """
     environment = create_environment(config.environment.name, config.environment.options)
     check_words(environment)
-    algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
+    algorithm, settings = refining(config, (carried or partial(carried_into, config))(environment))
     check_methods(config, environment, algorithm)
     _check_oracle(config, environment)
-    return environment, algorithm
+    return environment, algorithm, settings
 
 
 def check_run(config: Config, *, advised: bool | None = None) -> None:
@@ -47,7 +56,7 @@ def check_run(config: Config, *, advised: bool | None = None) -> None:
         UltraError: As `build_plugins`; or no policy there, one of another algorithm, episodes of another environment,
             unusable models, a cap on money without prices, a database that cannot be reached.
     """
-    environment, algorithm = build_plugins(config)
+    environment, algorithm, _ = build_plugins(config)
     if config.form != "moves":
         _check_rules(config, environment)
     if config.proposer == "llm" and (any(map(variant_of, config.methods)) if advised is None else advised):
@@ -83,28 +92,6 @@ def recorded_episodes(folder: Path, config: Config, environment: Environment) ->
                     hint="collect.folder takes the trajectories of a run in the same environment and options",
                 )
     return made
-
-
-def policy_file(config: Config, environment: Environment) -> Path | None:
-    """The file of the starting policy; None where it is trained first.
-
-    Raises:
-        UltraError: There is no such file, or the environment ships no such policy.
-    """
-    if config.policy.path is not None:
-        if not config.policy.path.is_file():
-            raise PolicyError(f"there is no policy file {config.policy.path}", expected="a .safetensors file")
-        return config.policy.path
-    if config.policy.shipped is None:
-        return None
-    shipped = environment.policies() if "policies" in capabilities(environment) else {}
-    if config.policy.shipped not in shipped:
-        raise ConfigError(
-            f"the environment {config.environment.name!r} ships no policy {config.policy.shipped!r}",
-            expected=f"one of: {', '.join(shipped) or 'none ships'}",
-            hint=did_you_mean(config.policy.shipped, shipped),
-        )
-    return Path(shipped[config.policy.shipped])
 
 
 def starting_policy_at(path: Path, config: Config, environment: Environment, algorithm: Algorithm) -> Policy:

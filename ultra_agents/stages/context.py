@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.errors import Interrupted
-from ultra_agents.events import Emit, EmitStreaming, Warned
-from ultra_agents.policies import save_policy
+from ultra_agents.events import Emit, EmitStreaming, RefiningSettled, Warned
+from ultra_agents.policies import Carried, save_policy
 from ultra_agents.records import Trajectory
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.runs import RunFolder
 from ultra_agents.seeding import Streams
 from ultra_agents.stages.check import build_plugins
+from ultra_agents.training import Refining, carried_into, trained_with
+
+_CARRIED = TypeAdapter(Carried)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,8 @@ class RunContext:
     """What every stage needs.
 
     Attributes:
+        algorithm: What every method refines with.
+        refining: Its settings, and where they come from.
         emit_streaming: Told of the agents' replies while they are written; None where nobody looks.
         start: The starting policy, once stage 0 made it.
     """
@@ -35,6 +42,7 @@ class RunContext:
     stop: Callable[[], bool]
     environment: Environment
     algorithm: Algorithm
+    refining: Refining
     streams: Streams
     emit_streaming: EmitStreaming | None = None
     start: Policy | None = None
@@ -71,6 +79,13 @@ class RunContext:
             self._noted.add(kind)
             self.emit(Warned(text))
 
+    def tell_settings(self) -> None:
+        """Say what refining works with, and what of the policy's file it does not use."""
+        told = self.refining
+        self.emit(RefiningSettled(**told.record()))
+        if told.unused:
+            self.note("training", told.unused)
+
     def save_policy(self, path: Path, policy: Policy, method: str) -> None:
         """Write a policy that `method` made in this run."""
         config = self.config
@@ -83,6 +98,7 @@ class RunContext:
             provenance={"method": method, "run": config.name, "config_hash": config.hash(), "seed": config.seed},
             score=None,
             environment_options=config.environment.options,
+            training=trained_with(config.refine.algorithm.name, self.algorithm),
         )
 
     def check_stop(self) -> None:
@@ -98,6 +114,17 @@ def run_context(
     stop: Callable[[], bool],
     emit_streaming: EmitStreaming | None = None,
 ) -> RunContext:
-    """Build the plugins of a run; raises what `build_plugins` raises."""
-    environment, algorithm = build_plugins(config)
-    return RunContext(folder, config, emit, stop, environment, algorithm, Streams(config.seed), emit_streaming)
+    """Build the plugins of a run; raises what `build_plugins` raises, and `RunError` where the folder is damaged."""
+
+    def carried(environment: Environment) -> Carried:
+        if (kept := folder.carried) is None:
+            found = carried_into(config, environment)
+            folder.keep_carried(asdict(found))
+            return found
+        with folder.reading("carried"):
+            return _CARRIED.validate_python(kept)
+
+    environment, algorithm, settings = build_plugins(config, carried)
+    return RunContext(
+        folder, config, emit, stop, environment, algorithm, settings, Streams(config.seed), emit_streaming
+    )  # fmt: skip

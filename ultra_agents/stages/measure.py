@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ultra_agents.evaluation.advice_measures import advice_measures
+from ultra_agents.evaluation.advice_measures import advice_measures, unrecorded
 from ultra_agents.llm.transcript import Transcript
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
@@ -46,8 +46,10 @@ def measure(context: RunContext, findings: Findings, seconds: dict[str, float]) 
     )
     if findings.rules is not None:
         worth = rules_worth(findings.rules, seconds.get("rules", 0.0))
-        told = worth["headline"] if not findings.explanations else f"{found['headline']} Rules: {worth['headline']}"
+        told = worth["headline"] + unrecorded(worth["not_recorded"])
+        told = told if not findings.explanations else f"{found['headline']} Rules: {told}"
         found |= {"headline": told, "rules": worth}
+        found["not_recorded"] += worth["not_recorded"]
     context.folder.write_json(measures_path(context.folder.path), found)
     return found
 

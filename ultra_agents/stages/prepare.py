@@ -12,8 +12,9 @@ from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.policies import save_policy
 from ultra_agents.records import Trajectory
 from ultra_agents.rollout.collect import collect
-from ultra_agents.stages.check import policy_file, recorded_episodes, starting_policy_at, untrained_policy
+from ultra_agents.stages.check import recorded_episodes, starting_policy_at, untrained_policy
 from ultra_agents.stages.context import RunContext
+from ultra_agents.training import policy_file, trained_with
 
 SAME_VALUES = 1e-3
 """How far the values stored with episodes may lie from the policy's own: machines round differently."""
@@ -53,6 +54,7 @@ def _train_start(context: RunContext, path: Path) -> None:
         environment=environment,
         provenance={"trained_by": "ultra run", "steps": trainer.steps, "seed": config.seed},
         score=None,
+        training=trained_with(config.refine.algorithm.name, context.algorithm),
     )
 
 

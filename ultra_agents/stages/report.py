@@ -69,6 +69,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
                     (r.metrics.get("modulation/hit_rate_mean") for r in results if variant_of(r.method)), None
                 ),
             },
+            refining=context.refining.record(),
             command=f"ultra run {folder.config_path}",
             started=_stamp(folder.versions_path.stat().st_mtime),
             finished=_stamp(time.time()),

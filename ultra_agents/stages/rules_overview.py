@@ -16,6 +16,7 @@ from gymnasium.spaces import Box
 from ultra_agents.contracts import Environment
 from ultra_agents.plugin_calls import asking
 from ultra_agents.records import Array, Trajectory
+from ultra_agents.records.cases import NOT_RECORDED
 from ultra_agents.rules import RuleError, interface_of, parse_rules
 from ultra_agents.rules.layer import BoundRules
 from ultra_agents.runs import RunFolder
@@ -136,6 +137,7 @@ def rules_worth(found: RulesFound, seconds: float) -> Row:
         "verdict": verdict_of(found),
         "held": found.held,
         "sets": len(found.proposals),
+        "not_recorded": sum(note.reason.endswith(NOT_RECORDED) for one in found.proposals for note in one.notes),
         "unusable": sum(not one.text for one in found.proposals),
         "rules": len(parse_rules(found.rules).document.rules) if found.rules else 0,
         "gain": None if test is None else test.gain,

@@ -1,7 +1,7 @@
 """One line per event: for logs, pipes and terminals without a cursor. The format is stable, for grep.
 
-`[elapsed] word subject ...` with word one of `run stage agent advice rules drop train eval warning note`. Progress is
-throttled: a line per stage for every further tenth, or after `LATE_S` seconds.
+`[elapsed] word subject ...` with word one of `run refine stage agent advice rules drop train eval warning note`.
+Progress is throttled: a line per stage for every further tenth, or after `LATE_S` seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RefiningSettled,
     RulesDecided,
     RulesShown,
     RunContinued,
@@ -87,6 +88,8 @@ class PlainDisplay:
             case RunStarted(name=name, folder=folder, config_hash=config, resumed=resumed):
                 began = "resumed" if resumed else "started"
                 return f"run     {clean(name)} {began} in {clean(folder)} (config {clean(config)})"
+            case RefiningSettled(words=words):
+                return f"refine  with {clean(words)}"
             case StageStarted(stage=stage, title=title):
                 self._last[stage] = (0.0, now)
                 return f"stage   {clean(stage)} started: {clean(title)}"

@@ -19,6 +19,7 @@ from ultra_agents.events import (
     Dropped,
     Evaluated,
     Event,
+    RefiningSettled,
     ReplyStreaming,
     RulesDecided,
     RulesShown,
@@ -143,6 +144,7 @@ class RunState:
         paused: When the user paused the run, on the caller's clock; None while it runs.
         status: `starting`, `running`, or what `RunFinished` said.
         colours: Places of the methods in the palette.
+        settings: What every method refines with, in words.
     """
 
     name: str = ""
@@ -170,6 +172,7 @@ class RunState:
     summary: str = ""
     report: str = ""
     colours: Mapping[str, int] = field(default_factory=dict)
+    settings: str = ""
 
     def elapsed(self, now: float) -> float:
         """Seconds since the start, up to the end, without pauses."""
@@ -223,6 +226,8 @@ def reduce(state: RunState, event: Event, now: float) -> RunState:
                 stages=stages, status="running", summary="", report="", pending=(), paused=None,
                 colours=dict(event.colours),
             )  # fmt: skip
+        case RefiningSettled():
+            return replace(state, settings=event.words[:TEXT])
         case RunPaused():
             return replace(state, paused=now if state.paused is None else state.paused)
         case RunContinued():
@@ -232,14 +237,8 @@ def reduce(state: RunState, event: Event, now: float) -> RunState:
         case StageProgress():
             return _stage(state, event.stage, done=event.done, total=event.total, note=event.note[:TEXT])
         case StageFinished():
-            kept = event.seconds == 0 and event.summary == "already done"
-            return _stage(
-                state,
-                event.stage,
-                status="kept" if kept else "done",
-                seconds=event.seconds,
-                summary=event.summary[:TEXT],
-            )
+            status = "kept" if event.seconds == 0 and event.summary == "already done" else "done"
+            return _stage(state, event.stage, status=status, seconds=event.seconds, summary=event.summary[:TEXT])
         case AgentAsked():
             request = PendingRequest(event.agent[:TEXT], event.segment[:TEXT], event.model[:TEXT], now)
             return replace(state, pending=(*state.pending, request)[-PENDING:])

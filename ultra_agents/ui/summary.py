@@ -23,6 +23,8 @@ def summary(state: RunState, now: float) -> RenderableType:
     table = method_table(state)
     if table is not None:
         parts.append(table)
+    if table is not None and state.settings:
+        parts.append(Text.assemble(("refined by ", DIM), (clean(state.settings), DIM)))
     sign, colour = SIGN.get(state.status, ("·", DIM))
     parts.append(
         Text.assemble(

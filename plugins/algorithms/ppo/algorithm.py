@@ -121,6 +121,10 @@ class PPO(Algorithm):
 
     Options: ClassVar[type[PluginOptions]] = PPOOptions
     learns: ClassVar[frozenset[Learn]] = frozenset({"mixture", "policy", "mask", "imitate"})
+    not_carried: ClassVar[frozenset[str]] = frozenset({
+        "hidden", "value_warmup_updates", "imitate_coef", "clone_steps", "clone_steps_max", "clone_learning_rate",
+        "clone_anchor", "freeze_normalizer", "device", "precision", "compile",
+    })  # fmt: skip
     options: PPOOptions
 
     def create_policy(

@@ -100,6 +100,10 @@ class SAC(Algorithm):
 
     Options: ClassVar[type[PluginOptions]] = SACOptions
     learns: ClassVar[frozenset[Learn]] = frozenset({"mixture", "imitate"})
+    not_carried: ClassVar[frozenset[str]] = frozenset({
+        "hidden", "init_alpha", "value_warmup_steps", "imitate_coef", "clone_steps", "clone_steps_max",
+        "clone_learning_rate", "clone_anchor", "freeze_normalizer",
+    })  # fmt: skip
     options: SACOptions
 
     def create_policy(

@@ -83,6 +83,9 @@ class _SB3(Algorithm):
     """What the five share; nothing of SB3 is imported before one of them is built."""
 
     kind: ClassVar[Kind]
+    not_carried: ClassVar[frozenset[str]] = frozenset({
+        "policy", "policy_kwargs", "freeze_normalizer", "value_warmup_steps", "steps_per_update",
+    })  # fmt: skip
     options: SB3Options
 
     def __init__(self, options: Any) -> None:

@@ -81,6 +81,48 @@ def test_a_question_that_is_not_there_is_named(ultra: Any, recorded: str) -> Non
     assert "identifier on 0:" in done.err
 
 
+@pytest.mark.parametrize("way", ["gateway", "provider"])
+def test_questions_that_are_not_there_may_be_dropped_and_the_run_goes_on(
+    ultra: Any, recorded: str, settings: Any, way: str
+) -> None:
+    assert ultra("llm", "export", "one", "answers.jsonl").code == 0
+    kept = [line for line in Path("answers.jsonl").read_text().splitlines() if _asked_of(line) != "advisor"]
+    lost = sum(row["agent"] == "advisor" for row in rows("one"))
+    assert kept
+    assert lost
+    Path("answers.jsonl").write_text("\n".join(kept) + "\n")
+    if way == "gateway":
+        more, path = ["--set", "gateway.mode=replay", "--set", "gateway.cache=answers.jsonl"], recorded
+    else:
+        more, path = (
+            [],
+            str(settings(llms={"default": {"provider": "replay", "options": {"cassette": "answers.jsonl"}}})),
+        )
+    stopped = ultra("run", path, "--plain", "--name", "stopped", *more)
+    assert stopped.code == 2
+    assert "gateway.missing: drop" in stopped.err
+
+    done = ultra("run", path, "--plain", "--name", "two", "--set", "gateway.missing=drop", *more)
+    assert done.code == 0, done.err
+    report = json.loads((Path("runs") / "two" / "report.json").read_text())
+    count = report["advice"]["dropped"]["by_reason"]["not recorded"]
+    assert 0 < count <= lost
+    assert report["measures"]["not_recorded"] == count
+    assert report["advice"]["proposed"] == 0
+    assert any("had no answer in the recording" in one for one in report["caveats"])
+    assert "not recorded" in (Path("runs") / "two" / "report.html").read_text()
+    assert "drop    advise" in done.out
+    told = ultra("explain", path, "--name", "three", "--set", "gateway.missing=drop", *more)
+    assert told.code == 0, told.err
+    assert "no recorded answer" in told.out
+
+
+def _asked_of(line: str) -> str:
+    """Which agent's question a line of the cassette answers."""
+    key = json.loads(line)["key"]
+    return next(row["agent"] for row in rows("one") if row["key"] == key)
+
+
 def test_the_cache_of_a_configuration_is_beside_it(ultra: Any, settings: Any, any_model: Any, tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()

@@ -114,6 +114,7 @@ def policy_import(
         provenance={"imported_by": "ultra policy import", "file": file.name, "format": taken.format, **taken.told},
         score=found.record(),
         environment_options=options,
+        training=taken.training,
     )
     if json:
         from json import dumps
@@ -157,7 +158,7 @@ def _go_on(console: Any, target: Path, environment: dict[str, Any], taken: Impor
     line("policy", {"path": str(target)})
     line("refine", {"algorithm": {"name": taken.algorithm}})
     if taken.options:
-        console.print("or with the settings it was trained with:", style="bright_black")
+        console.print("it is refined with the settings it was trained with; to change them:", style="bright_black")
         line("refine", {"algorithm": {"name": taken.algorithm, "options": taken.options}})
 
 
