@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,28 @@ def test_a_cassette_with_wrong_types(tmp_path: Path, change: dict[str, Any]) -> 
         AnswerCache(tmp_path / "cache.sqlite").load(tmp_path / "c.jsonl")
 
 
+def test_a_cassette_is_taken_in_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ultra_agents.llm.cache.BATCH", 2)
+    rows = [{"key": f"k{index}", "text": f"t{index}\u2028", "prompt_tokens": 1, "completion_tokens": 1,
+             "seconds": 0.1, "cut": False, "question": "q"} for index in range(5)]  # fmt: skip
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    cache, cassette = AnswerCache(tmp_path / "cache.sqlite"), tmp_path / "c.jsonl"
+    cassette.write_text("\n".join([*lines, '{"key": 7}']), encoding="utf-8")
+    with pytest.raises(LLMError, match="cannot read the cassette") as caught:
+        cache.load(cassette)
+    assert "after 5 good lines" in str(caught.value.found)
+    assert len(cache) == 0
+    cassette.write_text("\n".join(lines), encoding="utf-8")
+    assert cache.load(cassette) == 5
+    assert len(cache) == 5
+    found = cache.get("k3")
+    assert found is not None
+    assert found.text == "t3\u2028"
+    assert cache.export(tmp_path / "d.jsonl") == 5
+    assert json.loads((tmp_path / "d.jsonl").read_text().splitlines()[0])["question"] == "q"
+    cache.close()
+
+
 def test_a_comparison_where_nothing_can_be_written(tmp_path: Path) -> None:
     from ultra_agents.experiments.drive import drive
 
@@ -127,6 +151,30 @@ def test_a_full_disk_while_explaining_can_be_resumed(tmp_path: Path) -> None:
     assert "ultra resume" in str(caught.value.hint)
     assert "kept" in str(caught.value.hint)
     assert "delete" not in str(caught.value)
+
+
+def test_a_checkpoint_that_finds_no_room_is_not_told_to_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **named: Any) -> Any:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("ultra_agents.agents.checkpoint.sqlite3.connect", full)
+    with pytest.raises(RunError, match="cannot be written") as caught, open_checkpoint(tmp_path / "explain.sqlite"):
+        pytest.fail("it was opened")
+    assert str(caught.value.hint).startswith("make room, then: ultra resume")
+
+
+def test_what_a_run_raises_is_told_though_its_output_finds_no_room() -> None:
+    from ultra_agents.cli.plugin_output import plugins_print_to
+
+    def said_and_failed() -> None:
+        with plugins_print_to(Path("/dev/full")):
+            sys.stdout.write("said by a plugin")
+            raise RunError("the real cause")
+
+    with pytest.raises(RunError, match="the real cause"):
+        said_and_failed()
 
 
 def packed(array: np.ndarray[Any, Any]) -> bytes:
@@ -200,21 +248,86 @@ def test_state_json_is_still_plain(folder: RunFolder) -> None:
     assert set(yaml.safe_load(folder.config_path.read_text())) <= set(keys)
 
 
+NOBODY = 4_194_999
+"""No process has this number: above Linux' highest."""
+
+
 def test_what_killed_writers_left_is_swept_when_the_folder_is_run(folder: RunFolder) -> None:
+    above, living = folder.path.parent, os.getppid()
     left = [
-        folder.path / ".state.json.123-456.tmp",
-        folder.checkpoints / ".a.safetensors.9-9.tmp",
-        folder.path.parent / ".one-abcd_123",
+        folder.path / f".state.json.{NOBODY}-456.tmp",
+        folder.checkpoints / f".a.safetensors.{NOBODY}-9.tmp",
+        folder.checkpoints / f".b.safetensors.{os.getpid()}-9.tmp",
+        above / f".one-{NOBODY}-abcd_123",
     ]
-    left[0].write_text("")
-    left[1].write_text("")
-    left[2].mkdir()
-    kept = [folder.path / ".mine.tmp", folder.path.parent / ".one-2-abcd1234", folder.path.parent / ".two-abcd1234"]
-    for path in kept:
-        path.mkdir()
+    kept = [
+        folder.path / ".mine.tmp",
+        folder.path / f".state.json.{living}-456.tmp",
+        above / f".one-{living}-abcd_123",
+        above / f".one-2-{NOBODY}-abcd1234",
+        above / f".two-{NOBODY}-abcd1234",
+        above / ".one-abcd1234",
+    ]
+    for path in (*left, *kept):
+        path.mkdir() if path.parent == above else path.write_text("")
     with folder.lock():
         assert not any(path.exists() for path in left)
     assert all(path.exists() for path in kept)
+
+
+def test_two_runs_of_one_name_begun_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, first = Config.model_validate(SETTINGS), []
+    real = RunFolder.write_json
+
+    def other_process_is_first(made: RunFolder, name: str, value: Any) -> Path:
+        if not first:
+            first.append(name)
+            RunFolder.create(tmp_path, config)
+        return real(made, name, value)
+
+    monkeypatch.setattr(RunFolder, "write_json", other_process_is_first)
+    with pytest.raises(RunError, match=r"the run .*one exists already") as caught:
+        RunFolder.create(tmp_path, config)
+    assert "--name one-2" in str(caught.value.hint)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+LINKED = ["output.log", "explain.sqlite", "explain.sqlite-wal", "llm-cache.sqlite", "metrics.jsonl", "calls.jsonl",
+          "checkpoints", "trajectories", "tensorboard", "checkpoints/a.safetensors", "state.json"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_a_run_is_not_taken_up_where_it_would_write_through_a_link(
+    folder: RunFolder, tmp_path: Path, name: str
+) -> None:
+    outside, place = tmp_path / "outside", folder.path / name
+    outside.mkdir()
+    if place.is_dir():
+        place.rmdir()
+    place.unlink(missing_ok=True)
+    place.symlink_to(outside)
+    with pytest.raises(RunError, match="is a symbolic link, which a run would write through") as caught, folder.lock():
+        pytest.fail("it was taken up")
+    assert str(outside) in str(caught.value.found)
+    assert list(outside.iterdir()) == []
+
+
+def test_links_that_no_run_writes_to_are_nobodys_business(folder: RunFolder, tmp_path: Path) -> None:
+    (folder.path / "notes").symlink_to(tmp_path)
+    (folder.path / "wandb").symlink_to(tmp_path)
+    with folder.lock():
+        pass
+
+
+def test_output_of_plugins_does_not_go_through_a_link(tmp_path: Path) -> None:
+    from ultra_agents.cli.plugin_output import plugins_print_to
+
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    (tmp_path / "output.log").symlink_to(outside)
+    with pytest.raises(RunError, match=r"cannot write .*output\.log"), plugins_print_to(tmp_path / "output.log"):
+        pytest.fail("it was opened")
+    assert outside.read_text() == "mine"
 
 
 def test_a_link_in_a_run_folder_is_not_written_through(folder: RunFolder, tmp_path: Path) -> None:

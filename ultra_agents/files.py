@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from ultra_agents.text import valid_text
 
-_TEMPORARY = re.compile(r"\..+\.\d+-\d+\.tmp")
+_TEMPORARY = re.compile(r"\..+\.(\d+)-\d+\.tmp")
+"""Of `whole_file`, with the number of its process."""
 
 
 @contextmanager
@@ -53,7 +54,20 @@ def no_link(path: str, flags: int) -> int:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers of whole files left in `folder` and below; only its one writer may ask for this."""
+    """Remove what killed writers of whole files left in `folder` and below; those of living processes are kept."""
     for path in folder.rglob(".*.tmp"):
-        if _TEMPORARY.fullmatch(path.name):
+        if (named := _TEMPORARY.fullmatch(path.name)) and not lives(int(named[1])):
             path.unlink(missing_ok=True)
+
+
+def lives(process: int) -> bool:
+    """Whether another process of this machine has this number."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

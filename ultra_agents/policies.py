@@ -345,7 +345,7 @@ def write_safetensors(path: Path, arrays: Mapping[str, Array], metadata: dict[st
         write_whole(path, data)
     except OSError as error:
         raise PolicyError(
-            f"{path} cannot be written", found=str(error), hint="check the folder's rights and free space"
+            f"{path} cannot be written", found=str(error), hint="make room, or make the folder writable"
         ) from error
 
 

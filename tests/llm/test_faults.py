@@ -213,6 +213,15 @@ def test_retry_after_is_honoured_and_impatience_is_not_punished_forever(monkeypa
     assert 1.0 <= waits[2] <= 2.0
 
 
+@pytest.mark.parametrize(("said", "told"), [("9999", "9999 s"), ("inf", "inf s")])
+def test_a_server_that_asks_to_wait_for_hours_is_down_at_once_and_that_is_told(bench, server, said, told):
+    server.queue = [refused(429, "later", **{"retry-after": said})]
+    with bench.gateway({"a": bench.openai(server)}) as gateway, pytest.raises(LLMError) as caught:
+        bench.ask(gateway)
+    assert len(server.requests) == 1
+    assert f"does not answer, and asks to wait for {told}" in str(caught.value)
+
+
 def test_limits_hold_back_what_is_too_much():
     now = [0.0]
     limits = RateLimits(requests=2, tokens=100, clock=lambda: now[0])

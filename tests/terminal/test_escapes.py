@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ MODULE = f"""
 from dataclasses import replace
 from ultra_agents.testing import corridor_script
 from ultra_agents.testing.corridor import Corridor
+from ultra_agents_plugins.methods.plain import Continued
 
 ATTACK = {ATTACK!a}
 
@@ -32,6 +34,11 @@ class Attacker(Corridor):
 
     def segment_kind(self, trajectory_rewards):
         return "KIND" + ATTACK
+
+
+class Labelled(Continued):
+    name = "labelled"
+    label = "LABEL" + ATTACK
 
 
 class BadName(Corridor):
@@ -58,6 +65,7 @@ def site(folder: Path) -> dict[str, str]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: attacker\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text(
         "[ultra_agents.environments]\nattacker = attacker:Attacker\nbad-name = attacker:BadName\n"
+        "[ultra_agents.methods]\nlabelled = attacker:Labelled\n"
     )
     return {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
 
@@ -87,8 +95,8 @@ def words(text: str) -> str:
 
 def obeyed(raw: bytes) -> list[str]:
     """What of the attack is left in a terminal's input; styles and cursor moves of the screen itself are not."""
-    text = raw.decode("utf-8", "surrogateescape")
-    said = r"(?:SAID|SEEN|KIND|GOAL|BROKEN|DYNAMICS|argument)\x1b(?!\[[0-9;]*m)"
+    text = re.sub(r"\x1b\]22;[a-z]+\x07", "", raw.decode("utf-8", "surrogateescape"))  # Textual's: the mouse pointer
+    said = r"(?:SAID|SEEN|KIND|GOAL|BROKEN|DYNAMICS|LABEL|argument)\x1b(?!\[[0-9;]*m)"
     return re.findall(rf"\x1b\]|\x07|[\x80-\x9f]|\u202e|{said}", text)
 
 
@@ -108,6 +116,67 @@ def test_a_live_run_survives_and_the_terminal_is_told_nothing(tmp_path: Path) ->
         with Terminal(120, 40).start([*ULTRA, *command], env, tmp_path) as seen:
             assert seen.wait_exit() == 0, seen.text()
             assert obeyed(bytes(seen.raw)) == [], command
+    with Terminal(120, 40).start([*ULTRA, "watch", "runs/one"], env, tmp_path) as watched:
+        watched.wait_for("SAID")
+        for key in ("z", "TAB", "TAB", "z", "?", "?"):
+            watched.send(key)
+        watched.send("q")
+        assert watched.wait_exit() == 0, watched.text()
+        assert obeyed(bytes(watched.raw)) == []
+    with Terminal(120, 40).start([*ULTRA, "inspect", "runs/one"], env, tmp_path) as browsed:
+        browsed.wait_for("SEEN")
+        browsed.send("t")
+        browsed.wait_for("SAID")
+        browsed.send("ESC")
+        browsed.wait_for("SEEN")
+        browsed.send("/")
+        browsed.wait_for("words")
+        browsed.send("SAID")
+        browsed.wait_for("found")
+        browsed.send("ESC")
+        browsed.wait_for("SEEN")
+        browsed.send("q")
+        assert browsed.wait_exit() == 0, browsed.text()
+        assert obeyed(bytes(browsed.raw)) == []
+
+
+def test_a_comparison_and_the_wizard_tell_the_terminal_nothing(tmp_path: Path) -> None:
+    env, common = site(tmp_path), yaml.safe_load(configuration(tmp_path).read_text())
+    experiment = {
+        "name": "all",
+        "seeds": 1,
+        "methods": ["continue", "ultra-ra"],
+        "engine": {"workers": 1},
+        "common": {
+            name: common[name] for name in ("llms", "collect", "imitation", "verification", "refine", "evaluate")
+        },
+        "tasks": {"task": {"environment": common["environment"], "policy": common["policy"]}},
+    }
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(experiment))
+    with Terminal(120, 40).start([*ULTRA, "compare", "all.yaml"], env, tmp_path) as seen:
+        assert seen.wait_exit(180) == 0, seen.text()
+        assert b"\x1b[?1049h" in seen.raw, "the live screen was not shown"
+        assert "SAID" in seen.raw.decode(errors="replace"), "the replies were not shown"
+        assert obeyed(bytes(seen.raw)) == []
+    with Terminal(120, 40).start(ULTRA, env, tmp_path) as asked:
+        asked.wait_for("attacker")
+        asked.send("HOME")
+        for _ in range(30):
+            if "GOAL" in asked.text():
+                break
+            asked.send("DOWN")
+            with suppress(AssertionError):
+                asked.wait_for("GOAL", 1.0)
+        asked.wait_for("GOAL")
+        asked.send("ENTER")
+        asked.wait_for("train one first")
+        asked.send("ENTER")
+        asked.wait_for("no model:")
+        asked.send("ENTER")
+        asked.wait_for("[x] ultra-ra")
+        asked.send("\x11")
+        assert asked.wait_exit() == 0, asked.text()
+        assert obeyed(bytes(asked.raw)) == []
 
 
 def test_errors_of_models_and_arguments_are_printable(tmp_path: Path) -> None:
@@ -119,6 +188,7 @@ def test_errors_of_models_and_arguments_are_printable(tmp_path: Path) -> None:
         (["run", f"--argument{ATTACK[:-1]}"], "argument"),
         (["doctor"], "A run will work"),
         (["plugins", "list"], "attacker"),
+        (["run", str(config), "--set", "methods=[labelled]"], "does not say what it is"),
     ):
         with Terminal(120, 40).start([*ULTRA, *command], env, tmp_path) as seen:
             seen.wait_exit()

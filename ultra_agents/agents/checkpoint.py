@@ -69,12 +69,7 @@ def open_checkpoint(place: CheckpointPlace) -> Iterator[BaseCheckpointSaver[Any]
         with closing(_connect(path)) as connection:
             yield saver_of(connection)
     except sqlite3.Error as error:
-        raise RunError(
-            "the checkpoint of the agents cannot be written",
-            found=f"{path}: {error}",
-            expected="room on the disk, in a folder that can be written",
-            hint=f"make room, then: ultra resume {path.parent}; what is paid for is kept",
-        ) from error
+        raise _no_room(path, str(error)) from error
 
 
 def saver_of(connection: sqlite3.Connection) -> SqliteSaver:
@@ -132,9 +127,20 @@ def _connect(path: Path) -> sqlite3.Connection:
         problems = str(error)
     if connection is not None:
         connection.close()
+    if any(word in problems.lower() for word in ("full", "no space", "disk i/o")):
+        raise _no_room(path, problems)
     raise RunError(
         "the checkpoint of the agents cannot be used",
         found=f"{path}: {problems}",
         expected="a writable SQLite file",
         hint="move the file away to explain these episodes again; answered questions come from the answer cache",
+    )
+
+
+def _no_room(path: Path, said: str) -> RunError:
+    return RunError(
+        "the checkpoint of the agents cannot be written",
+        found=f"{path}: {said}",
+        expected="room on the disk, in a folder that can be written",
+        hint=f"make room, then: ultra resume {path.parent}; what is paid for is kept",
     )

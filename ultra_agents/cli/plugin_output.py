@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from ultra_agents.errors import RunError
+from ultra_agents.files import no_link
+
 _screens: list[TextIO] = []
 
 
@@ -27,12 +30,16 @@ def plugins_print_to(log: Path | None) -> Iterator[tuple[TextIO, TextIO]]:
 
     Args:
         log: Appended to; None sends standard output to standard error, for commands without a folder of their own.
+
+    Raises:
+        RunError: The log cannot be written, or is a symbolic link.
     """
     before = sys.stdout, sys.stderr
+    opened = None if log is None else _opened(log)
     for stream in before:
         stream.flush()
     shown = _copy(before[0], 1), _copy(before[1], 2)
-    file = log.open("a", encoding="utf-8", errors="replace", buffering=1) if log is not None else before[1]
+    file = before[1] if opened is None else opened
     saved = _point(file, (1, 2) if log is not None else (1,))
     sys.stdout = file
     if log is not None:
@@ -50,10 +57,23 @@ def plugins_print_to(log: Path | None) -> Iterator[tuple[TextIO, TextIO]]:
             os.dup2(kept, number)
             os.close(kept)
         if log is not None:
-            file.close()
+            with suppress(OSError):  # a full disk: what plugins said is lost, what the run raises is told
+                file.close()
             with suppress(OSError):
                 if log.is_file() and not log.stat().st_size:
                     log.unlink()
+
+
+def _opened(log: Path) -> TextIO:
+    try:
+        return open(log, "a", encoding="utf-8", errors="replace", buffering=1, opener=no_link)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {log}",
+            found=str(error),
+            expected="a file of the run's own, in a folder that can be written",
+            hint="make room, make the folder writable, or remove a link of this name; then run the same command again",
+        ) from error
 
 
 def _copy(stream: TextIO, number: int) -> TextIO:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ultra_agents.experiments.cells import CellOutcome, run_cell
 from ultra_agents.experiments.spec import Cell
+from ultra_agents.files import no_link
 from ultra_agents.worker_signals import leave_to_parent
 
 POLL_S = 0.25
@@ -155,6 +156,6 @@ def _init_worker(output: Path | None) -> None:
     """In a worker: Ctrl-C and SIGTERM are the driver's, which asks for a clean stop through the stop file."""
     leave_to_parent(GRACE_S)
     if output is not None:
-        with output.open("ab") as file:
+        with open(output, "ab", opener=no_link) as file:
             for stream in (1, 2):
                 os.dup2(file.fileno(), stream)

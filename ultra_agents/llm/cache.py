@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,21 @@ from ultra_agents.llm.cache_database import Database, PostgresDatabase, SQLiteDa
 from ultra_agents.llm.replies import RawReply
 
 _REPLY = TypeAdapter(RawReply)
+_REPLIES = "insert into replies values (?, ?) on conflict do nothing"
+_ASKED = "insert into asked values (?, ?) on conflict do nothing"
+BATCH = 5000
+"""Lines of a cassette that are taken in at once."""
 
 
 def cache_key(request: Mapping[str, Any]) -> str:
     """Hex SHA-256 of the request as canonical JSON."""
     return hashlib.sha256(json.dumps(request, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _batches(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+    rest = iter(lines)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 class AnswerCache:
@@ -149,22 +160,26 @@ class AnswerCache:
             LLMError: The file is missing or a line of it is no reply.
         """
         taken = 0
-        rows: list[tuple[str, RawReply, dict[str, str]]] = []
         try:
-            for line in path.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                about = {name: str(row.pop(name)) for name in ("question", "provider", "model") if name in row}
-                key = str(row.pop("key"))
-                rows.append((key, _REPLY.validate_python(asdict(RawReply(**row))), about))
-                taken += 1
+            with path.open(encoding="utf-8") as lines, self._db.together() as insert:
+                for batch in _batches(lines, BATCH):
+                    replies, asked = [], []
+                    for line in batch:
+                        row = json.loads(line)
+                        about = {name: str(row.pop(name)) for name in ("question", "provider", "model") if name in row}
+                        key = str(row.pop("key"))
+                        reply = _REPLY.validate_python(asdict(RawReply(**row)))
+                        replies.append((key, json.dumps(reply.to_json())))
+                        asked.append((key, json.dumps(about)))
+                        taken += 1
+                    insert(_REPLIES, replies)
+                    insert(_ASKED, asked)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
             raise LLMError(
                 f"cannot read the cassette {path}",
-                found=f"after {taken} good lines: {type(error).__name__}: {error}",
+                found=f"after {taken} good lines: {type(error).__name__}: {error}"[:400],
                 expected="one JSON object a line, as written by: ultra llm export",
             ) from error
-        for key, reply, about in rows:
-            self.put(key, reply, about)
         return taken
 
     def close(self) -> None:
@@ -176,9 +191,9 @@ class AnswerCache:
         return self._db.rows("select key, reply, about from replies left join asked using (key)")
 
     def _store(self, key: str, reply: str, about: str | None) -> None:
-        self._db.changed("insert into replies values (?, ?) on conflict do nothing", key, reply)
+        self._db.changed(_REPLIES, key, reply)
         if about is not None:
-            self._db.changed("insert into asked values (?, ?) on conflict do nothing", key, about)
+            self._db.changed(_ASKED, key, about)
 
     def _take_back(self, spare: Path) -> None:
         """Store what an earlier part of the run had to keep in a file."""

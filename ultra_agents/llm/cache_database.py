@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ultra_agents import postgres
 from ultra_agents.errors import LLMError, UltraError
@@ -21,6 +23,10 @@ _TABLES = {
     "asked": "(key text primary key, about text not null)",
     "claims": "(key text primary key, owner text not null, ends {number} not null)",
 }
+
+
+Insert: TypeAlias = Callable[[str, Sequence[tuple[str, ...]]], object]
+"""Executes a statement once for each row of values."""
 
 
 class Database(Protocol):
@@ -37,6 +43,9 @@ class Database(Protocol):
 
     def changed(self, statement: str, *values: object) -> int:
         """Execute a statement; the number of rows it changed."""
+
+    def together(self) -> AbstractContextManager[Insert]:
+        """Takes many rows at once, in batches; all of them are stored when the block ends, none when it raises."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -80,6 +89,21 @@ class SQLiteDatabase:
         except sqlite3.Error as error:
             raise self.unusable(error) from error
 
+    @contextmanager
+    def together(self) -> Iterator[Insert]:
+        """One transaction."""
+        with self._lock:
+            try:
+                self._db.execute("begin immediate")
+                try:
+                    yield lambda statement, rows: self._db.executemany(statement, rows)
+                except BaseException:
+                    self._db.execute("rollback")
+                    raise
+                self._db.execute("commit")
+            except sqlite3.Error as error:
+                raise self.unusable(error) from error
+
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
@@ -122,6 +146,18 @@ class PostgresDatabase:
     def changed(self, statement: str, *values: object) -> int:
         """Execute a statement; the number of rows it changed."""
         return self._execute(statement, values)[1]
+
+    @contextmanager
+    def together(self) -> Iterator[Insert]:
+        """One transaction."""
+        import psycopg
+
+        with self._lock:
+            try:
+                with self._connection.transaction(), self._connection.cursor() as cursor:
+                    yield lambda statement, rows: cursor.executemany(statement.replace("?", "%s"), rows)
+            except psycopg.Error as error:
+                raise self.unusable(error) from error
 
     def close(self) -> None:
         """Close the connection."""

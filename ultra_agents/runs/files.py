@@ -6,10 +6,11 @@ import fcntl
 import json
 import math
 import os
+import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import IO, Any
@@ -131,6 +132,29 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         _held.discard(descriptor)
         os.close(descriptor)
+
+
+def refuse_links(folder: Path, own: re.Pattern[str], within: Iterable[Path]) -> None:
+    """Refuse what would be written through a symbolic link: it may lead anywhere.
+
+    Args:
+        folder: A run folder.
+        own: Names in it that a run writes to.
+        within: Folders in it in which a run writes everything.
+
+    Raises:
+        RunError: One of them is a link.
+    """
+    for place in (folder, *within):
+        with suppress(FileNotFoundError), os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_symlink() and (place != folder or own.fullmatch(entry.name)):
+                    raise RunError(
+                        f"{entry.path} is a symbolic link, which a run would write through",
+                        found=f"it points to {os.readlink(entry.path)}",
+                        expected="files and folders of the run's own",
+                        hint="put what it points to in its place, or move the whole run folder and link that",
+                    )
 
 
 def versions() -> dict[str, str]:

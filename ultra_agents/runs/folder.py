@@ -15,6 +15,7 @@ output.log         what plugins print, if anything            calls.jsonl     mo
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -26,14 +27,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.files import sweep, write_whole
-from ultra_agents.runs.files import LineLog, locked, plain, read_lines, versions
+from ultra_agents.files import lives, sweep, write_whole
+from ultra_agents.runs.files import LineLog, locked, plain, read_lines, refuse_links, versions
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config
 
 __all__ = ["FORMAT", "RunFolder", "read_lines", "versions"]
 
+_OWN = re.compile(r"trajectories|checkpoints|tensorboard|.+\.(yaml|jsonl?|html|log|sqlite(-wal|-shm|-journal)?)")
+"""Names in a run folder that are written to."""
 FORMAT = 2
 """Version of the folder's layout; folders of another one are refused."""
 
@@ -93,17 +96,14 @@ class RunFolder:
         """
         path = root / config.name
         if path.exists():
-            raise RunError(
-                f"the run {path} exists already",
-                hint=f"go on with it: ultra resume {path}, or start another: --name {config.name}-2",
-            )
+            raise _taken(path)
         config = with_absolute_paths(config)
         kept = {"config_hash": config.hash(), "config_keys": _keys(config)}
         state: dict[str, Any] = {"format": FORMAT, "id": uuid.uuid4().hex, **kept, "carried": None, "done": {}}
         draft: Path | None = None
         try:
             root.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=f".{config.name}-", dir=root))
+            draft = Path(tempfile.mkdtemp(prefix=f".{config.name}-{os.getpid()}-", dir=root))
             draft.chmod(0o755)
             made = cls(draft, config, state)
             for folder in (made.trajectories, made.checkpoints):
@@ -115,6 +115,8 @@ class RunFolder:
         except (OSError, RunError) as error:
             if draft is not None:
                 shutil.rmtree(draft, ignore_errors=True)
+            if path.exists():
+                raise _taken(path) from error  # another process made it meanwhile
             raise RunError(
                 f"cannot make the run folder {path}",
                 found=error.found if isinstance(error, RunError) else str(error),
@@ -303,16 +305,26 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process, so that no other runs it; what killed ones left half-written is removed.
 
-        Entering raises a `RunError` when another process holds it, or the folder cannot be written.
+        Entering raises a `RunError` when another process holds it, the folder cannot be written, or a part of it is
+        a symbolic link.
         """
         with locked(self.path):
+            refuse_links(self.path, _OWN, (self.checkpoints, self.trajectories, self.tensorboard))
             with suppress(OSError):
                 sweep(self.path)
-                draft = re.compile(rf"\.{re.escape(self.name)}-[a-z0-9_]{{8}}")
+                draft = re.compile(rf"\.{re.escape(self.name)}-(\d+)-[a-z0-9_]{{8}}")
                 for path in self.path.parent.iterdir():
-                    if draft.fullmatch(path.name) and not path.is_symlink():
+                    named = draft.fullmatch(path.name)
+                    if named is not None and not path.is_symlink() and not lives(int(named[1])):
                         shutil.rmtree(path, ignore_errors=True)
             yield
+
+
+def _taken(path: Path) -> RunError:
+    return RunError(
+        f"the run {path} exists already",
+        hint=f"go on with it: ultra resume {path}, or start another: --name {path.name}-2",
+    )
 
 
 def _keys(config: Config) -> list[str]:

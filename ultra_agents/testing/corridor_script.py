@@ -1,7 +1,8 @@
 """Scripted answers for the corridor: advice known to be good, and advice known to be bad.
 
 For the provider `scripted` (`callable: "ultra_agents.testing.corridor_script:good"`): they run the whole flow offline
-in seconds, where the right outcome is known. Nothing here is a language model.
+in seconds, where the right outcome is known; rules are answered as text (`agents.rules: text`). Nothing here is a
+language model.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ def _answer(schema: dict[str, Any], action: str) -> dict[str, Any]:
         steps, most = case["step"]["enum"], fields["cases"].get("maxItems", 1)
         spread = [steps[index * len(steps) // most] for index in range(min(most, len(steps)))]
         return {"cases": [{"case_analysis": "scripted", "step": s, "importance": 0.5} for s in dict.fromkeys(spread)]}
+    if "situations" in fields:
+        example = fields["situations"]["items"]["properties"]["examples"]["items"]["properties"]
+        shown = [{"episode": episode, "step": 0} for episode in example["episode"]["enum"][:1]]
+        return {"situations": [{"rationale": "scripted", "name": "on the way", "examples": shown}]}
+    if "rules" in fields:
+        potential = "cell / 1000" if action == "RIGHT" else "-cell / 1000"
+        return {
+            "reasoning": "scripted",
+            "rules": f"rules: [{{when: cell >= 0, do: {action}}}]\npotential: {potential}\n",
+        }
+    if "expression" in fields:
+        return {"reasoning": "scripted", "implicit": "none", "expression": "", "verdict": "accept"}
     if "hold" in fields:
         return {"reasoning": "scripted", "action": action, "hold": fields["hold"].get("maximum", 1)}
     return {"reasoning": "scripted", "reward": 1.0, "taken_reward": -1.0, "verdict": "accept"}

@@ -11,6 +11,7 @@ from rich.color import ColorSystem
 from rich.console import Console, RenderableType
 from rich.segment import Segment
 
+from ultra_agents.text import printable
 from ultra_agents.ui.panels import PanelView
 from ultra_agents.ui.screen import Region, lines_of
 
@@ -102,6 +103,7 @@ class TerminalRenderer:
         for text, style, control in segments:
             if control:
                 continue
+            text = text if text.isprintable() else printable(text)  # whatever a panel forgot
             parts.append(style.render(text, color_system=self._system) if style else text)
         return "".join(parts)
 

@@ -39,7 +39,7 @@ DECISIONS = {
 
 def agent_colour(agent: str) -> str:
     """The colour of an agent; any name gets one, always the same."""
-    return AGENTS.get(agent) or OTHERS[crc32(agent.encode()) % len(OTHERS)]
+    return AGENTS.get(agent) or OTHERS[crc32(agent.encode(errors="replace")) % len(OTHERS)]
 
 
 def method_colours(methods: Iterable[str], places: Mapping[str, int]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.timer import Timer
@@ -28,6 +28,7 @@ from ultra_agents.ui.inspect.run_view import FATES, LocatedState, RunReader, Run
 from ultra_agents.ui.inspect.scene import scene
 from ultra_agents.ui.inspect.screens import ConversationScreen, HelpScreen, SearchScreen
 from ultra_agents.ui.inspect.timeline import Timeline
+from ultra_agents.ui.textual_app import SafeApp
 
 WIDE, TINY, ROOMY = 110, (60, 16), (150, 44)
 """Columns from which the list stays; columns and rows below which nothing fits; from which there is room for more."""
@@ -39,7 +40,7 @@ PLAY_S = 0.12
 """Seconds between two steps while playing."""
 
 
-class InspectApp(App[None]):
+class InspectApp(SafeApp[None]):
     """Browses a run.
 
     Args:
@@ -50,14 +51,12 @@ class InspectApp(App[None]):
     """
 
     CSS = layout.CSS
-    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = layout.BINDINGS
 
     def __init__(
         self, run: RunView, source: StepSource, depth: Depth | None = None, reader: RunReader | None = None
     ) -> None:
-        super().__init__(ansi_color=True)
-        self.theme = "ansi-dark"
+        super().__init__()
         self._depth = depth
         self.run_view, self.source = run, source
         self.reader = reader

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events, on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
@@ -15,6 +15,7 @@ from textual.widgets import ContentSwitcher, Input, OptionList, Static
 
 from ultra_agents.errors import UltraError
 from ultra_agents.text import clean
+from ultra_agents.ui.textual_app import SafeApp
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 from ultra_agents.ui.wizard.answers import Answers, Checked, Facts, Speed, WizardResult
 from ultra_agents.ui.wizard.fields import Page
@@ -35,7 +36,7 @@ TINY = (60, 16)
 WIDE = 100
 
 
-class WizardApp(App[WizardResult]):
+class WizardApp(SafeApp[WizardResult]):
     """The wizard; its result is the file written, None when nothing was.
 
     Args:
@@ -43,12 +44,10 @@ class WizardApp(App[WizardResult]):
         answers: The preselected answers.
     """
 
-    ENABLE_COMMAND_PALETTE = False
     CSS = CSS
 
     def __init__(self, facts: Facts, answers: Answers | None = None) -> None:
-        super().__init__(ansi_color=True)
-        self.theme = "ansi-dark"
+        super().__init__()
         self.facts = facts
         self.answers = answers or Answers()
 
