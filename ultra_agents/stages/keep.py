@@ -1,8 +1,9 @@
 """Whether what training made of a start is kept: paired episodes of both, each as it would act, on fresh seeds.
 
 PPO under rules in force can ruin what the rules had won, and a copy can unlearn them. The higher mean wins. Under
-rules that leave nothing to the network both act alike, and are compared alone. Charged to the method, out of a part of
-its budget that is set aside before it trains. Not part of the ULTRA paper.
+rules that leave little to the network both act nearly alike, whatever became of the network: where half of the steps
+do not tell them apart, the other half compares the networks alone. Charged to the method, out of a part of its budget
+that is set aside before it trains. Not part of the ULTRA paper.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from ultra_agents.events import StepsSpent
 from ultra_agents.records import Kept
 from ultra_agents.stages.context import RunContext
 from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
-from ultra_agents.verification.sequential import Rule, interval, returns_spread
+from ultra_agents.verification.sequential import GainInterval, Rule, interval, returns_spread
 
 SHARE = 10
 """The test may take one in so many of the environment steps that each method has."""
 WAVE = 4
-"""Pairs played side by side."""
+"""Pairs played side by side; half as many where two comparisons share the steps."""
 
 
 def better_of(
@@ -41,27 +42,31 @@ def better_of(
     Returns:
         The network to end with, the comparison, environment steps spent.
     """
-    terms, budget = context.config.verification.rules, Budget(limit)
+    terms, spent = context.config.verification.rules, 0
     horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
-    settings = context.environment, prepared.start, context.streams.child("confirm", method), horizon, budget
 
-    def pairs(before: Entrant, after: Entrant) -> list[float]:
-        workers = context.config.verification.workers
-        with Episodes(*settings, width=WAVE, workers=workers, strict=False) as episodes:
-            found: list[float] = []
-            while episodes.extend([before, after], len(found) + WAVE):
+    def compared(before: Policy, after: Policy, most: int) -> tuple[GainInterval, int]:
+        nonlocal spent
+        start, end, found, budget = Entrant(before), Entrant(after), list[float](), Budget(most)
+        settings = context.environment, prepared.start, context.streams.child("confirm", method), horizon, budget
+        workers, wave = context.config.verification.workers, WAVE // 2 if prepared.in_force else WAVE
+        with Episodes(*settings, width=wave, workers=workers, strict=False) as episodes:
+            while episodes.extend([start, end], len(found) + wave):
                 context.check_stop()
-                found = np.subtract(after.returns, before.returns).tolist()
-                if prepared.in_force and len(found) > WAVE and not any(found):  # the rules leave nothing to either
+                found = np.subtract(end.returns, start.returns).tolist()
+                if prepared.in_force and len(found) > wave and not any(found):  # the rules leave nothing to either
                     break
-        return found
+        spent += budget.spent
+        spread = returns_spread(start.rewards, terms.discount) if start.rewards else 0.0
+        rule = Rule((len(found),), terms.confidence, terms.noise * spread, 0.0)
+        return interval(found, rule), len(found)
 
-    found = pairs(start := Entrant(prepared.as_trained(prepared.start)), Entrant(prepared.as_trained(trained)))
-    if prepared.in_force and not any(found):
-        found = pairs(start := Entrant(prepared.start), Entrant(trained))
-    spread = returns_spread(start.rewards, terms.discount) if start.rewards else 0.0
-    ends = interval(found, Rule((len(found),), terms.confidence, terms.noise * spread, 0.0))
+    in_force = prepared.as_trained(prepared.start), prepared.as_trained(trained)
+    ends, pairs = compared(*in_force, limit // 2 if prepared.in_force else limit)
+    if prepared.in_force and ends.low <= 0 <= ends.high:
+        alone, more = compared(prepared.start, trained, limit - spent)
+        ends, pairs = (alone, more) if more else (ends, pairs)
     better = ends.mean > 0
-    kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, len(found))
-    context.emit(StepsSpent("confirm", budget.spent))
-    return trained if better else prepared.start, kept, budget.spent
+    kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, pairs)
+    context.emit(StepsSpent("confirm", spent))
+    return trained if better else prepared.start, kept, spent

@@ -1,0 +1,79 @@
+"""Whether what training made is kept, where rules are in force and where none are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ultra_agents.config import parse_config
+from ultra_agents.contracts import Policy, Prepared
+from ultra_agents.events import ignore
+from ultra_agents.records import Array
+from ultra_agents.rules import interface_of, parse_rules
+from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.runs import RunFolder
+from ultra_agents.stages.context import RunContext, run_context
+from ultra_agents.stages.keep import better_of
+
+LEFT, RIGHT = 0, 1
+EVERYWHERE = "rules: [{when: cell >= 0, do: RIGHT}]\n"
+FAR = "rules: [{when: cell > 10, do: RIGHT}]\n"
+HORIZON, LIMIT = 40, 4000
+
+
+class Always(Policy):
+    """One action in every state."""
+
+    stochastic = False
+
+    def __init__(self, action: int) -> None:
+        self.action = action
+
+    def act(self, observations: Array, rng: Any = None, deterministic: bool = False) -> Array:
+        return np.full(len(observations), self.action, np.int64)
+
+    def act_with_uniforms(self, observations: Array, uniforms: Array) -> Array:
+        return self.act(observations)
+
+    def value(self, observations: Array) -> Array:
+        return np.zeros(len(observations))
+
+    def state(self) -> Any:
+        return {}, {}
+
+
+def context(root: Path) -> RunContext:
+    row = {
+        "environment": {"name": "corridor", "options": {"length": 15, "max_steps": HORIZON, "slip": 0.1}},
+        "policy": {"train_steps": 64}, "methods": ["continue"], "verification": {"rules": {"horizon": HORIZON}},
+    }  # fmt: skip
+    config = parse_config(row, "a test")
+    return run_context(RunFolder.create(root, config), config, ignore, lambda: False)
+
+
+@pytest.mark.parametrize("rules", [None, FAR, EVERYWHERE])
+@pytest.mark.parametrize(("before", "after", "what"), [(RIGHT, LEFT, "start"), (LEFT, RIGHT, "trained")])
+def test_the_better_network_is_kept_whatever_the_rules_leave_to_it(
+    tmp_path: Path, rules: str | None, before: int, after: int, what: str
+) -> None:
+    run, start, trained = context(tmp_path), Always(before), Always(after)
+    over = None
+    if rules is not None:
+        parsed = parse_rules(rules, interface_of(run.environment))
+        over = lambda policy: RulePolicy(policy, parsed, run.environment)  # noqa: E731
+    prepared = Prepared(start, over=over, in_force=rules is not None, confirm=True)
+    network, kept, spent = better_of(run, "ultra-ra", prepared, trained, LIMIT)
+    assert kept.what == what
+    assert network is (start if what == "start" else trained)
+    assert (kept.gain > 0) == (what == "trained")
+    assert kept.pairs > 0
+    assert 0 < spent <= LIMIT
+
+
+def test_steps_for_no_pair_keep_the_start(tmp_path: Path) -> None:
+    network, kept, spent = better_of(context(tmp_path), "ultra-ra", Prepared(start := Always(LEFT)), Always(RIGHT), 0)
+    assert network is start
+    assert (kept.what, kept.pairs, spent) == ("start", 0, 0)
