@@ -33,7 +33,7 @@ from ultra_agents.ui.json_lines import JsonLines
 EXTRA: list[Event] = [
     RunPaused(),
     RunContinued(),
-    RefiningSettled("ppo", {"gamma": math.nan, "hidden": [8]}, {"gamma": "file", "hidden": "default"}, "a", "", "ppo"),
+    RefiningSettled("ppo", {"gamma": 0.99, "hidden": [8]}, {"gamma": "file", "hidden": "default"}, "a", "", "ppo"),
     Evaluated("x", 1, "last", (1.0, math.nan)),
     StateShown("0:0-9", 3, "UP", first=1, series=((1.0, 2.0), (3.0, math.inf))),
     AdviceDecided("0:0-9", 1, "UP", 2, "reject", "why"),
