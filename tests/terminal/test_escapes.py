@@ -134,6 +134,8 @@ def test_a_live_run_survives_and_the_terminal_is_told_nothing(tmp_path: Path) ->
         browsed.send("SAID")
         browsed.wait_for("found")
         browsed.send("ESC")
+        browsed.wait_for("prompts")  # the search ends on the page of the agents, where the word is
+        browsed.send("ESC")
         browsed.wait_for("SEEN")
         browsed.send("q")
         assert browsed.wait_exit() == 0, browsed.text()
