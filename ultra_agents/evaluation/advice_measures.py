@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ultra_agents.evaluation.estimators import spearman
 from ultra_agents.evaluation.statistics import Interval, mean_interval, proportion_interval
 from ultra_agents.records import (
     Advice,
@@ -191,10 +192,7 @@ def rank_correlation(claims: Sequence[float], gains: Sequence[float]) -> dict[st
     """
     if len(claims) < FEWEST_RANKS or np.ptp(claims) == 0 or np.ptp(gains) == 0:
         return None
-    from scipy.stats import spearmanr
-
-    found: Any = spearmanr(claims, gains)
-    rho, p = float(found.statistic), float(found.pvalue)
+    rho, p = spearman(claims, gains)
     return {"rho": rho, "p": p, "n": len(claims)} if math.isfinite(rho) else None
 
 

@@ -8,13 +8,13 @@ training seed, only resampled training seeds speak of the method.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ultra_agents.evaluation.estimators import binomial_ends, bootstrap_ends, trimmed_mean
 from ultra_agents.records import Array, FloatArray, Returns
 
 Verdict: TypeAlias = Literal["better", "worse", "undecided"]
@@ -88,25 +88,13 @@ def mean_interval(values: Floats, confidence: float = 0.95, seed: int = 0) -> In
     Raises:
         ValueError: No values, or not finite.
     """
-    from scipy.stats import bootstrap
-
     array = _checked(values)
     value = float(array.mean())
     if array.size == 1:
         return Interval(value, None, None, confidence)
     if np.ptp(array) <= 1e-12 * np.abs(array).max():  # equal but for rounding
         return Interval(value, value, value, confidence)
-    ends: list[float] = []
-    for method in ("BCa", "percentile"):
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an undefined BCa is dealt with below
-            found = bootstrap(
-                (array,), np.mean, confidence_level=confidence, n_resamples=RESAMPLES, method=method,
-                rng=np.random.default_rng(seed), vectorized=True, axis=-1,
-            ).confidence_interval  # fmt: skip
-        ends = [float(found.low), float(found.high)]
-        if all(math.isfinite(end) for end in ends):
-            break
+    ends = bootstrap_ends(array, confidence, RESAMPLES, seed)
     return Interval(value, ends[0], ends[1], confidence)
 
 
@@ -171,9 +159,7 @@ QUARTER = 0.25
 
 def iqm(values: Floats) -> float:
     """Interquartile mean: the mean without the lowest and the highest quarter."""
-    from scipy.stats import trim_mean
-
-    return float(trim_mean(_checked(values), QUARTER))
+    return float(trimmed_mean(_checked(values), QUARTER))
 
 
 def stratified_interval(
@@ -187,19 +173,17 @@ def stratified_interval(
     Raises:
         ValueError: `scores` is not a table of finite numbers.
     """
-    from scipy.stats import trim_mean
-
     table = np.asarray(scores, dtype=np.float64)
     if table.ndim != 2:
         raise ValueError(f"expected (training_seeds, tasks), found shape {table.shape}")
     runs, tasks = table.shape
-    value = float(trim_mean(_checked(table.ravel()), trimmed))
+    value = float(trimmed_mean(_checked(table.ravel()), trimmed))
     if runs == 1:
         return Interval(value, None, None, confidence)
     rng = np.random.default_rng(seed)
     rows = rng.integers(runs, size=(resamples, runs, tasks))
     resampled = table[rows, np.arange(tasks)].reshape(resamples, -1)
-    return _percentiles(value, np.asarray(trim_mean(resampled, trimmed, axis=1)), confidence)
+    return _percentiles(value, trimmed_mean(resampled, trimmed), confidence)
 
 
 def probability_of_improvement(
@@ -263,14 +247,12 @@ def proportion_interval(
     Raises:
         ValueError: `successes` is negative or above `trials`.
     """
-    from scipy.stats import binomtest
-
     if not 0 <= successes <= trials:
         raise ValueError(f"expected 0 <= successes <= trials, found {successes} of {trials}")
     if trials == 0:
         return None
-    ends: Any = binomtest(successes, trials).proportion_ci(confidence_level=confidence, method=method)
-    return Interval(successes / trials, float(ends.low), float(ends.high), confidence)
+    low, high = binomial_ends(successes, trials, confidence, method)
+    return Interval(successes / trials, low, high, confidence)
 
 
 def _percentiles(value: float, found: FloatArray, confidence: float) -> Interval:

@@ -17,6 +17,7 @@ from ultra_agents.agents.checkpoint import checkpoint_of
 from ultra_agents.agents.rules import most_trials, propose_rules
 from ultra_agents.config import Config, RuleTestConfig
 from ultra_agents.contracts import Environment
+from ultra_agents.evaluation.estimators import spearman
 from ultra_agents.events import RulesShown, StageProgress, StepsSpent
 from ultra_agents.records import RuleProposal, Trajectory
 from ultra_agents.rules import RuleSet, interface_of, load_rules, parse_rules
@@ -189,9 +190,7 @@ def _agreement(rules: RuleSet, context: RunContext, findings: Findings) -> float
     returns = [one.episode_return for one in findings.trajectories]
     if len(set(sums)) < 2 or len(set(returns)) < 2:
         return None
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(sums, returns).statistic)
+    return spearman(sums, returns)[0]
 
 
 def _sum(rules: RuleSet, environment: Environment, episode: Trajectory) -> float:
