@@ -7,16 +7,22 @@ JOBS ?= 3
 comma := ,
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint clean .types .tests
 
 demo: $(VENV)/.demo
 	$(BIN)/ultra run examples/pong.yaml --name "demo-$$(date +%Y%m%d-%H%M%S)"
 
+# The types are checked beside the tests. Bytecode is kept, whatever the environment says: tests start hundreds of processes.
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory -j2 .types .tests
+
+.types: $(VENV)/.test
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+
+.tests: $(VENV)/.test
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check --fix .

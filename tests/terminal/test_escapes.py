@@ -14,6 +14,13 @@ import yaml
 from tests.terminal.terminal import Terminal
 
 ULTRA = [sys.executable, "-m", "ultra_agents.cli.main"]
+IN_TURN = """
+import json, sys
+from ultra_agents.cli.main import invoke
+for words in json.loads(sys.argv[1]):
+    invoke(words)
+    print("NEXT COMMAND", flush=True)
+"""
 ATTACK = "\x1b]0;OWNED\x07\x1b[2J\x1b[31m\x9b2J\u202e\ud83d"
 MODULE = f"""
 from dataclasses import replace
@@ -183,19 +190,28 @@ def test_a_comparison_and_the_wizard_tell_the_terminal_nothing(tmp_path: Path) -
 
 def test_errors_of_models_and_arguments_are_printable(tmp_path: Path) -> None:
     env, config = site(tmp_path), configuration(tmp_path, script="refuse")
-    for command, said in (
-        (["run", str(config)], "BROKEN"),
-        (["llm", "check", "--config", str(config)], "BROKEN"),
-        (["policy", "score", "argument\u202e.safetensors", "--environment", "corridor"], "argument"),
-        (["run", f"--argument{ATTACK[:-1]}"], "argument"),
-        (["doctor"], "A run will work"),
-        (["plugins", "list"], "attacker"),
-        (["run", str(config), "--set", "methods=[labelled]"], "does not say what it is"),
+    commands = {
+        ("run", str(config)): "BROKEN",
+        ("llm", "check", "--config", str(config)): "BROKEN",
+        ("doctor",): "A run will work",
+        ("plugins", "list"): "attacker",
+        ("run", str(config), "--set", "methods=[labelled]"): "does not say what it is",
+    }
+    with Terminal(120, 40).start([sys.executable, "-c", IN_TURN, json.dumps(list(commands))], env, tmp_path) as seen:
+        assert seen.wait_exit(120) == 0
+        raw = bytes(seen.raw).split(b"NEXT COMMAND")
+    assert len(raw) == len(commands) + 1
+    for (command, said), part in zip(commands.items(), raw, strict=False):
+        assert said in part.decode(errors="replace"), command
+        assert obeyed(part) == [], command
+    for arguments in (
+        ["policy", "score", "argument\u202e.safetensors", "--environment", "corridor"],
+        ["run", f"--argument{ATTACK[:-1]}"],
     ):
-        with Terminal(120, 40).start([*ULTRA, *command], env, tmp_path) as seen:
+        with Terminal(120, 40).start([*ULTRA, *arguments], env, tmp_path) as seen:
             seen.wait_exit()
-            assert said in seen.raw.decode(errors="replace"), command
-            assert obeyed(bytes(seen.raw)) == [], command
+            assert "argument" in seen.raw.decode(errors="replace"), arguments
+            assert obeyed(bytes(seen.raw)) == [], arguments
 
 
 def test_an_action_name_with_a_line_break_is_refused(tmp_path: Path) -> None:
