@@ -10,8 +10,9 @@ from scipy import stats
 
 from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
+from ultra_agents.experiments.answers import answers, headline
 from ultra_agents.experiments.cells import CellOutcome, CellResult
-from ultra_agents.experiments.page import headline, render
+from ultra_agents.experiments.page import render
 from ultra_agents.experiments.summary import summarise
 from ultra_agents.records import CurvePoint, MethodResult, Returns
 
@@ -118,8 +119,13 @@ def test_networks_that_end_with_rules_have_a_column_more(small: Any, worth: dict
     assert row["with_rules"]["value"] == pytest.approx((9.0 + 5.5 + 6.0) / 3), "alone where none is in force"
     assert row["difference_with_rules_by_seed"] == {"0": 8.0, "1": 3.5, "2": 3.0}
     clear = {"value": 5.0, "low": 1.0, "high": 9.0, "confidence": 0.95}
-    told = headline({**summary, "tasks": {"x": {"methods": {"u": {**row, "difference_with_rules": clear}}}}})
-    assert "u with its rules in force" in told
+    methods = {**summary["tasks"]["corridor"]["methods"], "ultra-ra": {**row, "difference_with_rules": clear}}
+    ruled = {**summary, "tasks": {"x": {**summary["tasks"]["corridor"], "methods": methods}}}
+    (one,) = answers(ruled)
+    assert (one.verdict, one.gain) == ("helped", "+5.0 [1.0, 9.0]"), "the policy with its rules is what it ended with"
+    assert one.alone.startswith("+3.2 ["), "and the network alone is told beside it"
+    assert one.advice == "rules held on 2 of 3 seeds"
+    assert headline(ruled) == "x, against continue: ultra-ra helped, +5.0 [1.0, 9.0]."
     page = render(summary, "ultra compare x.yaml")
     assert "<th>with rules</th>" in page
     assert "ultra-ra, with rules" in page
@@ -176,7 +182,7 @@ def test_one_seed_has_no_interval_and_says_why(small: Any) -> None:
     assert summary["overall"]["methods"] == {}
     page = render(summary, "ultra compare x.yaml")
     assert "No intervals: a single seed has no spread" in page
-    assert "no method differs" in headline(summary)
+    assert headline(summary) == "corridor, against continue: no interval for ultra-ra."
 
 
 def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) -> None:
@@ -194,7 +200,12 @@ def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) 
 
 
 def test_the_page_claims_what_the_intervals_carry(summary: dict[str, Any]) -> None:
-    assert headline(summary) == "corridor: better than continue: ultra-ra."
+    (one,) = answers(summary)
+    assert headline(summary) == f"corridor, against continue: ultra-ra helped, {one.gain}."
+    assert (one.verdict, one.advice) == ("helped", "3 of 12 tested suggestions held")
+    assert one.sentence.startswith("corridor, ultra-ra: helped: +3.2 [2.4, 3.9]; ")
+    assert "ended at 5.2, continue at 2.0" in one.sentence
+    assert "24 of its steps before refining, 100 tokens" in one.sentence
     page = render(summary, "ultra compare x.yaml")
     assert page.count("<svg") >= 3
     assert "http" not in page.replace("http-equiv", "")
@@ -237,3 +248,31 @@ def test_missing_controls_are_named(small: Any, summary: dict[str, Any]) -> None
     assert "no claim about a method is complete without: none, random." in render(summary, "x")
     experiment, cells, _ = small(seeds=1, methods=["none", "continue", "random"])
     assert summarise(experiment, cells, {}, {}, {"corridor": None})["controls_missing"] == []
+
+
+def test_without_the_baseline_among_the_methods_nothing_is_claimed(summary: dict[str, Any]) -> None:
+    rows = summary["tasks"]["corridor"]["methods"]
+    alone = {"ultra-ra": {**rows["ultra-ra"], "difference": None, "difference_with_rules": None}}
+    told = {
+        **summary,
+        "methods": ["ultra-ra"],
+        "tasks": {"corridor": {**summary["tasks"]["corridor"], "methods": alone}},
+    }
+    assert answers(told) == []
+    assert headline(told) == "corridor: continue is not among the methods, so there is nothing to hold them against."
+    still = {**told, "methods": ["continue", "ultra-ra"]}
+    assert headline(still) == "corridor: nothing finished beside continue."
+
+
+@pytest.mark.parametrize(
+    ("gap", "verdict"),
+    [((-3.0, -1.0), "hurt"), ((-1.0, 1.0), "no difference shown"), ((0.0, 2.0), "no difference shown")],
+)
+def test_an_answer_is_what_the_interval_carries(
+    summary: dict[str, Any], gap: tuple[float, float], verdict: str
+) -> None:
+    rows = summary["tasks"]["corridor"]["methods"]
+    changed = {**rows["ultra-ra"], "difference": {"value": sum(gap) / 2, "low": gap[0], "high": gap[1]}}
+    methods = {**rows, "ultra-ra": changed}
+    (one,) = answers({**summary, "tasks": {"corridor": {**summary["tasks"]["corridor"], "methods": methods}}})
+    assert one.verdict == verdict

@@ -211,6 +211,7 @@ def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
         "gain": _asdict(t_interval(gains, CONFIDENCE)) if gains else None,
         "coverage": _mean(covered) if covered else None,
         "env_steps": _mean([one["env_steps"] for one in worth]),
+        "text": next((one.get("text", "") for one in worth if one["held"]), ""),
     }
 
 

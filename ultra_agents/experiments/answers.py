@@ -1,0 +1,133 @@
+"""What a comparison answers, in plain words: did it help, against what, how sure, at what cost, and what was advised.
+
+Nothing is claimed that an interval does not carry: a difference "helped" or "hurt" only where the interval over
+seeds excludes 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ultra_agents.evaluation.wording import digits_for, interval, number
+
+HELPED, HURT, OPEN, UNSURE = "helped", "hurt", "no difference shown", "no interval"
+"""The answers there are; the last where one seed has no spread to judge by."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One method on one task, held against the baseline.
+
+    Attributes:
+        task: Name of the task.
+        method: Name of the method.
+        verdict: One of the four words above.
+        gain: The difference from the baseline with its interval, with the rules in force where there are any.
+        alone: The same of the network alone, where rules are in force at the end; else empty.
+        ended: The return it ended with, and the baseline's.
+        cost: Environment steps that were spent before refining, and tokens, per seed; empty for none.
+        advice: What came of its advice; empty for a method without.
+        rules: The set of rules of the first seed whose rules held, as a document; empty for none.
+    """
+
+    task: str
+    method: str
+    verdict: str
+    gain: str
+    alone: str
+    ended: str
+    cost: str
+    advice: str
+    rules: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """One line for a terminal."""
+        alone = f" (the network alone {self.alone})" if self.alone else ""
+        parts = [f"{self.verdict}: {self.gain}{alone}", self.ended, self.advice, self.cost]
+        return f"{self.task}, {self.method}: " + "; ".join(part for part in parts if part)
+
+
+def answers(summary: Mapping[str, Any]) -> list[Answer]:
+    """An answer for each method of each task that can be held against the baseline.
+
+    Args:
+        summary: Content of `report.json`.
+    """
+    baseline = summary["baseline"]
+    return [
+        _answer(task, name, row, found["methods"].get(baseline), baseline)
+        for task, found in summary["tasks"].items()
+        for name, row in found["methods"].items()
+        if row["difference"] is not None
+    ]
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """What may be claimed: by task, methods whose paired difference from the baseline has an interval without 0."""
+    baseline = summary["baseline"]
+    found = answers(summary)
+    return " ".join(_about(task, [one for one in found if one.task == task], summary, baseline)
+                    for task in summary["tasks"])  # fmt: skip
+
+
+def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], baseline: str) -> str:
+    if baseline not in summary["methods"]:
+        return f"{task}: {baseline} is not among the methods, so there is nothing to hold them against."
+    if not found:
+        return f"{task}: nothing finished beside {baseline}."
+    said = [f"{one.method} {one.verdict}, {one.gain}" for one in found if one.verdict in (HELPED, HURT)]
+    for verdict in (OPEN, UNSURE):
+        names = [one.method for one in found if one.verdict == verdict]
+        said += [f"{verdict} for {', '.join(names)}"] if names else []
+    return f"{task}, against {baseline}: {'; '.join(said)}."
+
+
+def _answer(task: str, name: str, row: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str) -> Answer:
+    ruled = row["difference_with_rules"]
+    gap = ruled or row["difference"]
+    ended, other = row["with_rules"] or row["last"], None if base is None else base["last"]
+    digits = digits_for([one for one in (gap, ended, other) if one is not None])
+    against = "" if other is None else f", {baseline} at {number(other['value'], digits)}"
+    return Answer(
+        task=task,
+        method=name,
+        verdict=_verdict(gap),
+        gain=interval(gap, digits),
+        alone=interval(row["difference"], digits) if ruled else "",
+        ended=f"ended at {number(ended['value'], digits)}{against}",
+        cost=_cost(row),
+        advice=_advice(row),
+        rules=(row["rules"] or {}).get("text") or "",
+    )
+
+
+def _verdict(gap: Mapping[str, Any]) -> str:
+    if gap["low"] is None:
+        return UNSURE
+    return HELPED if gap["low"] > 0 else HURT if gap["high"] < 0 else OPEN
+
+
+def _cost(row: Mapping[str, Any]) -> str:
+    spent = sum(value for purpose, value in row["env_steps"].items() if purpose != "refine")
+    tokens = 0 if row["advice"] is None else row["advice"]["cost"]["tokens"] / max(1, len(row["seeds"]))
+    parts = [f"{spent:,.0f} of its steps before refining"] if spent else []
+    parts += [f"{tokens:,.0f} tokens"] if tokens else []
+    return ", ".join(parts)
+
+
+def _advice(row: Mapping[str, Any]) -> str:
+    """What the test let through: rules by seed, moves by number."""
+    said = []
+    if (worth := row["rules"]) is not None:
+        held, seeds = worth["held"], worth["seeds"]
+        said.append(f"rules held on {held} of {seeds} seeds" if held else f"no rules held on any of {seeds} seeds")
+    if (worth := row["advice"]) is not None and worth["proposed"]:
+        tested, held = worth["tested"], worth["held"]
+        if tested:
+            said.append(f"{held or 'none'} of {tested} tested suggestions held" + ("" if held else ": none acted"))
+        else:
+            said.append(f"{worth['accepted']} of {worth['proposed']} suggestions accepted, untested")
+    return ", ".join(said)
