@@ -125,7 +125,7 @@ def test_networks_that_end_with_rules_have_a_column_more(small: Any, worth: dict
     assert (one.verdict, one.gain) == ("helped", "+5.0 [1.0, 9.0]"), "the policy with its rules is what it ended with"
     assert one.alone.startswith("+3.2 ["), "and the network alone is told beside it"
     assert one.advice == "rules held on 2 of 3 seeds"
-    assert headline(ruled) == "x, against continue: ultra-ra helped, +5.0 [1.0, 9.0]."
+    assert headline(ruled) == "x, against continue (0.0 to 2.0): ultra-ra helped, +5.0 [1.0, 9.0]."
     page = render(summary, "ultra compare x.yaml")
     assert "<th>with rules</th>" in page
     assert "ultra-ra, with rules" in page
@@ -181,8 +181,9 @@ def test_one_seed_has_no_interval_and_says_why(small: Any) -> None:
     assert row["difference"]["low"] is None
     assert summary["overall"]["methods"] == {}
     page = render(summary, "ultra compare x.yaml")
-    assert "No intervals: a single seed has no spread" in page
-    assert headline(summary) == "corridor, against continue: no interval for ultra-ra."
+    assert "One seed: a single training seed has no spread" in page
+    assert row["difference"]["episodes"] == 2, "too few for a claim"
+    assert headline(summary) == "corridor, against continue (0.00 to 1.00): no interval for ultra-ra."
 
 
 def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) -> None:
@@ -201,9 +202,9 @@ def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) 
 
 def test_the_page_claims_what_the_intervals_carry(summary: dict[str, Any]) -> None:
     (one,) = answers(summary)
-    assert headline(summary) == f"corridor, against continue: ultra-ra helped, {one.gain}."
+    assert headline(summary) == f"corridor, against continue (0.0 to 2.0): ultra-ra helped, {one.gain}."
     assert (one.verdict, one.advice) == ("helped", "3 of 12 tested suggestions held")
-    assert one.sentence.startswith("corridor, ultra-ra: helped: +3.2 [2.4, 3.9]; ")
+    assert one.sentence.startswith("corridor, ultra-ra: helped: +3.2 [2.4, 3.9] over 3 training seeds; ")
     assert "ended at 5.2, continue at 2.0" in one.sentence
     assert "24 of its steps before refining, 100 tokens" in one.sentence
     page = render(summary, "ultra compare x.yaml")
@@ -276,3 +277,19 @@ def test_an_answer_is_what_the_interval_carries(
     methods = {**rows, "ultra-ra": changed}
     (one,) = answers({**summary, "tasks": {"corridor": {**summary["tasks"]["corridor"], "methods": methods}}})
     assert one.verdict == verdict
+
+
+def test_one_seed_with_episodes_enough_has_an_interval_over_them(small: Any) -> None:
+    experiment, cells, _ = small(seeds=1)
+    played = {"continue": (1.0, 2.0, 0.0, 1.0, 2.0, 0.0), "ultra-ra": (4.0, 6.0, 3.0, 4.0, 5.0, 4.0)}
+    results = {}
+    for cell in cells:
+        one = made(cell)
+        last = Returns(played[cell.method], (2,) * 6, tuple(range(6)))
+        results[cell.name] = replace(one, method=replace(one.method, last=last))
+    summary = summarise(experiment, cells, results, {}, {"corridor": None})
+    gap = summary["tasks"]["corridor"]["methods"]["ultra-ra"]["difference"]
+    assert (gap["value"], gap["episodes"]) == (pytest.approx(20 / 6), 6)
+    assert 3.0 <= gap["low"] <= gap["value"] <= gap["high"] <= 4.0
+    (answer,) = answers(summary)
+    assert (answer.verdict, answer.basis) == ("helped", "6 paired episodes of one training seed")

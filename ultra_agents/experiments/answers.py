@@ -27,6 +27,7 @@ class Answer:
         gain: The difference from the baseline with its interval, with the rules in force where there are any.
         alone: The same of the network alone, where rules are in force at the end; else empty.
         ended: The return it ended with, and the baseline's.
+        basis: What the interval is over.
         cost: Environment steps that were spent before refining, and tokens, per seed; empty for none.
         advice: What came of its advice; empty for a method without.
         rules: The set of rules of the first seed whose rules held, as a document; empty for none.
@@ -38,6 +39,7 @@ class Answer:
     gain: str
     alone: str
     ended: str
+    basis: str
     cost: str
     advice: str
     rules: str = ""
@@ -46,12 +48,12 @@ class Answer:
     def sentence(self) -> str:
         """One line for a terminal."""
         alone = f" (the network alone {self.alone})" if self.alone else ""
-        parts = [f"{self.verdict}: {self.gain}{alone}", self.ended, self.advice, self.cost]
+        parts = [f"{self.verdict}: {self.gain}{alone} over {self.basis}", self.ended, self.advice, self.cost]
         return f"{self.task}, {self.method}: " + "; ".join(part for part in parts if part)
 
 
 def answers(summary: Mapping[str, Any]) -> list[Answer]:
-    """An answer for each method of each task that can be held against the baseline.
+    """An answer for each method of each task that trains and can be held against the baseline.
 
     Args:
         summary: Content of `report.json`.
@@ -61,7 +63,7 @@ def answers(summary: Mapping[str, Any]) -> list[Answer]:
         _answer(task, name, row, found["methods"].get(baseline), baseline)
         for task, found in summary["tasks"].items()
         for name, row in found["methods"].items()
-        if row["difference"] is not None
+        if row["difference"] is not None and sum(row["env_steps"].values())
     ]
 
 
@@ -82,7 +84,14 @@ def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], basel
     for verdict in (OPEN, UNSURE):
         names = [one.method for one in found if one.verdict == verdict]
         said += [f"{verdict} for {', '.join(names)}"] if names else []
-    return f"{task}, against {baseline}: {'; '.join(said)}."
+    return f"{task}, against {baseline}{_went(summary['tasks'][task], baseline)}: {'; '.join(said)}."
+
+
+def _went(found: Mapping[str, Any], baseline: str) -> str:
+    """How far the baseline came from the starting policy: a method may look good beside training that went wrong."""
+    before, after = found["before"], found["methods"][baseline]["last"]
+    digits = digits_for([before, after])
+    return f" ({number(before['value'], digits)} to {number(after['value'], digits)})"
 
 
 def _answer(task: str, name: str, row: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str) -> Answer:
@@ -98,6 +107,7 @@ def _answer(task: str, name: str, row: Mapping[str, Any], base: Mapping[str, Any
         gain=interval(gap, digits),
         alone=interval(row["difference"], digits) if ruled else "",
         ended=f"ended at {number(ended['value'], digits)}{against}",
+        basis=_basis(gap, len(row["seeds"])),
         cost=_cost(row),
         advice=_advice(row),
         rules=(row["rules"] or {}).get("text") or "",
@@ -108,6 +118,11 @@ def _verdict(gap: Mapping[str, Any]) -> str:
     if gap["low"] is None:
         return UNSURE
     return HELPED if gap["low"] > 0 else HURT if gap["high"] < 0 else OPEN
+
+
+def _basis(gap: Mapping[str, Any], seeds: int) -> str:
+    episodes = gap.get("episodes")
+    return f"{seeds} training seeds" if episodes is None else f"{episodes} paired episodes of one training seed"
 
 
 def _cost(row: Mapping[str, Any]) -> str:
