@@ -181,7 +181,7 @@ def test_one_seed_has_no_interval_and_says_why(small: Any) -> None:
     assert row["difference"]["low"] is None
     assert summary["overall"]["methods"] == {}
     page = render(summary, "ultra compare x.yaml")
-    assert "One seed: a single training seed has no spread" in page
+    assert "corridor: a single training seed has no spread" in page
     assert row["difference"]["episodes"] == 2, "too few for a claim"
     assert headline(summary) == "corridor, against continue (0.00 to 1.00): no interval for ultra-ra."
 

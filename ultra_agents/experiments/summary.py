@@ -65,11 +65,12 @@ def summarise(
             "methods": {
                 method: _method(experiment, found, task, method, baseline)
                 for method in methods
-                if any((task, method, seed) in found for seed in experiment.seeds)
+                if any((task, method, seed) in found for seed in experiment.seeds_of(task))
             },
         }
         for task in experiment.tasks
     }
+    single = [task for task in experiment.tasks if len(experiment.seeds_of(task)) == 1]
     return {
         "schema": 1,
         "name": experiment.name,
@@ -77,7 +78,8 @@ def summarise(
         "methods": methods,
         "baseline": baseline,
         "confidence": CONFIDENCE,
-        "why_no_interval": ONE_SEED if len(experiment.seeds) == 1 else None,
+        "why_no_interval": ONE_SEED if single else None,
+        "single_seed": single,
         "controls_missing": [
             name for name in controls() if not {name, f"rules-{name}"} & {one.method for one in experiment.methods}
         ],
@@ -124,7 +126,7 @@ def _budget(cells: Sequence[Cell], task: str) -> int:
 def _method(
     experiment: Experiment, found: Mapping[tuple[str, str, int], CellResult], task: str, method: str, baseline: str
 ) -> Row:
-    here = {seed: found[task, method, seed] for seed in experiment.seeds if (task, method, seed) in found}
+    here = {seed: found[task, method, seed] for seed in experiment.seeds_of(task) if (task, method, seed) in found}
     last = {seed: _mean(one.method.last.values) for seed, one in here.items()}
     best = {seed: _mean(one.method.best.values) for seed, one in here.items()}
     bases = {seed: found[task, baseline, seed].method.last for seed in here if (task, baseline, seed) in found}
@@ -239,13 +241,17 @@ def _overall(
     references: Mapping[str, float | None],
     baseline: str,
 ) -> Row:
-    """Aggregates over the tasks that have a reference, of normalised scores; methods with every cell finished only."""
+    """Aggregates over the tasks that have a reference and the seeds these share, of normalised scores.
+
+    Methods with every such cell finished only.
+    """
     tasks = [task for task in experiment.tasks if references[task] is not None]
+    seeds = [seed for seed in experiment.seeds if all(seed in experiment.seeds_of(task) for task in tasks)]
     scores: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     for method in (one.name for one in experiment.methods):
         table = [[_normalised(found.get((task, method, seed)), references[task]) for task in tasks]
-                 for seed in experiment.seeds]  # fmt: skip
-        if tasks and all(value is not None for row in table for value in row):
+                 for seed in seeds]  # fmt: skip
+        if tasks and seeds and all(value is not None for row in table for value in row):
             scores[method] = np.array(table, dtype=np.float64)
     if not scores:
         return {"tasks": tasks, "methods": {}, "levels": []}

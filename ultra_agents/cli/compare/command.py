@@ -49,7 +49,7 @@ def compare(
     root = runs / asked.name
     cells, goals = cells_of(asked, root, experiment.parent), references(asked)
     for cell in cells:
-        if cell.seed == asked.seeds[0]:
+        if cell.seed == asked.seeds_of(cell.task)[0]:
             preflight(cell.config)
     command = f"ultra compare {shlex.quote(str(experiment))}"
     console = out()
