@@ -293,3 +293,14 @@ def test_one_seed_with_episodes_enough_has_an_interval_over_them(small: Any) -> 
     assert 3.0 <= gap["low"] <= gap["value"] <= gap["high"] <= 4.0
     (answer,) = answers(summary)
     assert (answer.verdict, answer.basis) == ("helped", "6 paired episodes of one training seed")
+
+
+def test_a_difference_is_no_help_of_advice_that_never_acted(small: Any, worth: dict[str, Any]) -> None:
+    experiment, cells, _ = small(seeds=3)
+    refuted = {**worth, "held": 0, "accepted": 0, "gain": None}
+    results = {cell.name: made(cell, refuted if cell.method == "ultra-ra" else None) for cell in cells}
+    summary = summarise(experiment, cells, results, {}, {"corridor": 10.0})
+    (one,) = answers(summary)
+    assert (one.verdict, one.advice) == ("nothing acted", "none of 12 tested suggestions held")
+    assert one.gain.startswith("+3.2 ["), "the figure is shown all the same"
+    assert headline(summary) == "corridor, against continue (0.0 to 2.0): nothing acted for ultra-ra."

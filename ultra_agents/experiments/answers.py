@@ -12,8 +12,10 @@ from typing import Any
 
 from ultra_agents.evaluation.wording import digits_for, interval, number
 
-HELPED, HURT, OPEN, UNSURE = "helped", "hurt", "no difference shown", "no interval"
-"""The answers there are; the last where one seed has no spread to judge by."""
+HELPED, HURT, OPEN = "helped", "hurt", "no difference shown"
+IDLE, UNSURE = "nothing acted", "no interval"
+"""The answers there are. `nothing acted`: no advice passed its test on any seed, so what differs is the cost of tests
+and the chance of another training. `no interval`: one seed with too few episodes to judge by."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Answer:
     Attributes:
         task: Name of the task.
         method: Name of the method.
-        verdict: One of the four words above.
+        verdict: One of the words above.
         gain: The difference from the baseline with its interval, with the rules in force where there are any.
         alone: The same of the network alone, where rules are in force at the end; else empty.
         ended: The return it ended with, and the baseline's.
@@ -81,7 +83,7 @@ def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], basel
     if not found:
         return f"{task}: nothing finished beside {baseline}."
     said = [f"{one.method} {one.verdict}, {one.gain}" for one in found if one.verdict in (HELPED, HURT)]
-    for verdict in (OPEN, UNSURE):
+    for verdict in (OPEN, IDLE, UNSURE):
         names = [one.method for one in found if one.verdict == verdict]
         said += [f"{verdict} for {', '.join(names)}"] if names else []
     return f"{task}, against {baseline}{_went(summary['tasks'][task], baseline)}: {'; '.join(said)}."
@@ -103,7 +105,7 @@ def _answer(task: str, name: str, row: Mapping[str, Any], base: Mapping[str, Any
     return Answer(
         task=task,
         method=name,
-        verdict=_verdict(gap),
+        verdict=_verdict(gap) if _acted(row) else IDLE,
         gain=interval(gap, digits),
         alone=interval(row["difference"], digits) if ruled else "",
         ended=f"ended at {number(ended['value'], digits)}{against}",
@@ -112,6 +114,12 @@ def _answer(task: str, name: str, row: Mapping[str, Any], base: Mapping[str, Any
         advice=_advice(row),
         rules=(row["rules"] or {}).get("text") or "",
     )
+
+
+def _acted(row: Mapping[str, Any]) -> bool:
+    """Something was advised and used, or the method is none that takes advice."""
+    advice, rules = row["advice"], row["rules"]
+    return (advice is None and rules is None) or bool((advice or {}).get("accepted") or (rules or {}).get("held"))
 
 
 def _verdict(gap: Mapping[str, Any]) -> str:
@@ -142,7 +150,7 @@ def _advice(row: Mapping[str, Any]) -> str:
     if (worth := row["advice"]) is not None and worth["proposed"]:
         tested, held = worth["tested"], worth["held"]
         if tested:
-            said.append(f"{held or 'none'} of {tested} tested suggestions held" + ("" if held else ": none acted"))
+            said.append(f"{held or 'none'} of {tested} tested suggestions held")
         else:
             said.append(f"{worth['accepted']} of {worth['proposed']} suggestions accepted, untested")
     return ", ".join(said)
