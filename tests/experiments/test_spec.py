@@ -93,6 +93,9 @@ def test_rules_are_tested_once_for_all_ways_of_using_them(small: Any) -> None:
         ({"seeds": [1, 1]}, "seeds of a comparison"),
         ({"seeds": [-1]}, "seeds of a comparison"),
         ({"tasks": {"corridor": {**TASK, "seeds": 0}}}, "seeds of the task corridor"),
+        ({"tasks": {"corridor": {**TASK, "without": ["oracel"]}}}, "corridor.without is no list of methods"),
+        ({"tasks": {"corridor": {**TASK, "without": "oracle"}}}, "corridor.without is no list of methods"),
+        ({"tasks": {"corridor": {**TASK, "without": ["continue", "ultra-ra"]}}}, "corridor.without is no list of"),
         ({"tasks": {"corridor": {**TASK, "seeds": "many"}}}, "seeds of the task corridor"),
         ({"tasks": {"corridor": {**TASK, "seeds": [0, 0.5]}}}, "seeds of the task corridor"),
         ({"tasks": {}}, "tasks"),
@@ -159,3 +162,9 @@ def test_a_task_may_have_seeds_of_its_own(small: Any) -> None:
         "slow-continue-0", "fast-continue-0", "fast-continue-1", "fast-continue-2",
     ]  # fmt: skip
     assert (experiment.seeds_of("slow"), experiment.seeds_of("fast")) == ((0,), (0, 1, 2))
+
+
+def test_a_task_may_go_without_a_method(small: Any) -> None:
+    without = {**TASK, "without": ["ultra-ra"]}
+    _, cells, _ = small(seeds=1, methods=["continue", "ultra-ra"], tasks={"a": without, "b": TASK})
+    assert [cell.name for cell in cells] == ["a-continue-0", "b-continue-0", "b-ultra-ra-0"]

@@ -82,8 +82,15 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _fair(self) -> Experiment:
         _check_seeds("seeds of a comparison", self.seeds)
-        for task in self.tasks:
+        for task, settings in self.tasks.items():
             _check_seeds(f"seeds of the task {task}", self.seeds_of(task))
+            left, known = settings.get("without", []), [one.name for one in self.methods]
+            usable = isinstance(left, list | tuple) and all(one in known for one in left)
+            if not usable or all(name in left for name in known):
+                raise ConfigError(
+                    f"tasks.{task}.without is no list of methods to leave out", found=repr(left),
+                    expected=f"some of: {', '.join(known)}",
+                )  # fmt: skip
         names = [one.name for one in self.methods]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -118,6 +125,11 @@ class Experiment(Section):
         found = _counted(self.tasks[task].get("seeds", self.seeds))
         return tuple(found) if isinstance(found, list | tuple) else (found,)
 
+    def methods_of(self, task: str) -> tuple[MethodVariant, ...]:
+        """What is compared on one task: all methods but those it is `without`."""
+        left = self.tasks[task].get("without", ())
+        return tuple(one for one in self.methods if one.name not in left)
+
 
 def _counted(value: Any) -> Any:
     """A number of seeds as the seeds."""
@@ -133,7 +145,7 @@ def _check_seeds(what: str, seeds: tuple[Any, ...]) -> None:
         )  # fmt: skip
 
 
-TASK_ONLY = ("reference", "seeds")
+TASK_ONLY = ("reference", "seeds", "without")
 """Keys of a task that are no settings of a run."""
 
 
@@ -207,7 +219,7 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
         for seed in seeds:
             leaders: dict[str, str] = {}
             first: str | None = None
-            for method in experiment.methods:
+            for method in experiment.methods_of(task):
                 name = f"{task}-{method.name}-{seed}"
                 row = merged(common, method.settings, preset(method.method), {"name": name, "seed": seed})
                 row = _with_rules_read(row)
