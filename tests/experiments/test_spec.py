@@ -168,3 +168,11 @@ def test_a_task_may_go_without_a_method(small: Any) -> None:
     without = {**TASK, "without": ["ultra-ra"]}
     _, cells, _ = small(seeds=1, methods=["continue", "ultra-ra"], tasks={"a": without, "b": TASK})
     assert [cell.name for cell in cells] == ["a-continue-0", "b-continue-0", "b-ultra-ra-0"]
+
+
+def test_seeds_that_see_the_same_episodes_share_their_answers(small: Any) -> None:
+    recorded = {**TASK, "collect": {"folder": "episodes"}}
+    _, cells, _ = small(seeds=2, methods=["ultra-ra"], tasks={"played": TASK, "recorded": recorded})
+    caches = {(cell.task, cell.seed): Path(str(cell.config.gateway.cache)).name for cell in cells}
+    assert caches["recorded", 0] == caches["recorded", 1] == "answers-recorded.sqlite"
+    assert (caches["played", 0], caches["played", 1]) == ("answers-played-0.sqlite", "answers-played-1.sqlite")

@@ -225,7 +225,9 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
                 row = _with_rules_read(row)
                 config = parse_config(row, f"task {task}, method {method.name}", base)
                 if config.gateway.cache is None:
-                    cache = (root / f"answers-{task}-{seed}.sqlite").absolute()
+                    # of recorded episodes every seed asks the same questions
+                    asks = task if config.collect.folder is not None else f"{task}-{seed}"
+                    cache = (root / f"answers-{asks}.sqlite").absolute()
                     config = config.model_copy(update={"gateway": config.gateway.model_copy(update={"cache": cache})})
                 lacking |= dict.fromkeys(_lacks(config, task, method.name) if seed == seeds[0] else ())
                 leader = leaders.setdefault(_advice_key(config), name) if variant_of(config.methods[0]) else None
