@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.demo
-	$(BIN)/ultra run examples/pong.yaml --name "demo-$$(date +%Y%m%d-%H%M%S)"
+	$(BIN)/ultra compare examples/demo.yaml
 
 test: $(VENV)/.test
 	$(BIN)/ruff check .
