@@ -86,6 +86,14 @@ def test_everything_is_charged_and_within_the_budget(whole: tuple[RunFolder, Any
     assert report["methods"]["continue"]["env_steps"] == {"refine": BUDGET, "total": BUDGET}
 
 
+def test_a_set_that_holds_has_a_price(whole: tuple[RunFolder, Any]) -> None:
+    folder, report = whole
+    found = json.loads((folder.path / "measures.json").read_text())
+    assert found["accepted"] == 0, "of moves"
+    assert found["per_accepted"]["env_steps"] == report["rules"]["test"]["env_steps"] + found["cost"]["env_steps"]
+    assert found["rules"]["text"] == report["rules"]["text"] != ""
+
+
 def test_the_comparison_of_starts_plays_the_pairs_of_the_test(whole: tuple[RunFolder, Any]) -> None:
     _, report = whole
     tested = [pair[0] for pair in report["rules"]["test"]["returns"]]

@@ -157,11 +157,13 @@ def test_a_damaged_configuration_is_said_to_be_so(folder: RunFolder, text: str) 
 
 def test_paths_survive_a_change_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    made = RunFolder.create(Path("runs"), config(policy={"path": "p.safetensors"}, gateway={"cache": "c.sqlite"}))
+    paths = {"policy": {"path": "p.safetensors"}, "gateway": {"cache": "c.sqlite"}, "collect": {"folder": "episodes"}}
+    made = RunFolder.create(Path("runs"), config(**paths))
     opened = RunFolder.open(made.path.absolute())
     assert opened.config == made.config
     assert opened.config.policy.path == tmp_path / "p.safetensors"
     assert opened.config.gateway.cache == tmp_path / "c.sqlite"
+    assert opened.config.collect.folder == tmp_path / "episodes"
 
 
 def test_caps_can_be_raised_and_nothing_else(folder: RunFolder) -> None:

@@ -92,6 +92,12 @@ def test_rules_are_tested_once_for_all_ways_of_using_them(small: Any) -> None:
         ({"seeds": 0}, "seeds of a comparison"),
         ({"seeds": [1, 1]}, "seeds of a comparison"),
         ({"seeds": [-1]}, "seeds of a comparison"),
+        ({"tasks": {"corridor": {**TASK, "seeds": 0}}}, "seeds of the task corridor"),
+        ({"tasks": {"corridor": {**TASK, "without": ["oracel"]}}}, "corridor.without is no list of methods"),
+        ({"tasks": {"corridor": {**TASK, "without": "oracle"}}}, "corridor.without is no list of methods"),
+        ({"tasks": {"corridor": {**TASK, "without": ["continue", "ultra-ra"]}}}, "corridor.without is no list of"),
+        ({"tasks": {"corridor": {**TASK, "seeds": "many"}}}, "seeds of the task corridor"),
+        ({"tasks": {"corridor": {**TASK, "seeds": [0, 0.5]}}}, "seeds of the task corridor"),
         ({"tasks": {}}, "tasks"),
         ({"sedes": 3}, "has no key 'sedes'"),
         ({"common": {"refine": {"stepz": 5}}}, "no key 'refine.stepz'"),
@@ -148,3 +154,25 @@ def test_a_reference_comes_from_the_file_or_from_the_environment(small: Any) -> 
     assert found["given"] == 3.0
     assert found["known"] is not None
     assert 0 < found["known"] < 1
+
+
+def test_a_task_may_have_seeds_of_its_own(small: Any) -> None:
+    experiment, cells, _ = small(seeds=3, methods=["continue"], tasks={"slow": {**TASK, "seeds": 1}, "fast": TASK})
+    assert [cell.name for cell in cells] == [
+        "slow-continue-0", "fast-continue-0", "fast-continue-1", "fast-continue-2",
+    ]  # fmt: skip
+    assert (experiment.seeds_of("slow"), experiment.seeds_of("fast")) == ((0,), (0, 1, 2))
+
+
+def test_a_task_may_go_without_a_method(small: Any) -> None:
+    without = {**TASK, "without": ["ultra-ra"]}
+    _, cells, _ = small(seeds=1, methods=["continue", "ultra-ra"], tasks={"a": without, "b": TASK})
+    assert [cell.name for cell in cells] == ["a-continue-0", "b-continue-0", "b-ultra-ra-0"]
+
+
+def test_seeds_that_see_the_same_episodes_share_their_answers(small: Any) -> None:
+    recorded = {**TASK, "collect": {"folder": "episodes"}}
+    _, cells, _ = small(seeds=2, methods=["ultra-ra"], tasks={"played": TASK, "recorded": recorded})
+    caches = {(cell.task, cell.seed): Path(str(cell.config.gateway.cache)).name for cell in cells}
+    assert caches["recorded", 0] == caches["recorded", 1] == "answers-recorded.sqlite"
+    assert (caches["played", 0], caches["played", 1]) == ("answers-played-0.sqlite", "answers-played-1.sqlite")

@@ -10,8 +10,9 @@ from scipy import stats
 
 from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
+from ultra_agents.experiments.answers import answers, headline
 from ultra_agents.experiments.cells import CellOutcome, CellResult
-from ultra_agents.experiments.page import headline, render
+from ultra_agents.experiments.page import render
 from ultra_agents.experiments.summary import summarise
 from ultra_agents.records import CurvePoint, MethodResult, Returns
 
@@ -118,8 +119,13 @@ def test_networks_that_end_with_rules_have_a_column_more(small: Any, worth: dict
     assert row["with_rules"]["value"] == pytest.approx((9.0 + 5.5 + 6.0) / 3), "alone where none is in force"
     assert row["difference_with_rules_by_seed"] == {"0": 8.0, "1": 3.5, "2": 3.0}
     clear = {"value": 5.0, "low": 1.0, "high": 9.0, "confidence": 0.95}
-    told = headline({**summary, "tasks": {"x": {"methods": {"u": {**row, "difference_with_rules": clear}}}}})
-    assert "u with its rules in force" in told
+    methods = {**summary["tasks"]["corridor"]["methods"], "ultra-ra": {**row, "difference_with_rules": clear}}
+    ruled = {**summary, "tasks": {"x": {**summary["tasks"]["corridor"], "methods": methods}}}
+    (one,) = answers(ruled)
+    assert (one.verdict, one.gain) == ("helped", "+5.0 [1.0, 9.0]"), "the policy with its rules is what it ended with"
+    assert one.alone.startswith("+3.2 ["), "and the network alone is told beside it"
+    assert one.advice == "rules held on 2 of 3 seeds"
+    assert headline(ruled) == "x, against continue (0.0 to 2.0): ultra-ra helped, +5.0 [1.0, 9.0]."
     page = render(summary, "ultra compare x.yaml")
     assert "<th>with rules</th>" in page
     assert "ultra-ra, with rules" in page
@@ -175,8 +181,9 @@ def test_one_seed_has_no_interval_and_says_why(small: Any) -> None:
     assert row["difference"]["low"] is None
     assert summary["overall"]["methods"] == {}
     page = render(summary, "ultra compare x.yaml")
-    assert "No intervals: a single seed has no spread" in page
-    assert "no method differs" in headline(summary)
+    assert "corridor: a single training seed has no spread" in page
+    assert row["difference"]["episodes"] == 2, "too few for a claim"
+    assert headline(summary) == "corridor, against continue (0.00 to 1.00): no interval for ultra-ra."
 
 
 def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) -> None:
@@ -194,7 +201,12 @@ def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) 
 
 
 def test_the_page_claims_what_the_intervals_carry(summary: dict[str, Any]) -> None:
-    assert headline(summary) == "corridor: better than continue: ultra-ra."
+    (one,) = answers(summary)
+    assert headline(summary) == f"corridor, against continue (0.0 to 2.0): ultra-ra helped, {one.gain}."
+    assert (one.verdict, one.advice) == ("helped", "3 of 12 tested suggestions held")
+    assert one.sentence.startswith("corridor, ultra-ra: helped: +3.2 [2.4, 3.9] over 3 training seeds; ")
+    assert "ended at 5.2, continue at 2.0" in one.sentence
+    assert "24 of its steps before refining, 100 tokens" in one.sentence
     page = render(summary, "ultra compare x.yaml")
     assert page.count("<svg") >= 3
     assert "http" not in page.replace("http-equiv", "")
@@ -237,3 +249,58 @@ def test_missing_controls_are_named(small: Any, summary: dict[str, Any]) -> None
     assert "no claim about a method is complete without: none, random." in render(summary, "x")
     experiment, cells, _ = small(seeds=1, methods=["none", "continue", "random"])
     assert summarise(experiment, cells, {}, {}, {"corridor": None})["controls_missing"] == []
+
+
+def test_without_the_baseline_among_the_methods_nothing_is_claimed(summary: dict[str, Any]) -> None:
+    rows = summary["tasks"]["corridor"]["methods"]
+    alone = {"ultra-ra": {**rows["ultra-ra"], "difference": None, "difference_with_rules": None}}
+    told = {
+        **summary,
+        "methods": ["ultra-ra"],
+        "tasks": {"corridor": {**summary["tasks"]["corridor"], "methods": alone}},
+    }
+    assert answers(told) == []
+    assert headline(told) == "corridor: continue is not among the methods, so there is nothing to hold them against."
+    still = {**told, "methods": ["continue", "ultra-ra"]}
+    assert headline(still) == "corridor: nothing finished beside continue."
+
+
+@pytest.mark.parametrize(
+    ("gap", "verdict"),
+    [((-3.0, -1.0), "hurt"), ((-1.0, 1.0), "no difference shown"), ((0.0, 2.0), "no difference shown")],
+)
+def test_an_answer_is_what_the_interval_carries(
+    summary: dict[str, Any], gap: tuple[float, float], verdict: str
+) -> None:
+    rows = summary["tasks"]["corridor"]["methods"]
+    changed = {**rows["ultra-ra"], "difference": {"value": sum(gap) / 2, "low": gap[0], "high": gap[1]}}
+    methods = {**rows, "ultra-ra": changed}
+    (one,) = answers({**summary, "tasks": {"corridor": {**summary["tasks"]["corridor"], "methods": methods}}})
+    assert one.verdict == verdict
+
+
+def test_one_seed_with_episodes_enough_has_an_interval_over_them(small: Any) -> None:
+    experiment, cells, _ = small(seeds=1)
+    played = {"continue": (1.0, 2.0, 0.0, 1.0, 2.0, 0.0), "ultra-ra": (4.0, 6.0, 3.0, 4.0, 5.0, 4.0)}
+    results = {}
+    for cell in cells:
+        one = made(cell)
+        last = Returns(played[cell.method], (2,) * 6, tuple(range(6)))
+        results[cell.name] = replace(one, method=replace(one.method, last=last))
+    summary = summarise(experiment, cells, results, {}, {"corridor": None})
+    gap = summary["tasks"]["corridor"]["methods"]["ultra-ra"]["difference"]
+    assert (gap["value"], gap["episodes"]) == (pytest.approx(20 / 6), 6)
+    assert 3.0 <= gap["low"] <= gap["value"] <= gap["high"] <= 4.0
+    (answer,) = answers(summary)
+    assert (answer.verdict, answer.basis) == ("helped", "6 paired episodes of one training seed")
+
+
+def test_a_difference_is_no_help_of_advice_that_never_acted(small: Any, worth: dict[str, Any]) -> None:
+    experiment, cells, _ = small(seeds=3)
+    refuted = {**worth, "held": 0, "accepted": 0, "gain": None}
+    results = {cell.name: made(cell, refuted if cell.method == "ultra-ra" else None) for cell in cells}
+    summary = summarise(experiment, cells, results, {}, {"corridor": 10.0})
+    (one,) = answers(summary)
+    assert (one.verdict, one.advice) == ("nothing acted", "none of 12 tested suggestions held")
+    assert one.gain.startswith("+3.2 ["), "the figure is shown all the same"
+    assert headline(summary) == "corridor, against continue (0.0 to 2.0): nothing acted for ultra-ra."

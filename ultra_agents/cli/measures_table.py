@@ -144,7 +144,7 @@ def _cost(key: str) -> Callable[[Measures], str]:
 
 def _price(key: str) -> Callable[[Measures], str]:
     def show(measures: Measures) -> str:
-        if not measures["cost"][key]:
+        if not measures["cost"][key] + (measures.get("rules") or {}).get(key, 0):
             return NOTHING
         return "none accepted" if measures["per_accepted"] is None else figure(measures["per_accepted"][key])
 

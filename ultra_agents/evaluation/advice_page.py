@@ -105,7 +105,7 @@ def _prices(measures: Mapping[str, Any]) -> list[Fact]:
     first, *rest = [f"{price[key]:,.{digits}f} {unit}" for key, unit, digits in units if measures["cost"][key]] or [
         "–"
     ]
-    meaning = "per accepted suggestion" + (f", and {', '.join(rest)}" if rest else "")
+    meaning = "per accepted suggestion or set of rules" + (f", and {', '.join(rest)}" if rest else "")
     return [Fact("Price of accepted advice", first, "", meaning)]
 
 

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from ultra_agents.experiments import tables
+from ultra_agents.experiments.answers import answers, headline
 from ultra_agents.experiments.charts import costs, curves, forest, profiles
 
 
@@ -29,6 +30,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
         command=command,
         baseline=summary["baseline"],
         headline=headline(summary),
+        answers=answers(summary),
         sections=[
             {
                 "task": task,
@@ -47,32 +49,6 @@ def render(summary: Mapping[str, Any], command: str) -> str:
         rules=_with_runs(summary, tables.rules(summary)),
         lost=lost,
     )
-
-
-def headline(summary: Mapping[str, Any]) -> str:
-    """What may be claimed: by task, methods whose paired difference from the baseline has an interval without 0."""
-    said, baseline = [], summary["baseline"]
-    for task, found in summary["tasks"].items():
-        rows = {
-            name + suffix: row[key]
-            for name, row in found["methods"].items()
-            for key, suffix in (("difference", ""), ("difference_with_rules", " with its rules in force"))
-            if row[key] is not None
-        }
-        clear = {
-            name: row for name, row in rows.items() if row["low"] is not None and not row["low"] <= 0 <= row["high"]
-        }
-        if not rows:
-            said.append(f"{task}: nothing finished beside {baseline}")
-        elif not clear:
-            said.append(f"{task}: no method differs from {baseline} by more than its interval")
-        else:
-            better = [name for name, row in clear.items() if row["value"] > 0]
-            worse = [name for name in clear if name not in better]
-            parts = [f"better than {baseline}: {', '.join(better)}"] if better else []
-            parts += [f"worse: {', '.join(worse)}"] if worse else []
-            said.append(f"{task}: {'; '.join(parts)}")
-    return ". ".join(said) + "."
 
 
 def _linked(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:

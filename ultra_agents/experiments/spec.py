@@ -61,16 +61,16 @@ class Experiment(Section):
     name: str = Field(pattern=NAME, description="folder of the comparison")
     seeds: tuple[int, ...] = Field(description="training seeds; a number n means 0 to n - 1")
     methods: tuple[MethodVariant, ...] = Field(min_length=1, description="what is compared")
-    tasks: dict[str, Settings] = Field(min_length=1, description="settings of a run by task, and `reference`")
+    tasks: dict[str, Settings] = Field(
+        min_length=1, description="settings of a run by task, with `reference`, and `seeds` of its own"
+    )
     common: Settings = Field(default_factory=dict, description="settings of every run")
     engine: EngineConfig = EngineConfig()
 
     @field_validator("seeds", mode="before", json_schema_input_type=int | tuple[int, ...])
     @classmethod
     def _counted(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return tuple(range(value))
-        return value
+        return _counted(value)
 
     @field_validator("methods", mode="before", json_schema_input_type=tuple[str | MethodVariant, ...])
     @classmethod
@@ -81,11 +81,16 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _fair(self) -> Experiment:
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ConfigError(
-                "seeds of a comparison are different whole numbers from 0", found=repr(list(self.seeds)),
-                expected="for example seeds: 5, or seeds: [0, 1, 2]",
-            )  # fmt: skip
+        _check_seeds("seeds of a comparison", self.seeds)
+        for task, settings in self.tasks.items():
+            _check_seeds(f"seeds of the task {task}", self.seeds_of(task))
+            left, known = settings.get("without", []), [one.name for one in self.methods]
+            usable = isinstance(left, list | tuple) and all(one in known for one in left)
+            if not usable or all(name in left for name in known):
+                raise ConfigError(
+                    f"tasks.{task}.without is no list of methods to leave out", found=repr(left),
+                    expected=f"some of: {', '.join(known)}",
+                )  # fmt: skip
         names = [one.name for one in self.methods]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -114,6 +119,34 @@ class Experiment(Section):
                 if key in settings:
                     raise ConfigError(f"{where} sets {key!r}", expected=f"{key} follows from the cell: leave it out")
         return self
+
+    def seeds_of(self, task: str) -> tuple[int, ...]:
+        """Training seeds of one task: its own `seeds`, else those of the comparison."""
+        found = _counted(self.tasks[task].get("seeds", self.seeds))
+        return tuple(found) if isinstance(found, list | tuple) else (found,)
+
+    def methods_of(self, task: str) -> tuple[MethodVariant, ...]:
+        """What is compared on one task: all methods but those it is `without`."""
+        left = self.tasks[task].get("without", ())
+        return tuple(one for one in self.methods if one.name not in left)
+
+
+def _counted(value: Any) -> Any:
+    """A number of seeds as the seeds."""
+    return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _check_seeds(what: str, seeds: tuple[Any, ...]) -> None:
+    whole = all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise ConfigError(
+            f"{what} are different whole numbers from 0", found=repr(list(seeds)),
+            expected="for example seeds: 5, or seeds: [0, 1, 2]",
+        )  # fmt: skip
+
+
+TASK_ONLY = ("reference", "seeds", "without")
+"""Keys of a task that are no settings of a run."""
 
 
 @dataclass(frozen=True)
@@ -179,19 +212,24 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
     made: list[Cell] = []
     lacking: dict[str, None] = {}
     for task, settings in experiment.tasks.items():
-        common = merged(CELL, experiment.common, {key: value for key, value in settings.items() if key != "reference"})
-        for seed in experiment.seeds:
+        common = merged(
+            CELL, experiment.common, {key: value for key, value in settings.items() if key not in TASK_ONLY}
+        )
+        seeds = experiment.seeds_of(task)
+        for seed in seeds:
             leaders: dict[str, str] = {}
             first: str | None = None
-            for method in experiment.methods:
+            for method in experiment.methods_of(task):
                 name = f"{task}-{method.name}-{seed}"
                 row = merged(common, method.settings, preset(method.method), {"name": name, "seed": seed})
                 row = _with_rules_read(row)
                 config = parse_config(row, f"task {task}, method {method.name}", base)
                 if config.gateway.cache is None:
-                    cache = (root / f"answers-{task}-{seed}.sqlite").absolute()
+                    # of recorded episodes every seed asks the same questions
+                    asks = task if config.collect.folder is not None else f"{task}-{seed}"
+                    cache = (root / f"answers-{asks}.sqlite").absolute()
                     config = config.model_copy(update={"gateway": config.gateway.model_copy(update={"cache": cache})})
-                lacking |= dict.fromkeys(_lacks(config, task, method.name) if seed == experiment.seeds[0] else ())
+                lacking |= dict.fromkeys(_lacks(config, task, method.name) if seed == seeds[0] else ())
                 leader = leaders.setdefault(_advice_key(config), name) if variant_of(config.methods[0]) else None
                 made.append(Cell(task, method.name, seed, config, first, None if leader == name else leader))
                 first = first or name

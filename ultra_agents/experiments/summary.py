@@ -17,6 +17,7 @@ import numpy as np
 from ultra_agents.config import baseline_of, default_baseline
 from ultra_agents.evaluation.statistics import (
     Interval,
+    paired_difference,
     performance_profile,
     probability_of_improvement,
     proportion_interval,
@@ -27,9 +28,10 @@ from ultra_agents.evaluation.statistics import (
 from ultra_agents.experiments.cells import CellOutcome, CellResult
 from ultra_agents.experiments.presets import controls, preset
 from ultra_agents.experiments.spec import Cell, Experiment
+from ultra_agents.records import Returns
 
 CONFIDENCE = 0.95
-NO_SPREAD = "a single seed has no spread to make an interval of"
+ONE_SEED = "a single training seed has no spread to make an interval of; differences have one over paired episodes"
 UNTOLD = "settings that are not recorded: runs of a version whose policy files carried none"
 Row = dict[str, Any]
 
@@ -63,11 +65,12 @@ def summarise(
             "methods": {
                 method: _method(experiment, found, task, method, baseline)
                 for method in methods
-                if any((task, method, seed) in found for seed in experiment.seeds)
+                if any((task, method, seed) in found for seed in experiment.seeds_of(task))
             },
         }
         for task in experiment.tasks
     }
+    single = [task for task in experiment.tasks if len(experiment.seeds_of(task)) == 1]
     return {
         "schema": 1,
         "name": experiment.name,
@@ -75,7 +78,8 @@ def summarise(
         "methods": methods,
         "baseline": baseline,
         "confidence": CONFIDENCE,
-        "why_no_interval": NO_SPREAD if len(experiment.seeds) == 1 else None,
+        "why_no_interval": ONE_SEED if single else None,
+        "single_seed": single,
         "controls_missing": [
             name for name in controls() if not {name, f"rules-{name}"} & {one.method for one in experiment.methods}
         ],
@@ -122,16 +126,17 @@ def _budget(cells: Sequence[Cell], task: str) -> int:
 def _method(
     experiment: Experiment, found: Mapping[tuple[str, str, int], CellResult], task: str, method: str, baseline: str
 ) -> Row:
-    here = {seed: found[task, method, seed] for seed in experiment.seeds if (task, method, seed) in found}
+    here = {seed: found[task, method, seed] for seed in experiment.seeds_of(task) if (task, method, seed) in found}
     last = {seed: _mean(one.method.last.values) for seed, one in here.items()}
     best = {seed: _mean(one.method.best.values) for seed, one in here.items()}
-    base = {
-        seed: _mean(found[task, baseline, seed].method.last.values) for seed in here if (task, baseline, seed) in found
-    }
-    ended = {seed: _mean((one.method.with_rules or one.method.last).values) for seed, one in here.items()}
+    bases = {seed: found[task, baseline, seed].method.last for seed in here if (task, baseline, seed) in found}
+    base = {seed: _mean(one.values) for seed, one in bases.items()}
+    endings = {seed: one.method.with_rules or one.method.last for seed, one in here.items()}
+    ended = {seed: _mean(one.values) for seed, one in endings.items()}
     ruled = any(one.method.with_rules is not None for one in here.values())
-    apart_ruled = {seed: ended[seed] - base[seed] for seed in base} if ruled and method != baseline else {}
-    apart = {seed: last[seed] - base[seed] for seed in base} if method != baseline else {}
+    compared = method != baseline
+    apart_ruled = {seed: ended[seed] - base[seed] for seed in base} if ruled and compared else {}
+    apart = {seed: last[seed] - base[seed] for seed in base} if compared else {}
     purposes = sorted({purpose for one in here.values() for purpose in one.method.env_steps})
     return {
         "seeds": list(here),
@@ -139,10 +144,10 @@ def _method(
         "iqm": _asdict(stratified_interval(np.array(list(last.values()))[:, None], CONFIDENCE)),
         "best": _asdict(t_interval(list(best.values()), CONFIDENCE)),
         "with_rules": _asdict(t_interval(list(ended.values()), CONFIDENCE)) if ruled else None,
-        "difference_with_rules": _asdict(t_interval(list(apart_ruled.values()), CONFIDENCE)) if apart_ruled else None,
+        "difference_with_rules": _difference(endings, bases) if apart_ruled else None,
         "difference_with_rules_by_seed": {str(seed): value for seed, value in apart_ruled.items()},
         "by_seed": {str(seed): value for seed, value in last.items()},
-        "difference": _asdict(t_interval(list(apart.values()), CONFIDENCE)) if apart else None,
+        "difference": _difference({seed: one.method.last for seed, one in here.items()}, bases) if apart else None,
         "difference_by_seed": {str(seed): value for seed, value in apart.items()},
         "improvement": _asdict(
             probability_of_improvement(list(last.values()), list(base.values()), CONFIDENCE)
@@ -156,6 +161,21 @@ def _method(
         "advice": _advice([one.measures for one in here.values() if one.measures is not None]),
         "cells": [one.cell.name for one in here.values()],
     }  # fmt: skip
+
+
+def _difference(ended: Mapping[int, Returns], bases: Mapping[int, Returns]) -> Row:
+    """Paired by training seed with Student's interval; of one seed by evaluation episode, with a bootstrap's.
+
+    The key `episodes` is the number of paired episodes in the second case, which says nothing of how another training
+    would end, and None in the first. Too few episodes for any claim have no interval.
+    """
+    if len(bases) > 1:
+        apart = [_mean(ended[seed].values) - _mean(base.values) for seed, base in bases.items()]
+        return {**_asdict(t_interval(apart, CONFIDENCE)), "episodes": None}
+    ((seed, base),) = bases.items()
+    found = paired_difference(ended[seed], base, CONFIDENCE)
+    row = _asdict(found.interval)
+    return {**row, **({} if found.enough else {"low": None, "high": None}), "episodes": len(found.differences)}
 
 
 def _curve(results: Sequence[CellResult]) -> list[Row]:
@@ -211,6 +231,7 @@ def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
         "gain": _asdict(t_interval(gains, CONFIDENCE)) if gains else None,
         "coverage": _mean(covered) if covered else None,
         "env_steps": _mean([one["env_steps"] for one in worth]),
+        "text": next((one.get("text", "") for one in worth if one["held"]), ""),
     }
 
 
@@ -220,13 +241,17 @@ def _overall(
     references: Mapping[str, float | None],
     baseline: str,
 ) -> Row:
-    """Aggregates over the tasks that have a reference, of normalised scores; methods with every cell finished only."""
+    """Aggregates over the tasks that have a reference and the seeds these share, of normalised scores.
+
+    Methods with every such cell finished only.
+    """
     tasks = [task for task in experiment.tasks if references[task] is not None]
+    seeds = [seed for seed in experiment.seeds if all(seed in experiment.seeds_of(task) for task in tasks)]
     scores: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     for method in (one.name for one in experiment.methods):
         table = [[_normalised(found.get((task, method, seed)), references[task]) for task in tasks]
-                 for seed in experiment.seeds]  # fmt: skip
-        if tasks and all(value is not None for row in table for value in row):
+                 for seed in seeds]  # fmt: skip
+        if tasks and seeds and all(value is not None for row in table for value in row):
             scores[method] = np.array(table, dtype=np.float64)
     if not scores:
         return {"tasks": tasks, "methods": {}, "levels": []}

@@ -355,11 +355,13 @@ def _check_complete(path: Path, keys: Any) -> None:
 
 def with_absolute_paths(config: Config) -> Config:
     """The configuration as a run folder keeps it: its paths do not depend on the working directory."""
-    policy, gateway, advice = config.policy, config.gateway, config.advice
+    policy, collect, gateway, advice = config.policy, config.collect, config.gateway, config.advice
     if policy.path is not None:
         policy = policy.model_copy(update={"path": policy.path.absolute()})
+    if collect.folder is not None:
+        collect = collect.model_copy(update={"folder": collect.folder.absolute()})
     if isinstance(gateway.cache, Path):
         gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
     if advice.file is not None:
         advice = advice.model_copy(update={"file": advice.file.absolute()})
-    return config.model_copy(update={"policy": policy, "gateway": gateway, "advice": advice})
+    return config.model_copy(update={"policy": policy, "collect": collect, "gateway": gateway, "advice": advice})

@@ -50,6 +50,9 @@ def measure(context: RunContext, findings: Findings, seconds: dict[str, float]) 
         told = told if not findings.explanations else f"{found['headline']} Rules: {told}"
         found |= {"headline": told, "rules": worth}
         found["not_recorded"] += worth["not_recorded"]
+        used = found["accepted"] + bool(worth["held"])
+        spent = {key: value + worth.get(key, 0) for key, value in found["cost"].items() if key != "cached"}
+        found["per_accepted"] = {key: value / used for key, value in spent.items()} if used else None
     context.folder.write_json(measures_path(context.folder.path), found)
     return found
 

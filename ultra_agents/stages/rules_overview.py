@@ -136,6 +136,7 @@ def rules_worth(found: RulesFound, seconds: float) -> Row:
         "headline": found.headline,
         "verdict": verdict_of(found),
         "held": found.held,
+        "text": found.rules,
         "sets": len(found.proposals),
         "not_recorded": sum(note.reason.endswith(NOT_RECORDED) for one in found.proposals for note in one.notes),
         "unusable": sum(not one.text for one in found.proposals),

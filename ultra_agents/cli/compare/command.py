@@ -30,6 +30,7 @@ def compare(
 
     Stopped or failed cells are taken up again by the same command; finished ones are read back.
     """
+    from ultra_agents.cli.compare.answers import print_answers
     from ultra_agents.cli.compare.display import ComparisonDisplay
     from ultra_agents.cli.console import out
     from ultra_agents.cli.run_control import RunControl
@@ -48,14 +49,14 @@ def compare(
     root = runs / asked.name
     cells, goals = cells_of(asked, root, experiment.parent), references(asked)
     for cell in cells:
-        if cell.seed == asked.seeds[0]:
+        if cell.seed == asked.seeds_of(cell.task)[0]:
             preflight(cell.config)
     command = f"ultra compare {shlex.quote(str(experiment))}"
     console = out()
     with RunControl() as stop, ComparisonDisplay(console, asked.name, root, cells, stop, mode) as shown:
         where = None if report_only else _engine(asked, root / "output.txt" if shown.screen else None)
         results, outcomes = drive(cells, root, where, lambda: stop.stop_requested, shown.update, lambda: stop.paused)
-    summary = write_report(asked, cells, results, outcomes, goals, root, command)
+    summary, answers = write_report(asked, cells, results, outcomes, goals, root, command)
     stopped = [one for one in outcomes.values() if one.status == "stopped"]
     failed = [one for one in outcomes.values() if one.status == "failed"]
     if mode == "json":
@@ -63,7 +64,7 @@ def compare(
         seconds, page = time.monotonic() - began, str(root / "report.html")
         shown.handle(RunFinished(status, seconds, summary, page))
     else:
-        console.print(f"{summary}\n{root / 'report.html'}", soft_wrap=True, highlight=False)
+        print_answers(console, summary, answers, root / "report.html")
     if stop.stop_requested or stopped:
         raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=command)
     if failed:

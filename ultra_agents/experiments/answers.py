@@ -1,0 +1,156 @@
+"""What a comparison answers, in plain words: did it help, against what, how sure, at what cost, and what was advised.
+
+Nothing is claimed that an interval does not carry: a difference "helped" or "hurt" only where the interval over
+seeds excludes 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ultra_agents.evaluation.wording import digits_for, interval, number
+
+HELPED, HURT, OPEN = "helped", "hurt", "no difference shown"
+IDLE, UNSURE = "nothing acted", "no interval"
+"""The answers there are. `nothing acted`: no advice passed its test on any seed, so what differs is the cost of tests
+and the chance of another training. `no interval`: one seed with too few episodes to judge by."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One method on one task, held against the baseline.
+
+    Attributes:
+        task: Name of the task.
+        method: Name of the method.
+        verdict: One of the words above.
+        gain: The difference from the baseline with its interval, with the rules in force where there are any.
+        alone: The same of the network alone, where rules are in force at the end; else empty.
+        ended: The return it ended with, and the baseline's.
+        basis: What the interval is over.
+        cost: Environment steps that were spent before refining, and tokens, per seed; empty for none.
+        advice: What came of its advice; empty for a method without.
+        rules: The set of rules of the first seed whose rules held, as a document; empty for none.
+    """
+
+    task: str
+    method: str
+    verdict: str
+    gain: str
+    alone: str
+    ended: str
+    basis: str
+    cost: str
+    advice: str
+    rules: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """One line for a terminal."""
+        alone = f" (the network alone {self.alone})" if self.alone else ""
+        parts = [f"{self.verdict}: {self.gain}{alone} over {self.basis}", self.ended, self.advice, self.cost]
+        return f"{self.task}, {self.method}: " + "; ".join(part for part in parts if part)
+
+
+def answers(summary: Mapping[str, Any]) -> list[Answer]:
+    """An answer for each method of each task that trains and can be held against the baseline.
+
+    Args:
+        summary: Content of `report.json`.
+    """
+    baseline = summary["baseline"]
+    return [
+        _answer(task, name, row, found["methods"].get(baseline), baseline)
+        for task, found in summary["tasks"].items()
+        for name, row in found["methods"].items()
+        if row["difference"] is not None and sum(row["env_steps"].values())
+    ]
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """What may be claimed: by task, methods whose paired difference from the baseline has an interval without 0."""
+    baseline = summary["baseline"]
+    found = answers(summary)
+    return " ".join(_about(task, [one for one in found if one.task == task], summary, baseline)
+                    for task in summary["tasks"])  # fmt: skip
+
+
+def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], baseline: str) -> str:
+    if baseline not in summary["methods"]:
+        return f"{task}: {baseline} is not among the methods, so there is nothing to hold them against."
+    if not found:
+        return f"{task}: nothing finished beside {baseline}."
+    said = [f"{one.method} {one.verdict}, {one.gain}" for one in found if one.verdict in (HELPED, HURT)]
+    for verdict in (OPEN, IDLE, UNSURE):
+        names = [one.method for one in found if one.verdict == verdict]
+        said += [f"{verdict} for {', '.join(names)}"] if names else []
+    return f"{task}, against {baseline}{_went(summary['tasks'][task], baseline)}: {'; '.join(said)}."
+
+
+def _went(found: Mapping[str, Any], baseline: str) -> str:
+    """How far the baseline came from the starting policy: a method may look good beside training that went wrong."""
+    before, after = found["before"], found["methods"][baseline]["last"]
+    digits = digits_for([before, after])
+    return f" ({number(before['value'], digits)} to {number(after['value'], digits)})"
+
+
+def _answer(task: str, name: str, row: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str) -> Answer:
+    ruled = row["difference_with_rules"]
+    gap = ruled or row["difference"]
+    ended, other = row["with_rules"] or row["last"], None if base is None else base["last"]
+    digits = digits_for([one for one in (gap, ended, other) if one is not None])
+    against = "" if other is None else f", {baseline} at {number(other['value'], digits)}"
+    return Answer(
+        task=task,
+        method=name,
+        verdict=_verdict(gap) if _acted(row) else IDLE,
+        gain=interval(gap, digits),
+        alone=interval(row["difference"], digits) if ruled else "",
+        ended=f"ended at {number(ended['value'], digits)}{against}",
+        basis=_basis(gap, len(row["seeds"])),
+        cost=_cost(row),
+        advice=_advice(row),
+        rules=(row["rules"] or {}).get("text") or "",
+    )
+
+
+def _acted(row: Mapping[str, Any]) -> bool:
+    """Something was advised and used, or the method is none that takes advice."""
+    advice, rules = row["advice"], row["rules"]
+    return (advice is None and rules is None) or bool((advice or {}).get("accepted") or (rules or {}).get("held"))
+
+
+def _verdict(gap: Mapping[str, Any]) -> str:
+    if gap["low"] is None:
+        return UNSURE
+    return HELPED if gap["low"] > 0 else HURT if gap["high"] < 0 else OPEN
+
+
+def _basis(gap: Mapping[str, Any], seeds: int) -> str:
+    episodes = gap.get("episodes")
+    return f"{seeds} training seeds" if episodes is None else f"{episodes} paired episodes of one training seed"
+
+
+def _cost(row: Mapping[str, Any]) -> str:
+    spent = sum(value for purpose, value in row["env_steps"].items() if purpose != "refine")
+    tokens = 0 if row["advice"] is None else row["advice"]["cost"]["tokens"] / max(1, len(row["seeds"]))
+    parts = [f"{spent:,.0f} of its steps before refining"] if spent else []
+    parts += [f"{tokens:,.0f} tokens"] if tokens else []
+    return ", ".join(parts)
+
+
+def _advice(row: Mapping[str, Any]) -> str:
+    """What the test let through: rules by seed, moves by number."""
+    said = []
+    if (worth := row["rules"]) is not None:
+        held, seeds = worth["held"], worth["seeds"]
+        said.append(f"rules held on {held} of {seeds} seeds" if held else f"no rules held on any of {seeds} seeds")
+    if (worth := row["advice"]) is not None and worth["proposed"]:
+        tested, held = worth["tested"], worth["held"]
+        if tested:
+            said.append(f"{held or 'none'} of {tested} tested suggestions held")
+        else:
+            said.append(f"{worth['accepted']} of {worth['proposed']} suggestions accepted, untested")
+    return ", ".join(said)
