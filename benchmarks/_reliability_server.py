@@ -127,7 +127,7 @@ def run_settings(address: str, **changes: Any) -> dict[str, Any]:
         "name": "one",
         "environment": {"name": "corridor", "options": {"length": 21, "slip": 0.2, "max_steps": 60}},
         "policy": {"train_steps": 300},
-        "llms": {"default": {"provider": "openai", "options": options}},
+        "llms": {"default": {"provider": "openai", "options": options, "price_prompt": 1.0, "price_completion": 3.0}},
         "collect": {"episodes": 6},
         "agents": {"concurrency": 2, "rules": "text"},
         "verification": {"max_pairs": 4, "min_pairs": 2},

@@ -6,6 +6,7 @@ and escape sequences or bidirectional marks, which no terminal may receive.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Any
 
@@ -35,6 +36,15 @@ def valid_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {valid_text(key): valid_json(item) for key, item in value.items()}
     return value
+
+
+def json_row(line: str | bytes) -> dict[str, Any] | None:
+    """The JSON object in a line of a log, with every text in it made valid; None where there is none."""
+    try:
+        row = json.loads(line)
+        return valid_json(row) if isinstance(row, dict) else None
+    except (ValueError, RecursionError):  # no JSON, a number too long for an integer, or lists in lists in lists
+        return None
 
 
 def printable(text: str) -> str:

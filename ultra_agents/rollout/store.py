@@ -41,7 +41,9 @@ def save_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None:
                 path.unlink()
     except OSError as error:
         raise RunError(
-            f"cannot write trajectories to {folder}", found=str(error), hint="is the disk full or read-only?"
+            f"cannot write trajectories to {folder}",
+            found=str(error),
+            hint="make room, or make the folder writable, and run the same command again",
         ) from error
 
 

@@ -121,7 +121,7 @@ class RunFolder:
                 f"cannot make the run folder {path}",
                 found=error.found if isinstance(error, RunError) else str(error),
                 expected="a place that can be written",
-                hint="choose another with --runs DIR",
+                hint="make room, or choose another place with --runs DIR",
             ) from error
         return cls(path, config, state)
 
