@@ -153,13 +153,16 @@ class AnswerCache:
             raise LLMError(f"cannot write the cassette {path}", found=str(error)) from error
         return len(lines)
 
-    def load(self, path: Path) -> int:
-        """Take in a cassette written by `export`, all of it or nothing; the number of lines read.
+    def load(self, path: Path) -> tuple[int, int]:
+        """Take in a cassette written by `export`, all of it or nothing.
+
+        Returns:
+            Lines read, and answers that were not there before.
 
         Raises:
             LLMError: The file is missing or a line of it is no reply.
         """
-        taken = 0
+        taken = added = 0
         try:
             with path.open(encoding="utf-8") as lines, self._db.together() as insert:
                 for batch in _batches(lines, BATCH):
@@ -172,7 +175,7 @@ class AnswerCache:
                         replies.append((key, json.dumps(reply.to_json())))
                         asked.append((key, json.dumps(about)))
                         taken += 1
-                    insert(_REPLIES, replies)
+                    added += insert(_REPLIES, replies)
                     insert(_ASKED, asked)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
             raise LLMError(
@@ -180,7 +183,7 @@ class AnswerCache:
                 found=f"after {taken} good lines: {type(error).__name__}: {error}"[:400],
                 expected="one JSON object a line, as written by: ultra llm export",
             ) from error
-        return taken
+        return taken, added
 
     def close(self) -> None:
         """Close the database."""
