@@ -187,5 +187,5 @@ def leaks(folder: Path) -> list[str]:
 
 
 def crashed(output: str) -> bool:
-    """Whether a run's output tells of a defect of ours."""
-    return "Traceback (most recent call last)" in output or "internal error" in output
+    """Whether a run's output tells of a defect of ours, or of a display that gave up."""
+    return any(words in output for words in ("Traceback (most recent call last)", "internal error", "display failed"))

@@ -22,16 +22,13 @@ from ultra_agents.agents.checkpoint import open_checkpoint
 from ultra_agents.config import Config
 from ultra_agents.contracts.formats import Request
 from ultra_agents.errors import LLMError, PolicyError, RunError
-from ultra_agents.events import Dropped, Warned, from_json
 from ultra_agents.llm.cache import AnswerCache
 from ultra_agents.llm.transcript import usage_of_row
 from ultra_agents.pipeline import _Run
 from ultra_agents.policies import describe_policy_file, read_safetensors, write_safetensors
 from ultra_agents.rollout.store import load_trajectories
-from ultra_agents.runs import RunFolder, read_lines
+from ultra_agents.runs import RunFolder
 from ultra_agents.stages.findings import AsJSON, Restoring
-from ultra_agents.ui.event_log import EventLogReader
-from ultra_agents.ui.history import past_events
 
 SETTINGS: dict[str, Any] = {
     "name": "one",
@@ -229,56 +226,6 @@ def test_states_that_unpack_to_too_much(monkeypatch: pytest.MonkeyPatch) -> None
     assert store._inflated(store._deflated(b"x" * 999)) == b"x" * 999
     with pytest.raises(ValueError, match="unpacks to more than 1,000 bytes"):
         store._inflated(store._deflated(b"x" * 2000))
-
-
-def test_an_event_that_finds_no_room_fails_at_once_and_once(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, left = os.write, [10]
-
-    def nearly_full(handle: int, data: bytes) -> int:
-        if not left[0]:
-            raise OSError(28, "No space left on device")
-        part = data[: left[0]]
-        left[0] -= len(part)
-        return real(handle, part)
-
-    monkeypatch.setattr("ultra_agents.runs.files.os.write", nearly_full)
-    with pytest.raises(OSError, match="No space left"):
-        folder.append_event({"event": "Warned", "text": "lost"})
-    folder.close()
-    monkeypatch.undo()
-    folder.append_event({"event": "Warned", "text": "kept"})
-    folder.close()
-    assert [row["text"] for row in read_lines(folder.events)] == ["kept"]
-
-
-@pytest.mark.parametrize("text", ["\\ud83d", "a \\ude00 b", "\\ud83d\\ud83d\\ude00"])
-def test_half_an_emoji_in_a_log_of_an_older_version_is_read(folder: RunFolder, text: str) -> None:
-    line = f'{{"event": "Dropped", "stage": "identify", "reason": "{text}", "segment": "0:0-9", "time": 3.5}}\n'
-    folder.events.write_text(line + line.replace("Dropped", "Nonsense"), encoding="ascii")
-    valid = {"\\ud83d": "\ufffd", "a \\ude00 b": "a \ufffd b"}.get(text, "\ufffd\U0001f600")
-    assert list(past_events(read_lines(folder.events))) == [Dropped("identify", valid, "0:0-9")]
-    assert list(EventLogReader(folder.events).poll()) == [(3.5, Dropped("identify", valid, "0:0-9"))]
-    assert from_json(json.loads(line)) == Dropped("identify", valid, "0:0-9")
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "[" * 100_000,
-        f'{{"event": "Warned", "text": {"[" * 100_000}',
-        f'{{"event": "StepsSpent", "purpose": "test", "steps": 1{"0" * 5000}}}',
-        f'{{"event": "StepsSpent", "purpose": "test", "steps": 3.5, "time": 1{"0" * 400}}}',
-        f'{{"event": "Evaluated", "method": "x", "steps": 1, "purpose": "last", "returns": [1{"0" * 400}]}}',
-    ],
-    ids=["lists", "lists in an event", "5,000 digits", "half a step", "a return beyond floats"],
-)
-def test_a_line_of_a_log_that_no_run_wrote_is_passed_over(folder: RunFolder, line: str) -> None:
-    good = '{"event": "Warned", "text": "good", "time": 1' + "0" * 400 + "}"
-    folder.events.write_text(f"{line}\n{good}\n", encoding="utf-8")
-    assert [event for event in map(from_json, read_lines(folder.events)) if event] == [Warned("good")]
-    assert list(EventLogReader(folder.events).poll()) == [(None, Warned("good"))]
 
 
 def test_half_a_line_of_an_event_in_the_report(folder: RunFolder) -> None:

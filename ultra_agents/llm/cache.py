@@ -21,6 +21,7 @@ from ultra_agents.errors import ConfigError, LLMError, UltraError
 from ultra_agents.files import write_whole
 from ultra_agents.llm.cache_database import Database, PostgresDatabase, SQLiteDatabase
 from ultra_agents.llm.replies import RawReply
+from ultra_agents.text import parsed_json
 
 _REPLY = TypeAdapter(RawReply)
 _REPLIES = "insert into replies values (?, ?) on conflict do nothing"
@@ -83,7 +84,7 @@ class AnswerCache:
         """The reply stored under `key`, if any."""
         rows = self._db.rows("select reply from replies where key = ?", key)
         try:
-            return RawReply(**json.loads(rows[0][0])) if rows else None
+            return RawReply(**parsed_json(rows[0][0])) if rows else None
         except (ValueError, TypeError) as error:
             raise self._db.unusable(error) from error
 
@@ -168,7 +169,7 @@ class AnswerCache:
                 for batch in _batches(lines, BATCH):
                     replies, asked = [], []
                     for line in batch:
-                        row = json.loads(line)
+                        row = parsed_json(line)
                         about = {name: str(row.pop(name)) for name in ("question", "provider", "model") if name in row}
                         key = str(row.pop("key"))
                         reply = _REPLY.validate_python(asdict(RawReply(**row)))

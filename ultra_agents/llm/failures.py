@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from ultra_agents.text import valid_text
+from ultra_agents.text import parsed_json, valid_text
 
 Kind: TypeAlias = Literal[
     "transient", "fatal", "unexplained", "schema refused", "parameter refused", "prompt too long", "prompt filtered",
@@ -175,8 +175,8 @@ def _body(error: BaseException, response: Any) -> Any:
         said = getattr(error, "body", None) or next((one for one in error.args if isinstance(one, dict)), "")
     if isinstance(said, str):
         try:
-            return json.loads(said)
-        except (ValueError, RecursionError):
+            return parsed_json(said)
+        except ValueError:
             return said
     return said
 
