@@ -20,11 +20,21 @@ from ultra_agents.contracts.secrets import no_secrets, variable_name
 from ultra_agents.errors import ConfigError
 from ultra_agents.postgres import checked_address, is_address
 
+LARGEST = 10**15
+"""The largest whole number in a configuration: floats hold those up to nine times as large exactly."""
+
 
 class Section(BaseModel):
     """Base of every part of the configuration: strict, unchangeable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*")
+    @classmethod
+    def _countable(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ValueError(f"a number of at most {LARGEST:.0e}, for it meets floats")
+        return value
 
 
 PostgresAddress: TypeAlias = Annotated[str, AfterValidator(checked_address)]
