@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,8 @@ def test_defaults_are_the_first_named_choices() -> None:
         ({"seed": 10**15 + 1}, ["seed", "at most 1e+15"]),
         ({"gateway": {"budget": {"calls": 10**400}}}, ["gateway.budget.calls", "at most 1e+15"]),
         ({"gateway": {"retry_wait_s": 10**400}}, ["gateway.retry_wait_s"]),
+        ({"gateway": {"retry_wait_s": math.inf}}, ["gateway.retry_wait_s", "finite"]),
+        ({"modulation": {"probability": math.nan}}, ["modulation.probability", "finite"]),
         ({"collect": {"episodes": 10**9}}, ["collect.episodes", "1000000"]),
         ({"policy": {}}, ["exactly one of path, shipped, train_steps"]),
         ({"agents": {"critic": {"llm": "big"}}}, ["agents.critic names the model 'big'", "default"]),

@@ -27,7 +27,7 @@ LARGEST = 10**15
 class Section(BaseModel):
     """Base of every part of the configuration: strict, unchangeable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod
