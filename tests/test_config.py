@@ -37,6 +37,10 @@ def test_defaults_are_the_first_named_choices() -> None:
         ({"enviroment": {}, "policy": {}}, ["no key 'enviroment'", "did you mean 'environment'?"]),
         ({"modulation": {"probability": 2}}, ["modulation.probability", "2", "less than or equal to 1"]),
         ({"refine": {"steps": 10**400}}, ["refine.steps", "at most 1e+15"]),
+        (
+            {"environment": {"name": "pong", "options": {"a": [{"b": 10**400}]}}},
+            ["environment.options", "at most 1e+15"],
+        ),
         ({"seed": 10**15 + 1}, ["seed", "at most 1e+15"]),
         ({"gateway": {"budget": {"calls": 10**400}}}, ["gateway.budget.calls", "at most 1e+15"]),
         ({"gateway": {"retry_wait_s": 10**400}}, ["gateway.retry_wait_s"]),

@@ -32,9 +32,18 @@ class Section(BaseModel):
     @field_validator("*")
     @classmethod
     def _countable(cls, value: Any) -> Any:
-        if isinstance(value, int) and abs(value) > LARGEST:
-            raise ValueError(f"a number of at most {LARGEST:.0e}, for it meets floats")
+        if _too_large(value):
+            raise ValueError(f"whole numbers of at most {LARGEST:.0e}, for they meet floats")
         return value
+
+
+def _too_large(value: Any) -> bool:
+    """Whether there is a whole number in `value`, options of plugins included, that is too large."""
+    if isinstance(value, dict):
+        return any(map(_too_large, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_too_large, value))
+    return isinstance(value, int) and abs(value) > LARGEST
 
 
 PostgresAddress: TypeAlias = Annotated[str, AfterValidator(checked_address)]
