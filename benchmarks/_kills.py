@@ -4,7 +4,9 @@ Three kinds of runs in turn: moves by models, rules by models, rules of a file; 
 server on this machine, asked through the real gateway. A run is killed (SIGKILL) several times: at a request while it
 explains, while it refines, or anywhere, from its first moments on. At its end the refined weights, the advice and the
 environment steps charged to every method must equal those of the run left alone, to the bit, and every request the
-server saw must be a line of the transcript: a reply that was paid for, or a call that was under way at a kill.
+server saw must be a line of the transcript: a reply that was paid for, or a call that was under way at a kill. What
+the event log adds up to must be right too: steps by purpose, decisions and drops as in the run left alone, calls,
+tokens and money as in the transcript.
 """
 
 from __future__ import annotations
@@ -36,8 +38,12 @@ from _reliability_server import (
     start,
 )  # fmt: skip
 
+from ultra_agents.events import from_json
+from ultra_agents.llm.transcript import Transcript
 from ultra_agents.policies import read_safetensors
+from ultra_agents.records import Usage
 from ultra_agents.runs import read_lines
+from ultra_agents.ui.run_state import RunState, reduce
 
 REPLY_S = 0.03
 """Mean seconds the server thinks about a reply: long enough that kills hit calls under way."""
@@ -182,14 +188,28 @@ def outcome(folder: Path) -> Outcome:
 
 @dataclass(frozen=True)
 class Calm:
-    """A run left alone: how it ended, in how many seconds and with how many requests."""
+    """A run left alone: how it ended, in how many seconds and with how many requests, what its events add up to."""
 
     outcome: Outcome
     seconds: float
     requests: int
+    events: str
 
 
-WRONG = ("weights", "advice", "charges", "requests", "ended badly", "files left behind", "keys found")
+def added_up(folder: Path) -> tuple[str, int]:
+    """What the event log of a run adds up to: steps, decisions and drops; and in how much it is not the transcript."""
+    state = RunState()
+    for event in filter(None, map(from_json, read_lines(folder / "runs/one/events.jsonl"))):
+        state = reduce(state, event, 0.0)
+    paid = sum(Transcript(folder / "runs/one/transcript.jsonl").usage().values(), Usage())
+    shown = state.usage
+    differs = (shown.calls, shown.prompt_tokens, shown.completion_tokens) != (
+        paid.calls, paid.prompt_tokens, paid.completion_tokens)  # fmt: skip
+    made = {"spent": state.spent, "decisions": state.decisions, "drops": state.drops}
+    return json.dumps(made, sort_keys=True), int(differs or abs(shown.cost - paid.cost) > 1e-9)
+
+
+WRONG = ("weights", "advice", "charges", "events", "requests", "ended badly", "files left behind", "keys found")
 
 
 def attack(
@@ -215,7 +235,7 @@ def attack(
             alone.mkdir()
             with server(seed, answer) as asked:
                 _, seconds = play(alone, asked, steps, name, lambda: Kill(0.0), 0)
-                calm[name] = Calm(outcome(alone), seconds, asked.requests)
+                calm[name] = Calm(outcome(alone), seconds, asked.requests, added_up(alone)[0])
                 wrong["requests"] += abs(asked.requests - noted(alone))
             wrong["keys found"] += len(leaks(alone))
         while stages.total() < kills:
@@ -240,6 +260,8 @@ def attack(
             found = outcome(folder)
             differs = [one for one in ("weights", "advice", "charges")
                        if getattr(found, one) != getattr(calm[name].outcome, one)]  # fmt: skip
+            events, unpaid = added_up(folder)
+            differs += ["events"] * (events != calm[name].events or unpaid > 0)
             wrong.update(differs)
             behind, keys = left_behind(folder), leaks(folder)
             wrong["files left behind"] += len(behind)
@@ -276,6 +298,11 @@ def told(found: dict[str, Any]) -> str:
         f"asked again after a kill   {found['asked_again']}",
         f"noted, killed before sent  {found['never_sent']}",
     ]
-    names = {"weights": "weights that differ", "advice": "advice that differs", "charges": "charges that differ",
-             "requests": "requests not accounted for"}  # fmt: skip
-    return "\n".join([*lines, *(f"{names.get(name, name):<26} {count}" for name, count in found["wrong"].items())])
+    names = {
+        "weights": "weights that differ",
+        "advice": "advice that differs",
+        "charges": "charges that differ",
+        "events": "sums of events that differ",
+        "requests": "requests not accounted for",
+    }
+    return "\n".join([*lines, *(f"{names.get(name, name):<28} {count}" for name, count in found["wrong"].items())])

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_defaults_are_the_first_named_choices() -> None:
         ),
         ({"enviroment": {}, "policy": {}}, ["no key 'enviroment'", "did you mean 'environment'?"]),
         ({"modulation": {"probability": 2}}, ["modulation.probability", "2", "less than or equal to 1"]),
+        ({"refine": {"steps": 10**400}}, ["refine.steps", "at most 1e+15"]),
+        (
+            {"environment": {"name": "pong", "options": {"a": [{"b": 10**400}]}}},
+            ["environment.options", "at most 1e+15"],
+        ),
+        ({"seed": 10**15 + 1}, ["seed", "at most 1e+15"]),
+        ({"gateway": {"budget": {"calls": 10**400}}}, ["gateway.budget.calls", "at most 1e+15"]),
+        ({"gateway": {"retry_wait_s": 10**400}}, ["gateway.retry_wait_s"]),
+        ({"gateway": {"retry_wait_s": math.inf}}, ["gateway.retry_wait_s", "finite"]),
+        ({"modulation": {"probability": math.nan}}, ["modulation.probability", "finite"]),
+        ({"collect": {"episodes": 10**9}}, ["collect.episodes", "1000000"]),
         ({"policy": {}}, ["exactly one of path, shipped, train_steps"]),
         ({"agents": {"critic": {"llm": "big"}}}, ["agents.critic names the model 'big'", "default"]),
         ({"name": "../escape"}, ["name"]),

@@ -126,7 +126,7 @@ def test_a_cassette_is_taken_in_whole_or_not_at_all(tmp_path: Path, monkeypatch:
     assert "after 5 good lines" in str(caught.value.found)
     assert len(cache) == 0
     cassette.write_text("\n".join(lines), encoding="utf-8")
-    assert cache.load(cassette) == 5
+    assert cache.load(cassette) == (5, 5)
     assert len(cache) == 5
     found = cache.get("k3")
     assert found is not None

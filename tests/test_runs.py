@@ -50,7 +50,7 @@ def test_a_place_that_cannot_be_written_is_an_error_that_leaves_nothing(tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot make the run folder") as caught:
         RunFolder.create(tmp_path / "file" / "runs", config())
-    assert caught.value.hint == "choose another with --runs DIR"
+    assert caught.value.hint == "make room, or choose another place with --runs DIR"
 
 
 def test_a_disk_that_fills_up_leaves_no_half_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

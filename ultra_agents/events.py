@@ -3,6 +3,9 @@
 Every event is a frozen dataclass of JSON-able fields; `to_json` gives the machine form (`event` names the class),
 `from_json` reads it back, and `schema` describes it (`ultra events`). Fields that an older version did not write have
 defaults here; fields and events that only a newer version knows are ignored.
+
+Work that was cut off is done again when the run is resumed, and told again. Events that are added up therefore name
+the piece of work they are about in `work`; where it is empty, as in the logs of older versions, every one counts.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from typing import Annotated, Any, TypeAlias, Union
 
 from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
+
+from ultra_agents.text import valid_json
 
 Number: TypeAlias = Annotated[
     float,
@@ -118,7 +123,11 @@ class ReplyStreaming(Event):
 
 @dataclass(frozen=True)
 class AgentSpoke(Event):
-    """One reply of one agent about one segment; `cost` in the currency of the configured prices."""
+    """One reply of one agent about one segment; `cost` in the currency of the configured prices.
+
+    `work` names the question, `request` counts the requests that were sent for it, from 1; it is 0 for an answer from
+    the cache. `charged`: it counts as a call.
+    """
 
     agent: str
     segment: str
@@ -130,13 +139,17 @@ class AgentSpoke(Event):
     seconds: Number
     verdict: str
     cost: Number = 0.0
+    charged: bool = True
+    work: str = ""
+    request: int = 0
 
 
 @dataclass(frozen=True)
 class AdviceDecided(Event):
     """A suggestion was accepted, sent back, rejected or dropped.
 
-    `gain` is the measured gain, `low` and `high` its interval, `pairs` the number of paired rollouts.
+    `gain` is the measured gain, `low` and `high` its interval, `pairs` the number of paired rollouts. `work` names the
+    suggestion.
     """
 
     segment: str
@@ -149,6 +162,7 @@ class AdviceDecided(Event):
     low: float | None = None
     high: float | None = None
     pairs: int = 0
+    work: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,7 +188,8 @@ class RulesDecided(Event):
     """A set of rules was accepted, sent back or rejected by those who write it, before it is tested among others.
 
     `segment` names the episode that it came of (`2:rules`), `attempt` counts the sets written there from 1, `rules` is
-    how many rules it has; `gain` per episode, `low`, `high` and `pairs` are those of a short test.
+    how many rules it has; `gain` per episode, `low`, `high` and `pairs` are those of a short test. `work` names
+    the set.
     """
 
     segment: str
@@ -186,6 +201,7 @@ class RulesDecided(Event):
     low: float | None = None
     high: float | None = None
     pairs: int = 0
+    work: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,11 +228,13 @@ class StateShown(Event):
 class StepsSpent(Event):
     """Environment steps were taken for `purpose`: `collect|effects|test|rules|joint|imitate|table|evaluate|...`.
 
-    Those of refining are in `TrainingProgress`.
+    `work` names what they were taken for: an episode, a suggestion, a method. Those of refining are in
+    `TrainingProgress`.
     """
 
     purpose: str
     steps: int
+    work: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,12 +249,16 @@ class RunContinued(Event):
 
 @dataclass(frozen=True)
 class Dropped(Event):
-    """A reply, state or suggestion was dropped; displays count the reasons."""
+    """A reply, state or suggestion was dropped; displays count the reasons.
+
+    `work` names what was dropped within its segment.
+    """
 
     stage: str
     reason: str
     segment: str
     detail: str = ""
+    work: str = ""
 
 
 @dataclass(frozen=True)
@@ -312,10 +334,13 @@ KINDS: dict[str, type[Event]] = {
 
 
 def from_json(row: Mapping[str, Any]) -> Event | None:
-    """The event that `to_json` wrote as `row`; None for one this version cannot read. Unknown fields are ignored."""
+    """The event that `to_json` wrote as `row`; None for one this version cannot read.
+
+    Unknown fields are ignored; halves of surrogate pairs, which other versions may have written, become valid text.
+    """
     try:
-        return _reader().validate_python(row)
-    except ValidationError:
+        return _reader().validate_python(valid_json(dict(row)))
+    except (ValidationError, OverflowError):
         return None
 
 

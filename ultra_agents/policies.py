@@ -28,7 +28,7 @@ from ultra_agents.files import write_whole
 from ultra_agents.records import Array
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rules.layer import RulePolicy, parts_of, restored
-from ultra_agents.text import clean
+from ultra_agents.text import clean, parsed_json
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ultra_agents"
@@ -267,7 +267,7 @@ def read_policy_file(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         hint="use a policy written by `ultra` or by ultra_agents.policies.save_policy",
     )
     try:
-        metadata = json.loads(header[METADATA_KEY], parse_int=_whole_number)
+        metadata = parsed_json(header[METADATA_KEY], parse_int=_whole_number)
         made_by = metadata["format"]
     except (KeyError, TypeError, ValueError):
         raise wrong from None

@@ -6,9 +6,13 @@ and escape sequences or bidirectional marks, which no terminal may receive.
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
+MOST_LEVELS = 100
+"""Lists in lists, or objects in objects, of foreign JSON; what this project writes has ten."""
 _GONE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories of characters that can move the cursor, colour the terminal or reorder a line."""
 
@@ -35,6 +39,45 @@ def valid_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {valid_text(key): valid_json(item) for key, item in value.items()}
     return value
+
+
+def parsed_json(text: str | bytes, parse_int: Callable[[str], Any] | None = None) -> Any:
+    """What foreign JSON says; nothing in it is nested so deep that a function which calls itself could not walk it.
+
+    Args:
+        text: JSON; bytes are UTF-8, UTF-16 or UTF-32.
+        parse_int: Makes an integer of its digits.
+
+    Raises:
+        ValueError: It is no JSON, holds an integer of more digits than Python reads, or lists in lists in lists.
+    """
+    try:
+        value = json.loads(text, parse_int=parse_int)
+    except RecursionError:
+        value, opened = None, MOST_LEVELS + 1
+    else:
+        opened = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    if opened > MOST_LEVELS and (value is None or _levels(value) > MOST_LEVELS):
+        raise ValueError(f"lists or objects nested more than {MOST_LEVELS} levels deep")
+    return value
+
+
+def _levels(value: Any) -> int:
+    """How deep lists and objects are nested, at most one more than is allowed."""
+    level, depth = [value], 0
+    while depth <= MOST_LEVELS and (level := [one for one in level if isinstance(one, list | dict)]):
+        depth += 1
+        level = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+    return depth
+
+
+def json_row(line: str | bytes) -> dict[str, Any] | None:
+    """The JSON object in a line of a log, with every text in it made valid; None where there is none."""
+    try:
+        row = parsed_json(line)
+    except ValueError:
+        return None
+    return valid_json(row) if isinstance(row, dict) else None
 
 
 def printable(text: str) -> str:

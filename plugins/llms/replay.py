@@ -101,7 +101,7 @@ def _read(path: Path, model: str) -> dict[str, dict[str, Any]]:
                 raise TypeError("the text of a reply is no text")
             if model in ("", row["model"]):
                 answers.setdefault(str(row["question"]), row)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise LLMError(
             f"cannot read the cassette {path}",
             found=f"{type(error).__name__}: {error}",

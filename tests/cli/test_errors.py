@@ -71,7 +71,7 @@ def test_a_place_that_cannot_be_written(ultra: Any, config: Path) -> None:
     Path("file").write_text("")
     text = told(ultra("run", str(config), "--runs", "file/runs"))
     assert "cannot make the run folder file/runs/one" in text
-    assert "do: choose another with --runs DIR" in text
+    assert "do: make room, or choose another place with --runs DIR" in text
 
 
 def test_resuming_what_is_no_run(ultra: Any, tmp_path: Path) -> None:

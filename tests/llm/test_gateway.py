@@ -116,7 +116,7 @@ def test_a_cassette_carries_the_answers_elsewhere(bench, tmp_path):
         bench.ask(gateway)
         assert gateway._cache.export(tmp_path / "cassette.jsonl") == 1
     with bench.gateway({"a": bench.scripted(bench.GOOD)}, cache=tmp_path / "other" / "c.sqlite") as gateway:
-        assert gateway._cache.load(tmp_path / "cassette.jsonl") == 1
+        assert gateway._cache.load(tmp_path / "cassette.jsonl") == (1, 1)
         assert bench.ask(gateway).cached
         (tmp_path / "bad.jsonl").write_text('{"key": "x"}\n')
         with pytest.raises(LLMError, match=r"cannot read the cassette"):

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from ultra_agents.config import GatewayConfig
-from ultra_agents.errors import Interrupted, LLMError
+from ultra_agents.errors import BudgetReached, Interrupted, LLMError
 from ultra_agents.events import AgentSpoke, ReplyStreaming
 from ultra_agents.llm import streaming
 from ultra_agents.llm.failures import classify, stream_at_fault
@@ -130,7 +130,78 @@ def test_a_stream_that_fails_is_asked_for_whole_from_then_on(bench, server, faul
     assert {request["response_format"]["type"] for request in server.requests} == {"json_schema"}
     if fault[0] != 500:
         assert shown[-1].text == "", "what there was of it has left the screen"
-        assert [one.verdict for one in bench.events if isinstance(one, AgentSpoke)] == ["ok", "ok"]
+        verdicts = [one.verdict for one in bench.events if isinstance(one, AgentSpoke)]
+        assert [verdict.partition(":")[0] for verdict in verdicts] == ["failed", "ok", "ok"]
+    accounted_for(bench, server)
+
+
+def accounted_for(bench, server, name="streamed"):
+    """Assert that each request the server saw has its line, none twice, and nothing is left to be counted."""
+    rows = record(bench.folder / name)
+    assert len(rows) == len(server.requests)
+    begun = [json.loads(line) for line in (bench.folder / name / "calls.jsonl").read_text().splitlines()]
+    assert sum(not row["answered"] for row in begun) == len(server.requests)
+    with gateway(bench, {"a": bench.openai(server)}, None, name) as resumed:
+        used = resumed.usage()["identifier"]
+    assert record(bench.folder / name) == rows
+    charged = [row for row in rows if row["charged"]]
+    assert used.calls == len(charged)
+    assert used.prompt_tokens == sum(row["prompt_tokens"] for row in charged)
+    return rows
+
+
+@pytest.mark.parametrize("fault", ["no ending", "cut off", "not JSON"])
+def test_a_stream_that_broke_half_way_is_paid_for_with_what_had_come(bench, server, fault):
+    said = "the ball is " * 10
+    broken = {
+        "no ending": stream(said, None, None),
+        "cut off": (200, {**HEADERS, "x-claims": "90000"}, frame(said)),
+        "not JSON": stream(said, None, None, b"data: {oops\n\n"),
+    }[fault]
+    cut = (200, {"x-claims": "90000"}, b'{"id": "x", "choi')
+    server.queue = [broken, cut, server.ok(bench.GOOD)]
+    entry = bench.openai(server, price_prompt=1.0, price_completion=100.0)
+    with gateway(bench, {"a": entry}, []) as asked:
+        answer = bench.ask(asked)
+        live = asked.usage()["identifier"]
+    assert streamed(server) == [True, False, False]
+    first, second, third = accounted_for(bench, server)
+    assert (first["verdict"][:7], second["verdict"][:7], third["verdict"]) == ("failed:", "failed:", "ok")
+    assert first["charged"]
+    assert first["reply"] == said
+    assert first["completion_tokens"] == len(said) // 3 + 1
+    assert first["cost"] == (first["prompt_tokens"] + 100 * first["completion_tokens"]) / 1e6
+    assert not second["charged"], "nothing of a reply had come"
+    assert live.calls == 2
+    assert (answer.usage.calls, answer.usage.completion_tokens) == (1, 7)
+
+
+def test_a_broken_stream_leaves_no_room_beyond_a_cap(bench, server):
+    server.queue = [stream("half of", None, None), server.ok(bench.GOOD)]
+    with gateway(bench, {"a": bench.openai(server)}, [], budget={"calls": 1}) as asked, pytest.raises(BudgetReached):
+        bench.ask(asked)
+    assert len(server.requests) == 1
+
+
+def test_each_form_that_is_tried_is_a_request_that_is_written_down(bench, server):
+    refusals = ("json_schema is not supported", "unsupported parameter: seed", "unknown parameter: temperature")
+    server.queue = [(400, {}, json.dumps({"error": {"message": text}}).encode()) for text in refusals]
+    server.queue += [stream("half of", None, None), server.ok(bench.GOOD)]
+    with gateway(bench, {"a": bench.openai(server, seed=1, temperature=0.5)}, [], retries=0) as asked:
+        assert bench.ask(asked).value.step == 3
+    rows = accounted_for(bench, server)
+    assert [row["verdict"].partition(":")[0] for row in rows] == ["failed"] * 4 + ["ok"]
+    assert [row["charged"] for row in rows] == [False, False, False, True, True]
+
+
+def test_no_half_of_a_key_is_kept_of_a_stream_that_broke(bench, server, monkeypatch):
+    monkeypatch.setenv("CANARY_KEY", KEY)
+    server.queue = [stream(f"{KEY} and {KEY[:9]}", None, None), server.ok(bench.GOOD)]
+    with gateway(bench, {"a": bench.openai(server, api_key_env="CANARY_KEY")}, []) as asked:
+        bench.ask(asked)
+    assert record(bench.folder / "streamed")[0]["reply"] == "[secret] and "
+    kept = b"".join(path.read_bytes() for path in (bench.folder / "streamed").iterdir())
+    assert KEY[:9].encode() not in kept
 
 
 @pytest.mark.parametrize(

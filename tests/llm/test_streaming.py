@@ -37,7 +37,7 @@ class Stream:
         self.closed += 1
 
     def read(self, shown, timeout_s=10.0, cancelled=lambda: False):
-        return read_stream(self, shown.append, timeout_s, cancelled, self.clock)
+        return read_stream(self, shown.append, timeout_s, cancelled, clock=self.clock)
 
 
 def test_text_is_shown_at_once_and_then_at_most_once_per_interval():

@@ -11,7 +11,7 @@ from langgraph.types import Command
 from ultra_agents.agents.decisions import may_revise, refuse, revise, why_refused
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import CriticReply
-from ultra_agents.agents.state import Context, State, case_of, with_attempt, with_case
+from ultra_agents.agents.state import Context, State, case_of, with_attempt, with_case, work_on
 from ultra_agents.agents.validity import reward_flaw
 from ultra_agents.agents.wording import measured
 from ultra_agents.llm.structured import ReplyDropped
@@ -90,10 +90,12 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
     try:
         again = _ask(state, context, case, ask)
     except ReplyDropped as problem:
-        update["notes"] = [context.noted("criticise", f"reflection: {problem.reason}", problem.detail)]
+        update["notes"] = [
+            context.noted("criticise", f"reflection: {problem.reason}", problem.detail, work=work_on(case))
+        ]
     else:
         if (bad := reward_flaw(again)) is not None:
-            update["notes"] = [context.noted("criticise", f"reflection: {bad}")]
+            update["notes"] = [context.noted("criticise", f"reflection: {bad}", work=work_on(case))]
         else:
             critique = again
             case = with_attempt(case, replace(attempt, reflection=again))

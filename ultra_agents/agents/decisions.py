@@ -7,7 +7,7 @@ from typing import Any
 
 from langgraph.types import Command
 
-from ultra_agents.agents.state import Context, State, with_case
+from ultra_agents.agents.state import Context, State, with_case, work_on
 from ultra_agents.agents.wording import measured
 from ultra_agents.records import Attempt, CriticalState, TestResult
 
@@ -58,7 +58,7 @@ def refuse(
     closed = replace(case, fate="rejected" if judged else "dropped", stage=stage, reason=reason, detail=detail)
     if told:
         context.decided(closed, "reject", reason)
-    context.noted(stage, reason, detail)
+    context.noted(stage, reason, detail, work=work_on(case))
     return Command(goto="reject", update={**(update or {}), **with_case(state, closed)})
 
 

@@ -47,7 +47,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
             reply=reply,
         )
     except ReplyDropped as problem:
-        return named(context, (), [context.noted("identify", problem.reason, problem.detail)])
+        return named(context, (), [context.noted("identify", problem.reason, problem.detail, work="0")])
     return named(context, map(_critical, answer.value.cases))
 
 
@@ -57,7 +57,7 @@ def named(context: Context, states: Iterable[CriticalState], notes: Sequence[JSO
     noted = list(notes)
     for state in states:
         if state.step in kept:
-            noted.append(context.noted("identify", "step named twice", f"step {state.step}"))
+            noted.append(context.noted("identify", "step named twice", f"step {state.step}", work=str(len(noted))))
             continue
         inside = 0 <= state.step < len(context.trajectory)
         kept[state.step] = replace(state, taken_action=context.taken(state.step) if inside else "")
@@ -82,19 +82,21 @@ def voted(context: Context, messages: Messages, reply: type[IdentifierReply]) ->
         try:
             ballots.append(answer.result())
         except ReplyDropped as problem:
-            notes.append(context.noted("identify", problem.reason, f"{name}: {problem.detail}"))
+            notes.append(context.noted("identify", problem.reason, f"{name}: {problem.detail}", work=name))
         except Unreachable as problem:
             absent.append(problem)
-            notes.append(context.noted("identify", "panel member unreachable", f"{name}: {problem.problem}"))
+            notes.append(
+                context.noted("identify", "panel member unreachable", f"{name}: {problem.problem}", work=name)
+            )
     if 2 * (len(panel) - len(absent)) <= len(panel):
         raise absent[0]
     critical: list[CriticalState] = []
     for state in count_votes(ballots, settings.panel_tolerance):
         votes = f"step {state.step}: {state.votes} of {len(panel)}"
         if 2 * state.votes <= len(panel):
-            notes.append(context.noted("identify", "no majority", votes))
+            notes.append(context.noted("identify", "no majority", votes, work=str(state.step)))
         elif len(critical) == context.agents.max_critical:
-            notes.append(context.noted("identify", "beyond max_critical", votes))
+            notes.append(context.noted("identify", "beyond max_critical", votes, work=str(state.step)))
         else:
             agreement = state.votes / len(panel)
             critical.append(CriticalState(state.step, state.rationale, state.importance, agreement))

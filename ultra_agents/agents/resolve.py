@@ -10,7 +10,17 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from ultra_agents.agents.decisions import may_revise, refuse, revise, why_refused
-from ultra_agents.agents.state import EXPLANATION, NOTES, STATES, Context, State, case_of, with_attempt, with_case
+from ultra_agents.agents.state import (
+    EXPLANATION,
+    NOTES,
+    STATES,
+    Context,
+    State,
+    case_of,
+    with_attempt,
+    with_case,
+    work_on,
+)
 from ultra_agents.agents.validity import INVALID
 from ultra_agents.agents.wording import measured
 from ultra_agents.events import StepsSpent
@@ -34,7 +44,7 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     if result is None:
         return refuse(state, context, case, "test", "test budget spent", str(suggestion), judged=False)
     update: State = {"env_steps": int(result.env_steps)}
-    context.emit(StepsSpent("test", int(result.env_steps)))
+    context.emit(StepsSpent("test", int(result.env_steps), f"{context.segment} {work_on(case)}"))
     flaw = ""
     if result.stopped == "invalid":
         flaw = refusal(context.environment, context.trajectory, suggestion) or "not testable"

@@ -111,6 +111,11 @@ def case_of(state: State) -> CriticalState:
     return STATES.validate_python(state["states"])[state["current"]]
 
 
+def work_on(case: CriticalState) -> str:
+    """Names the work on the last attempt of a case, within its segment, whichever process does it."""
+    return f"{case.step}/{len(case.attempts)}"
+
+
 def with_case(state: State, case: CriticalState) -> State:
     """The update that puts `case` in the place of the critical state being advised."""
     states = list(STATES.validate_python(state["states"]))
@@ -206,11 +211,10 @@ class Context:
         gain, low, high, pairs = (
             (None, None, None, 0) if test is None else (test.gain, test.low, test.high, test.pairs)
         )
-        self.emit(
-            AdviceDecided(self.segment, case.step, plan.actions, plan.steps, decision, reason, gain, low, high, pairs)
-        )
+        spread = gain, low, high, pairs, work_on(case)
+        self.emit(AdviceDecided(self.segment, case.step, plan.actions, plan.steps, decision, reason, *spread))
 
-    def noted(self, stage: str, reason: str, detail: str = "") -> JSONObject:
-        """Tell that something was not used; the `Note` for the state."""
-        self.emit(Dropped(stage, reason, self.segment, detail))
+    def noted(self, stage: str, reason: str, detail: str = "", *, work: str) -> JSONObject:
+        """Tell that something was not used; the `Note` for the state. `work` names it within the segment."""
+        self.emit(Dropped(stage, reason, self.segment, detail, work))
         return {"stage": stage, "reason": reason, "detail": detail}

@@ -20,11 +20,30 @@ from ultra_agents.contracts.secrets import no_secrets, variable_name
 from ultra_agents.errors import ConfigError
 from ultra_agents.postgres import checked_address, is_address
 
+LARGEST = 10**15
+"""The largest whole number in a configuration: floats hold those up to nine times as large exactly."""
+
 
 class Section(BaseModel):
     """Base of every part of the configuration: strict, unchangeable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _countable(cls, value: Any) -> Any:
+        if _too_large(value):
+            raise ValueError(f"whole numbers of at most {LARGEST:.0e}, for they meet floats")
+        return value
+
+
+def _too_large(value: Any) -> bool:
+    """Whether there is a whole number in `value`, options of plugins included, that is too large."""
+    if isinstance(value, dict):
+        return any(map(_too_large, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_too_large, value))
+    return isinstance(value, int) and abs(value) > LARGEST
 
 
 PostgresAddress: TypeAlias = Annotated[str, AfterValidator(checked_address)]

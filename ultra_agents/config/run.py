@@ -64,7 +64,7 @@ class PolicyConfig(Section):
 class CollectConfig(Section):
     """Stage 1."""
 
-    episodes: int = Field(4, gt=0, description="episodes to collect and explain")
+    episodes: int = Field(4, gt=0, le=1_000_000, description="episodes to collect and explain")
     folder: Path | None = Field(
         None,
         description="take the first of the episodes in this folder (a run's trajectories/) instead of playing; "
@@ -243,13 +243,13 @@ class RefineConfig(Section):
         1, ge=0, description="processes that step them; 0: this one steps them all, 1: that one and this one half each"
     )
     evaluate_every: int = Field(25_000, gt=0, description="environment steps between two points of the curve")
-    curve_episodes: int = Field(8, gt=0, description="episodes per point of the curve")
+    curve_episodes: int = Field(8, gt=0, le=1_000_000, description="episodes per point of the curve")
 
 
 class EvaluateConfig(Section):
     """Stage 11."""
 
-    episodes: int = Field(32, gt=1, description="final episodes per policy, seeds never trained on")
+    episodes: int = Field(32, gt=1, le=1_000_000, description="final episodes per policy, seeds never trained on")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the bootstrap intervals")
     fidelity: int = Field(0, ge=0, description="random windows per segment and share K; 0 measures no fidelity")
     video: bool = Field(True, description="an episode before and after in the report")

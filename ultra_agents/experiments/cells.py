@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import traceback
@@ -19,6 +18,7 @@ from ultra_agents.experiments.spec import Cell
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.records import MethodResult
 from ultra_agents.runs import RunFolder
+from ultra_agents.text import parsed_json
 from ultra_agents.ui.training_log import TrainingLog
 
 STOP_FILE = ".stop"
@@ -185,7 +185,7 @@ def result_of(cell: Cell, root: Path) -> CellResult | None:
 def _refining(folder: RunFolder) -> dict[str, Any] | None:
     """What a finished run's report says it refined with; None for one of a version that did not say."""
     try:
-        found = json.loads(folder.report_json.read_bytes()).get("refining")
+        found = parsed_json(folder.report_json.read_bytes()).get("refining")
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, dict) else None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
+from ultra_agents.events import StageProgress, StageStarted, TrainingProgress, from_json
 from ultra_agents.experiments import tables
 from ultra_agents.experiments.answers import Answer, answers, headline
 from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, CellOutcome, CellResult, cells_folder, result_of
@@ -18,6 +19,7 @@ from ultra_agents.experiments.spec import Cell, Experiment
 from ultra_agents.experiments.summary import summarise
 from ultra_agents.files import write_whole
 from ultra_agents.runs.files import plain
+from ultra_agents.text import json_row
 from ultra_agents.ui.compare.cell_table import CellStatus
 
 _TAIL_BYTES = 4096
@@ -64,7 +66,7 @@ def drive(
             f"the folder of the comparison {root} cannot be written",
             found=str(error),
             expected="a place that can be written",
-            hint="choose another with --runs DIR",
+            hint="make room, or choose another place with --runs DIR",
         ) from error
 
     def states(running: frozenset[str]) -> list[CellStatus]:
@@ -160,14 +162,11 @@ def _progress(folder: Path) -> str:
     except OSError:
         return ""
     for line in reversed(lines):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if row.get("event") == "TrainingProgress" and row.get("total"):
-            return f"{row['steps'] / row['total']:.0%}"
-        if row.get("event") == "StageStarted":
-            return str(row.get("stage", ""))
-        if row.get("event") == "StageProgress":
-            return f"{row.get('stage')} {row.get('done')}/{row.get('total')}"
+        event = from_json(json_row(line) or {})
+        if isinstance(event, TrainingProgress) and event.total:
+            return f"{event.steps / event.total:.0%}"
+        if isinstance(event, StageStarted):
+            return event.stage
+        if isinstance(event, StageProgress):
+            return f"{event.stage} {event.done}/{event.total}"
     return ""

@@ -21,6 +21,7 @@ from ultra_agents.errors import ConfigError, LLMError, UltraError
 from ultra_agents.files import write_whole
 from ultra_agents.llm.cache_database import Database, PostgresDatabase, SQLiteDatabase
 from ultra_agents.llm.replies import RawReply
+from ultra_agents.text import parsed_json
 
 _REPLY = TypeAdapter(RawReply)
 _REPLIES = "insert into replies values (?, ?) on conflict do nothing"
@@ -83,7 +84,7 @@ class AnswerCache:
         """The reply stored under `key`, if any."""
         rows = self._db.rows("select reply from replies where key = ?", key)
         try:
-            return RawReply(**json.loads(rows[0][0])) if rows else None
+            return RawReply(**parsed_json(rows[0][0])) if rows else None
         except (ValueError, TypeError) as error:
             raise self._db.unusable(error) from error
 
@@ -153,26 +154,29 @@ class AnswerCache:
             raise LLMError(f"cannot write the cassette {path}", found=str(error)) from error
         return len(lines)
 
-    def load(self, path: Path) -> int:
-        """Take in a cassette written by `export`, all of it or nothing; the number of lines read.
+    def load(self, path: Path) -> tuple[int, int]:
+        """Take in a cassette written by `export`, all of it or nothing.
+
+        Returns:
+            Lines read, and answers that were not there before.
 
         Raises:
             LLMError: The file is missing or a line of it is no reply.
         """
-        taken = 0
+        taken = added = 0
         try:
             with path.open(encoding="utf-8") as lines, self._db.together() as insert:
                 for batch in _batches(lines, BATCH):
                     replies, asked = [], []
                     for line in batch:
-                        row = json.loads(line)
+                        row = parsed_json(line)
                         about = {name: str(row.pop(name)) for name in ("question", "provider", "model") if name in row}
                         key = str(row.pop("key"))
                         reply = _REPLY.validate_python(asdict(RawReply(**row)))
                         replies.append((key, json.dumps(reply.to_json())))
                         asked.append((key, json.dumps(about)))
                         taken += 1
-                    insert(_REPLIES, replies)
+                    added += insert(_REPLIES, replies)
                     insert(_ASKED, asked)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
             raise LLMError(
@@ -180,7 +184,7 @@ class AnswerCache:
                 found=f"after {taken} good lines: {type(error).__name__}: {error}"[:400],
                 expected="one JSON object a line, as written by: ultra llm export",
             ) from error
-        return taken
+        return taken, added
 
     def close(self) -> None:
         """Close the database."""

@@ -25,8 +25,10 @@ _TABLES = {
 }
 
 
-Insert: TypeAlias = Callable[[str, Sequence[tuple[str, ...]]], object]
-"""Executes a statement once for each row of values."""
+Insert: TypeAlias = Callable[[str, Sequence[tuple[str, ...]]], int]
+"""Executes a statement once for each row of values; the number of rows that changed."""
+_IMPORT_LOCK = 0x756C747262
+"""Key of the advisory lock under which many rows are stored at once."""
 
 
 class Database(Protocol):
@@ -96,7 +98,7 @@ class SQLiteDatabase:
             try:
                 self._db.execute("begin immediate")
                 try:
-                    yield lambda statement, rows: self._db.executemany(statement, rows)
+                    yield lambda statement, rows: self._db.executemany(statement, rows).rowcount
                 except BaseException:
                     self._db.execute("rollback")
                     raise
@@ -149,13 +151,21 @@ class PostgresDatabase:
 
     @contextmanager
     def together(self) -> Iterator[Insert]:
-        """One transaction."""
+        """One transaction, after those of others: two that met each other's rows would wait for each other."""
         import psycopg
 
         with self._lock:
             try:
                 with self._connection.transaction(), self._connection.cursor() as cursor:
-                    yield lambda statement, rows: cursor.executemany(statement.replace("?", "%s"), rows)
+                    cursor.execute("select pg_advisory_xact_lock(%s)", (_IMPORT_LOCK,))
+
+                    def insert(statement: str, rows: Sequence[tuple[str, ...]]) -> int:
+                        cursor.executemany(statement.replace("?", "%s"), rows)
+                        return cursor.rowcount
+
+                    yield insert
+            except psycopg.DataError as error:
+                raise ValueError(str(error).splitlines()[0]) from error  # a text that no database takes: NUL
             except psycopg.Error as error:
                 raise self.unusable(error) from error
 

@@ -15,7 +15,7 @@ from ultra_agents.contracts.llm import Structured
 from ultra_agents.errors import ConfigError, Interrupted, LLMError, PluginError
 from ultra_agents.llm.budget import usage_of
 from ultra_agents.llm.errors import refused
-from ultra_agents.llm.failures import CallFailed, classify
+from ultra_agents.llm.failures import AskOtherwise, CallFailed, classify
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.replies import RawReply, token_count
 from ultra_agents.llm.retry import call_with_retries
@@ -197,7 +197,11 @@ class _Check:
         ]
 
         def call() -> RawReply:
-            return self.model.call_in(way, messages, self.schema, "Answer", self.stop)
+            while True:
+                try:
+                    return self.model.call_in(way, messages, self.schema, "Answer", self.stop)
+                except AskOtherwise:  # without a parameter that it does not take
+                    continue
 
         reply = call_with_retries(call, retries=2, first_wait_s=1.0, stop=self.stop)
         self.replies.append(reply)

@@ -10,7 +10,7 @@ from ultra_agents.llm.budget import usage_of
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.question import Question
 from ultra_agents.llm.replies import RawReply
-from ultra_agents.llm.transcript import Transcript, append_line, read_rows
+from ultra_agents.llm.transcript import Transcript, append_line, read_rows, usage_of_row
 from ultra_agents.records import Usage
 
 UNSEEN = "failed: the run ended before an answer was used"
@@ -32,6 +32,8 @@ class ExchangeLog:
         self._transcript = Transcript(folder / "transcript.jsonl")
         self._calls = folder / "calls.jsonl"
         self._emit = emit
+        self._begun: dict[str, int] = {}
+        """Requests so far, by the key of the question: one key is asked by one thread at a time."""
 
     def usage(self) -> dict[str, Usage]:
         """What each agent has used, earlier parts of the run included."""
@@ -42,6 +44,7 @@ class ExchangeLog:
         row = _head(question, model, key)
         lost = RawReply("", prompt_tokens, 0, 0.0)
         append_line(self._calls, row | _counts(lost, usage_of(model.prices, lost).cost) | {"answered": False})
+        self._begun[key] = self._begun.get(key, 0) + 1
 
     def call_answered(self, question: Question, model: Model, key: str, raw: RawReply) -> None:
         """Write down what its answer cost, before anybody can find that answer in the cache."""
@@ -49,7 +52,7 @@ class ExchangeLog:
         append_line(self._calls, _head(question, model, key) | _counts(raw, cost) | {"answered": True})
 
     def count_unseen(self) -> int:
-        """Add the calls whose process ended before their line of the transcript; their number."""
+        """Add the calls whose process ended before their line of the transcript; how many there are."""
         begun: dict[str, list[dict[str, Any]]] = {}
         answered: dict[str, dict[str, Any]] = {}
         for row in read_rows(self._calls):
@@ -58,18 +61,27 @@ class ExchangeLog:
                 answered[key] = row
             else:
                 begun.setdefault(key, []).append(row)
+        self._begun = {key: len(rows) for key, rows in begun.items()}
         if begun:
             for row in self._transcript.rows():
                 if not row.get("cached") and (left := begun.get(str(row.get("call") or row.get("key")))):
                     left.pop(0)
-        unseen = [(key, answered.get(key, row)) for key, rows in begun.items() for row in rows]
-        for key, row in unseen:
-            self._transcript.append(
-                row
-                | {"key": "", "call": key, "messages": [], "reply": ""}
-                | {"cached": False, "charged": True, "verdict": UNSEEN}
-            )
-        return len(unseen)
+        lost = 0
+        for key, rows in begun.items():
+            for number, row in enumerate(rows, self._begun[key] - len(rows) + 1):
+                self._count_lost(key, number, answered.get(key, row))
+                lost += 1
+        return lost
+
+    def _count_lost(self, key: str, number: int, row: dict[str, Any]) -> None:
+        """Write down the request `number` of a question, of which there is no line, and tell of it."""
+        row = row | {"key": "", "call": key, "messages": [], "reply": ""}
+        row |= {"cached": False, "charged": True, "verdict": UNSEEN}
+        used = usage_of_row(row, self._calls.name)
+        agent, segment, model = (str(row.get(name, "?")) for name in ("agent", "segment", "model"))
+        counts = used.prompt_tokens, used.completion_tokens, used.seconds
+        self._emit(AgentSpoke(agent, segment, model, "", False, *counts, UNSEEN, used.cost, True, key[:16], number))
+        self._transcript.append(row)
 
     def exchange(
         self,
@@ -86,25 +98,28 @@ class ExchangeLog:
         redact = model.redactor()
         cost = 0.0 if cached or not charged else usage_of(model.prices, raw).cost
         reply = redact(raw.text)
+        number = 0 if cached else self._begun.get(key, 0)
+        told = AgentSpoke(
+            question.agent,
+            question.segment,
+            model.name,
+            reply[:20_000],
+            cached,
+            raw.prompt_tokens,
+            raw.completion_tokens,
+            raw.seconds,
+            verdict,
+            cost,
+            charged,
+            key[:16] if cached or number else "",
+            number,
+        )
+        self._emit(told)  # first: what has no line in the transcript is told again, and known by its number
         self._transcript.append(
             _head(question, model, key)
             | {"messages": [[role, redact(text)] for role, text in question.messages], "reply": reply[:100_000]}
             | _counts(raw, cost)
             | {"cached": cached, "charged": charged and not cached, "verdict": verdict}
-        )
-        self._emit(
-            AgentSpoke(
-                question.agent,
-                question.segment,
-                model.name,
-                reply[:20_000],
-                cached,
-                raw.prompt_tokens,
-                raw.completion_tokens,
-                raw.seconds,
-                verdict,
-                cost,
-            )
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from ultra_agents.text import valid_text
+from ultra_agents.text import parsed_json, valid_text
 
 Kind: TypeAlias = Literal[
     "transient", "fatal", "unexplained", "schema refused", "parameter refused", "prompt too long", "prompt filtered",
@@ -66,7 +66,7 @@ class Failure:
         late: No answer in time.
         broken: The connection was there and broke off.
         parameters: What the server does not take, as it names it, likeliest first.
-        reply: What the model had written, where the server refused to hand it over as a reply.
+        reply: What the model had written: of a stream that broke off, or where the server refused to hand it over.
     """
 
     kind: Kind
@@ -86,6 +86,10 @@ class CallFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.text)
         self.failure = failure
+
+
+class AskOtherwise(CallFailed):
+    """A request that failed for its form: the model has learnt another one, in which it is to be asked at once."""
 
 
 def classify(error: BaseException, redact: Callable[[str], str] = str) -> Failure:
@@ -171,8 +175,8 @@ def _body(error: BaseException, response: Any) -> Any:
         said = getattr(error, "body", None) or next((one for one in error.args if isinstance(one, dict)), "")
     if isinstance(said, str):
         try:
-            return json.loads(said)
-        except (ValueError, RecursionError):
+            return parsed_json(said)
+        except ValueError:
             return said
     return said
 

@@ -15,10 +15,10 @@ from ultra_agents.llm.cache import AnswerCache
 from ultra_agents.llm.circuit_breaker import CircuitBreaker
 from ultra_agents.llm.errors import no_answer, one_line, refused
 from ultra_agents.llm.exchange_log import ExchangeLog
-from ultra_agents.llm.failures import OF_ONE_QUESTION, CallFailed, Failure
+from ultra_agents.llm.failures import OF_ONE_QUESTION, AskOtherwise, CallFailed, Failure
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.question import Question
-from ultra_agents.llm.replies import RawReply
+from ultra_agents.llm.replies import RawReply, estimate_tokens
 from ultra_agents.llm.retry import call_with_retries, check_stop
 from ultra_agents.llm.streaming import OnText
 from ultra_agents.llm.structured import ReplyDropped
@@ -113,7 +113,7 @@ class FallbackChain:
             "model": model.llm.model_name,
         }
 
-        def once() -> RawReply:
+        def one_request() -> RawReply:
             with ExitStack() as held:
                 held.enter_context(model.limits.slot(prompt + completion, question.stop))
                 if not model.llm.recorded:
@@ -130,14 +130,25 @@ class FallbackChain:
             stored = self._cache.put(key, reply, about)
             return replace(reply, text=stored.text, cut=stored.cut, flaw=stored.flaw)
 
-        def on_failure(failure: Failure) -> None:
-            lost = RawReply(failure.reply, prompt if failure.charged else 0, 0, 0.0)
+        def write_down(failure: Failure) -> None:
+            written = estimate_tokens(failure.reply) if failure.reply else 0
+            lost = RawReply(failure.reply, prompt, written, 0.0) if failure.charged else RawReply("", 0, 0, 0.0)
             if failure.charged:
                 self._budget.add(question.agent, usage_of(model.prices, lost))
-            if failure.kind == "transient":
-                model.breaker.failed()
             verdict = f"failed: {one_line(failure)}"
             self._log.exchange(question, model, key, lost, verdict, charged=failure.charged)
+
+        def once() -> RawReply:
+            while True:
+                try:
+                    return one_request()
+                except AskOtherwise as error:
+                    write_down(error.failure)
+
+        def on_failure(failure: Failure) -> None:
+            if failure.kind == "transient":
+                model.breaker.failed()
+            write_down(failure)
 
         def give_up() -> bool:
             return model.breaker.state == "open" and any(breaker.state != "open" for breaker in others)

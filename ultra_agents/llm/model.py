@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ultra_agents.config import LLMConfig
@@ -16,13 +17,14 @@ from ultra_agents.errors import LLMError, UltraError
 from ultra_agents.llm.budget import Prices
 from ultra_agents.llm.circuit_breaker import CircuitBreaker
 from ultra_agents.llm.deadline import call_with_deadline
-from ultra_agents.llm.failures import MAX_SHOWN, CallFailed, Failure, classify, stream_at_fault
+from ultra_agents.llm.failures import MAX_SHOWN, AskOtherwise, CallFailed, Failure, classify, stream_at_fault
 from ultra_agents.llm.limits import RateLimits
 from ultra_agents.llm.prices import table_prices
-from ultra_agents.llm.replies import RawReply, all_in_reasoning, estimate_tokens, raw_reply
-from ultra_agents.llm.streaming import OnText, read_stream
+from ultra_agents.llm.replies import MAX_REPLY_CHARS, RawReply, all_in_reasoning, estimate_tokens, raw_reply
+from ultra_agents.llm.streaming import OnText, Received, read_stream
 from ultra_agents.llm.tracing import redacting_handler
 from ultra_agents.registry import create_llm
+from ultra_agents.text import valid_text
 
 T = TypeVar("T")
 Messages = Sequence[tuple[str, str]]
@@ -126,10 +128,10 @@ class Model:
         stop: Callable[[], bool] | None,
         on_text: OnText | None = None,
     ) -> RawReply:
-        """Ask once. A server that refuses the schema's form is asked in a simpler one from then on.
+        """Send one request in the form that suits the server, as far as that is known.
 
-        One whose stream fails is asked for whole replies from then on, at once if it would not be asked again; what
-        a stream that broke off has cost is not known, and not counted.
+        A server that refuses the schema's form is asked in a simpler one from then on, one whose stream fails for
+        whole replies, one that does not take a parameter without it.
 
         Args:
             messages: `(role, text)`.
@@ -139,30 +141,21 @@ class Model:
             on_text: Given the end of the reply while it arrives, where the provider streams.
 
         Raises:
+            AskOtherwise: It failed, and the next request has another form: it is to be sent at once.
             CallFailed: Sorted by what can be done about it.
             UltraError: The provider cannot be opened, or the run was stopped.
         """
-        while True:
-            way = self.way
-            shown = on_text if self.streams and way != "tools" else None
-            try:
-                return self.call_in(way, messages, schema, title, stop, shown)
-            except CallFailed as error:
-                if shown is not None and stream_at_fault(error.failure):
-                    self.streams = False
-                    if error.failure.kind != "transient" or error.failure.status is None:
-                        shown("")  # what there was of it is no part of the next one
-                        continue
-                simpler = _SIMPLER.get(way)
-                if error.failure.kind != "schema refused" or simpler is None:
-                    raise
-                self._warn_once(
-                    f"the server of the model {self.name!r} does not take a schema as {way}: it is asked by {simpler} "
-                    f"(ultra llm check finds the best way, options.structured names it): {error.failure.text}"
-                )
-                with self._lock:
-                    if self.way == way:
-                        self.way = simpler
+        way = self.way
+        shown = on_text if self.streams and way != "tools" else None
+        try:
+            return self.call_in(way, messages, schema, title, stop, shown)
+        except AskOtherwise:
+            raise
+        except CallFailed as error:
+            if not self._adapted(way, error.failure, shown):
+                raise
+            otherwise = AskOtherwise(error.failure)
+        raise otherwise
 
     def call_in(
         self,
@@ -173,14 +166,34 @@ class Model:
         stop: Callable[[], bool] | None,
         on_text: OnText | None = None,
     ) -> RawReply:
-        """Ask once, the schema sent in one `way`, without parameters the server does not take; raises as `call`."""
-        while True:
-            chat = self.open()
-            try:
-                return self._invoke(chat, way, messages, schema, title, stop, on_text)
-            except CallFailed as error:
-                if error.failure.kind != "parameter refused" or not self._left_out(chat, error.failure):
-                    raise
+        """Send one request, the schema sent in this `way`, without parameters not taken; raises as `call`."""
+        chat = self.open()
+        try:
+            return self._invoke(chat, way, messages, schema, title, stop, on_text)
+        except CallFailed as error:
+            if error.failure.kind != "parameter refused" or not self._left_out(chat, error.failure):
+                raise
+            otherwise = AskOtherwise(error.failure)
+        raise otherwise
+
+    def _adapted(self, way: Structured, failure: Failure, shown: OnText | None) -> bool:
+        """Learn from a failure what form the next request must have; whether it is to be sent at once."""
+        if shown is not None and stream_at_fault(failure):
+            self.streams = False
+            if failure.kind != "transient" or failure.status is None:
+                shown("")  # what there was of it is no part of the next one
+                return True
+        simpler = _SIMPLER.get(way)
+        if failure.kind != "schema refused" or simpler is None:
+            return False
+        self._warn_once(
+            f"the server of the model {self.name!r} does not take a schema as {way}: it is asked by {simpler} "
+            f"(ultra llm check finds the best way, options.structured names it): {failure.text}"
+        )
+        with self._lock:
+            if self.way == way:
+                self.way = simpler
+        return True
 
     def _invoke(
         self,
@@ -199,6 +212,7 @@ class Model:
         handlers = [redacting_handler(handler, redact) for handler in self._callbacks]
         traced: Any = {"callbacks": handlers} if handlers else None
         abandoned = threading.Event()
+        received = Received()
         begun = time.perf_counter()
         context = contextvars.copy_context()  # the call's thread still belongs to what is being traced
 
@@ -207,7 +221,7 @@ class Model:
             if on_text is None:
                 return runnable.invoke(said, traced)
             show = _end_shown(on_text, redact)
-            return read_stream(runnable.stream(said, traced), show, timeout_s, abandoned.is_set)
+            return read_stream(runnable.stream(said, traced), show, timeout_s, abandoned.is_set, received)
 
         problem: UltraError | CallFailed
         try:
@@ -217,11 +231,11 @@ class Model:
         except NotImplementedError as error:  # langchain's answer for a model without tools
             problem = CallFailed(Failure("schema refused", redact(str(error))[:MAX_SHOWN] or f"no {way}"))
         except CallFailed as error:
-            problem = error
+            problem = CallFailed(_with_received(error.failure, received, redact))
         except UltraError as error:
             problem = redacted(error, redact)
         except Exception as error:
-            problem = CallFailed(classify(error, redact))
+            problem = CallFailed(_with_received(classify(error, redact), received, redact))
         else:
             self._learn_from(answer, on_text is not None)
             return reply
@@ -306,6 +320,14 @@ class Model:
 def _end_shown(on_text: OnText, redact: Redactor) -> OnText:
     """`on_text`, given only the end of a text, without keys and without the beginning of one that may follow."""
     return lambda text: on_text(redact.before_cut_key(redact(text))[-_SHOWN_CHARS:])
+
+
+def _with_received(failure: Failure, received: Received, redact: Redactor) -> Failure:
+    """The failure of a request whose reply had begun to arrive: it has cost something, and what came is kept."""
+    if not received.text:
+        return failure
+    said = redact.before_cut_key(redact(valid_text(received.text)))[:MAX_REPLY_CHARS]
+    return replace(failure, charged=True, reply=failure.reply or said)
 
 
 def _with_schema(message: tuple[str, str], schema: dict[str, Any]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ultra_agents.errors import Interrupted
@@ -15,11 +16,23 @@ MIN_INTERVAL_S = 0.25
 """Seconds between two calls of `on_text` for one reply, at least."""
 
 
+@dataclass
+class Received:
+    """What has arrived of a reply; read from another thread where its stream is given up.
+
+    Attributes:
+        text: All of it so far.
+    """
+
+    text: str = ""
+
+
 def read_stream(
     chunks: Iterable[Any],
     on_text: OnText,
     timeout_s: float,
     cancelled: Callable[[], bool] = lambda: False,
+    received: Received | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Any:
     """The message that langchain's message chunks add up to.
@@ -32,6 +45,7 @@ def read_stream(
         on_text: Given the text so far, at most once every `MIN_INTERVAL_S`.
         timeout_s: Seconds for the whole stream; the connection's own timeout counts from chunk to chunk.
         cancelled: Polled at each chunk; true closes the stream, so that the server can stop writing.
+        received: Where the text is kept too, so that it is there however the stream ends.
         clock: Seconds, monotonic.
 
     Raises:
@@ -53,6 +67,8 @@ def read_stream(
             usage = chunk.usage_metadata or usage
             finish = chunk.response_metadata.get("finish_reason") or finish
             text += chunk.content if isinstance(chunk.content, str) else ""
+            if received is not None:
+                received.text = text
             if text and now - last_shown >= MIN_INTERVAL_S:
                 last_shown = now
                 on_text(text)

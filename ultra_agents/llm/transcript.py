@@ -12,6 +12,7 @@ from typing import Any
 
 from ultra_agents.errors import RunError
 from ultra_agents.records import Usage
+from ultra_agents.text import json_row
 
 _APPENDING = threading.Lock()
 
@@ -84,16 +85,16 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
+            if (row := json_row(line)) is not None:
                 yield row
 
 
-def usage_of_row(row: dict[str, Any]) -> Usage:
-    """What one line of a transcript cost."""
+def usage_of_row(row: dict[str, Any], file: str = "transcript.jsonl") -> Usage:
+    """What one line of a transcript, or of another `file`, cost.
+
+    Raises:
+        RunError: It does not say.
+    """
     if row.get("cached"):
         return Usage(cached=1)
     if not row.get("charged"):
@@ -104,8 +105,8 @@ def usage_of_row(row: dict[str, Any]) -> Usage:
         )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise RunError(
-            "a line of the transcript is damaged: what its call cost is not known",
+            f"a line of {file} is damaged: what its call cost is not known",
             found=f"{type(error).__name__}: {error}"[:100],
             expected="prompt_tokens, completion_tokens, seconds and cost as numbers",
-            hint="restore transcript.jsonl: spending caps are counted from it",
+            hint=f"restore {file}: spending caps are counted from it",
         ) from error

@@ -20,6 +20,7 @@ from ultra_agents.rollout.collect import collect
 from ultra_agents.rollout.restarts import Restarts as CriticalStarts
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
+from ultra_agents.text import parsed_json
 from ultra_agents.verification.fidelity import Fidelity, measure_fidelity
 
 T = TypeVar("T")
@@ -139,7 +140,7 @@ class EngineServices:
         again = f"delete {path} to make it anew"
         try:
             header, arrays = read_safetensors(path)
-            told = json.loads(header[_KEY])
+            told = parsed_json(header[_KEY])
             version, digest, made = int(told["version"]), str(told["made_by"]), rebuild(arrays, told["rest"])
         except (PolicyError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"{path} is not what this method keeps there", found=error, hint=again) from error

@@ -25,6 +25,7 @@ from ultra_agents.events import Emit, Evaluated, TrainingProgress
 from ultra_agents.policies import read_safetensors, write_safetensors
 from ultra_agents.records import Array, CurvePoint
 from ultra_agents.seeding import Streams
+from ultra_agents.text import parsed_json
 
 CHECKPOINT_VERSION = 1
 _KEY = "ultra_agents_trainer"
@@ -233,8 +234,8 @@ class _Progress:
         again = f"delete {path} to refine by {self.method} from the start"
         try:
             header, arrays = read_safetensors(path)
-            rest = json.loads(header[_KEY])
-        except (PolicyError, KeyError, ValueError) as error:
+            rest = dict(parsed_json(header[_KEY]))
+        except (PolicyError, KeyError, ValueError, TypeError) as error:
             raise RunError(f"{path} is not a training checkpoint", found=error, hint=again) from error
         wanted = {"version": CHECKPOINT_VERSION, "method": self.method, "budget": self.budget}
         if any(rest.get(name) != value for name, value in wanted.items()):

@@ -18,6 +18,7 @@ import numpy as np
 from ultra_agents.errors import RunError
 from ultra_agents.files import whole_file
 from ultra_agents.records import Array, Trajectory
+from ultra_agents.text import parsed_json
 
 _VERSION = 1
 _NAME = re.compile(r"episode-(\d{6})\.npz")
@@ -41,7 +42,9 @@ def save_trajectories(folder: Path, trajectories: Sequence[Trajectory]) -> None:
                 path.unlink()
     except OSError as error:
         raise RunError(
-            f"cannot write trajectories to {folder}", found=str(error), hint="is the disk full or read-only?"
+            f"cannot write trajectories to {folder}",
+            found=str(error),
+            hint="make room, or make the folder writable, and run the same command again",
         ) from error
 
 
@@ -96,7 +99,7 @@ def _read(path: Path) -> Trajectory:
                 raise ValueError("its arrays are packed, which ultra-agents never does")
         with np.load(path, allow_pickle=False) as file:
             arrays: dict[str, Array] = dict(file)
-        head: dict[str, Any] = json.loads(_inflated(arrays["head"]))
+        head: dict[str, Any] = dict(parsed_json(_inflated(arrays["head"])))
         if head["version"] != _VERSION:
             raise RunError(
                 f"the trajectory {path} was written by another version of ultra-agents",
@@ -125,7 +128,7 @@ def _read(path: Path) -> Trajectory:
             truncated=head["truncated"],
             snapshots=states,
         )
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise RunError(
             f"the trajectory {path} is damaged", found=f"{type(error).__name__}: {error}", hint="collect again"
         ) from error

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ultra_agents.errors import RunError
 from ultra_agents.files import no_link
-from ultra_agents.text import valid_text
+from ultra_agents.text import json_row, valid_text
 from ultra_agents.version import __version__
 
 PACKAGES = (
@@ -44,35 +44,45 @@ os.register_at_fork(after_in_child=_forget_locks)
 class LineLog:
     """One JSON object a line, added to a file and on disk when `append` returns; safe from any thread.
 
-    The file is opened by the first line, and again by the next one after `close`.
+    The file is opened by the first line, and again by the next one after `close` or a failure. Nothing is buffered: a
+    line that found no room fails there, not when the file is closed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[str] | None = None
+        self._file: int | None = None
         self._writing = threading.RLock()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add one line; numbers that are not finite become null."""
+        """Add one line; numbers that are not finite become null.
+
+        Raises:
+            OSError: It cannot be written, or not all of it: the next line then stands alone.
+        """
+        line = (valid_text(json.dumps(plain(row), ensure_ascii=False)) + "\n").encode()
         with self._writing:
             if self._file is None:
-                self._file = open(self.path, "a+", encoding="utf-8", buffering=1, opener=no_link)  # noqa: SIM115
-                self._heal(self._file)
-            self._file.write(valid_text(json.dumps(plain(row), ensure_ascii=False)) + "\n")
+                self._file = no_link(str(self.path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
+                line = self._heal(self._file) + line
+            try:
+                while line:  # a disk that is nearly full takes a part, and refuses the rest
+                    line = line[os.write(self._file, line) :]
+            except OSError:
+                self.close()
+                raise
 
     @staticmethod
-    def _heal(file: IO[str]) -> None:
-        """End a line that a crash left unfinished, so that the next one stands alone."""
-        end = file.seek(0, os.SEEK_END)
-        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
-            file.write("\n")
+    def _heal(file: int) -> bytes:
+        """What ends a line that a crash or a full disk left unfinished."""
+        end = os.lseek(file, 0, os.SEEK_END)
+        return b"\n" if end and os.pread(file, 1, end - 1) != b"\n" else b""
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._writing:
+        with self._writing, suppress(OSError):  # every line is written
             if self._file is not None:
-                self._file.close()
-                self._file = None
+                file, self._file = self._file, None
+                os.close(file)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -81,11 +91,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
+            if (row := json_row(line)) is not None:
                 yield row
 
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from ultra_agents.errors import ConfigError, RunError
 from ultra_agents.files import lives, sweep, write_whole
 from ultra_agents.runs.files import LineLog, locked, plain, read_lines, refuse_links, versions
+from ultra_agents.text import parsed_json
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config
@@ -121,7 +122,7 @@ class RunFolder:
                 f"cannot make the run folder {path}",
                 found=error.found if isinstance(error, RunError) else str(error),
                 expected="a place that can be written",
-                hint="choose another with --runs DIR",
+                hint="make room, or choose another place with --runs DIR",
             ) from error
         return cls(path, config, state)
 
@@ -144,7 +145,7 @@ class RunFolder:
         if not (path / "state.json").is_file():
             raise RunError(f"{path} is not a run folder", expected="a folder made by `ultra run`, with a state.json")
         try:
-            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            state = parsed_json((path / "state.json").read_bytes())
             form = int(state["format"])
             if not isinstance(state["done"], dict):
                 raise TypeError("`done` is not a mapping")

@@ -41,7 +41,7 @@ def find_effects(context: RunContext, findings: Findings) -> MeasuredEffects:
                 poll=context.check_stop,
             )
     spent = 0 if effects is None else effects.env_steps
-    context.emit(StepsSpent("effects", spent))
+    context.emit(StepsSpent("effects", spent, "actions"))
     events = events_table(findings.trajectories, environment)
     text = effects_text(effects, events, environment.legend, terms.effects_tokens)
     return MeasuredEffects(text, effects, events, spent)

@@ -85,8 +85,9 @@ class _Evaluation:
                 poll=context.check_stop, on_note=partial(context.note, "cut episodes"),
             )  # fmt: skip
             self._played[weights] = found
+            # told before it is kept: a run that ends between the two plays and tells it again
+            context.emit(StepsSpent("evaluate", sum(found.lengths), weights[:16]))
             context.folder.write_json(PLAYED, _KEPT.dump_python(self._played, mode="json"))
-            context.emit(StepsSpent("evaluate", sum(found.lengths)))
         self._done += 1
         context.emit(Evaluated(method, step, which, self._played[weights].values))
         context.emit(StageProgress("evaluate", self._done, self._total))

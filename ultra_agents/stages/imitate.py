@@ -116,13 +116,13 @@ def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
         context.emit(StageProgress("imitate", 0, 0, f"replaying {len(advice)} plans"))
         demonstrations = imitator.demonstrations(advice)
         steps, spent, found = len(demonstrations), imitator.env_steps, None
-        context.emit(StepsSpent("imitate", spent))
+        context.emit(StepsSpent("imitate", spent, "replays"))
         context.emit(StageProgress("imitate", 0, 0, f"learning from {steps} demonstrated steps"))
         copy = imitator.learnt(demonstrations)
         if config.imitation.mode != "always":
             found = _compared(context, copy, 0 if joint is None else joint.env_steps)
             spent += found.env_steps
-            context.emit(StepsSpent("imitate", found.env_steps))
+            context.emit(StepsSpent("imitate", found.env_steps, "comparison"))
     used = found is None or found.passed or (config.imitation.mode == "better" and found.leans)
     verdict = "untested" if found is None else found.verdict
     made = Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, "", copy if used else None, verdict)

@@ -130,7 +130,7 @@ def _reaches(context: RunContext, findings: Findings, over: Policy, known: set[t
     ) as tester:
         found = measure_reach(claims, trajectories, tester, rule, limit, progress)
         spent = tester.env_steps
-    context.emit(StepsSpent("table", spent))
+    context.emit(StepsSpent("table", spent, "reach"))
     radii |= dict(zip(asked, (one.radius for one in found), strict=True))
     reaches = tuple(radii[index] for index in range(len(advice)))
     return TableTest("undecided", False, reaches, env_steps=spent, neighbours=sum(one.states for one in found))
@@ -155,7 +155,7 @@ def _in_episodes(context: RunContext, findings: Findings, over: Policy, found: T
 
     with JointTester[Advice](context.environment, over, rule, streams, build, seeds, progress) as tester:
         test = tester.test(advice)
-    context.emit(StepsSpent("table", test.env_steps))
+    context.emit(StepsSpent("table", test.env_steps, "episodes"))
     made = replace(
         found, acts=test.passed, gain=test.gain, low=test.low, high=test.high, pairs=test.pairs, stopped=test.stopped,
         env_steps=found.env_steps + test.env_steps, verdict=test.verdict,

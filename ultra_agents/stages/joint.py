@@ -68,7 +68,7 @@ def decided_together(context: RunContext, findings: Findings, explanations: Sequ
         kept = [rows[index] for index in found.kept]
         copy = tester.built(found.kept) if imitator is not None and kept else None
     spent = found.env_steps + (0 if imitator is None else imitator.env_steps)
-    context.emit(StepsSpent("joint", spent))
+    context.emit(StepsSpent("joint", spent, "set"))
     outcome = JointOutcome(
         **{**asdict(found), "env_steps": spent},
         rows=len(rows),
@@ -111,7 +111,7 @@ def _told(context: RunContext, one: Explanation, asked: set[int], outcome: Joint
             return replace(state, fate="accepted", stage="", reason="", detail="", joint=joint)
         reason = (OPEN if outcome.verdict == "undecided" else REASON) if outcome.pairs else UNPAID
         detail = f"{outcome.gain:+.3g} per episode ({outcome.low:+.3g} to {outcome.high:+.3g}), {outcome.pairs} pairs"
-        context.emit(Dropped("test", reason, one.segment.name, f"step {state.step}: {detail}"))
+        context.emit(Dropped("test", reason, one.segment.name, f"step {state.step}: {detail}", f"{state.step} joint"))
         fate: Fate = "rejected" if outcome.pairs else "dropped"
         return replace(state, fate=fate, stage="test", reason=reason, detail=detail, joint=verdict)
 

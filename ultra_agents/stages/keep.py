@@ -68,5 +68,5 @@ def better_of(
         ends, pairs = (alone, more) if more else (ends, pairs)
     better = ends.mean > 0
     kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, pairs)
-    context.emit(StepsSpent("confirm", spent))
+    context.emit(StepsSpent("confirm", spent, method))
     return trained if better else prepared.start, kept, spent

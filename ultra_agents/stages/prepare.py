@@ -76,7 +76,7 @@ def collect_episodes(context: RunContext) -> list[Trajectory]:
         nonlocal done
         done += 1
         context.emit(StageProgress("collect", done, count, repr(trajectory)))
-        context.emit(StepsSpent("collect", len(trajectory)))
+        context.emit(StepsSpent("collect", len(trajectory), str(trajectory.episode)))
 
     try:
         made = collect(
@@ -108,5 +108,5 @@ def _recorded(context: RunContext, folder: Path) -> list[Trajectory]:
                 hint="name the policy they are of under policy, or leave collect.folder out",
             )
         context.emit(StageProgress("collect", number, len(made), repr(one)))
-        context.emit(StepsSpent("collect", len(one)))
+        context.emit(StepsSpent("collect", len(one), str(one.episode)))
     return made

@@ -33,7 +33,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     if not checkpoint.exists():  # else they were told of before the interruption
         told = {"collect", "effects", "test", "imitate", "table", "rules", "compare starts"}
         for purpose in sorted(spent.keys() - told):
-            context.emit(StepsSpent(purpose, spent[purpose]))
+            context.emit(StepsSpent(purpose, spent[purpose], method))
     selection = context.streams.child("selection")
     seeds = selection.integers(config.refine.curve_episodes, "reset")
     simulators = context.simulators(config.refine.num_envs)

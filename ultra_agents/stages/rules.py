@@ -85,7 +85,7 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
         progress=lambda purpose, steps: _told(context, purpose, steps, terms),
     )
     found = tester.test(list(acting.values()))
-    context.emit(StepsSpent("rules", found.env_steps))
+    context.emit(StepsSpent("rules", found.env_steps, "sets"))
     headline = (
         f"{found.verdict}: {found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] per episode in {found.pairs} pairs"
         f"{f', best of {len(acting)} sets' if len(acting) > 1 else ''}"

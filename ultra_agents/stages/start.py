@@ -49,7 +49,7 @@ def choose_start(context: RunContext, findings: Findings) -> Start:
         wanted = tuple(name for name in wanted if "copy" not in name)
     copying = any("copy" in name for name in wanted)
     copy, learning = taught(context, findings, policy, layer) if copying else (None, Lessons())
-    context.emit(StepsSpent("imitate", learning.env_steps))
+    context.emit(StepsSpent("imitate", learning.env_steps, "lessons"))
     policies: dict[StartName, Policy] = {"policy": policy, "policy+rules": layer}
     if copy is not None:
         policies |= {"copy": copy, "copy+rules": RulePolicy(copy, layer.rules, context.environment)}
@@ -65,7 +65,7 @@ def choose_start(context: RunContext, findings: Findings) -> Start:
         chosen, compared = [name for name in entrants if name != "policy"][-1], _Compared()
     else:
         chosen, compared = _compared(context, found.test, entrants, config.advice.apply == "imitate")
-    context.emit(StepsSpent("compare starts", compared.env_steps))
+    context.emit(StepsSpent("compare starts", compared.env_steps, "starts"))
     return Start(
         chosen,
         returns={name: tuple(one.returns) for name, one in entrants.items() if one.returns},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ultra_agents.events import Event, from_json
+from ultra_agents.text import json_row
 
 CHUNK_BYTES = 1 << 20
 """Read at once."""
@@ -15,6 +15,10 @@ _NAME_WITHIN = 40
 """Bytes at the beginning of a line within which the name of its event stands."""
 MAX_LINE_BYTES = 16 << 20
 """An unfinished line longer than this is taken for damaged and dropped."""
+
+
+LAST_TIME = 1e11
+"""Seconds since the epoch, some 3,000 years: a later time is a damaged one."""
 
 
 class EventLogReader:
@@ -61,12 +65,9 @@ class EventLogReader:
     def _read(self, line: bytes) -> tuple[float | None, Event] | None:
         if not line.strip() or any(name in line[:_NAME_WITHIN] for name in self._without):
             return None
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        event = from_json(row) if isinstance(row, dict) else None
-        if event is None:
+        row = json_row(line)
+        event = None if row is None else from_json(row)
+        if row is None or event is None:
             return None
         when = row.get("time")
-        return (float(when) if isinstance(when, int | float) else None), event
+        return (float(when) if isinstance(when, int | float) and abs(when) < LAST_TIME else None), event

@@ -35,6 +35,7 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
+from ultra_agents.ui.counting import Counted, Seen, UsageTotals, first_time
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -92,18 +93,6 @@ class StageState:
 
 
 @dataclass(frozen=True)
-class UsageTotals:
-    """Usage of the models so far."""
-
-    calls: int = 0
-    cached: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-    cost: float = 0.0
-
-
-@dataclass(frozen=True)
 class PendingRequest:
     """A model request without a reply: when it was sent, on the caller's clock in seconds, and the text so far."""
 
@@ -145,6 +134,7 @@ class RunState:
         status: `starting`, `running`, or what `RunFinished` said.
         colours: Places of the methods in the palette.
         settings: What every method refines with, in words.
+        counted: The pieces of work that were counted.
     """
 
     name: str = ""
@@ -173,6 +163,7 @@ class RunState:
     report: str = ""
     colours: Mapping[str, int] = field(default_factory=dict)
     settings: str = ""
+    counted: Seen = field(default_factory=dict, repr=False)
 
     def elapsed(self, now: float) -> float:
         """Seconds since the start, up to the end, without pauses."""
@@ -217,7 +208,16 @@ def _shares(stages: Iterable[StageState]) -> tuple[float, float]:
 
 
 def reduce(state: RunState, event: Event, now: float) -> RunState:
-    """The state after `event`, which arrived at `now` (seconds on any steady clock). Unknown events change nothing."""
+    """The state after `event`, which arrived at `now` (seconds on any steady clock).
+
+    Unknown events change nothing; work that was counted in an earlier part of a resumed run counts nothing.
+    """
+    if isinstance(event, Counted):
+        if isinstance(event, AgentSpoke):
+            state = replace(state, pending=_without(state.pending, event))
+        if (counted := first_time(state.counted, event)) is None:
+            return state
+        state = replace(state, counted=counted)
     match event:
         case RunStarted():
             stages = tuple(StageState(name, max(share, 0.0)) for name, share in event.stages)
@@ -246,8 +246,7 @@ def reduce(state: RunState, event: Event, now: float) -> RunState:
             return _streamed(state, event, now)
         case AgentSpoke():
             short = replace(event, text=event.text[:TEXT])
-            state = replace(state, pending=_without(state.pending, event))
-            return replace(state, messages=(*state.messages, short)[-MESSAGES:], usage=_used(state.usage, event))
+            return replace(state, messages=(*state.messages, short)[-MESSAGES:], usage=state.usage.after(event))
         case RulesShown():
             return replace(state, rules=event)
         case StateShown():
@@ -296,19 +295,6 @@ def _stage(state: RunState, name: str, **changes: object) -> RunState:
     return replace(
         state,
         stages=tuple(replace(s, **changes) if s.name == name else s for s in state.stages),  # type: ignore[arg-type]
-    )
-
-
-def _used(usage: UsageTotals, event: AgentSpoke) -> UsageTotals:
-    if event.cached:
-        return replace(usage, cached=usage.cached + 1)
-    return UsageTotals(
-        usage.calls + 1,
-        usage.cached,
-        usage.prompt_tokens + event.prompt_tokens,
-        usage.completion_tokens + event.completion_tokens,
-        usage.seconds + event.seconds,
-        usage.cost + event.cost,
     )
 
 

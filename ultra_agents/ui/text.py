@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import Any
 
 from rich.cells import cell_len, chop_cells
+
+from ultra_agents.text import parsed_json
 
 
 def wrap(text: str, width: int, lines: int) -> list[str]:
@@ -35,7 +36,7 @@ def wrap(text: str, width: int, lines: int) -> list[str]:
 def prose(text: str) -> str:
     """A reply for reading: JSON without its brackets and quotes, everything else as it is."""
     try:
-        value = json.loads(text)
+        value = parsed_json(text)
     except ValueError:
         return text
     return _told(value) if isinstance(value, dict | list) else text

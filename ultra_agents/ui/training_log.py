@@ -14,10 +14,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ultra_agents.events import Evaluated, Event, TrainingProgress
+from ultra_agents.text import json_row
 from ultra_agents.ui.trackers import make_trackers
 
 
@@ -42,7 +44,7 @@ class TrainingLog:
     ) -> None:
         self._path, self._tensorboard, self._clock = metrics, tensorboard, clock
         self._trackers = make_trackers(trackers, metrics.parent, settings or {})
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
         self._writers: dict[str, Any] = {}
         self._reached: dict[tuple[str, bool], int] = _reached(metrics)
         wanted = trackers is None or "tensorboard" in trackers
@@ -85,7 +87,9 @@ class TrainingLog:
         row = {"method": method, "steps": steps, "time": now, **told}
         if self._file is None:
             self._file = self._open()
-        self._file.write(json.dumps(row) + "\n")
+        line = (json.dumps(row) + "\n").encode()
+        while line:  # a disk that is nearly full takes a part, and refuses the rest
+            line = line[self._file.write(line) or 0 :]
         points = {
             name if "/" in name else f"train/{name}": value for name, value in metrics.items() if math.isfinite(value)
         }
@@ -96,12 +100,12 @@ class TrainingLog:
         for tracker in self._trackers:
             tracker.log(method, steps, now, points)
 
-    def _open(self) -> IO[str]:
-        """The file, line-buffered; an unfinished last line, left by a crash, is ended first."""
-        file = self._path.open("a+", encoding="utf-8", buffering=1)
+    def _open(self) -> FileIO:
+        """The file, unbuffered; an unfinished last line, left by a crash, is ended first."""
+        file = FileIO(self._path, "a+")
         end = file.seek(0, os.SEEK_END)
         if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
-            file.write("\n")
+            file.write(b"\n")
         return file
 
     def _writer(self, method: str) -> Any:
@@ -126,9 +130,9 @@ def _reached(metrics: Path) -> dict[tuple[str, bool], int]:
     with metrics.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                row = json.loads(line)
+                row = json_row(line) or {}
                 key = (str(row["method"]), "evaluation/return_mean" in row)
                 found[key] = max(found.get(key, -1), int(row["steps"]))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError):
                 continue
     return found

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from ultra_agents.agents.prompts import Message, load_prompt
 from ultra_agents.agents.rules.identifier import told
 from ultra_agents.agents.rules.schemas import TextReply, atoms_advice
-from ultra_agents.agents.rules.state import SITUATIONS, Context, State, attempts_of, with_attempts
+from ultra_agents.agents.rules.state import SITUATIONS, Context, State, attempts_of, with_attempts, work_on
 from ultra_agents.agents.rules.wording import standing
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import RuleAttempt
@@ -51,7 +51,7 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
             reply=reply,
         )
     except ReplyDropped as problem:
-        note = context.noted("advise", problem.reason, problem.detail)
+        note = context.noted("advise", problem.reason, problem.detail, work=work_on(state))
         return Command(goto="finish", update={"notes": [note], "refused": []})
     said = answer.value
     text = ""
@@ -70,7 +70,7 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
         update: State = {
             **with_attempts((*before, tried)),
             "refused": [*refused, [as_said(said), why]] if again else [],
-            "notes": [context.noted("advise", REFUSED, " ".join(why.split()))],
+            "notes": [context.noted("advise", REFUSED, " ".join(why.split()), work=work_on(state))],
         }
         return Command(goto="advise" if again else "finish", update=update)
     return Command(

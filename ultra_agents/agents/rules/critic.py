@@ -16,7 +16,7 @@ from ultra_agents.agents.prompts import Message, load_prompt
 from ultra_agents.agents.rules.advisor import as_said, sent_back
 from ultra_agents.agents.rules.identifier import told
 from ultra_agents.agents.rules.schemas import NOTHING, CriticReply, atoms_critic
-from ultra_agents.agents.rules.state import SITUATIONS, Context, State, attempts_of, with_last
+from ultra_agents.agents.rules.state import SITUATIONS, Context, State, attempts_of, with_last, work_on
 from ultra_agents.agents.rules.wording import acting
 from ultra_agents.agents.state import JSONObject
 from ultra_agents.llm.structured import ReplyDropped
@@ -120,7 +120,7 @@ def _asked(
             reply=reply,
         )
     except ReplyDropped as problem:
-        return attempt, [context.noted(node, problem.reason, problem.detail)]
+        return attempt, [context.noted(node, problem.reason, problem.detail, work=work_on(state))]
     said = answer.value
     judged = replace(attempt, verdict=said.verdict, judgement=said.reasoning)
     implicit = _implicit(context, said)
@@ -129,7 +129,7 @@ def _asked(
     try:
         with_reward(context, replace(judged, implicit=implicit))
     except RuleError as refusal:
-        note = context.noted(node, "implicit reward refused", " ".join(str(refusal).split()))
+        note = context.noted(node, "implicit reward refused", " ".join(str(refusal).split()), work=work_on(state))
         if len(refused) >= context.agents.max_repairs:
             return judged, [note]
         return Command(goto=node, update={"refused": [*refused, [as_said(said), str(refusal)]], "notes": [note]})

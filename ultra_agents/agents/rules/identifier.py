@@ -31,7 +31,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
             reply=identifier_reply(context.shown, context.agents.max_critical, context.form),
         )
     except ReplyDropped as problem:
-        return _named([], [context.noted("identify", problem.reason, problem.detail)])
+        return _named([], [context.noted("identify", problem.reason, problem.detail, work="0")])
     lengths = {one.episode: len(one) for one in context.trajectories}
     situations: list[Situation] = []
     notes: list[JSONObject] = []
@@ -40,9 +40,10 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
         there = tuple(dict.fromkeys(place for place in examples if place[1] < lengths[place[0]]))
         for episode, step in examples:
             if (episode, step) not in there:
-                notes.append(context.noted("identify", "example after the end", f"episode {episode}, step {step}"))
+                where = f"episode {episode}, step {step}"
+                notes.append(context.noted("identify", "example after the end", where, work=str(len(notes))))
         if one.name in [before.name for before in situations]:
-            notes.append(context.noted("identify", "situation named twice", one.name))
+            notes.append(context.noted("identify", "situation named twice", one.name, work=str(len(notes))))
             continue
         situations.append(Situation(one.name, one.rationale, there))
     return _named(situations, notes)

@@ -87,11 +87,13 @@ def propose_rules(
     played = threading.Lock()
     told_alone = False
 
-    def spent(trial: RuleTrial) -> None:
+    def spent(trial: RuleTrial, work: str) -> None:
         nonlocal told_alone
         with played:
             alone, told_alone = (0 if told_alone else trial.alone_steps), True
-        emit(StepsSpent("test", trial.env_steps + alone))
+        if alone:
+            emit(StepsSpent("test", alone, "the policy alone"))
+        emit(StepsSpent("test", trial.env_steps, work))
 
     def task(trajectory: Trajectory) -> Task:
         stretches, shown = stretches_of(

@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from ultra_agents.agents.rules.critic import REJECTED, decided_by_critic, with_reward
-from ultra_agents.agents.rules.state import PROPOSAL, SITUATIONS, Context, State, attempts_of, with_last
+from ultra_agents.agents.rules.state import PROPOSAL, SITUATIONS, Context, State, attempts_of, with_last, work_on
 from ultra_agents.agents.rules.wording import feedback_on, measured
 from ultra_agents.agents.state import NOTES, JSONObject
 from ultra_agents.records import RuleAttempt, RuleProposal
@@ -28,9 +28,9 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     attempt = attempts_of(state)[-1]
     trial = context.tester.try_out(context.parsed(attempt.text), context.episode)
     if trial is None:
-        note = context.noted("test", "test budget spent")
+        note = context.noted("test", "test budget spent", work=work_on(state))
         return decided_by_critic(state, context, attempt, {"notes": [note]})
-    context.spent(trial)
+    context.spent(trial, f"{context.about()} {work_on(state)}")
     budget = context.narration.token_budget // (1 if context.form == "text" else 4)
     words = feedback_on(trial, context.environment, context.interface, context.narration, budget)
     attempt = replace(
@@ -80,7 +80,7 @@ def _chosen(
         best = max(known, key=lambda one: one.gain or 0.0)
         if best.high is not None and best.high < 0:
             context.decided(state, best, "reject", HARMFUL)
-            return None, [context.noted("test", HARMFUL, best.feedback.partition("\n")[0])]
+            return None, [context.noted("test", HARMFUL, best.feedback.partition("\n")[0], work=work_on(state))]
     else:
         best = usable[-1]
         if best.verdict is None and not context.simulates:
@@ -89,6 +89,6 @@ def _chosen(
         if best.verdict in ("reject", "revise"):
             reason = REJECTED if best.verdict == "reject" else "no revision left"
             context.decided(state, best, "reject", reason)
-            return None, [context.noted("criticise", reason, best.judgement)]
+            return None, [context.noted("criticise", reason, best.judgement, work=work_on(state))]
     context.decided(state, best, "accept", best.feedback.partition("\n")[0] or best.judgement)
     return best, []

@@ -70,6 +70,11 @@ def attempts_of(state: State) -> tuple[RuleAttempt, ...]:
     return ATTEMPTS.validate_python(state["attempts"])
 
 
+def work_on(state: State) -> str:
+    """Names the work on the last set that was written, within its episode, whichever process does it."""
+    return f"{len(state['attempts'])}/{len(state['refused'])}"
+
+
 def with_attempts(attempts: Sequence[RuleAttempt]) -> State:
     """The update that keeps these attempts."""
     return {"attempts": ATTEMPTS.dump_python(tuple(attempts), mode="json")}
@@ -99,7 +104,7 @@ class Context:
         narration: Token budgets.
         mode: `verification.mode`.
         tester: The short test, where there is one.
-        spent: Told of each short test.
+        spent: Told of each short test, and of the name of that piece of work.
         emit: Where events go.
         source: Who proposes, as the proposal says it.
         stop: Asked before each node; true ends the episode there, resumably.
@@ -119,7 +124,7 @@ class Context:
     narration: NarrationConfig
     mode: str
     tester: TriesRules | None
-    spent: Callable[[RuleTrial], None]
+    spent: Callable[[RuleTrial, str], None]
     emit: Emit
     source: str
     stop: Callable[[], bool]
@@ -180,9 +185,9 @@ class Context:
         number = len(attempts_of(state))
         rules = len(self.parsed(attempt.text).document.rules)
         spread = attempt.gain, attempt.low, attempt.high, attempt.pairs
-        self.emit(RulesDecided(self.about(), number, rules, decision, reason, *spread))
+        self.emit(RulesDecided(self.about(), number, rules, decision, reason, *spread, str(number)))
 
-    def noted(self, stage: str, reason: str, detail: str = "") -> JSONObject:
-        """Tell that something was not used; the `Note` for the state."""
-        self.emit(Dropped(stage, reason, self.about(), detail))
+    def noted(self, stage: str, reason: str, detail: str = "", *, work: str) -> JSONObject:
+        """Tell that something was not used; the `Note` for the state. `work` names it within the episode."""
+        self.emit(Dropped(stage, reason, self.about(), detail, work))
         return {"stage": stage, "reason": reason, "detail": detail}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -13,7 +12,7 @@ from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.records import Explanation, MethodResult, Trajectory
 from ultra_agents.runs.files import PACKAGES
-from ultra_agents.text import clean
+from ultra_agents.text import clean, parsed_json
 from ultra_agents.ui.inspect.run_view import ModelCall, RulesView, RunView
 from ultra_agents.ui.text import count, took
 
@@ -186,8 +185,8 @@ def version_notes(folder: RunFolder) -> list[str]:
     from ultra_agents.runs import versions
 
     try:
-        then = json.loads(folder.versions_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        then = dict(parsed_json(folder.versions_path.read_bytes()))
+    except (OSError, ValueError, TypeError):
         return []
     now = versions()
     matter = [name for name in then if name.startswith("ultra") or name in ("ale-py", "gymnasium")]

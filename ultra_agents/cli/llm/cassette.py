@@ -64,9 +64,7 @@ def llm_import(
         raise ConfigError(f"there is no cassette {cassette}", hint="ultra llm export RUN FILE writes one")
     opened = AnswerCache(place)
     try:
-        before = len(opened)
-        read = opened.load(cassette)
-        added = len(opened) - before
+        read, added = opened.load(cassette)
     finally:
         opened.close()
     out().print(

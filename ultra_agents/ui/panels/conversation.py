@@ -6,12 +6,10 @@ reply replaces it.
 
 from __future__ import annotations
 
-import json
-
 from rich.text import Text
 
 from ultra_agents.events import AgentSpoke
-from ultra_agents.text import clean
+from ultra_agents.text import clean, parsed_json
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed, newest
 from ultra_agents.ui.run_state import PendingRequest, RunState
@@ -93,7 +91,7 @@ def _message(message: AgentSpoke, inner: int, deep: int) -> list[Text]:
 def verdict_in(text: str) -> str:
     """The verdict a reply holds: `accept`, `revise` or `reject`; empty where it judges nothing."""
     try:
-        value = json.loads(text)
+        value = parsed_json(text)
     except ValueError:
         return ""
     found = value.get("verdict") if isinstance(value, dict) else None

@@ -1,0 +1,78 @@
+"""What of a run's events is added up, and which of it was counted before.
+
+Work that was cut off is done again when a run is resumed, and told again: of two events about the same piece of work
+the second counts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from ultra_agents.events import AdviceDecided, AgentSpoke, Dropped, RulesDecided, StepsSpent
+
+Counted: TypeAlias = AgentSpoke | AdviceDecided | RulesDecided | StepsSpent | Dropped
+"""Events that are added up."""
+Seen: TypeAlias = Mapping[int, frozenset[int]]
+"""Hashes of pieces of work, in buckets, so that one is added at a low price."""
+BUCKETS, BUCKET = 256, 400
+"""Pieces of work that are remembered: in so many sets, of so many each at most; a full set begins anew."""
+
+
+@dataclass(frozen=True)
+class UsageTotals:
+    """Usage of the models so far."""
+
+    calls: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    cost: float = 0.0
+
+    def after(self, event: AgentSpoke) -> UsageTotals:
+        """The usage with that of one reply."""
+        if event.cached:
+            return replace(self, cached=self.cached + 1)
+        if not event.charged:
+            return self
+        return UsageTotals(
+            self.calls + 1,
+            self.cached,
+            self.prompt_tokens + event.prompt_tokens,
+            self.completion_tokens + event.completion_tokens,
+            self.seconds + event.seconds,
+            self.cost + event.cost,
+        )
+
+
+def work_of(event: Counted) -> tuple[object, ...] | None:
+    """What tells a piece of work from every other one of a run; None where the event does not name it."""
+    if not event.work:
+        return None
+    match event:
+        case StepsSpent():
+            return "steps", event.purpose, event.work
+        case Dropped():
+            return "dropped", event.stage, event.reason, event.segment, event.work
+        case AgentSpoke():
+            return "asked", event.agent, event.segment, event.work, event.request
+        case AdviceDecided() | RulesDecided():
+            return "decided", event.decision, event.segment, event.work
+
+
+def first_time(seen: Seen, event: Counted) -> Seen | None:
+    """What is remembered with the work of `event`; None where that was counted before."""
+    if (work := work_of(event)) is None:
+        return seen
+    names = [hash(work)]
+    if names[0] in seen.get(names[0] % BUCKETS, ()):
+        return None
+    if isinstance(event, AgentSpoke) and event.request:
+        names.append(hash((*work[:-1], 0)))  # asked again, it comes from the cache: that is no more work
+    made = dict(seen)
+    for name in names:
+        before = made.get(name % BUCKETS, frozenset())
+        made[name % BUCKETS] = frozenset((name,)) if len(before) >= BUCKET else before | {name}
+    return made
