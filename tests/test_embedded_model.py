@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from ultra_agents.agents.proposer import model_proposer
@@ -60,3 +62,27 @@ def test_embedded_model_explains_a_pong_episode_and_the_simulator_judges_it(tmp_
     for row in rows:
         if row["verdict"] == "ok":
             assert isinstance(json.loads(row["reply"]), dict)
+
+
+CLOSED_IN_MID_ANSWER = """
+import json, threading, time, urllib.request
+from ultra_agents_plugins.llms import local
+
+model = local.Local(local.Local.Options(threads=1, slots=1))
+model.open()
+(running,) = local._running.values()
+asked = json.dumps({"messages": [{"role": "user", "content": "word " * 1500}], "max_tokens": 600}).encode()
+request = urllib.request.Request(f"{running.address}/v1/chat/completions", asked, {"content-type": "application/json"})
+threading.Thread(target=urllib.request.urlopen, args=(request,), daemon=True).start()
+while local._idle(running.address):
+    time.sleep(0.05)
+del running
+model.close()
+print("closed", flush=True)
+"""
+
+
+def test_a_server_that_is_still_answering_holds_nobody_up() -> None:
+    """Its destructor waits for the answer with the interpreter's lock held; a stop in mid-answer stood still."""
+    done = subprocess.run([sys.executable, "-c", CLOSED_IN_MID_ANSWER], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "closed\n"), done.stderr

@@ -7,9 +7,12 @@ shared by everything that asks for the same file and settings, and ends with the
 from __future__ import annotations
 
 import atexit
+import ctypes
 import importlib.util
+import json
 import os
 import threading
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -78,6 +81,8 @@ class _Running:
     pid: int
 
 
+_SLOTS_TIMEOUT_S = 2.0
+"""Seconds in which an idle server has long said so; a busy one may be in the middle of a batch."""
 _lock = threading.Lock()
 _running: dict[_Key, _Running] = {}
 
@@ -100,15 +105,34 @@ def _release(key: _Key) -> None:
             return
         running.users -= 1
         if running.users <= 0:
-            del _running[key]
-            running.server = None  # the destructor stops the server and frees the port
+            _stop(_running.pop(key))
 
 
 @atexit.register
 def _stop_all() -> None:
     with _lock:
         for key in [key for key, running in _running.items() if running.pid == os.getpid()]:
-            _running.pop(key).server = None
+            _stop(_running.pop(key))
+
+
+def _stop(running: _Running) -> None:
+    """Stop a server and free its port; one that is still answering goes with the process.
+
+    Its destructor would wait for the answer without letting go of the interpreter's lock, and everything would stand
+    still: the thread that takes the answer, too.
+    """
+    if not _idle(running.address):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(running.server))  # never destroyed, not at exit either
+    running.server = None
+
+
+def _idle(address: str) -> bool:
+    """Whether no request is under way."""
+    try:
+        with urllib.request.urlopen(f"{address}/slots", timeout=_SLOTS_TIMEOUT_S) as reply:
+            return not any(slot["is_processing"] for slot in json.load(reply))
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _start(key: _Key) -> tuple[Any, str]:

@@ -16,6 +16,7 @@ from ultra_agents.events import Emit, Warned
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.records import Advice, Array, Explanation, Trajectory, advice_of
 from ultra_agents.rollout.replays import replay
+from ultra_agents.seeding import Streams
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Explained, Findings
 from ultra_agents.stages.joint import decided_together
@@ -38,7 +39,7 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
             context.environment,
             context.policy,
             verification,
-            context.streams.child("test"),
+            _what_decides(context, findings).child("test"),
             max_tests=max_tests(len(findings.narrations), agents.max_critical, agents.max_revisions),
             workers=verification.workers,
             slots=verification.slots,
@@ -50,6 +51,14 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
         for one, narration in zip(made, findings.narrations, strict=True)
     ]
     return decided_together(context, findings, made) if simulates else Explained(tuple(made))
+
+
+def _what_decides(context: RunContext, findings: Findings) -> Streams:
+    """Random numbers of the tests: what models hear of them is part of what they are shown.
+
+    The set that is used is tested together and learnt with the run's own.
+    """
+    return context.telling(findings.trajectories) if context.config.proposer == "llm" else context.streams
 
 
 def _explained(
