@@ -125,7 +125,7 @@ def test_networks_that_end_with_rules_have_a_column_more(small: Any, worth: dict
     assert (one.verdict, one.gain) == ("helped", "+5.0 [1.0, 9.0]"), "the policy with its rules is what it ended with"
     assert one.alone.startswith("+3.2 ["), "and the network alone is told beside it"
     assert one.advice == "rules held on 2 of 3 seeds"
-    assert headline(ruled) == "x, against continue (0.0 to 2.0): ultra-ra helped, +5.0 [1.0, 9.0]."
+    assert headline(ruled) == "x, against continue (from 0.0 to 2.0): ultra-ra helped, +5.0 [1.0, 9.0]."
     page = render(summary, "ultra compare x.yaml")
     assert "<th>with rules</th>" in page
     assert "ultra-ra, with rules" in page
@@ -183,7 +183,7 @@ def test_one_seed_has_no_interval_and_says_why(small: Any) -> None:
     page = render(summary, "ultra compare x.yaml")
     assert "corridor: a single training seed has no spread" in page
     assert row["difference"]["episodes"] == 2, "too few for a claim"
-    assert headline(summary) == "corridor, against continue (0.00 to 1.00): no interval for ultra-ra."
+    assert headline(summary) == "corridor, against continue (from 0.00 to 1.00): no interval for ultra-ra."
 
 
 def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) -> None:
@@ -202,7 +202,7 @@ def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) 
 
 def test_the_page_claims_what_the_intervals_carry(summary: dict[str, Any]) -> None:
     (one,) = answers(summary)
-    assert headline(summary) == f"corridor, against continue (0.0 to 2.0): ultra-ra helped, {one.gain}."
+    assert headline(summary) == f"corridor, against continue (from 0.0 to 2.0): ultra-ra helped, {one.gain}."
     assert (one.verdict, one.advice) == ("helped", "3 of 12 tested suggestions held")
     assert one.sentence.startswith("corridor, ultra-ra: helped: +3.2 [2.4, 3.9] over 3 training seeds; ")
     assert "ended at 5.2, continue at 2.0" in one.sentence
@@ -303,4 +303,4 @@ def test_a_difference_is_no_help_of_advice_that_never_acted(small: Any, worth: d
     (one,) = answers(summary)
     assert (one.verdict, one.advice) == ("nothing acted", "none of 12 tested suggestions held")
     assert one.gain.startswith("+3.2 ["), "the figure is shown all the same"
-    assert headline(summary) == "corridor, against continue (0.0 to 2.0): nothing acted for ultra-ra."
+    assert headline(summary) == "corridor, against continue (from 0.0 to 2.0): nothing acted for ultra-ra."

@@ -93,7 +93,7 @@ def _went(found: Mapping[str, Any], baseline: str) -> str:
     """How far the baseline came from the starting policy: a method may look good beside training that went wrong."""
     before, after = found["before"], found["methods"][baseline]["last"]
     digits = digits_for([before, after])
-    return f" ({number(before['value'], digits)} to {number(after['value'], digits)})"
+    return f" (from {number(before['value'], digits)} to {number(after['value'], digits)})"
 
 
 def _answer(task: str, name: str, row: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str) -> Answer:
