@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .PHONY: demo test lint clean .types .tests
 
 demo: $(VENV)/.demo
-	$(BIN)/ultra compare examples/demo.yaml
+	$(BIN)/ultra compare examples/experiments/demo.yaml
 
 # The types are checked beside the tests. Bytecode is kept, whatever the environment says: tests start hundreds of processes.
 test: $(VENV)/.test

@@ -11,7 +11,11 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SMALL = {"environment": {"name": "pong"}, "policy": {"shipped": "suboptimal"}}
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted([*EXAMPLES.glob("*.yaml"), *EXAMPLES.glob("recorded/*/run.yaml")]),
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
 def test_examples_are_valid(path: Path) -> None:
     assert load_config(path).methods
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 SCHEMAS = {"run": [], "experiment": ["--experiment"]}
 EXAMPLES = {
     **{path: "run" for path in (ROOT / "examples").glob("*.yaml")},
+    **{path: "run" for path in (ROOT / "examples" / "recorded").glob("*/run.yaml")},
     **{path: "experiment" for path in (ROOT / "examples" / "experiments").glob("*.yaml")},
     ROOT / "examples" / "third_party_plugin" / "run.yaml": "run",
 }

@@ -65,8 +65,11 @@ def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:
     last, best = results["corridor-continue-0"].method.last, results["corridor-continue-0"].method.best
     assert before == sum(results["corridor-continue-0"].method.before.lengths)
     assert played == [sum(one.lengths) for one in dict.fromkeys((last, best))], "the starting policy is scored once"
-    text = write_report(experiment, cells, results, outcomes, references(experiment), root, "ultra compare x.yaml")
-    assert text.startswith("corridor: ")
+    text, answers = write_report(
+        experiment, cells, results, outcomes, references(experiment), root, "ultra compare x.yaml"
+    )
+    assert text.startswith("corridor, against continue (from ")
+    assert [one.method for one in answers] == ["ultra-ra", "ultra-a"]
     page = (root / "report.html").read_text()
     for cell in cells:
         assert f'href="cells/{cell.name}/report.html"' in page
