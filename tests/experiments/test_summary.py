@@ -293,6 +293,7 @@ def test_one_seed_with_episodes_enough_has_an_interval_over_them(small: Any) -> 
     assert 3.0 <= gap["low"] <= gap["value"] <= gap["high"] <= 4.0
     (answer,) = answers(summary)
     assert (answer.verdict, answer.basis) == ("helped", "6 paired episodes of one training seed")
+    assert f"<h1><span>{headline(summary)}</span></h1>" in render(summary, "x")
 
 
 def test_a_difference_is_no_help_of_advice_that_never_acted(small: Any, worth: dict[str, Any]) -> None:

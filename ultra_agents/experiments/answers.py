@@ -70,11 +70,15 @@ def answers(summary: Mapping[str, Any]) -> list[Answer]:
 
 
 def headline(summary: Mapping[str, Any]) -> str:
-    """What may be claimed: by task, methods whose paired difference from the baseline has an interval without 0."""
-    baseline = summary["baseline"]
+    """What may be claimed, in one line: the sentences of all tasks."""
+    return " ".join(sentences(summary))
+
+
+def sentences(summary: Mapping[str, Any]) -> list[str]:
+    """One for each task: those whose paired difference from the baseline has an interval without 0; the others."""
     found = answers(summary)
-    return " ".join(_about(task, [one for one in found if one.task == task], summary, baseline)
-                    for task in summary["tasks"])  # fmt: skip
+    return [_about(task, [one for one in found if one.task == task], summary, summary["baseline"])
+            for task in summary["tasks"]]  # fmt: skip
 
 
 def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], baseline: str) -> str:
@@ -146,7 +150,8 @@ def _advice(row: Mapping[str, Any]) -> str:
     said = []
     if (worth := row["rules"]) is not None:
         held, seeds = worth["held"], worth["seeds"]
-        said.append(f"rules held on {held} of {seeds} seeds" if held else f"no rules held on any of {seeds} seeds")
+        where = "" if seeds == 1 else f" on {held} of {seeds} seeds" if held else f" on any of {seeds} seeds"
+        said.append(f"{'' if held else 'no '}rules held{where}")
     if (worth := row["advice"]) is not None and worth["proposed"]:
         tested, held = worth["tested"], worth["held"]
         if tested:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.answers import answers, headline
+from ultra_agents.experiments.answers import answers, sentences
 from ultra_agents.experiments.charts import costs, curves, forest, profiles
 
 
@@ -29,7 +29,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
         summary=summary,
         command=command,
         baseline=summary["baseline"],
-        headline=headline(summary),
+        sentences=sentences(summary),
         answers=answers(summary),
         sections=[
             {
