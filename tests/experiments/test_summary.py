@@ -305,3 +305,10 @@ def test_a_difference_is_no_help_of_advice_that_never_acted(small: Any, worth: d
     assert (one.verdict, one.advice) == ("nothing acted", "none of 12 tested suggestions held")
     assert one.gain.startswith("+3.2 ["), "the figure is shown all the same"
     assert headline(summary) == "corridor, against continue (from 0.0 to 2.0): nothing acted for ultra-ra."
+
+
+def test_an_interval_is_over_the_seeds_that_were_paired(small: Any) -> None:
+    experiment, cells, _ = small(seeds=3)
+    done = {cell.name: made(cell) for cell in cells if cell.name != "corridor-continue-1"}
+    (one,) = answers(summarise(experiment, cells, done, {}, {"corridor": 10.0}))
+    assert one.basis == "2 training seeds"

@@ -20,9 +20,9 @@ from ultra_agents.events import (
     RunStarted,
     StepsSpent,
 )
+from ultra_agents.records import Usage
 from ultra_agents.runs import read_lines
 from ultra_agents.ui import counting
-from ultra_agents.ui.counting import UsageTotals
 from ultra_agents.ui.history import past_events
 from ultra_agents.ui.run_state import RunState, reduce
 
@@ -81,14 +81,14 @@ def test_another_piece_of_work_counts(event: Event, other: Event) -> None:
 
 def test_a_question_asked_again_after_a_kill_comes_from_the_cache_and_is_no_more_work() -> None:
     again = replace(SPOKE, cached=True, request=0)
-    assert folded([SPOKE, again]).usage == UsageTotals(1, 0, 100, 10, 2.0, 0.5)
-    assert folded([again, again]).usage == UsageTotals(cached=1)
+    assert folded([SPOKE, again]).usage == Usage(1, 0, 100, 10, 2.0, 0.5)
+    assert folded([again, again]).usage == Usage(cached=1)
     waiting = folded([SPOKE, AgentAsked("critic", "0:0-9", "m"), again])
     assert waiting.pending == ()
 
 
 def test_a_request_that_was_refused_is_no_call() -> None:
-    assert folded([replace(SPOKE, charged=False)]).usage == UsageTotals()
+    assert folded([replace(SPOKE, charged=False)]).usage == Usage()
 
 
 @pytest.mark.parametrize("cut", range(len(ONCE) + 1))

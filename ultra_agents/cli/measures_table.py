@@ -134,9 +134,14 @@ def _rank(key: str) -> Callable[[Measures], str]:
     return show
 
 
+def _spent(measures: Measures, key: str) -> float:
+    """On moves and on rules."""
+    return measures["cost"][key] + (measures.get("rules") or {}).get(key, 0)  # type: ignore[no-any-return]
+
+
 def _cost(key: str) -> Callable[[Measures], str]:
     def show(measures: Measures) -> str:
-        value = measures["cost"][key] + (measures.get("rules") or {}).get(key, 0)
+        value = _spent(measures, key)
         return (f"{value:.1f}" if key == "seconds" else f"{value:,}") if value else NOTHING
 
     return show
@@ -144,7 +149,7 @@ def _cost(key: str) -> Callable[[Measures], str]:
 
 def _price(key: str) -> Callable[[Measures], str]:
     def show(measures: Measures) -> str:
-        if not measures["cost"][key] + (measures.get("rules") or {}).get(key, 0):
+        if not _spent(measures, key):
             return NOTHING
         return "none accepted" if measures["per_accepted"] is None else figure(measures["per_accepted"][key])
 

@@ -102,9 +102,7 @@ def _prices(measures: Mapping[str, Any]) -> list[Fact]:
         ("calls", "model calls", 1),
         ("seconds", "seconds", 1),
     )
-    first, *rest = [f"{price[key]:,.{digits}f} {unit}" for key, unit, digits in units if measures["cost"][key]] or [
-        "–"
-    ]
+    first, *rest = [f"{price[key]:,.{digits}f} {unit}" for key, unit, digits in units if price[key]] or ["–"]
     meaning = "per accepted suggestion or set of rules" + (f", and {', '.join(rest)}" if rest else "")
     return [Fact("Price of accepted advice", first, "", meaning)]
 

@@ -62,7 +62,7 @@ def answers(summary: Mapping[str, Any]) -> list[Answer]:
     """
     baseline = summary["baseline"]
     return [
-        _answer(task, name, row, found["methods"].get(baseline), baseline)
+        _answer(task, name, row, found["methods"][baseline]["last"], baseline)
         for task, found in summary["tasks"].items()
         for name, row in found["methods"].items()
         if row["difference"] is not None and sum(row["env_steps"].values())
@@ -100,20 +100,19 @@ def _went(found: Mapping[str, Any], baseline: str) -> str:
     return f" (from {number(before['value'], digits)} to {number(after['value'], digits)})"
 
 
-def _answer(task: str, name: str, row: Mapping[str, Any], base: Mapping[str, Any] | None, baseline: str) -> Answer:
+def _answer(task: str, name: str, row: Mapping[str, Any], other: Mapping[str, Any], baseline: str) -> Answer:
     ruled = row["difference_with_rules"]
     gap = ruled or row["difference"]
-    ended, other = row["with_rules"] or row["last"], None if base is None else base["last"]
-    digits = digits_for([one for one in (gap, ended, other) if one is not None])
-    against = "" if other is None else f", {baseline} at {number(other['value'], digits)}"
+    ended = row["with_rules"] or row["last"]
+    digits = digits_for([gap, ended, other])
     return Answer(
         task=task,
         method=name,
         verdict=_verdict(gap) if _acted(row) else IDLE,
         gain=interval(gap, digits),
         alone=interval(row["difference"], digits) if ruled else "",
-        ended=f"ended at {number(ended['value'], digits)}{against}",
-        basis=_basis(gap, len(row["seeds"])),
+        ended=f"ended at {number(ended['value'], digits)}, {baseline} at {number(other['value'], digits)}",
+        basis=_basis(gap, len(row["difference_by_seed"])),
         cost=_cost(row),
         advice=_advice(row),
         rules=(row["rules"] or {}).get("text") or "",

@@ -144,10 +144,12 @@ def _method(
         "iqm": _asdict(stratified_interval(np.array(list(last.values()))[:, None], CONFIDENCE)),
         "best": _asdict(t_interval(list(best.values()), CONFIDENCE)),
         "with_rules": _asdict(t_interval(list(ended.values()), CONFIDENCE)) if ruled else None,
-        "difference_with_rules": _difference(endings, bases) if apart_ruled else None,
+        "difference_with_rules": _difference(apart_ruled, endings, bases) if apart_ruled else None,
         "difference_with_rules_by_seed": {str(seed): value for seed, value in apart_ruled.items()},
         "by_seed": {str(seed): value for seed, value in last.items()},
-        "difference": _difference({seed: one.method.last for seed, one in here.items()}, bases) if apart else None,
+        "difference": _difference(apart, {seed: one.method.last for seed, one in here.items()}, bases)
+        if apart
+        else None,
         "difference_by_seed": {str(seed): value for seed, value in apart.items()},
         "improvement": _asdict(
             probability_of_improvement(list(last.values()), list(base.values()), CONFIDENCE)
@@ -163,15 +165,14 @@ def _method(
     }  # fmt: skip
 
 
-def _difference(ended: Mapping[int, Returns], bases: Mapping[int, Returns]) -> Row:
+def _difference(apart: Mapping[int, float], ended: Mapping[int, Returns], bases: Mapping[int, Returns]) -> Row:
     """Paired by training seed with Student's interval; of one seed by evaluation episode, with a bootstrap's.
 
     The key `episodes` is the number of paired episodes in the second case, which says nothing of how another training
     would end, and None in the first. Too few episodes for any claim have no interval.
     """
-    if len(bases) > 1:
-        apart = [_mean(ended[seed].values) - _mean(base.values) for seed, base in bases.items()]
-        return {**_asdict(t_interval(apart, CONFIDENCE)), "episodes": None}
+    if len(apart) > 1:
+        return {**_asdict(t_interval(list(apart.values()), CONFIDENCE)), "episodes": None}
     ((seed, base),) = bases.items()
     found = paired_difference(ended[seed], base, CONFIDENCE)
     row = _asdict(found.interval)

@@ -10,8 +10,9 @@ from ultra_agents.llm.budget import usage_of
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.question import Question
 from ultra_agents.llm.replies import RawReply
-from ultra_agents.llm.transcript import Transcript, append_line, read_rows, usage_of_row
+from ultra_agents.llm.transcript import Transcript, append_line, usage_of_row
 from ultra_agents.records import Usage
+from ultra_agents.runs.files import read_lines
 
 UNSEEN = "failed: the run ended before an answer was used"
 """Verdict of a call that was under way when its process ended."""
@@ -55,7 +56,7 @@ class ExchangeLog:
         """Add the calls whose process ended before their line of the transcript; how many there are."""
         begun: dict[str, list[dict[str, Any]]] = {}
         answered: dict[str, dict[str, Any]] = {}
-        for row in read_rows(self._calls):
+        for row in read_lines(self._calls):
             key = str(row.pop("key", ""))
             if row.pop("answered", False):
                 answered[key] = row

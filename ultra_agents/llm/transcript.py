@@ -12,7 +12,7 @@ from typing import Any
 
 from ultra_agents.errors import RunError
 from ultra_agents.records import Usage
-from ultra_agents.text import json_row
+from ultra_agents.runs.files import read_lines
 
 _APPENDING = threading.Lock()
 
@@ -39,7 +39,7 @@ class Transcript:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every complete line, oldest first."""
-        return read_rows(self.path)
+        return read_lines(self.path)
 
     def usage(self) -> dict[str, Usage]:
         """What each agent has used, earlier parts of the run included."""
@@ -77,16 +77,6 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
             found=str(error),
             hint="make room, or make the folder writable, and run the same command again: what is paid for is kept",
         ) from error
-
-
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Every complete line of a file of JSON lines, oldest first; half a line of a killed writer is passed over."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if (row := json_row(line)) is not None:
-                yield row
 
 
 def usage_of_row(row: dict[str, Any], file: str = "transcript.jsonl") -> Usage:

@@ -7,10 +7,10 @@ the second counts nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ultra_agents.events import AdviceDecided, AgentSpoke, Dropped, RulesDecided, StepsSpent
+from ultra_agents.records import Usage
 
 Counted: TypeAlias = AgentSpoke | AdviceDecided | RulesDecided | StepsSpent | Dropped
 """Events that are added up."""
@@ -20,31 +20,13 @@ BUCKETS, BUCKET = 256, 400
 """Pieces of work that are remembered: in so many sets, of so many each at most; a full set begins anew."""
 
 
-@dataclass(frozen=True)
-class UsageTotals:
-    """Usage of the models so far."""
-
-    calls: int = 0
-    cached: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-    cost: float = 0.0
-
-    def after(self, event: AgentSpoke) -> UsageTotals:
-        """The usage with that of one reply."""
-        if event.cached:
-            return replace(self, cached=self.cached + 1)
-        if not event.charged:
-            return self
-        return UsageTotals(
-            self.calls + 1,
-            self.cached,
-            self.prompt_tokens + event.prompt_tokens,
-            self.completion_tokens + event.completion_tokens,
-            self.seconds + event.seconds,
-            self.cost + event.cost,
-        )
+def usage_of(event: AgentSpoke) -> Usage:
+    """What one reply has used."""
+    if event.cached:
+        return Usage(cached=1)
+    if not event.charged:
+        return Usage()
+    return Usage(1, 0, event.prompt_tokens, event.completion_tokens, event.seconds, event.cost)
 
 
 def work_of(event: Counted) -> tuple[object, ...] | None:

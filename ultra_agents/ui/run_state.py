@@ -35,7 +35,8 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.ui.counting import Counted, Seen, UsageTotals, first_time
+from ultra_agents.records import Usage
+from ultra_agents.ui.counting import Counted, Seen, first_time, usage_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -148,7 +149,7 @@ class RunState:
     rules: RulesShown | None = None
     decisions: Mapping[str, int] = field(default_factory=dict)
     drops: Mapping[str, int] = field(default_factory=dict)
-    usage: UsageTotals = field(default_factory=UsageTotals)
+    usage: Usage = field(default_factory=Usage)
     scores: Mapping[str, Mapping[str, MeanReturn]] = field(default_factory=dict)
     curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     training: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
@@ -246,7 +247,7 @@ def reduce(state: RunState, event: Event, now: float) -> RunState:
             return _streamed(state, event, now)
         case AgentSpoke():
             short = replace(event, text=event.text[:TEXT])
-            return replace(state, messages=(*state.messages, short)[-MESSAGES:], usage=state.usage.after(event))
+            return replace(state, messages=(*state.messages, short)[-MESSAGES:], usage=state.usage + usage_of(event))
         case RulesShown():
             return replace(state, rules=event)
         case StateShown():
