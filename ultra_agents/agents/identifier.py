@@ -29,11 +29,14 @@ Messages: TypeAlias = list[tuple[str, str]]
 
 
 def identify(state: State, runtime: Runtime[Context]) -> Next:
-    """Ask for the critical states."""
+    """Ask for the critical states; not where every step led to a point won."""
     context = runtime.context
     context.check()
-    agents, steps = context.agents, context.narration.steps
-    ask = load_prompt("identifier").fill(max_critical=agents.max_critical, steps=", ".join(map(str, steps)))
+    agents, steps = context.agents, context.narration.candidates
+    if not steps:
+        why = f"steps {context.narration.segment.start} to {context.narration.segment.stop - 1} led to a point won"
+        return named(context, (), [context.noted("identify", "nothing to gain", why, work="0")])
+    ask = load_prompt("identifier").fill(max_critical=agents.max_critical, steps=spans(steps))
     messages: Messages = [("system", state["opening"]), *ask]
     reply = identifier_reply(steps, agents.max_critical)
     if agents.identifier.panel:
@@ -48,7 +51,8 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
         )
     except ReplyDropped as problem:
         return named(context, (), [context.noted("identify", problem.reason, problem.detail, work="0")])
-    return named(context, map(_critical, answer.value.cases))
+    cases = answer.value.cases
+    return named(context, map(_critical, cases), [] if cases else [_nothing(context)])
 
 
 def named(context: Context, states: Iterable[CriticalState], notes: Sequence[JSONObject] = ()) -> Next:
@@ -91,6 +95,8 @@ def voted(context: Context, messages: Messages, reply: type[IdentifierReply]) ->
     if 2 * (len(panel) - len(absent)) <= len(panel):
         raise absent[0]
     critical: list[CriticalState] = []
+    if ballots and not any(ballots):
+        notes.append(_nothing(context))
     for state in count_votes(ballots, settings.panel_tolerance):
         votes = f"step {state.step}: {state.votes} of {len(panel)}"
         if 2 * state.votes <= len(panel):
@@ -111,5 +117,22 @@ def _ballot(context: Context, messages: Messages, reply: type[IdentifierReply], 
     return named_states
 
 
+def _nothing(context: Context) -> JSONObject:
+    """An answer, and counted."""
+    return context.noted("identify", "nothing critical", "an empty list", work="0")
+
+
 def _critical(case: NamedState) -> CriticalState:
     return CriticalState(case.step, case.case_analysis, float(case.importance))
+
+
+def spans(steps: Sequence[int]) -> str:
+    """Steps in order, in few words: `3, 5-9, 12, 13`."""
+    found: list[list[int]] = []
+    for step in steps:
+        if found and step == found[-1][-1] + 1:
+            found[-1].append(step)
+        else:
+            found.append([step])
+    told = [[f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run) for run in found]
+    return ", ".join(word for words in told for word in words)

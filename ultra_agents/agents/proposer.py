@@ -122,7 +122,7 @@ class Proposer:
                 "source": self.source,
                 "opening": prompts.opening(self.environment.brief, narration.text, self.effects),
                 "segment": narration.segment.name,
-                "steps": narration.steps,
+                "steps": narration.candidates,
             }
         )
 

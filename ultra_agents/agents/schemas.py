@@ -83,7 +83,7 @@ class CriticReply(BaseModel):
 
 
 def identifier_reply(steps: Sequence[int], max_critical: int) -> type[IdentifierReply]:
-    """1 to `max_critical` cases whose steps are among `steps`."""
+    """Up to `max_critical` cases whose steps are among `steps`; none where nothing could be gained."""
     shown: Any = Annotated[Literal[tuple(steps)], BeforeValidator(_whole)]
     case = create_model(
         "Case",
@@ -92,7 +92,7 @@ def identifier_reply(steps: Sequence[int], max_critical: int) -> type[Identifier
         step=(shown, ...),
         importance=(_Share, ...),
     )
-    cases = Annotated[list[case], Field(min_length=1, max_length=max_critical)]
+    cases = Annotated[list[case], Field(max_length=max_critical)]
     return create_model("IdentifierReply", __base__=IdentifierReply, cases=(cases, ...))
 
 

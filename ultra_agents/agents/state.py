@@ -17,8 +17,8 @@ from ultra_agents.config import AgentConfig, AgentsConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import AdviceDecided, Dropped, Emit
-from ultra_agents.narration.describe import step_line
-from ultra_agents.narration.rewards import reward_events
+from ultra_agents.narration import step_line
+from ultra_agents.narration.outcomes import next_event
 from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import (
     Attempt,
@@ -196,14 +196,22 @@ class Context:
         return step_line(self.trajectory, step, self.environment)
 
     def outcome(self, step: int) -> str:
-        """The next distinct reward after `step` within the segment, in words; empty where there is none."""
-        rewards, stop = self.trajectory.rewards, self.narration.segment.stop
-        events = reward_events(rewards)
-        for later in range(step, stop):
-            if events[later]:
-                when = "at this step" if later == step else f"{later - step} steps later"
-                return f"What followed: reward {rewards[later]:+g} {when}."
-        return ""
+        """What `step` led to, in words: the next distinct reward of the episode, or else its end if it terminated.
+
+        Empty where there is neither: rewards are dense, and the time limit or nobody ended the episode.
+        """
+        trajectory = self.trajectory
+        later, what = next_event(trajectory, step), ""
+        if later is not None:
+            what = f"reward {trajectory.rewards[later]:+g}"
+        elif trajectory.terminated:
+            later, what = len(trajectory) - 1, "the episode terminated"
+        if later is None:
+            return ""
+        far = later - step
+        when = "at this step" if far == 0 else f"{far} {'step' if far == 1 else 'steps'} later"
+        beyond = ", after this stretch" if later >= self.narration.segment.stop else ""
+        return f"What followed: {what} {when}{beyond}."
 
     def decided(self, case: CriticalState, decision: str, reason: str) -> None:
         """Tell what became of the last attempt of `case`: `accept`, `revise` or `reject`."""

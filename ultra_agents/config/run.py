@@ -79,7 +79,7 @@ class NarrationConfig(Section):
     token_budget: int = Field(900, ge=100, description="longest narration of one segment, in estimated tokens")
     segment_steps: int = Field(60, ge=4, description="longest segment, in environment steps")
     segments_per_episode: int = Field(3, gt=0, description="segments explained of each episode")
-    stride: int = Field(3, gt=0, description="environment steps between two narrated steps")
+    stride: int = Field(3, gt=0, description="environment steps between two described steps, far from what decides")
     prescreen: Literal["none", "value", "simulator"] = Field(
         "none", description="where the identifier is told to look: changes of value, or short rollouts of each action"
     )

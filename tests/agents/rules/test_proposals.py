@@ -129,7 +129,7 @@ def test_a_harmful_set_goes_back_with_what_was_measured_and_becomes_a_good_one(b
         "with the rules 4 at the time limit, after 200 steps (returns -200, -200, -200, -200)",
         "Rule 1 acts in ",
         "with your rules in force: return -200 in 200 steps, cut by the time limit.",
-        "step: position velocity | done until the next row | the policy's own",
+        "step: position velocity | done | the policy's own",
         "PUSH_LEFT by rule 1",
     ):
         assert part in asked
