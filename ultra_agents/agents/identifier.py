@@ -35,7 +35,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
     agents, steps = context.agents, context.narration.steps
     ask = load_prompt("identifier").fill(max_critical=agents.max_critical, steps=", ".join(map(str, steps)))
     messages: Messages = [("system", state["opening"]), *ask]
-    reply = identifier_reply(steps, agents.max_critical)
+    reply = identifier_reply(steps, agents.max_critical, agents.reasoning)
     if agents.identifier.panel:
         return voted(context, messages, reply)
     try:
