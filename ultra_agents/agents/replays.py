@@ -73,7 +73,7 @@ def _row(moment: Moment) -> str:
         values = [pair[side] for pair in moment.values.values()]
         known = any(value is not None for value in values)
         cells = ["-" if value is None else figure(value) for value in values] if known else []
-        sides.append(" ".join([action or "(end)", *cells]))
+        sides.append(" ".join([action or "-", *cells]))
     return f"{moment.after}: {' | '.join(sides)}"
 
 

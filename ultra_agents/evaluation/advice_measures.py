@@ -162,7 +162,8 @@ def unrecorded(questions: int) -> str:
 def _suggested(measures: Mapping[str, Any]) -> str:
     if not measures["proposed"]:
         left = measures.get("left", 0)
-        return f"Nothing was suggested{f'; {left} critical states were left as they are' if left else ''}."
+        many = "1 critical state was left as it is" if left == 1 else f"{left} critical states were left as they are"
+        return f"Nothing was suggested; {many}." if left else "Nothing was suggested."
     if not measures["tested"]:
         return f"{measures['proposed']} suggestions, {measures['accepted']} accepted, none tested in the simulator."
     row, gain = measures["precision"], measures["gain"]

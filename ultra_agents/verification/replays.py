@@ -17,7 +17,7 @@ from ultra_agents.verification.jobs import Rollout
 MOMENTS = 7
 """Times of a replay that are kept, at most."""
 QUANTITIES = 6
-"""Quantities told at them, at most: those in which the two differ most."""
+"""Quantities told at them, at most: those in which the two differ most first."""
 
 
 def replays(
@@ -111,17 +111,20 @@ def _values(environment: Environment, first: Array, rollout: Rollout, steps: int
 
 
 def _shown(environment: Environment, values: Sequence[dict[str, FloatArray]], times: Sequence[int]) -> list[str]:
-    """The quantities in which the two differ most at these times, in the environment's order."""
+    """The quantities in which the two differ most, then those that change most; in the environment's order."""
 
-    def apart(name: str) -> float:
+    def weight(name: str) -> tuple[bool, float]:
         about = environment.legend[name]
         scale = abs(about.high - about.low)
+        scale = scale if math.isfinite(scale) and scale > 0 else 1.0
         rows = [(_at(values[0][name], time), _at(values[1][name], time)) for time in times]
-        found = [abs(a - b) for a, b in rows if a is not None and b is not None]
-        return sum(found) / (scale if math.isfinite(scale) and scale > 0 else 1.0)
+        apart = sum(abs(a - b) for a, b in rows if a is not None and b is not None)
+        own = [b for _, b in rows if b is not None]
+        return apart > 0, (apart or max(own, default=0.0) - min(own, default=0.0)) / scale
 
-    best = sorted(values[0], key=lambda name: -apart(name))[:QUANTITIES]
-    return [name for name in values[0] if name in best and apart(name) > 0]
+    best = [name for name in values[0] if weight(name)[1] > 0]
+    best = sorted(best, key=weight, reverse=True)[:QUANTITIES]
+    return [name for name in values[0] if name in best]
 
 
 def _at(column: FloatArray, time: int) -> float | None:
