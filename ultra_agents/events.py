@@ -146,10 +146,10 @@ class AgentSpoke(Event):
 
 @dataclass(frozen=True)
 class AdviceDecided(Event):
-    """A suggestion was accepted, sent back, rejected or dropped.
+    """A suggestion was accepted, sent back, rejected or dropped, or the advisor would leave a state as it is.
 
-    `gain` is the measured gain, `low` and `high` its interval, `pairs` the number of paired rollouts. `work` names the
-    suggestion.
+    Then `decision` is `leave`, `action` the one that was taken, and `hold` 0. `gain` is the measured gain, `low` and
+    `high` its interval, `pairs` the number of paired rollouts. `work` names the suggestion.
     """
 
     segment: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -181,7 +182,22 @@ class Langchain(LLM):
 
     @property
     def context_tokens(self) -> int | None:
-        """What the package's own profile of the model says; None before `open`."""
-        profile = getattr(self._chat, "profile", None) or {}
-        found = profile.get("max_input_tokens")
+        """What langchain's profile of the model says, if there is one."""
+        found = self._profile.get("max_input_tokens")
         return found if isinstance(found, int) else None
+
+    @property
+    def way(self) -> Structured:
+        """By tools, but in words to a model that langchain's profile says calls none."""
+        if self.options.structured is None and self._profile.get("tool_calling") is False:
+            return "text"
+        return super().way
+
+    @property
+    def _profile(self) -> Mapping[str, Any]:
+        """Langchain's profile of the model (langchain 1.1 and later); nothing where the class cannot be built."""
+        try:
+            found = getattr(self.open(), "profile", None)
+        except LLMError:  # `check` says so
+            return {}
+        return found if isinstance(found, Mapping) else {}

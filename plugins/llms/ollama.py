@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
 from ultra_agents.contracts.http import ACCEPTED, ReplyTooLarge, limited_client, reply_limits, tls_context
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, Unreachable
+from ultra_agents.contracts.llm import LLM, LLMOptions, Prompts, Structured, Unreachable
 from ultra_agents.contracts.secrets import plain_address, read_key
 from ultra_agents.errors import LLMError, did_you_mean
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 CHECK_TIMEOUT_S = 10.0
 _KEY = "OLLAMA_API_KEY"
+_SIZE = re.compile(r"(?<![a-z0-9.])(?P<number>\d+(?:\.\d+)?)(?P<unit>[bm])(?![a-z0-9])", re.IGNORECASE)
+SMALL = 4e9
+"""Parameters below which a model is asked shortly."""
 
 
 class OllamaOptions(LLMOptions):
@@ -24,6 +28,7 @@ class OllamaOptions(LLMOptions):
 
     model: str = Field(min_length=1, description='the model, as `ollama list` names it ("qwen3:8b")')
     base_url: str = Field("http://127.0.0.1:11434", description="the server's address")
+    max_tokens: int | None = Field(2048, gt=0, description="tokens of one reply, at most; null: not sent")
     context: int = Field(8192, ge=256, description="tokens of prompt and reply of one request")
     reasoning: bool | None = Field(None, description="let a reasoning model think; default: as the model does")
 
@@ -111,6 +116,15 @@ class Ollama(LLM):
         except LLMError:
             return ()
         return () if key is None else (key,)
+
+    @property
+    def prompts(self) -> Prompts:
+        """Short for a model whose name tells a size below 4 billion parameters ("qwen3:1.7b", "smollm:135m")."""
+        size = _SIZE.search(self.options.model.partition("/")[2] or self.options.model)
+        if size is None:
+            return "full"
+        parameters = float(size["number"]) * (1e9 if size["unit"].lower() == "b" else 1e6)
+        return "short" if parameters < SMALL else "full"
 
     @property
     def context_tokens(self) -> int | None:

@@ -38,7 +38,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
         return named(context, (), [context.noted("identify", "nothing to gain", why, work="0")])
     ask = load_prompt("identifier").fill(max_critical=agents.max_critical, steps=spans(steps))
     messages: Messages = [("system", state["opening"]), *ask]
-    reply = identifier_reply(steps, agents.max_critical)
+    reply = identifier_reply(steps, agents.max_critical, agents.reasoning)
     if agents.identifier.panel:
         return voted(context, messages, reply)
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ultra_agents.agents import prompts
 from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
 from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, Tester
-from ultra_agents.config import AgentsConfig, VerificationConfig
+from ultra_agents.config import AgentsConfig, CriticConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.events import Emit, StageProgress
 from ultra_agents.records import Explanation, Narration, Trajectory
@@ -197,7 +197,7 @@ def control_proposer(
     return Proposer(
         roles=lambda: roles_of(control),
         environment=environment,
-        agents=agents.model_copy(update={"max_revisions": 0}),
+        agents=agents.model_copy(update={"max_revisions": 0, "critic": CriticConfig()}),
         verification=rule.model_copy(update={"mode": "none" if tester is None else "simulate"}),
         tester=tester,
         emit=emit,

@@ -173,6 +173,11 @@ class Context:
         """The critic reads its own verdict again."""
         return self.verification.mode in ("reflect", "both")
 
+    @property
+    def rewards_only(self) -> bool:
+        """The critic is asked for rewards alone, after the test, of what held; the simulator decides."""
+        return self.simulates and self.agents.critic.asks == "rewards"
+
     def check(self) -> None:
         """Raise `Interrupted` if the run is to stop; nothing is lost."""
         if self.stop():
@@ -221,6 +226,11 @@ class Context:
         )
         spread = gain, low, high, pairs, work_on(case)
         self.emit(AdviceDecided(self.segment, case.step, plan.actions, plan.steps, decision, reason, *spread))
+
+    def left(self, case: CriticalState) -> None:
+        """Tell that the advisor would leave a case as it is."""
+        taken, work = self.taken(case.step), f"{case.step}/left"
+        self.emit(AdviceDecided(self.segment, case.step, taken, 0, "leave", case.reason, work=work))
 
     def noted(self, stage: str, reason: str, detail: str = "", *, work: str) -> JSONObject:
         """Tell that something was not used; the `Note` for the state. `work` names it within the segment."""

@@ -134,6 +134,18 @@ def _rank(key: str) -> Callable[[Measures], str]:
     return show
 
 
+def _critic(key: str) -> Callable[[Measures], str]:
+    """`60 % of 5`: of the suggestions the critic accepted, or of those that held."""
+
+    def show(measures: Measures) -> str:
+        found = measures.get("critic")
+        if found is None or found[key] is None:
+            return NOTHING
+        return f"{100 * found[key]['value']:.0f} % of {found['accepted' if key == 'precision' else 'held']}"
+
+    return show
+
+
 def _spent(measures: Measures, key: str) -> float:
     """On moves and on rules."""
     return measures["cost"][key] + (measures.get("rules") or {}).get(key, 0)  # type: ignore[no-any-return]
@@ -186,6 +198,7 @@ GROUPS: Sequence[Sequence[TableRow]] = (
     (
         ("segments explained", _count("segments")),
         ("critical states", _count("critical")),
+        ("left as they are", lambda measures: f"{measures.get('left') or NOTHING}"),
         ("suggestions", _count("proposed")),
         ("unusable replies, plans", _count("unusable")),
         ("   no recorded answer", lambda measures: f"{measures.get('not_recorded') or NOTHING}"),
@@ -214,6 +227,8 @@ GROUPS: Sequence[Sequence[TableRow]] = (
         ("   the set", _set_verdict),
         ("importance ~ gain, rank", _rank("importance")),
         ("reward ~ gain, rank", _rank("reward")),
+        ("critic accepts, precision", _critic("precision")),
+        ("critic accepts, recall", _critic("recall")),
         ("episodes touched", _touched("episodes")),
         ("steps touched", _touched("steps")),
     ),

@@ -24,6 +24,10 @@ Structured: TypeAlias = Literal["json_schema", "json_object", "format", "tools",
 """
 
 
+Prompts: TypeAlias = Literal["full", "short"]
+"""How much a model is shown and asked for: `short` where a long prompt or a long answer costs it its decision."""
+
+
 class Unreachable(LLMError):
     """A model's server does not answer at all: the one of these errors for which another model is asked instead."""
 
@@ -65,7 +69,7 @@ class LLMOptions(Options):
 
     model: str = Field("", description="the model, as the provider names it")
     temperature: float | None = Field(0.0, ge=0, description="sampling temperature; 0 is greedy; null: not sent")
-    max_tokens: int | None = Field(512, gt=0, description="tokens of one reply, at most; null: not sent")
+    max_tokens: int | None = Field(4096, gt=0, description="tokens of one reply, at most; null: not sent")
     seed: int | None = Field(0, description="sampling seed, where the provider honours one; null: not sent")
     timeout_s: float = Field(120.0, gt=0, description="seconds one call may take, to the last word of the reply")
     structured: Structured | None = Field(None, description="how the schema is sent; default: the provider's way")
@@ -141,6 +145,16 @@ class LLM(ABC):
     def sampling(self) -> dict[str, Any]:
         """The options that can change a reply, part of the cache key."""
         return dict(self.options.model_dump(mode="json", exclude={"model", "timeout_s", "structured"}))
+
+    @property
+    def way(self) -> Structured:
+        """How a reply's schema is sent: as the options say, else the provider's way."""
+        return self.options.structured or self.structured
+
+    @property
+    def prompts(self) -> Prompts:
+        """Whether the model can use long prompts, if nobody says so (`llms.NAME.prompts`); known before `open`."""
+        return "full"
 
     @property
     def context_tokens(self) -> int | None:

@@ -71,7 +71,7 @@ class Model:
         self.llm: LLM = create_llm(config.provider, config.options)
         self.limits = RateLimits(config.concurrency, config.requests_per_minute, config.tokens_per_minute)
         self.breaker = CircuitBreaker(failures=5, rest_s=60.0)
-        self.way: Structured = self.llm.options.structured or self.llm.structured
+        self.way: Structured = self.llm.way
         self.streams = self.llm.streams
         self.left_out: tuple[str, ...] = ()
         self.answered = False

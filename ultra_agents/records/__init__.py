@@ -13,19 +13,20 @@ from ultra_agents.records.cases import (
     Plan,
     Ring,
     Suggestion,
-    TestResult,
     Variant,
     Verdict,
     advice_of,
     set_verdict,
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
+from ultra_agents.records.replays import Ending, Moment, Replays, TestResult
 from ultra_agents.records.results import CurvePoint, Kept, MethodResult, Returns, Usage
 from ultra_agents.records.rules import Endings, RuleAttempt, RuleProposal, RuleTrial, Situation, Trace
 
 __all__ = [
-    "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Endings", "Explanation", "Fate",
-    "FloatArray", "JointVerdict", "Kept", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "Ring",
+    "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Ending", "Endings", "Explanation",
+    "Fate", "FloatArray", "JointVerdict", "Kept", "MethodResult", "Moment", "Move", "Narration", "Note", "Plan",
+    "Replays", "Returns", "Ring",
     "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Segment", "Situation", "Suggestion", "TestResult", "Trace",
     "Trajectory", "Usage", "Variant", "Verdict", "advice_of", "set_verdict",
 ]  # fmt: skip

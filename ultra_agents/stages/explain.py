@@ -14,6 +14,7 @@ from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
 from ultra_agents.events import Emit, Warned
 from ultra_agents.llm.gateway import Gateway
+from ultra_agents.narration.rewards import usual_reward
 from ultra_agents.records import Advice, Array, Explanation, Trajectory, advice_of
 from ultra_agents.rollout.replays import replay
 from ultra_agents.seeding import Streams
@@ -34,7 +35,7 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
     if not simulates or verification.decide == "joint":  # together or not at all: nothing is tested alone
         made = _explained(context, findings, verification, None)
     else:
-        agents = context.config.agents
+        agents = context.agents
         with CounterfactualTester(
             context.environment,
             context.policy,
@@ -44,6 +45,7 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
             workers=verification.workers,
             slots=verification.slots,
             engine=context.config.engine,
+            usual=usual_reward,
         ) as tester:
             made = _explained(context, findings, verification, tester)
     made = [
@@ -72,18 +74,18 @@ def _explained(
                 proposer = control_proposer(
                     control=control,
                     environment=environment,
-                    agents=config.agents,
+                    agents=context.agents,
                     tester=tester,
                     emit=emit,
                     checkpoint=checkpoint_of(context.folder),
                     verification=verification,
                 )
-                return proposer.explain(items, config.agents.concurrency, context.stop)
+                return proposer.explain(items, context.agents.concurrency, context.stop)
         with asking(context, emit) as gateway:
             proposer = model_proposer(
                 environment=environment,
                 gateway=gateway,
-                agents=config.agents,
+                agents=context.agents,
                 verification=verification,
                 tester=tester,
                 checkpoint=checkpoint_of(context.folder),
@@ -95,7 +97,7 @@ def _explained(
                     for name, llm in config.llms.items()
                 },
             )
-            return proposer.explain(items, config.agents.concurrency, context.stop)
+            return proposer.explain(items, context.agents.concurrency, context.stop)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.llm import LLM, LLMOptions, Prompts, Structured
 from ultra_agents.errors import ConfigError, LLMError
 
 if TYPE_CHECKING:
@@ -130,6 +130,11 @@ class Scripted(LLM):
     def sampling(self) -> dict[str, Any]:
         """Nothing is sampled."""
         return {}
+
+    @property
+    def prompts(self) -> Prompts:
+        """Short: a script reads nothing, and is written for the plainest form of a reply."""
+        return "short"
 
     @property
     def prices(self) -> tuple[float, float]:

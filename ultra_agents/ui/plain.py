@@ -108,7 +108,7 @@ class PlainDisplay:
             case AdviceDecided():
                 return (
                     f"advice  {clean(event.decision)} {clean(event.segment)} step {event.step} {clean(event.action)} "
-                    f"x{event.hold}{_gained(event)}: {clean(event.reason, 160)}"
+                    f"{f'x{event.hold}' if event.hold else 'as it is'}{_gained(event)}: {clean(event.reason, 160)}"
                 )
             case RulesDecided():
                 return (

@@ -291,7 +291,7 @@ class InspectApp(SafeApp[None]):
 
     def action_filter(self) -> None:
         """All, then those of one fate only, one after the other."""
-        order = [None, *(fate for fate in FATES if fate != "open" or self.run_view.counts["open"])]
+        order = [None, *(fate for fate in FATES if fate not in ("open", "left") or self.run_view.counts[fate])]
         self.only = order[(order.index(self.only) + 1) % len(order)]
         self.fill()
 

@@ -21,7 +21,9 @@ HEAD = ("episode:step", "fate", "taken", "suggested", "gain", "low", "high", "pa
 
 def lines(run: RunView) -> Iterator[str]:
     """`run ...`, `note ...`, `method ...`, `episode ...`, `segment ...`, then a table of `critical ...` lines."""
-    counts = ", ".join(f"{number} {fate}" for fate, number in run.counts.items() if number or fate != "open")
+    counts = ", ".join(
+        f"{number} {fate}" for fate, number in run.counts.items() if number or fate not in ("open", "left")
+    )
     yield (
         f"run {clean(run.name)}: {clean(run.environment)}, proposer {run.proposer}, {run.status}; "
         f"{len(run.episodes)} episodes, {len(run.explanations)} segments, "

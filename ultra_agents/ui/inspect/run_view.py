@@ -20,7 +20,7 @@ from ultra_agents.records import (
     Trajectory,
 )
 
-FATES: tuple[Fate, ...] = ("accepted", "rejected", "dropped", "open")
+FATES: tuple[Fate, ...] = ("accepted", "left", "rejected", "dropped", "open")
 
 
 class LocatedState(NamedTuple):
