@@ -252,9 +252,10 @@ def test_long_reasons_end_with_a_sentence(bench, tells):
     long = {**tells.rules(), "reasoning": "It swings. " * 2000}
     (made,) = bench.propose(tells.story(long))
     assert len(made.attempts[0].reasoning) <= 6000
-    assert made.attempts[0].reasoning.endswith("It swings. ...")
+    assert made.attempts[0].reasoning.endswith("It swings.")
 
 
+OPENAI = {"provider": "openai", "options": {"model": "m"}}
 ATOMS = {
     "reasoning": "Push along.",
     "rules": [
@@ -310,14 +311,21 @@ def test_short_replies_are_warned_of(bench, tells, most):
 
 @pytest.mark.parametrize(
     ("provider", "asked", "form"),
-    [("local", None, "atoms"), ("openai", None, "text"), ("local", "text", "text"), ("openai", "atoms", "atoms")],
+    [
+        ({"provider": "local"}, None, "atoms"),
+        ({"provider": "local", "prompts": "full"}, None, "text"),
+        (OPENAI, None, "text"),
+        ({**OPENAI, "prompts": "short"}, None, "atoms"),
+        ({"provider": "local"}, "text", "text"),
+        (OPENAI, "atoms", "atoms"),
+    ],
 )
 def test_who_writes_atoms(provider, asked, form):
     config = Config.model_validate(
         {
             "environment": {"name": "corridor"},
             "policy": {"train_steps": 1},
-            "llms": {"one": {"provider": "scripted"}, "two": {"provider": provider}},
+            "llms": {"one": {"provider": "scripted"}, "two": provider},
             "agents": {"advisor": {"llm": "two"}, "rules": asked},
         }
     )
