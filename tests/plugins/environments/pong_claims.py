@@ -51,7 +51,7 @@ def said_offset(match: re.Match[str], first: int = 1) -> float:
 def claims(blur: float = 0.0) -> list[Claim]:
     """Every kind of sentence; `blur` is by how much positions read off a screen may be off, px.
 
-    Of these a twentieth may be wrong: a ball beside a paddle cannot be told from it.
+    Of these a tenth may be wrong: a ball beside a paddle cannot be told from it.
     """
 
     def near(told: float, is_so: float, more: float = 0.51) -> bool:
@@ -186,4 +186,4 @@ def claims(blur: float = 0.0) -> list[Claim]:
         ),
         Claim("paddle", r"My paddle is (?:still|moving (up|down) (\d+) px/step)", paddle),
     ]
-    return [replace(one, least=min(one.least, 0.95)) for one in found] if blur else found
+    return [replace(one, least=min(one.least, 0.9)) for one in found] if blur else found
