@@ -16,11 +16,11 @@ from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 
-def find(effects: Effects | None, action: str, held: int, quantity: str, against: str) -> Effect:
+def find(effects: Effects | None, action: str, held: int, quantity: str, against: str, where: str = "") -> Effect:
     assert effects is not None
     (one,) = [
         row for row in effects.effects
-        if (row.action, row.held, row.quantity, row.against) == (action, held, quantity, against)
+        if (row.action, row.held, row.quantity, row.against, row.where) == (action, held, quantity, against, where)
     ]  # fmt: skip
     return one
 

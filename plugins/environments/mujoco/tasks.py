@@ -133,11 +133,13 @@ class Runner(MujocoEnvironment):
     @property
     def brief(self) -> Brief:
         """The environment in words."""
-        return self.words.brief(self.options.reward == "sparse", self.options.max_steps, self.actions.names)
+        return self.words.brief(
+            self.options.reward == "sparse", self.options.max_steps, self.actions.names, self._named
+        )
 
     def describe(self, observation: Array, info: Mapping[str, Scalar]) -> str:
-        """Height, lean, speed and joint angles."""
-        return self.words.describe(observation, info)
+        """Height, lean, speed, where the feet are, joint angles and stops."""
+        return self.words.describe(observation, info, self._named)
 
     def features(self, observations: Array) -> FloatArray:
         """Every observation over its usual spread, within +-10."""
@@ -351,7 +353,8 @@ class Reacher(MujocoEnvironment):
 
     def describe(self, observation: Array, info: Mapping[str, Scalar]) -> str:
         """Where the target is from the fingertip, and how the joints stand and turn."""
-        return reacher_in_words(observation)
+        elbow = self.legend["elbow"]
+        return reacher_in_words(observation, (elbow.low, elbow.high))
 
     def features(self, observations: Array) -> FloatArray:
         """Cosines and sines, target over 10 cm, angular velocities over 5 rad/s, offset over 10 cm: `(n, 10)`."""
