@@ -130,14 +130,14 @@ def _effect_rows(effects: Effects | None, legend: Mapping[str, Quantity]) -> tup
             key for key in groups if key[:3] == (against, quantity, where) and key[3] != action and key not in told
         ]
         other = next((key for key in same if _opposite(holds, groups[key])), None)
-        words, about = clean(action), (action,)
+        words, about = clean(action), [action]
         if other is not None:
             told.add(other)
-            words, about = f"{words} ({clean(other[3])} the opposite)", (action, other[3])
+            words, about = f"{words} ({clean(other[3])} the opposite)", [action, other[3]]
         words += f" where {where}" if where else ""
         section = 0 if against == "idle" else 1
         order = actions.index(action), names.index(quantity), int(bool(where)) * (2 - where.endswith("=1"))
-        found[section].append(_Row(section, order, size, partial(_effect, words, holds, legend), about))
+        found[section].append(_Row(section, order, size, partial(_effect, words, holds, legend), tuple(about)))
     return found
 
 

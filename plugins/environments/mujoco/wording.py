@@ -179,7 +179,7 @@ def _stop(angle: float, least: float, most: float) -> str:
 def _foot(name: str, contact: float, height: float) -> str:
     if contact > 0:
         return f"{name} on the ground" + ("" if contact == 1 else " with one end")
-    return f"{name} {max(round(100 * height), 1)} cm above the ground"
+    return f"{name} {max(round(100 * height), 1)} cm up"
 
 
 def _turn(radians: float) -> float:

@@ -192,7 +192,7 @@ def test_the_describer_tells_what_is_measured() -> None:
     told = hopper.describe(state, {"x_position": 2.345})
     assert told == (
         "Torso 1.21 m high, leaning 5° forward and tipping forward at 29°/s, moving forward at 1.5 m/s, falling at "
-        "0.6 m/s, at x = 2.35 m; foot 3 cm above the ground; hip -20° (+57°/s), knee -40° (-115°/s), ankle 11° (+0°/s)."
+        "0.6 m/s, at x = 2.35 m; foot 12 cm up; hip -20° (+57°/s), knee -40° (-115°/s), ankle 11° (+0°/s)."
     )
     state[1] = -0.17
     assert "leaning 10° back" in hopper.describe(state, {})

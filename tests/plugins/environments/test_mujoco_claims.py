@@ -135,7 +135,7 @@ def runner_claims(name: str) -> list[Claim]:
         Claim("close to falling over", rf": only {NUMBER}° from falling over", from_falling),
         Claim("close to sinking", rf": only {NUMBER} cm above the height at which it has fallen", from_sinking),
         Claim("on the ground", rf"({'|'.join(FEET[name])}) on the ground(?: with one end)?", on_ground, 0.99),
-        Claim("above the ground", rf"({'|'.join(FEET[name])}) {NUMBER} cm above the ground", above_ground, 0.99),
+        Claim("above the ground", rf"({'|'.join(FEET[name])}) {NUMBER} cm up", above_ground, 0.99),
         Claim("joint", rf"{a_joint}(?:, at its stop|, [\d]+° from its stop)?\)", joint),
         Claim("joint speed", a_joint, turning, NEARLY),
         Claim("joint stop", rf"({'|'.join(joints)}) [-\d]+° \([-+\d]+°/s, (?:at its stop|(\d+)° from its stop)", stop),
@@ -144,12 +144,10 @@ def runner_claims(name: str) -> list[Claim]:
 
 def players(name: str) -> dict[str, Act]:
     environment = body_of(name).environment
-    count, most = len(environment.actions.components), 1.0
-    if name == "half-cheetah":
-        most = 0.2  # at more, its joints swing to and fro within a step of 50 ms
+    count = len(environment.actions.components)
     found: dict[str, Act] = {
-        "random": lambda seen, rng: rng.uniform(-most, most, (len(seen), count)).astype(np.float32),
-        "held": lambda seen, rng: most * np.sign(np.sin(np.arange(count) + 8 * seen[:, :1])).astype(np.float32),
+        "random": lambda seen, rng: rng.uniform(-1, 1, (len(seen), count)).astype(np.float32),
+        "held": lambda seen, rng: np.sign(np.sin(np.arange(count) + 8 * seen[:, :1])).astype(np.float32),
     }
     if name == "hopper":
         found |= {key: load_policy(path, name, environment).policy.act for key, path in environment.policies().items()}
