@@ -46,6 +46,16 @@ def asked_models(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def prompts_of(config: Config, name: str) -> Prompts:
+    """How the model `name` is asked, as far as it goes by that model alone.
+
+    Raises:
+        PluginError, ConfigError: It cannot be built.
+    """
+    entry = config.llms[name]
+    return entry.prompts or create_llm(entry.provider, entry.options).prompts
+
+
 def settled(config: Config) -> Settled:
     """What a run is explained with.
 

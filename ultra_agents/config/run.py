@@ -87,8 +87,8 @@ class NarrationTerms(Section):
     prescreen_horizon: int = Field(20, gt=0, description="environment steps of each such rollout, value at the cut")
     effects: bool | None = Field(
         None,
-        description="measure what actions do and what preceded events, and tell every agent; null: where "
-        "prompts are full",
+        description="measure what actions do and what preceded events, and tell every agent; null: where the "
+        "advisor's prompts are full",
     )
     effects_max_steps: int = Field(2000, ge=0, description="environment steps of that, charged to advised methods")
     effects_tokens: int = Field(800, ge=50, description="longest text about it, in estimated tokens")

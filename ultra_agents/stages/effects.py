@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ultra_agents.config import Config, settled
+from ultra_agents.config import Config, prompts_of
 from ultra_agents.contracts import capabilities
 from ultra_agents.effects import effects_text, events_table, measure_effects
 from ultra_agents.events import StepsSpent
@@ -17,7 +17,8 @@ PARALLEL = 32
 def tells_effects(config: Config) -> bool:
     """Whether effects are measured: somebody who is asked reads them."""
     asked, wanted = config.proposer == "llm", config.narration.effects
-    return asked and (settled(config).prompts == "full" if wanted is None else wanted)
+    advisor = config.agents.advisor.llm or next(iter(config.llms))
+    return asked and (prompts_of(config, advisor) == "full" if wanted is None else wanted)
 
 
 def find_effects(context: RunContext, findings: Findings) -> MeasuredEffects:

@@ -14,8 +14,8 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Restoring
 from ultra_agents.verification import restore_is_exact
 
-LONGEST_TRY = 8
-"""Steps for which a pre-screening holds an action, at most, whatever a plan may take."""
+TRIED = 8
+"""Steps for which a pre-screening holds an action where `agents.max_hold` goes by the model."""
 PARALLEL = 16
 """Rollouts of a pre-screening played at once."""
 
@@ -80,7 +80,7 @@ def _prescreened(
                     policy=context.policy,
                     simulators=simulators,
                     streams=context.telling(findings.trajectories).child("prescreen"),
-                    hold=min(context.agents.max_hold, LONGEST_TRY),
+                    hold=config.agents.max_hold or TRIED,
                     discount=config.verification.discount,
                 )
             )

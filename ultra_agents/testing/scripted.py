@@ -29,6 +29,7 @@ Respond = Callable[[list[tuple[str, str]], dict[str, Any] | None], "str | dict[s
 class ScriptedOptions(LLMOptions):
     """Options of the scripted model."""
 
+    max_tokens: int | None = Field(512, gt=0, description="tokens of one reply, counted against caps beforehand")
     replies: list[str | dict[str, Any]] = Field(default_factory=list, description="replies, in order")
     cycle: bool = Field(False, description="start the list again when it is used up")
     callable: str | None = Field(None, description='"module:function" that answers (messages, schema)')

@@ -56,7 +56,7 @@ def test_ollama_gets_the_schema_and_its_tokens_are_counted(server, tmp_path):
     ((_, sent),) = [row for row in server.requests if row[0] == "/api/chat"]
     assert sent["format"]["properties"]["action"]["enum"] == ["UP", "DOWN"]
     assert sent["options"]["num_ctx"] == 2048
-    assert sent["options"]["num_predict"] == 512
+    assert sent["options"]["num_predict"] == 2048
 
 
 @pytest.mark.parametrize(

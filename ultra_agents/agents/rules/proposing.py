@@ -12,7 +12,7 @@ from ultra_agents.agents.rules.opening import opening, stretches_of, thresholds_
 from ultra_agents.agents.rules.state import PROPOSAL, Context, Form, TriesRules
 from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
 from ultra_agents.agents.state import AsksModels
-from ultra_agents.config import AgentsConfig, AgentsSection, Config, settled
+from ultra_agents.config import AgentsConfig, AgentsSection, Config, prompts_of, settled
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.events import Emit, StageProgress, StepsSpent, Warned
 from ultra_agents.records import Narration, RuleProposal, RuleTrial, Trajectory
@@ -151,8 +151,7 @@ def form_of(config: Config) -> Form:
     if config.agents.rules is not None:
         return config.agents.rules
     name = config.agents.advisor.llm or next(iter(config.llms))
-    entry = config.llms[name]
-    return "atoms" if (entry.prompts or create_llm(entry.provider, entry.options).prompts) == "short" else "text"
+    return "atoms" if prompts_of(config, name) == "short" else "text"
 
 
 def most_trials(episodes: int, agents: AgentsConfig | AgentsSection) -> int:
