@@ -24,7 +24,7 @@ class Transcript:
     `model`, `provider`, `key` (in the answer cache), `attempt` (0, or 1 for the repair), `messages` ([role, text]
     pairs), `reply`, `prompt_tokens`, `completion_tokens`, `seconds`, `cost`, `cached`, `charged` (counts as a call),
     `verdict` (`ok`, a reason for dropping, or `failed: ...`). A call whose answer was not used has no `key`, but
-    `call` in its place.
+    `call` in its place. A line that a fork took over names the run that paid for it in `paid_by`, and is not charged.
 
     Args:
         path: The file; made with its folder where missing.
@@ -41,11 +41,15 @@ class Transcript:
         """Every complete line, oldest first."""
         return read_lines(self.path)
 
-    def usage(self) -> dict[str, Usage]:
-        """What each agent has used, earlier parts of the run included."""
+    def usage(self, inherited: bool = False) -> dict[str, Usage]:
+        """What each agent has used, earlier parts of the run included; `inherited`: with what a fork took over."""
         total: dict[str, Usage] = {}
         for row in self.rows():
             agent = str(row.get("agent", "?"))
+            if inherited and row.get("paid_by"):
+                row = {**row, "charged": True}
+            elif row.get("paid_by"):
+                row = {**row, "cached": False}
             total[agent] = total.get(agent, Usage()) + usage_of_row(row)
         return total
 
