@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "pipeline": BASE | {"stages"},
     "forks": BASE | {"llm", "pipeline", "forks"},
     "experiments": BASE | {"evaluation", "methods", "pipeline", "ui", "experiments"},
-    "ui": {"records", "events", "errors", "text", "ui", "version"},
+    "ui": {"records", "events", "errors", "files", "text", "ui", "version"},
     "testing": {"records", "errors", "contracts", "seeding", "testing"},
     "cli": BASE
     | MIDDLE

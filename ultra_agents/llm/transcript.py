@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ultra_agents.errors import RunError
+from ultra_agents.files import add_line, no_link
 from ultra_agents.records import Usage
 from ultra_agents.runs.files import read_lines
 
@@ -65,14 +66,9 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
     try:
         with _APPENDING:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            handle = no_link(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
-                if os.lseek(handle, 0, os.SEEK_END) > 0:
-                    os.lseek(handle, -1, os.SEEK_END)
-                    if os.read(handle, 1) != b"\n":  # a killed writer's half line
-                        line = b"\n" + line
-                while line:  # a disk that is nearly full takes a part, and refuses the rest
-                    line = line[os.write(handle, line) :]
+                add_line(handle, line, first=True)
             finally:
                 os.close(handle)
     except OSError as error:
