@@ -11,6 +11,7 @@ within a token budget | `effects/`, `narration/` + the describer |
 | 5 | criticise | suggestions -> implicit rewards, self-verification, verdict | `agents/critic.py` |
 | 6 | test | suggestion + simulator state -> measured gain | `verification/` |
 | 6 | rules | sets of closed-loop rules -> the one that held (`advice.form`) | `stages/rules.py`, `verification/` |
+| 6 | approve | what held, if `agents.approve` asks for it -> what a person lets be used | `stages/approve.py` |
 | 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
 | 8 | start | rules that held -> a copy that learnt them, the rules in force, or both | `stages/start.py` |
 | 8 | imitate | accepted plans, replayed -> a policy that does the same, if it proves better | `stages/imitate.py` |
@@ -36,6 +37,7 @@ from ultra_agents import stages
 from ultra_agents.config import Config, colours_of, follows_actions, variant_of
 from ultra_agents.events import Emit, EmitStreaming, RunFinished, RunForked, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
+from ultra_agents.records.approval import Place
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages import (
     AsJSON,
@@ -64,8 +66,9 @@ def plan_of(config: Config, until: Until | None = None) -> dict[str, float]:
     plan = {"policy": 0.02, "collect": 0.03}
     if advised:
         plan |= {"probe": 0.01, **({"effects": 0.01} if stages.tells_effects(config) else {}), "narrate": 0.01}
-        plan |= {"explain": 0.5, "tabulate": 0.01} if moves else {}
-        plan |= {"rules": 0.2} if config.form != "moves" else {}
+        asked = config.agents.approve
+        plan |= {"explain": 0.5, **({"approve": 0.01} if asked else {}), "tabulate": 0.01} if moves else {}
+        plan |= {"rules": 0.2, **({"approve rules": 0.01} if asked else {})} if config.form != "moves" else {}
         plan |= {"measure": 0.01}
     if until is None:
         plan |= {"start": 0.05} if advised and config.form != "moves" else {}
@@ -208,6 +211,14 @@ def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findin
             WithCopy(context, Explained, "tested-together"),
         )
         findings = replace(findings, explained=explained)
+        if context.config.agents.approve:
+            refused = run.once(
+                "approve",
+                "Wait for a person's word on what held",
+                lambda: stages.approve_advice(context, findings),
+                AsJSON[list[Place]](list[Place]),
+            )
+            findings = stages.without_refused(findings, refused)
         advice = run.once(
             "tabulate",
             "Build the advice table",
@@ -223,6 +234,14 @@ def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findin
             AsJSON[RulesFound](RulesFound),
         )
         findings = replace(findings, rules=rules)
+        if context.config.agents.approve:
+            yes = run.once(
+                "approve rules",
+                "Wait for a person's word on the rules that held",
+                lambda: stages.approve_rules(context, findings),
+                AsJSON[bool](bool),
+            )
+            findings = replace(findings, rules=rules if yes else rules.refuse())
     measures = run.once(
         "measure",
         "Measure what the advice is worth",

@@ -26,6 +26,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "effects": ("narration.effects", "narration.effects_max_steps", "narration.effects_tokens"),
     "narrate": ("narration",),
     "explain": (*ASKING, "verification"),
+    "approve": ("agents.approve",),
     "tabulate": ("advice.reward",),
     "rules": (*ASKING, "verification.mode", "verification.rules", "advice.file", "advice.candidates", "refine.steps"),
     "measure": ("evaluate.fidelity", "evaluate.confidence", "verification.horizon", "verification.discount"),
@@ -39,8 +40,9 @@ READS: Mapping[str, tuple[str, ...]] = {
 LATER = {
     "explain": (
         "verification.rules", "verification.reach_rings", "verification.reach_states", "verification.reach_max_steps",
-        "agents.rules", "agents.max_repairs",
+        "agents.rules", "agents.max_repairs", "agents.approve",
     ),
+    "rules": ("agents.approve",),
     "start": ("refine.evaluate_every", "refine.curve_episodes"),
     "imitate": (
         "imitation.table", "verification.rules", "verification.reach_rings", "verification.reach_states",

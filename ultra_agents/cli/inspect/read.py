@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.records import Explanation, MethodResult, Trajectory
+from ultra_agents.records.approval import refuse
 from ultra_agents.runs.files import PACKAGES
 from ultra_agents.text import clean, parsed_json
 from ultra_agents.ui.inspect.run_view import ModelCall, RulesView, RunView
@@ -85,7 +86,10 @@ def read_explanations(folder: RunFolder) -> tuple[list[Explanation], bool]:
     if done is not None:
         value = done.get("value")
         rows = value.get("explanations") if isinstance(value, dict) else None
-        return _validated(rows, Explanation, folder), True
+        refused = {
+            (int(episode), int(step)) for episode, step in (folder.stage_done("approve") or {}).get("value", ())
+        }
+        return list(refuse(_validated(rows, Explanation, folder), refused)), True
     from ultra_agents.agents.checkpoint import checkpoint_of
     from ultra_agents.cli.inspect.partial import read_partial
 
