@@ -11,7 +11,6 @@ within a token budget | `effects/`, `narration/` + the describer |
 | 5 | criticise | suggestions -> implicit rewards, self-verification, verdict | `agents/critic.py` |
 | 6 | test | suggestion + simulator state -> measured gain | `verification/` |
 | 6 | rules | sets of closed-loop rules -> the one that held (`advice.form`) | `stages/rules.py`, `verification/` |
-| 6 | approve | what held, if `agents.approve` asks for it -> what a person lets be used | `stages/approve.py` |
 | 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
 | 8 | start | rules that held -> a copy that learnt them, the rules in force, or both | `stages/start.py` |
 | 8 | imitate | accepted plans, replayed -> a policy that does the same, if it proves better | `stages/imitate.py` |
@@ -22,7 +21,8 @@ within a token budget | `effects/`, `narration/` + the describer |
 
 Stages 3-6 are one LangGraph state machine per segment of an episode (`agents/graph.py`); what it makes is an
 `Explanation`, whose critical states hold every attempt, test and fate. What is known travels as one `Findings`. Every
-stage that finished is kept in the run folder and is not repeated by `ultra resume`.
+stage that finished is kept in the run folder and is not repeated by `ultra resume`. With `agents.approve` a person says
+after stage 6 what of it may be used (`stages/approve.py`).
 """
 
 from __future__ import annotations
