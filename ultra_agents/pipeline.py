@@ -21,8 +21,8 @@ within a token budget | `effects/`, `narration/` + the describer |
 
 Stages 3-6 are one LangGraph state machine per segment of an episode (`agents/graph.py`); what it makes is an
 `Explanation`, whose critical states hold every attempt, test and fate. What is known travels as one `Findings`. Every
-stage that finished is kept in the run folder and is not repeated by `ultra resume`. With `agents.approve` a person says
-after stage 6 what of it may be used (`stages/approve.py`).
+stage that finished is kept in the run folder and is not repeated by `ultra resume`. With `agents.approve` a person
+says after stage 6 what of it may be used (`stages/approve.py`).
 """
 
 from __future__ import annotations
