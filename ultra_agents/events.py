@@ -55,6 +55,17 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class RunForked(Event):
+    """The run is a fork of `parent` from `stage` on; `words` say what changed, `paid` what `shared` stages cost."""
+
+    parent: str
+    stage: str
+    shared: tuple[str, ...]
+    words: str
+    paid: str
+
+
+@dataclass(frozen=True)
 class StageStarted(Event):
     """A pipeline step began; `title` describes it to the user, `total` is its number of `unit`s."""
 
@@ -325,9 +336,9 @@ def ignore(event: Event) -> None:
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        RunStarted, RunPaused, RunContinued, RunFinished, RefiningSettled, StageStarted, StageProgress, StageFinished,
-        AgentAsked, AgentSpoke, AdviceDecided, RulesDecided, RulesShown, StateShown, StepsSpent, Dropped,
-        TrainingProgress, Evaluated, Warned, CellChanged,
+        RunStarted, RunForked, RunPaused, RunContinued, RunFinished, RefiningSettled, StageStarted, StageProgress,
+        StageFinished, AgentAsked, AgentSpoke, AdviceDecided, RulesDecided, RulesShown, StateShown, StepsSpent,
+        Dropped, TrainingProgress, Evaluated, Warned, CellChanged,
     )
 }  # fmt: skip
 """Every event that is written to logs, by its name in JSON."""

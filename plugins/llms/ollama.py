@@ -89,9 +89,8 @@ class Ollama(LLM):
                 expected="the answer of /api/tags",
                 hint="correct options.base_url (no /v1 here)",
             ) from None
-        wanted = self.options.model if ":" in self.options.model else f"{self.options.model}:latest"
-        if wanted not in listed:
-            close = did_you_mean(wanted, listed)
+        if _tagged(self.options.model) not in map(_tagged, listed):
+            close = did_you_mean(self.options.model, listed)
             raise LLMError(
                 f"Ollama has no model {self.options.model!r}",
                 found=", ".join(listed) or "no models at all",
@@ -136,3 +135,8 @@ class Ollama(LLM):
         """What can change a reply."""
         include = {"temperature", "max_tokens", "seed", "context", "reasoning"}
         return self.options.model_dump(mode="json", include=include)
+
+
+def _tagged(model: str) -> str:
+    """A model's name with its tag, which is `latest` where none is given; a registry's port is no tag."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"

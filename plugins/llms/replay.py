@@ -6,14 +6,13 @@ recorded from. (`gateway.mode: replay` is stricter: provider, address, model and
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, NotRecorded, Structured, question_key
+from ultra_agents.contracts.llm import LLM, LLMOptions, NotRecorded, Structured, parsed_json, question_key
 from ultra_agents.errors import LLMError
 
 if TYPE_CHECKING:
@@ -95,13 +94,13 @@ def _read(path: Path, model: str) -> dict[str, dict[str, Any]]:
     models: set[str] = set()
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+            row = parsed_json(line)
             models.add(str(row["model"]))
             if not isinstance(row["text"], str):
                 raise TypeError("the text of a reply is no text")
             if model in ("", row["model"]):
                 answers.setdefault(str(row["question"]), row)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise LLMError(
             f"cannot read the cassette {path}",
             found=f"{type(error).__name__}: {error}",

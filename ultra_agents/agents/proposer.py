@@ -115,7 +115,7 @@ class Proposer:
             {
                 **self.settings,
                 "agents": self.agents.model_dump(
-                    mode="json", exclude={"concurrency", "rules", "max_repairs", "checkpoints"}
+                    mode="json", exclude={"concurrency", "rules", "max_repairs", "checkpoints", "approve"}
                 ),
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,

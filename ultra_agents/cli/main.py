@@ -23,6 +23,7 @@ from ultra_agents.cli.doctor import doctor
 from ultra_agents.cli.error_output import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
 from ultra_agents.cli.events import events
 from ultra_agents.cli.explain import explain
+from ultra_agents.cli.fork import fork
 from ultra_agents.cli.inspect.command import inspect
 from ultra_agents.cli.llm.cassette import llm_export, llm_import
 from ultra_agents.cli.llm.check import llm_check
@@ -72,6 +73,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari d
 
 app.command("run")(run)
 app.command("resume")(resume)
+app.command("fork")(fork)
 app.command("explain")(explain)
 app.command("compare")(compare)
 app.command("inspect")(inspect)

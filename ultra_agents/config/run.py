@@ -128,6 +128,7 @@ class AgentsTerms(Section):
         None, description="how models write rules: as text, or as atoms; null: those with short prompts as atoms"
     )
     max_repairs: int = Field(2, ge=0, description="times a set of rules that cannot be read goes back, each attempt")
+    approve: bool = Field(False, description="a person says yes or no to what held in the test before it is used")
     checkpoints: PostgresAddress | None = Field(
         None, description="progress of each segment: postgresql://USER@HOST/DB; default: SQLite in the run folder"
     )

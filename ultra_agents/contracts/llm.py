@@ -12,6 +12,11 @@ from pydantic import Field, SecretStr
 
 from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
 from ultra_agents.errors import LLMError
+from ultra_agents.text import parsed_json
+
+__all__ = [
+    "LLM", "LLMOptions", "NotRecorded", "Structured", "Unreachable", "parsed_json", "question_key",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

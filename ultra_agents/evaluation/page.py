@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from ultra_agents.config import baseline_of, colours_of
 from ultra_agents.errors import EnvironmentFault
@@ -21,6 +22,7 @@ from ultra_agents.evaluation.rules_page import rules_protocol, rules_view
 from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.records import Array, Narration
+from ultra_agents.runs.lineage import Paid
 from ultra_agents.yaml_text import write_yaml
 
 CARDS = 12
@@ -73,6 +75,7 @@ def render_html(
     return template.render(
         report=report,
         methods=methods,
+        **_fork(report.get("parent")),
         colours=colours,
         protocol=_protocol(report),
         curves=_both(partial(_curves, report, colours), Markup),
@@ -92,6 +95,13 @@ def render_html(
         versions=_flat(report["versions"]),
         config_yaml=write_yaml(report["config"]),
     )
+
+
+def _fork(parent: Mapping[str, Any] | None) -> dict[str, str]:
+    """Where the report of a fork's parent is, as seen from this one, and what the shared stages cost there."""
+    if parent is None:
+        return {"parent_page": "", "inherited": ""}
+    return {"parent_page": quote(f"{parent['place']}/report.html"), "inherited": Paid(**parent["paid"]).words}
 
 
 def _has_moves(report: Mapping[str, Any]) -> bool:

@@ -78,6 +78,7 @@ class ReportInputs:
         rules: The sets of rules that were proposed and what the test left of them; None where advice is moves only.
         start: Which of policy, copy and either with rules refining started from, and their paired returns; likewise.
         video: The starting and a refined policy side by side, or the words why not; None shows nothing.
+        parent: Of a fork, where it comes from and what the stages it shares cost there (`runs.lineage.Parent`).
     """
 
     config: Config
@@ -103,6 +104,7 @@ class ReportInputs:
     rules: Mapping[str, Any] | None = None
     start: Mapping[str, Any] | None = None
     video: Video | None = None
+    parent: Mapping[str, Any] | None = None
 
 
 def build_report(inputs: ReportInputs) -> dict[str, Any]:
@@ -116,6 +118,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "name": config.name,
         "headline": headline(methods, comparison, advice, inputs.rules),
         "scope": _scope(inputs),
+        "parent": None if inputs.parent is None else dict(inputs.parent),
         "caveats": _caveats(inputs, comparison, advice),
         "methods": methods,
         "comparison": comparison,

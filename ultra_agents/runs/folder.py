@@ -9,6 +9,7 @@ tensorboard/       the same, where `tensorboard` is installed  events.jsonl    e
 state.json         which stages are finished                   .lock           who runs it now
 played.json        evaluation episodes, by policy              report.html, report.json
 output.log         what plugins print, if anything            calls.jsonl     model calls, noted before they are made
+parent.json        of a fork: the run it comes from
 ```
 """
 
@@ -21,7 +22,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from ultra_agents.errors import ConfigError, RunError
 from ultra_agents.files import lives, sweep, write_whole
 from ultra_agents.runs.files import LineLog, locked, plain, read_lines, refuse_links, versions
+from ultra_agents.runs.lineage import Parent, read_parent
 from ultra_agents.text import parsed_json
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
@@ -87,10 +89,15 @@ class RunFolder:
         return f"RunFolder({str(self.path)!r}, done={list(self.done)})"
 
     @classmethod
-    def create(cls, root: Path, config: Config) -> RunFolder:
+    def create(cls, root: Path, config: Config, fill: Callable[[RunFolder], None] | None = None) -> RunFolder:
         """Make `root/<config.name>`; it appears with its first files in it or not at all.
 
         Paths in the configuration become absolute, so that the run resumes from any working directory.
+
+        Args:
+            root: Folder of runs.
+            config: The run's configuration.
+            fill: Puts further files and finished stages in, before the folder appears.
 
         Raises:
             RunError: The name is taken, or the folder cannot be written.
@@ -112,12 +119,16 @@ class RunFolder:
             made.write_text("config.yaml", config.to_yaml())
             made.write_json("versions.json", versions())
             made.write_json("state.json", state)
+            if fill is not None:
+                fill(made)
             draft.rename(path)
         except (OSError, RunError) as error:
             if draft is not None:
                 shutil.rmtree(draft, ignore_errors=True)
             if path.exists():
                 raise _taken(path) from error  # another process made it meanwhile
+            if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
+                raise  # what `fill` reads is damaged
             raise RunError(
                 f"cannot make the run folder {path}",
                 found=error.found if isinstance(error, RunError) else str(error),
@@ -226,6 +237,11 @@ class RunFolder:
     def id(self) -> str:
         """Tells this run from every other, of whatever name and machine, in a database that they share."""
         return str(self._state["id"])
+
+    @property
+    def parent(self) -> Parent | None:
+        """The run that this one was forked from; raises a `RunError` where that cannot be read."""
+        return read_parent(self.path)
 
     @property
     def done(self) -> tuple[str, ...]:

@@ -182,6 +182,7 @@ class RulesFound:
         headline: One line for a person.
         untested: The set is used without a test, as the configuration asks.
         chosen: Position of the proposal it came from; None without any.
+        refused: A person said no to what held (`agents.approve`).
     """
 
     proposals: tuple[RuleProposal, ...] = ()
@@ -191,11 +192,17 @@ class RulesFound:
     headline: str = ""
     untested: bool = False
     chosen: int | None = None
+    refused: bool = False
+
+    def refuse(self) -> RulesFound:
+        """The same, to which a person said no: nothing of it acts."""
+        return replace(self, refused=True, headline=f"refused by a person; {self.headline}")
 
     @property
     def held(self) -> bool:
         """There are rules that may act."""
-        return self.untested or (self.test is not None and self.test.verdict == "accepted")
+        accepted = self.untested or (self.test is not None and self.test.verdict == "accepted")
+        return accepted and not self.refused
 
     @property
     def rewards(self) -> bool:

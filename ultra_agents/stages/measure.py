@@ -34,7 +34,7 @@ def measure(context: RunContext, findings: Findings, seconds: dict[str, float]) 
     found = advice_measures(
         findings.explanations,
         findings.trajectories,
-        Transcript(context.folder.transcript).usage(),
+        Transcript(context.folder.transcript).usage(inherited=True),  # the advice's price, whoever paid it
         proposer=proposer_name(context),
         seconds=seconds.get("explain", 0.0),
         advice=findings.advice,

@@ -48,7 +48,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
         sum(r.last.lengths) + sum(r.best.lengths) + sum(r.with_rules.lengths if r.with_rules else ()) for r in results
     )
     rules = _rules(context, findings)
-    usage: dict[str, Usage] = Transcript(folder.transcript).usage()
+    usage: dict[str, Usage] = Transcript(folder.transcript).usage(inherited=True)
     data = write_report(
         folder.path,
         ReportInputs(
@@ -82,6 +82,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             rules=rules,
             start=_start(findings),
             video=_video(context, results),
+            parent=None if folder.parent is None else asdict(folder.parent),
         ),
     )
     return str(data["headline"])

@@ -44,7 +44,8 @@ def read_rules(folder: RunFolder) -> RulesFound | None:
                     parse_rules(text)
         except RuleError as error:
             raise ValueError(error.problem) from error
-        return found
+        word = folder.stage_done("approve rules")
+    return found if word is None or word["value"] else found.refuse()
 
 
 def read_start(folder: RunFolder) -> Start | None:

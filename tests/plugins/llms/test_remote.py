@@ -86,6 +86,27 @@ def test_an_ollama_reply_cut_short_is_dropped(server, tmp_path):
         ask(made)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "listed"),
+    [
+        ("llama3", "llama3"),
+        ("llama3:latest", "llama3"),
+        ("llama3", "llama3:latest"),
+        ("host:5000/me/llama3", "host:5000/me/llama3:latest"),
+        ("host:5000/me/llama3:latest", "host:5000/me/llama3"),
+        ("qwen3:8b", "qwen3:8b"),
+    ],
+)
+def test_ollama_takes_a_missing_tag_for_latest_on_either_side(server, wanted, listed):
+    body = json.dumps({"models": [{"name": listed}]}).encode()
+    server.table["/api/tags"] = 200, "application/json", body
+    create_llm("ollama", {"model": wanted, "base_url": server.address}).check()
+    body = json.dumps({"models": [{"name": f"{listed.removesuffix(':latest').removesuffix(':8b')}:1b"}]}).encode()
+    server.table["/api/tags"] = 200, "application/json", body
+    with pytest.raises(LLMError, match="Ollama has no model"):
+        create_llm("ollama", {"model": wanted, "base_url": server.address}).check()
+
+
 def test_ollama_check(server):
     llm = create_llm("ollama", {"model": "tiny", "base_url": server.address})
     server.table["/api/tags"] = 200, "application/json", b'{"models": [{"name": "tiny:latest"}]}'

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.records import Explanation, MethodResult, Trajectory
+from ultra_agents.records.approval import refuse
 from ultra_agents.runs.files import PACKAGES
 from ultra_agents.text import clean, parsed_json
 from ultra_agents.ui.inspect.run_view import ModelCall, RulesView, RunView
@@ -53,7 +54,7 @@ def read_run(
         episodes=tuple(sorted(trajectories, key=lambda one: one.episode)),
         explanations=tuple(shown),
         methods=tuple(_validated((folder.stage_done("evaluate") or {}).get("value") or [], MethodResult, folder)),
-        notes=(*notes, *version_notes(folder)),
+        notes=(*family_notes(folder), *notes, *version_notes(folder)),
         colours=colours_of(folder.config.methods),
         rules=rules,
     )
@@ -85,7 +86,10 @@ def read_explanations(folder: RunFolder) -> tuple[list[Explanation], bool]:
     if done is not None:
         value = done.get("value")
         rows = value.get("explanations") if isinstance(value, dict) else None
-        return _validated(rows, Explanation, folder), True
+        refused = {
+            (int(episode), int(step)) for episode, step in (folder.stage_done("approve") or {}).get("value", ())
+        }
+        return list(refuse(_validated(rows, Explanation, folder), refused)), True
     from ultra_agents.agents.checkpoint import checkpoint_of
     from ultra_agents.cli.inspect.partial import read_partial
 
@@ -180,6 +184,20 @@ def _number(row: dict[str, Any], key: str) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
+def family_notes(folder: RunFolder) -> list[str]:
+    """One line about the run that this one was forked from, and one about its own forks."""
+    from ultra_agents.runs.lineage import forks_of, place_of_parent
+
+    notes, parent = [], folder.parent
+    if parent is not None:
+        gone = "" if place_of_parent(folder.path, parent) is not None else ", which is gone"
+        shared = ", ".join(parent.shared) or "the starting policy"
+        notes.append(f"{parent.words}{gone}; shared with it: {shared} (paid there: {parent.paid.words})")
+    if forks := [f"{path.name} from {one.stage} on" for path, one in forks_of(folder.path, folder.id)]:
+        notes.append(f"forked as {', '.join(forks)}")
+    return notes
+
+
 def version_notes(folder: RunFolder) -> list[str]:
     """One line for every distribution that is of another version now, or gone."""
     from ultra_agents.runs import versions
@@ -188,6 +206,8 @@ def version_notes(folder: RunFolder) -> list[str]:
         then = dict(parsed_json(folder.versions_path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return []
+    if (parent := folder.parent) is not None:  # which made the episodes
+        then |= parent.versions
     now = versions()
     matter = [name for name in then if name.startswith("ultra") or name in ("ale-py", "gymnasium")]
     matter += [name for name in then if name not in matter and name not in PACKAGES and name != "python"]
