@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ultra_agents.cli.advise.command import advise
 from ultra_agents.cli.compare.command import compare
 from ultra_agents.cli.config import config_schema
 from ultra_agents.cli.data import data_export, data_import
@@ -73,6 +74,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari d
 app.command("run")(run)
 app.command("resume")(resume)
 app.command("explain")(explain)
+app.command("advise")(advise)
 app.command("compare")(compare)
 app.command("inspect")(inspect)
 app.command("watch")(watch)

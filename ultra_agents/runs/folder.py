@@ -21,7 +21,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -255,6 +255,15 @@ class RunFolder:
         with self._writing:
             self._state["done"][name] = json.loads(json.dumps(plain(payload or {}, finite=False)))
             self._save_state()
+
+    def revise(self, values: Mapping[str, Any]) -> None:
+        """Put other JSON-able values in the place of what finished stages made, all at once or not at all."""
+        with self._writing:
+            done = dict(self._state["done"])
+            for name, value in values.items():
+                done[name] = {**done[name], "value": json.loads(json.dumps(plain(value, finite=False)))}
+            self.write_text("state.json", json.dumps({**self._state, "done": done}, indent=1) + "\n")
+            self._state["done"] = done
 
     @property
     def carried(self) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from ultra_agents.ui.inspect.run_view import RulesView, RunView, StepView, decid
 from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, WARM, method_colours
 
-_STOPPED = {
+STOPPED = {
     "good": "surely better",
     "bad": "surely worse",
     "hopeless": "no gain in sight",
@@ -132,7 +132,7 @@ def _test(text: Text, test: TestResult, width: int) -> None:
     text.append(f"  interval {test.low:+.2f} to {test.high:+.2f}\n")
     text.append_text(interval(test, min(max(width - 2, 0), 44)))
     text.append(f"\n{test.pairs} pairs: {test.better} better, {test.worse} worse", DIM)
-    text.append(f"; {_STOPPED.get(test.stopped, clean(test.stopped, 30))}; {test.env_steps} steps\n", DIM)
+    text.append(f"; {STOPPED.get(test.stopped, clean(test.stopped, 30))}; {test.env_steps} steps\n", DIM)
 
 
 def _joint(text: Text, joint: JointVerdict) -> None:
