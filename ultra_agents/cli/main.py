@@ -29,6 +29,7 @@ from ultra_agents.cli.llm.cassette import llm_export, llm_import
 from ultra_agents.cli.llm.check import llm_check
 from ultra_agents.cli.llm.list_providers import llm_list
 from ultra_agents.cli.llm.log import llm_log
+from ultra_agents.cli.note import note
 from ultra_agents.cli.plugins.check import plugins_check
 from ultra_agents.cli.plugins.list_plugins import plugins_list
 from ultra_agents.cli.plugins.new import plugins_new
@@ -75,6 +76,7 @@ app.command("run")(run)
 app.command("resume")(resume)
 app.command("explain")(explain)
 app.command("advise")(advise)
+app.command("note")(note)
 app.command("compare")(compare)
 app.command("inspect")(inspect)
 app.command("watch")(watch)

@@ -8,6 +8,7 @@ checkpoints/       *.safetensors                               metrics.jsonl   o
 tensorboard/       the same, where `tensorboard` is installed  events.jsonl    everything a display was told
 state.json         which stages are finished                   .lock           who runs it now
 played.json        evaluation episodes, by policy              report.html, report.json
+notes.jsonl        a person's notes, and who read them
 output.log         what plugins print, if anything            calls.jsonl     model calls, noted before they are made
 ```
 """
