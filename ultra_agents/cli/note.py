@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,12 +30,12 @@ def note(
     from ultra_agents.cli.console import out
     from ultra_agents.cli.run_display import find_folder
     from ultra_agents.runs import RunFolder
-    from ultra_agents.runs.notes import add_note
+    from ultra_agents.runs.notes import add_note, note_rows
 
     folder = RunFolder.open(find_folder(run, runs))
     if text is not None:
         add_note(folder.path, _standard_input() if text == "-" else text)
-    rows, fate = note_rows(folder), who_reads(folder)
+    rows, fate = note_rows(folder.path), who_reads(folder)
     if json:
         from json import dumps
 
@@ -48,16 +48,6 @@ def note(
         for line in row["text"].split("\n"):
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     console.print(fate if rows else "no notes", highlight=False, markup=False, soft_wrap=True)
-
-
-def note_rows(folder: RunFolder) -> list[dict[str, Any]]:
-    """The notes of a run with how many questions saw each, in JSON types."""
-    from ultra_agents.runs import read_lines
-    from ultra_agents.runs.notes import read_notes, readers
-
-    notes = read_notes(folder.path)
-    seen = readers(read_lines(folder.transcript)) if notes else {}
-    return [{"id": one.id, "time": one.time, "text": one.text, "questions": seen.get(one.id, 0)} for one in notes]
 
 
 def who_reads(folder: RunFolder) -> str:

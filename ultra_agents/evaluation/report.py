@@ -79,6 +79,7 @@ class ReportInputs:
         rules: The sets of rules that were proposed and what the test left of them; None where advice is moves only.
         start: Which of policy, copy and either with rules refining started from, and their paired returns; likewise.
         video: The starting and a refined policy side by side, or the words why not; None shows nothing.
+        notes: A person's notes to the agents: `time`, `text`, and `questions` that were asked with each.
     """
 
     config: Config
@@ -104,6 +105,7 @@ class ReportInputs:
     rules: Mapping[str, Any] | None = None
     start: Mapping[str, Any] | None = None
     video: Video | None = None
+    notes: Sequence[Mapping[str, Any]] = ()
 
 
 def build_report(inputs: ReportInputs) -> dict[str, Any]:
@@ -140,6 +142,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "seconds": {"total": _elapsed(inputs), "by_stage": dict(inputs.seconds_by_stage)},
         "peak_memory_mb": inputs.peak_memory_mb,
         "warnings": list(inputs.warnings),
+        "notes": [dict(one) for one in inputs.notes],
     }
     made: dict[str, Any] = plain(report)
     return made

@@ -112,6 +112,13 @@ def readers(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {name: len(questions) for name, questions in seen.items()}
 
 
+def note_rows(folder: Path) -> list[dict[str, Any]]:
+    """The notes of a run in JSON types, with how many questions saw each (`questions`)."""
+    notes = read_notes(folder)
+    seen = readers(read_lines(folder / "transcript.jsonl")) if notes else {}
+    return [{"id": one.id, "time": one.time, "text": one.text, "questions": seen.get(one.id, 0)} for one in notes]
+
+
 class Notebook:
     """What a running run knows of the notes; safe from any thread. The file is looked at with every question.
 

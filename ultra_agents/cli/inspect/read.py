@@ -62,12 +62,12 @@ def read_run(
 
 def remarks_of(folder: RunFolder) -> tuple[str, ...]:
     """What a person said to the agents, and the sets of rules of theirs that are not the run's."""
-    from ultra_agents.cli.note import note_rows
+    from ultra_agents.runs.notes import note_rows
     from ultra_agents.stages.rules_overview import read_rules
 
     found = [
         f"note of {clean(row['time'])}, read with {row['questions']} questions: {clean(row['text'])}"
-        for row in note_rows(folder)
+        for row in note_rows(folder.path)
     ]
     rules = None if folder.config.form == "moves" else read_rules(folder)
     for index, one in enumerate(() if rules is None else rules.proposals):

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from rich.text import Text
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
@@ -136,7 +136,7 @@ class AdviseScreen(ModalScreen[bool]):
         self.query_one(Input).disabled = True
         self.query_one("#answer", Static).update("")
         self._say("testing ...", "yellow")
-        work = partial(self._test, event.value)
+        work = partial(self._test, self.app, event.value)
         self.app.run_worker(work, thread=True, exit_on_error=False)  # of the application: it outlives this screen
 
     def _read(self, text: str) -> bool:
@@ -155,22 +155,22 @@ class AdviseScreen(ModalScreen[bool]):
     def _say(self, text: str, style: str) -> None:
         self.query_one("#said", Static).update(Text(clean(text, 400), style))
 
-    def _test(self, text: str) -> None:
+    def _test(self, app: App[Any], text: str) -> None:
         found: AdviceAnswer | str
         try:
-            found = self.adviser.test(self.episode, self.step, text, self._progress)
+            found = self.adviser.test(self.episode, self.step, text, partial(self._progress, app))
         except Interrupted:
             found = "stopped; nothing was kept"
         except UltraError as error:
             found = f"not tested: {error.problem}" + (f"; do: {error.hint}" if error.hint else "")
         except Exception as error:
             found = f"not tested: {type(error).__name__}: {error}"
-        self.app.call_from_thread(self._tested, found)
+        app.call_from_thread(self._tested, found)
 
-    def _progress(self, purpose: str, steps: int) -> None:
+    def _progress(self, app: App[Any], purpose: str, steps: int) -> None:
         if self._testing.is_set() and not self._gone:
             told = f"testing ... {steps:,} environment steps so far; Escape goes back, the test goes on"
-            self.app.call_from_thread(self._say_if_here, told)
+            app.call_from_thread(self._say_if_here, told)
 
     def _say_if_here(self, text: str) -> None:
         if not self._gone and self._testing.is_set():
