@@ -72,6 +72,7 @@ def advise(
         app = InspectApp(run_view(), SampleSource(), "truecolor", reader, adviser)
         async with app.run_test(size=size, notifications=True) as pilot:
             await app.workers.wait_for_complete()
+            await pilot.pause()
             await pilot.press("m")
             await pilot.pause()
             await play(app, pilot)

@@ -78,7 +78,7 @@ def remarks_of(folder: RunFolder) -> tuple[str, ...]:
 
 
 def status_of(folder: RunFolder) -> str:
-    """`finished`, `running` (the process that holds the folder lives), or `stopped`."""
+    """`finished`, `running` (another process that holds the folder lives), or `stopped`."""
     if "report" in folder.done:
         return "finished"
     last = ""
@@ -90,7 +90,8 @@ def status_of(folder: RunFolder) -> str:
         os.kill(holder, 0)
     except (OSError, ValueError, OverflowError):
         return "stopped"
-    return "stopped" if holder <= 0 or '"RunFinished"' in last else "running"
+    mine = holder == os.getpid()  # a person's advice was tested here
+    return "stopped" if mine or holder <= 0 or '"RunFinished"' in last else "running"
 
 
 def read_explanations(folder: RunFolder) -> tuple[list[Explanation], bool]:
