@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ultra_agents.cli.advise.command import advise
 from ultra_agents.cli.compare.command import compare
 from ultra_agents.cli.config import config_schema
 from ultra_agents.cli.data import data_export, data_import
@@ -29,6 +30,7 @@ from ultra_agents.cli.llm.cassette import llm_export, llm_import
 from ultra_agents.cli.llm.check import llm_check
 from ultra_agents.cli.llm.list_providers import llm_list
 from ultra_agents.cli.llm.log import llm_log
+from ultra_agents.cli.note import note
 from ultra_agents.cli.plugins.check import plugins_check
 from ultra_agents.cli.plugins.list_plugins import plugins_list
 from ultra_agents.cli.plugins.new import plugins_new
@@ -75,6 +77,8 @@ app.command("run")(run)
 app.command("resume")(resume)
 app.command("fork")(fork)
 app.command("explain")(explain)
+app.command("advise")(advise)
+app.command("note")(note)
 app.command("compare")(compare)
 app.command("inspect")(inspect)
 app.command("watch")(watch)

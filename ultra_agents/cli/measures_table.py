@@ -28,6 +28,10 @@ def print_measures(console: Console, columns: Mapping[str, Measures]) -> None:
     if any(one.get("rules") for one in columns.values()):
         note = "Gain per episode: rules in force against the policy alone; its interval is that of their test."
     console.print(note, style="bright_black")
+    for one in columns.values():
+        if (human := one.get("human")) is not None:
+            told = f"{human['headline']} It is in no figure above but the rules in use; {human['env_steps']:,} steps."
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def measures_table(columns: Mapping[str, Measures]) -> Table:

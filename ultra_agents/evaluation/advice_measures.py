@@ -133,7 +133,7 @@ def advice_measures(
             **joint,
             "verdict": set_verdict(joint["pairs"], joint["passed"], joint["high"], joint.get("stopped", "")),
         },
-        "trials": [_row(trial) for trial in trials],
+        "trials": [trial_row(trial) for trial in trials],
     }
     return {"headline": headline(measures), **measures}
 
@@ -245,7 +245,8 @@ def _interval(found: Interval) -> dict[str, Any]:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
-def _row(trial: TestedAttempt) -> dict[str, Any]:
+def trial_row(trial: TestedAttempt) -> dict[str, Any]:
+    """A tested attempt in JSON types."""
     plan, result = trial.attempt.plan, asdict(replace(trial.test, replays=None))
     del result["replays"]
     ends = {key: result[key] if math.isfinite(result[key]) else None for key in ("low", "high")}

@@ -17,6 +17,8 @@ WHO = {
     "constants": "rules with constants drawn at random (control)",
 }
 """Proposers in words."""
+A_PERSON = "a person beside them"
+"""Whoever gave advice with `ultra advise`."""
 
 
 @dataclass(frozen=True)

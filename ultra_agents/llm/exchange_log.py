@@ -40,6 +40,11 @@ class ExchangeLog:
         """What each agent has used, earlier parts of the run included."""
         return self._transcript.usage()
 
+    def asked(self) -> set[str]:
+        """Digests of the questions of earlier processes, of calls under way too."""
+        rows = (*self._transcript.rows(), *read_lines(self._calls))
+        return {str(row["question"]) for row in rows if row.get("question")}
+
     def call_begins(self, question: Question, model: Model, key: str, prompt_tokens: int) -> None:
         """Write down that a call is about to be made."""
         row = _head(question, model, key)
@@ -133,6 +138,8 @@ def _head(question: Question, model: Model, key: str) -> dict[str, Any]:
         "provider": model.config.provider,
         "key": key,
         "attempt": question.attempt,
+        "question": question.digest,
+        "notes": list(question.notes),
     }
 
 

@@ -30,12 +30,14 @@ from ultra_agents.llm.errors import not_recorded
 from ultra_agents.llm.exchange_log import ExchangeLog
 from ultra_agents.llm.fallback import FallbackChain
 from ultra_agents.llm.model import Model
+from ultra_agents.llm.person_notes import digest_of, with_notes
 from ultra_agents.llm.question import Question
 from ultra_agents.llm.replies import RawReply
 from ultra_agents.llm.single_flight import SingleFlight
 from ultra_agents.llm.structured import Reply, ReplyDropped, parse_reply, repair_messages, reply_schema
 from ultra_agents.records import Usage
 from ultra_agents.records.cases import NOT_RECORDED
+from ultra_agents.runs.notes import Notebook
 from ultra_agents.text import valid_text
 
 Stop: TypeAlias = Callable[[], bool]
@@ -98,6 +100,7 @@ class Gateway:
         self._replay = config.mode == "replay"
         self._log = ExchangeLog(folder, emit)
         self._count_unseen()
+        self._notebook = Notebook(folder, self._log.asked())
         own = folder / "llm-cache.sqlite"
         self._cache = AnswerCache(config.cache or own, must_exist=self._replay, spare=own)
         self._flight = SingleFlight(self._cache)
@@ -159,7 +162,8 @@ class Gateway:
             agent: Who asks (`identifier`, ...).
             segment: About what.
             models: Names in `llms`, asked in turn as they fail; None, or an empty list, is the first of all.
-            messages: `(role, text)`; roles are `system`, `user`, `assistant`. Sent as they are.
+            messages: `(role, text)`; roles are `system`, `user`, `assistant`. Sent as they are, with a person's notes
+                before the first of the user where there are some (`runs.notes`).
             reply: What the answer must be.
             stop: Polled; true ends the asking.
             step: The environment step it is about, where it is about one; for the transcript.
@@ -173,7 +177,13 @@ class Gateway:
         """
         chain = list(dict.fromkeys(self._model(name) for name in models or (None,)))
         said = [(role, valid_text(text)) for role, text in messages]
-        question = Question(agent, segment, reply_schema(reply), reply.__name__, said, self._either(stop), step)
+        digest = digest_of(agent, segment, step, reply.__name__, said)
+        notes = self._notebook.read_with(digest)
+        said = with_notes(said, notes)
+        schema, seen = reply_schema(reply), tuple(one.id for one in notes)
+        question = Question(
+            agent, segment, schema, reply.__name__, said, self._either(stop), step, digest=digest, notes=seen
+        )
         usage = Usage()
         refusal: ReplyDropped | None = None
         while True:

@@ -22,6 +22,8 @@ class Question:
         stop: Polled; true ends the asking.
         step: The environment step it is about, where it is about one.
         attempt: 0, or 1 for the repair.
+        digest: Names the question, whatever notes were read with it.
+        notes: Ids of the notes of a person in its messages.
     """
 
     agent: str
@@ -32,6 +34,8 @@ class Question:
     stop: Callable[[], bool] | None
     step: int | None = None
     attempt: int = 0
+    digest: str = ""
+    notes: tuple[str, ...] = ()
 
     def repair(self, messages: Messages) -> Question:
         """The second and last ask, in these words."""

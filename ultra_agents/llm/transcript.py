@@ -22,10 +22,11 @@ class Transcript:
     """An append-only file of exchanges.
 
     A line holds `time` (UTC, ISO 8601), `agent`, `segment`, `step` (the environment step asked about, or null),
-    `model`, `provider`, `key` (in the answer cache), `attempt` (0, or 1 for the repair), `messages` ([role, text]
-    pairs), `reply`, `prompt_tokens`, `completion_tokens`, `seconds`, `cost`, `cached`, `charged` (counts as a call),
-    `verdict` (`ok`, a reason for dropping, or `failed: ...`). A call whose answer was not used has no `key`, but
-    `call` in its place. A line that a fork took over names the run that paid for it in `paid_by`, and is not charged.
+    `model`, `provider`, `key` (in the answer cache), `attempt` (0, or 1 for the repair), `question` (its digest
+    without notes), `notes` (ids of a person's notes in it), `messages` ([role, text] pairs), `reply`,
+    `prompt_tokens`, `completion_tokens`, `seconds`, `cost`, `cached`, `charged` (counts as a call), `verdict` (`ok`, a
+    reason for dropping, or `failed: ...`). A call whose answer was not used has no `key`, but `call` in its place. A
+    line that a fork took over names the run that paid for it in `paid_by`, and is not charged.
 
     Args:
         path: The file; made with its folder where missing.

@@ -1,6 +1,7 @@
 """What flows between the stages: episodes in, cases and rules out, and what came of a run."""
 
 from ultra_agents.records.cases import (
+    HUMAN,
     Advice,
     Attempt,
     CriticalState,
@@ -24,9 +25,9 @@ from ultra_agents.records.results import CurvePoint, Kept, MethodResult, Returns
 from ultra_agents.records.rules import Endings, RuleAttempt, RuleProposal, RuleTrial, Situation, Trace
 
 __all__ = [
-    "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Ending", "Endings", "Explanation",
-    "Fate", "FloatArray", "JointVerdict", "Kept", "MethodResult", "Moment", "Move", "Narration", "Note", "Plan",
-    "Replays", "Returns", "Ring",
+    "HUMAN", "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Ending", "Endings",
+    "Explanation", "Fate", "FloatArray", "JointVerdict", "Kept", "MethodResult", "Moment", "Move", "Narration", "Note",
+    "Plan", "Replays", "Returns", "Ring",
     "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Segment", "Situation", "Suggestion", "TestResult", "Trace",
     "Trajectory", "Usage", "Variant", "Verdict", "advice_of", "set_verdict",
 ]  # fmt: skip

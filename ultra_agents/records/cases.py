@@ -21,6 +21,8 @@ Move: TypeAlias = tuple[str, int]
 """An action's name and for how many steps it is held."""
 NOT_RECORDED = "not recorded"
 """The reason of a drop: the recording that is replayed has no answer to the question (`gateway.missing: drop`)."""
+HUMAN = "human"
+"""The source of advice that a person gave (`ultra advise`)."""
 Fate: TypeAlias = Literal["open", "accepted", "left", "rejected", "dropped"]
 """`open`: not decided yet; `left`: as it is, the advisor would change nothing; `rejected`: by the test or the critic;
 `dropped`: nothing to judge, or not paid for."""
@@ -256,7 +258,7 @@ class Explanation:
         states: Its critical states in the identifier's order, each with its case.
         notes: What else was not used.
         env_steps: Environment steps spent on it: tests, an expert's rollouts, pre-screening.
-        source: Who proposed: an LLM's provider, `random`, `oracle`.
+        source: Who proposed: an LLM's provider, `random`, `oracle`, `human`.
     """
 
     segment: Segment
@@ -264,6 +266,11 @@ class Explanation:
     notes: tuple[Note, ...] = ()
     env_steps: int = 0
     source: str = ""
+
+    @property
+    def by_person(self) -> bool:
+        """It is one piece of a person's advice, beside what the run's proposer explained."""
+        return self.source == HUMAN
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -324,7 +331,7 @@ class Advice:
         advice: Why this plan is better.
         critique: What the critic said.
         importance: The identifier's weight in [0, 1].
-        source: Who proposed it: an LLM's provider, `random`, `oracle`.
+        source: Who proposed it: an LLM's provider, `random`, `oracle`, `human`.
         test: The counterfactual test, where one ran.
         joint: The joint test, where it was part of one.
     """

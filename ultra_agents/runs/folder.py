@@ -8,6 +8,7 @@ checkpoints/       *.safetensors                               metrics.jsonl   o
 tensorboard/       the same, where `tensorboard` is installed  events.jsonl    everything a display was told
 state.json         which stages are finished                   .lock           who runs it now
 played.json        evaluation episodes, by policy              report.html, report.json
+notes.jsonl        a person's notes, and who read them
 output.log         what plugins print, if anything            calls.jsonl     model calls, noted before they are made
 parent.json        of a fork: the run it comes from
 ```
@@ -22,7 +23,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,6 +272,15 @@ class RunFolder:
         with self._writing:
             self._state["done"][name] = json.loads(json.dumps(plain(payload or {}, finite=False)))
             self._save_state()
+
+    def revise(self, values: Mapping[str, Any]) -> None:
+        """Put other JSON-able values in the place of what finished stages made, all at once or not at all."""
+        with self._writing:
+            done = dict(self._state["done"])
+            for name, value in values.items():
+                done[name] = {**done[name], "value": json.loads(json.dumps(plain(value, finite=False)))}
+            self.write_text("state.json", json.dumps({**self._state, "done": done}, indent=1) + "\n")
+            self._state["done"] = done
 
     @property
     def carried(self) -> dict[str, Any] | None:

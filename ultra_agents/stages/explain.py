@@ -40,7 +40,7 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
             context.environment,
             context.policy,
             verification,
-            _what_decides(context, findings).child("test"),
+            streams_of_tests(context, findings),
             max_tests=max_tests(len(findings.narrations), agents.max_critical, agents.max_revisions),
             workers=verification.workers,
             slots=verification.slots,
@@ -55,12 +55,13 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
     return decided_together(context, findings, made) if simulates else Explained(tuple(made))
 
 
-def _what_decides(context: RunContext, findings: Findings) -> Streams:
+def streams_of_tests(context: RunContext, findings: Findings) -> Streams:
     """Random numbers of the tests: what models hear of them is part of what they are shown.
 
     The set that is used is tested together and learnt with the run's own.
     """
-    return context.telling(findings.trajectories) if context.config.proposer == "llm" else context.streams
+    told = context.config.proposer == "llm"
+    return (context.telling(findings.trajectories) if told else context.streams).child("test")
 
 
 def _explained(
@@ -144,12 +145,21 @@ def source_of(config: Config) -> str:
 
 def tabulate(context: RunContext, findings: Findings) -> list[Advice]:
     """Stage 7: what survived goes to the table."""
-    advice: Sequence[Advice] = advice_of(findings.explanations)
-    if context.config.advice.reward == "measured":
-        advice = measured_rewards(advice)
+    advice = rows_of_table(context.config, findings.explanations)
     context.folder.write_text(context.folder.advice, advice_to_lines(advice))
     if not advice:
         context.emit(
             Warned("no suggestion survived: refining with an empty table equals `continue` on a smaller budget")
         )
-    return list(advice)
+    return advice
+
+
+def rows_of_table(config: Config, explanations: Sequence[Explanation]) -> list[Advice]:
+    """The rows that accepted cases make, one for a state: of several, as a person may add them, what gained most."""
+    best: dict[tuple[int, int], Advice] = {}
+    for row in advice_of(explanations):
+        known = best.get((row.episode, row.step))
+        if known is None or (row.test is not None and (known.test is None or row.test.gain > known.test.gain)):
+            best[row.episode, row.step] = row
+    rows = list(best.values())
+    return list(measured_rewards(rows)) if config.advice.reward == "measured" else rows

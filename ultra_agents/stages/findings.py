@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from ultra_agents.contracts import Policy
 from ultra_agents.effects import Effects, Event
 from ultra_agents.policies import load_policy
-from ultra_agents.records import Advice, Explanation, Narration, RuleProposal, Trajectory
+from ultra_agents.records import HUMAN, Advice, Explanation, Narration, RuleProposal, Trajectory
 from ultra_agents.rollout.store import load_trajectories, save_trajectories
 from ultra_agents.stages.context import RunContext
 from ultra_agents.verification import JointResult, RuleTest
@@ -210,6 +210,11 @@ class RulesFound:
         return self.reward_rank is None or self.reward_rank >= 0
 
     @property
+    def by_person(self) -> bool:
+        """The set that was chosen is a person's."""
+        return self.chosen is not None and self.proposals[self.chosen].source == HUMAN
+
+    @property
     def env_steps(self) -> int:
         """Environment steps of proposing and testing."""
         return sum(one.env_steps for one in self.proposals) + (0 if self.test is None else self.test.env_steps)
@@ -278,6 +283,12 @@ class Findings:
     def explanations(self) -> tuple[Explanation, ...]:
         """One per segment."""
         return self.explained.explanations
+
+    @property
+    def human_rule_steps(self) -> int:
+        """Environment steps of testing a person's sets of rules."""
+        sets = () if self.rules is None else self.rules.proposals
+        return sum(each.env_steps for one in sets if one.source == HUMAN for each in one.attempts)
 
     def episode(self, index: int) -> Trajectory:
         """The episode `index`."""

@@ -62,7 +62,7 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     def believed(index: int, headline: str, untested: bool) -> RulesFound:
         if untested:
             context.emit(RulesShown(proposals[index].source, 1, in_words(sets[index]), "untested"))
-        rank = _agreement(sets[index], context, findings)
+        rank = reward_rank(sets[index], context, findings)
         return RulesFound(tuple(proposals), None, sets[index].to_yaml(), rank, headline, untested, index)
 
     if not sets:
@@ -96,7 +96,7 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     context.emit(
         RulesShown(source, len(acting), in_words(best), found.verdict, found.gain, found.low, found.high, found.pairs)
     )
-    rank, chosen = _agreement(best, context, findings), list(acting)[found.chosen]
+    rank, chosen = reward_rank(best, context, findings), list(acting)[found.chosen]
     return RulesFound(tuple(proposals), found, found.rules, rank, headline, chosen=chosen)
 
 
@@ -178,7 +178,7 @@ def _told(context: RunContext, purpose: str, steps: int, terms: RuleTestConfig) 
     context.emit(StageProgress("rules", min(steps, limit), limit, PURPOSES.get(purpose, purpose)))
 
 
-def _agreement(rules: RuleSet, context: RunContext, findings: Findings) -> float | None:
+def reward_rank(rules: RuleSet, context: RunContext, findings: Findings) -> float | None:
     """Rank correlation of the implicit reward's sum (a potential's mean) with the return of the collected episodes.
 
     None without a reward, or where either is the same in all episodes.

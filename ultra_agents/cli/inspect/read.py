@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
-from ultra_agents.records import Explanation, MethodResult, Trajectory
+from ultra_agents.records import HUMAN, Explanation, MethodResult, Trajectory
 from ultra_agents.records.approval import refuse
 from ultra_agents.runs.files import PACKAGES
 from ultra_agents.text import clean, parsed_json
@@ -57,11 +57,29 @@ def read_run(
         notes=(*family_notes(folder), *notes, *version_notes(folder)),
         colours=colours_of(folder.config.methods),
         rules=rules,
+        remarks=remarks_of(folder),
     )
 
 
+def remarks_of(folder: RunFolder) -> tuple[str, ...]:
+    """What a person said to the agents, and the sets of rules of theirs that are not the run's."""
+    from ultra_agents.runs.notes import note_rows
+    from ultra_agents.stages.rules_overview import read_rules
+
+    found = [
+        f"note of {clean(row['time'])}, read with {row['questions']} questions: {clean(row['text'])}"
+        for row in note_rows(folder.path)
+    ]
+    rules = None if folder.config.form == "moves" else read_rules(folder)
+    for index, one in enumerate(() if rules is None else rules.proposals):
+        if one.source == HUMAN and rules is not None and index != rules.chosen:
+            told = "".join(f"{each.feedback} {each.gain or 0:+.3g} per episode" for each in one.attempts[-1:])
+            found.append(f"rules: {told}, not in use: {clean(one.text, 160)}")
+    return tuple(found)
+
+
 def status_of(folder: RunFolder) -> str:
-    """`finished`, `running` (the process that holds the folder lives), or `stopped`."""
+    """`finished`, `running` (another process that holds the folder lives), or `stopped`."""
     if "report" in folder.done:
         return "finished"
     last = ""
@@ -73,7 +91,8 @@ def status_of(folder: RunFolder) -> str:
         os.kill(holder, 0)
     except (OSError, ValueError, OverflowError):
         return "stopped"
-    return "stopped" if holder <= 0 or '"RunFinished"' in last else "running"
+    mine = holder == os.getpid()  # a person's advice was tested here
+    return "stopped" if mine or holder <= 0 or '"RunFinished"' in last else "running"
 
 
 def read_explanations(folder: RunFolder) -> tuple[list[Explanation], bool]:

@@ -18,14 +18,14 @@ from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 class ListEntry:
     """One line of the list and where it leads."""
 
-    kind: Literal["episode", "segment", "critical", "rule"]
+    kind: Literal["episode", "segment", "critical", "rule", "remark"]
     episode: int
     step: int
 
 
 def listed(run: RunView, only: Fate | None) -> list[tuple[ListEntry, Text]]:
     """The lines, in order; with a filter, without what holds nothing that passes it."""
-    found: list[tuple[ListEntry, Text]] = [] if only is not None else _rules(run)
+    found: list[tuple[ListEntry, Text]] = [] if only is not None else [*_remarks(run), *_rules(run)]
     for episode in run.episodes:
         number = episode.episode
         inside = [(one, passing(one, only)) for one in run.explanations if one.segment.episode == number]
@@ -43,6 +43,13 @@ def listed(run: RunView, only: Fate | None) -> list[tuple[ListEntry, Text]]:
             found.append((ListEntry("segment", number, segment.start), line))
             found += [(ListEntry("critical", number, state.step), _line(state)) for state in states]
     return found
+
+
+def _remarks(run: RunView) -> list[tuple[ListEntry, Text]]:
+    """What a person said to the agents."""
+    entry = ListEntry("remark", run.episodes[0].episode, 0)
+    lines = [(entry, Text(f" {clean(told, 200)}")) for told in run.remarks]
+    return [(entry, Text("From a person", "bold")), *lines] if lines else []
 
 
 def _rules(run: RunView) -> list[tuple[ListEntry, Text]]:
