@@ -271,6 +271,12 @@ class OpenAI(LLM):
         return (prompt, completion) if sane else None
 
     @property
+    def calls_tools(self) -> bool:
+        """What langchain knows of the model; of a model it does not know the server will say."""
+        profile = _chat_class()(model=self.options.model, api_key=SecretStr("unused")).profile or {}
+        return bool(profile.get("tool_calling", True))
+
+    @property
     def sampling(self) -> dict[str, Any]:
         """Temperature, length, seed and what else is sent."""
         return self.options.model_dump(mode="json", include={"temperature", "max_tokens", "seed", "extra_body"})

@@ -36,6 +36,7 @@ from ultra_agents.config.models import (
     Section,
 )
 from ultra_agents.config.rules import RuleTestConfig
+from ultra_agents.config.tools import ToolsConfig
 from ultra_agents.contracts.modulation import Learn
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.registry import OURS, find
@@ -112,6 +113,7 @@ class AgentsConfig(Section):
         None, description="how models write rules: as text, or as atoms, for small models; null: local models as atoms"
     )
     max_repairs: int = Field(2, ge=0, description="times a set of rules that cannot be read goes back, each attempt")
+    tools: ToolsConfig | None = Field(None, description="tools for models that call tools; null: none")
     checkpoints: PostgresAddress | None = Field(
         None, description="progress of each segment: postgresql://USER@HOST/DB; default: SQLite in the run folder"
     )
