@@ -11,7 +11,8 @@ from langgraph.types import Command
 from ultra_agents.agents.decisions import objection, refuse
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import advisor_reply, end_word, plan_of
-from ultra_agents.agents.state import Context, State, case_of, with_case
+from ultra_agents.agents.state import Context, State, case_of, with_case, work_on
+from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.agents.validity import flaw
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import Attempt, CriticalState, Plan, Suggestion
@@ -35,18 +36,24 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
         plan=_about_plans(agents.max_moves, end_word(context.environment.actions)),
         feedback=_feedback(context, case),
     )
+    reply = advisor_reply(context.environment.actions, agents.max_hold, agents.min_hold, agents.max_moves)
+    messages = [("system", state["opening"]), *ask]
+    consulted = consult(context, state, "advisor", context.segment, messages, reply, case.step, work_on(case))
     try:
-        answer = context.gateway.ask(
-            agent="advisor",
-            segment=context.segment,
-            models=context.chain("advisor"),
-            messages=[("system", state["opening"]), *ask],
-            reply=advisor_reply(context.environment.actions, agents.max_hold, agents.min_hold, agents.max_moves),
-            step=case.step,
+        said = consulted.reply(
+            lambda asked: context.gateway.ask(
+                agent="advisor",
+                segment=context.segment,
+                models=context.chain("advisor"),
+                messages=asked,
+                reply=reply,
+                step=case.step,
+            )
         )
     except ReplyDropped as problem:
-        return refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
-    return suggested(state, context, plan_of(answer.value, context.environment.actions), answer.value.reasoning)
+        dropped = refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
+        return consulted.into(dropped)
+    return consulted.into(suggested(state, context, plan_of(said, context.environment.actions), said.reasoning))
 
 
 def suggested(state: State, context: Context, plan: Plan, reasoning: str, env_steps: int = 0) -> Next:

@@ -272,7 +272,7 @@ class Gateway:
             try:
                 value = parse_reply(raw.text, reply, raw.cut, raw.flaw)
             except ReplyDropped as problem:
-                verdict = problem.reason
+                verdict = "ok" if problem.reason == "malformed reply" else problem.reason  # words, no broken reply
         self._log.exchange(question, model, key, raw, verdict, cached=cached)
         return Turn(raw.text, raw.calls, value)
 

@@ -1,6 +1,4 @@
-"""Tools that models may call before they answer: look at the collected episodes, try things in the simulator."""
+"""Tools that models may call before they answer: look at the collected episodes, try things in the simulator.
 
-from ultra_agents.agents.tools.consulting import Consulted, consult
-from ultra_agents.agents.tools.toolbox import AsksInTurns, Share, Toolbox
-
-__all__ = ["AsksInTurns", "Consulted", "Share", "Toolbox", "consult"]
+`consulting.consult` is what the agents call; `toolbox.Toolbox` holds what the tools of a run work with.
+"""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ultra_agents.config.tools import ToolName
 from ultra_agents.llm.structured import reply_schema
+from ultra_agents.llm.tools import MAX_ARGUMENTS
 from ultra_agents.text import clean, parsed_json, valid_json
 
 MOST_CHARACTERS = 400
@@ -60,8 +61,8 @@ class RuleArguments(BaseModel):
     """Of `try_rule`."""
 
     model_config = _STRICT
-    rule: str = Field(description="`when: CONDITION` and on the next line `do: ACTION`, or a whole set of rules (YAML)")
-    where: str = Field("", description="only from states where this condition holds; empty: wherever it changes something")
+    rule: str = Field(description="`when: CONDITION` and on the next line `do: ACTION`, or a set of rules (YAML)")
+    where: str = Field("", description="only from states where this condition holds; empty: wherever the rule acts")
 
 
 class EffectArguments(BaseModel):
@@ -82,10 +83,10 @@ DOES: dict[ToolName, str] = {
     "environment steps.",
     "effect": "What an action does to every quantity, measured from stored states of the episodes: in place of the "
     "policy's action, and against doing nothing where an action does that.",
-    "try_moves": "From a step of this episode, play moves and then the policy, beside the policy alone with the same "
-    "random numbers: the gain, how often it was better, and how both ended.",
-    "try_rule": "Play with a rule in force over the policy, from stored states where it acts otherwise than the policy, "
-    "beside the policy alone: the gain, how often it was better, and how both ended.",
+    "try_moves": "From a step of this episode, play moves and then the policy, beside the policy alone with the "
+    "same random numbers: the gain, how often it was better, and how both ended.",
+    "try_rule": "Play with a rule in force over the policy, from stored states where it acts otherwise than the "
+    "policy, beside the policy alone: the gain, how often it was better, and how both ended.",
 }  # fmt: skip
 
 
@@ -120,8 +121,10 @@ def read_arguments(name: str, text: str, names: Sequence[ToolName]) -> Arguments
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
+        shown = text if len(text) <= 80 else f"{text[:40]} ... {text[-30:]}"
         raise ToolRefused(
-            "arguments not readable", f"The arguments of {name} are no JSON object of at most 4,000 characters: {text!a}"
+            "arguments not readable",
+            f"The arguments of {name} are no JSON object of at most {MAX_ARGUMENTS:,} characters: {shown!a}.",
         )
     try:
         return ARGUMENTS[known].model_validate(value)

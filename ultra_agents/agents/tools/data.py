@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def _groups(collected: Collected, by: str, chosen: Array) -> Iterator[tuple[str,
             yield f"{clean(by, 40)} = {figure(float(value))}", known & (found == value)
     else:
         edges = np.unique(np.quantile(found[known], np.linspace(0, 1, RANGES + 1)))
-        for index, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        for index, (low, high) in enumerate(pairwise(edges)):
             last = index == len(edges) - 2
             rows = known & (found >= low) & ((found <= high) if last else (found < high))
             if rows.any():
