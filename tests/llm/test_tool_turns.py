@@ -109,7 +109,7 @@ def test_a_server_without_tool_calls_is_told_of_them_in_words(bench, server):
         first = turn(bench, gateway)
         said = [*ASKED, (CALLS, calls_text(first.said, first.calls)), (RESULT, "12 px")]
         second = turn(bench, gateway, said)
-    assert first.calls == (CALL,)
+    assert (first.said, first.calls) == ("Let me look.", (CALL,))
     assert second.value == bench.Move(**bench.GOOD)
     last = server.requests[2]
     assert "tools" not in last

@@ -201,7 +201,8 @@ class Model:
         way = self.tools
         if way == "text":
             reply = self._sent(Request(told_in_words(messages, tools), lambda chat: chat), stop)
-            return replace(reply, calls=calls_in_text(json_objects(reply.text)))
+            calls = calls_in_text(json_objects(reply.text))
+            return replace(reply, text=reply.text.partition("{")[0].strip(), calls=calls) if calls else reply
         try:
             return self._sent(Request(messages, lambda chat: chat.bind_tools(wire_form(tools)), may_call=True), stop)
         except AskOtherwise:
