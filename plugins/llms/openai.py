@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import urllib.parse
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -270,7 +270,7 @@ class OpenAI(LLM):
         sane = math.isfinite(prompt) and math.isfinite(completion) and min(prompt, completion) >= 0
         return (prompt, completion) if sane else None
 
-    @property
+    @cached_property
     def calls_tools(self) -> bool:
         """What langchain knows of the model; of a model it does not know the server will say."""
         profile = _chat_class()(model=self.options.model, api_key=SecretStr("unused")).profile or {}
