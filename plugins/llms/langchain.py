@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -174,6 +175,15 @@ class Langchain(LLM):
             named = None
         kept = [getattr(self._chat, name, None) for name in type(self._chat).model_fields] if self._chat else []
         return tuple(secret for secret in (named, *kept) if isinstance(secret, SecretStr))
+
+    @cached_property
+    def calls_tools(self) -> bool:
+        """What the package's own profile of the model says; of a model it does not know, that it does."""
+        try:
+            chat = self._class()(model=self.options.model, api_key="unused", **self.options.arguments)
+        except Exception:  # a class that takes no key, or that looks for a server
+            return True
+        return bool((getattr(chat, "profile", None) or {}).get("tool_calling", True))
 
     @property
     def sampling(self) -> dict[str, Any]:

@@ -108,6 +108,11 @@ class Ollama(LLM):
         return 0.0, 0.0
 
     @property
+    def calls_tools(self) -> bool:
+        """The server says so where a model cannot."""
+        return True
+
+    @property
     def secrets(self) -> tuple[SecretStr, ...]:
         """The key that Ollama's client takes from the environment, if one is set."""
         try:

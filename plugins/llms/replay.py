@@ -7,6 +7,7 @@ recorded from. (`gateway.mode: replay` is stricter: provider, address, model and
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,13 +51,15 @@ class Replay(LLM):
             if self._answers is None:
                 self._answers = _read(self.options.cassette.expanduser(), self.options.model)
 
-    def answer(self, messages: list[tuple[str, str]], schema: dict[str, Any] | None) -> dict[str, Any]:
-        """The cassette's line for a question.
+    def answer(
+        self, messages: list[tuple[str, str]], schema: dict[str, Any] | None, tools: Sequence[dict[str, Any]] = ()
+    ) -> dict[str, Any]:
+        """The cassette's line for a question, or for a turn in which `tools` may be called.
 
         Raises:
             NotRecorded: There is none.
         """
-        key = question_key(messages, schema)
+        key = question_key(messages, schema, tools)
         found = (self._answers or {}).get(key)
         if found is None:
             raise NotRecorded(
@@ -77,6 +80,11 @@ class Replay(LLM):
     def base_url(self) -> str:
         """The file and whose answers are taken."""
         return f"cassette:{self.options.cassette.name}:{self.options.model}"
+
+    @property
+    def calls_tools(self) -> bool:
+        """If the recorded model did."""
+        return True
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -129,6 +137,9 @@ def _chat_model(answer: Any) -> BaseChatModel:
         def _llm_type(self) -> str:
             return "replay"
 
+        def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+            return self.bind(tools=tools, **kwargs)
+
         def _generate(
             self,
             messages: list[BaseMessage],
@@ -137,11 +148,20 @@ def _chat_model(answer: Any) -> BaseChatModel:
             **kwargs: Any,
         ) -> ChatResult:
             wanted = (kwargs.get("extra_body") or {}).get("response_format") or {}
-            asked = [(roles.get(message.type, message.type), str(message.content)) for message in messages]
-            row = answer(asked, wanted.get("json_schema", {}).get("schema"))
+            asked = [
+                (getattr(message, "role", None) or roles.get(message.type, message.type), str(message.content))
+                for message in messages
+            ]
+            tools = [tool["function"] for tool in kwargs.get("tools") or ()]
+            row = answer(asked, {} if tools else wanted.get("json_schema", {}).get("schema"), tools)
             prompt, completion = int(row.get("prompt_tokens") or 0), int(row.get("completion_tokens") or 0)
             message = AIMessage(
                 content=row["text"],
+                # as text, for that is what was recorded, whether it can be read or not
+                invalid_tool_calls=[
+                    {"name": str(name), "args": str(text), "id": None, "error": None, "type": "invalid_tool_call"}
+                    for name, text in row.get("calls") or ()
+                ],
                 usage_metadata={
                     "input_tokens": prompt,
                     "output_tokens": completion,

@@ -14,7 +14,8 @@ from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.replays import feedback
 from ultra_agents.agents.schemas import advisor_reply, end_word, leave_word, plan_of
 from ultra_agents.agents.sentences import length_in_words
-from ultra_agents.agents.state import Context, State, case_of, with_case
+from ultra_agents.agents.state import Context, State, case_of, with_case, work_on
+from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.agents.validity import flaw
 from ultra_agents.config import AgentsConfig
 from ultra_agents.contracts import Environment
@@ -40,29 +41,35 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
         leave=_leave(agents, leave_word(codec)),
         feedback=feedback(context, case),
     )
+    reply = advisor_reply(
+        codec,
+        agents.max_hold,
+        agents.min_hold,
+        agents.max_moves,
+        plan_steps=agents.plan_steps,
+        reasoning=agents.reasoning,
+        as_list=_as_list(agents),
+    )
+    messages = [("system", state["opening"]), *ask]
+    consulted = consult(context, state, "advisor", context.segment, messages, reply, case.step, work_on(case))
     try:
-        answer = context.gateway.ask(
-            agent="advisor",
-            segment=context.segment,
-            models=context.chain("advisor"),
-            messages=[("system", state["opening"]), *ask],
-            reply=advisor_reply(
-                codec,
-                agents.max_hold,
-                agents.min_hold,
-                agents.max_moves,
-                plan_steps=agents.plan_steps,
-                reasoning=agents.reasoning,
-                as_list=_as_list(agents),
-            ),
-            step=case.step,
+        said = consulted.reply(
+            lambda asked: context.gateway.ask(
+                agent="advisor",
+                segment=context.segment,
+                models=context.chain("advisor"),
+                messages=asked,
+                reply=reply,
+                step=case.step,
+            )
         )
     except ReplyDropped as problem:
-        return refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
-    plan = plan_of(answer.value, codec)
+        dropped = refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
+        return consulted.into(dropped)
+    plan = plan_of(said, codec)
     if plan is None:
-        return leave(state, context, case, answer.value.reasoning)
-    return suggested(state, context, plan, answer.value.reasoning)
+        return consulted.into(leave(state, context, case, said.reasoning))
+    return consulted.into(suggested(state, context, plan, said.reasoning))
 
 
 def suggested(state: State, context: Context, plan: Plan, reasoning: str, env_steps: int = 0) -> Next:

@@ -20,6 +20,7 @@ from ultra_agents.agents.panel import count_votes
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import IdentifierReply, NamedState, identifier_reply
 from ultra_agents.agents.state import STATES, Context, JSONObject, State
+from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.contracts.llm import Unreachable
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import CriticalState
@@ -41,18 +42,21 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
     reply = identifier_reply(steps, agents.max_critical, agents.reasoning)
     if agents.identifier.panel:
         return voted(context, messages, reply)
+    consulted = consult(context, state, "identifier", context.segment, messages, reply)
     try:
-        answer = context.gateway.ask(
-            agent="identifier",
-            segment=context.segment,
-            models=context.chain("identifier"),
-            messages=messages,
-            reply=reply,
+        said = consulted.reply(
+            lambda asked: context.gateway.ask(
+                agent="identifier",
+                segment=context.segment,
+                models=context.chain("identifier"),
+                messages=asked,
+                reply=reply,
+            )
         )
     except ReplyDropped as problem:
-        return named(context, (), [context.noted("identify", problem.reason, problem.detail, work="0")])
-    cases = answer.value.cases
-    return named(context, map(_critical, cases), [] if cases else [_nothing(context)])
+        dropped = context.noted("identify", problem.reason, problem.detail, work="0")
+        return consulted.into(named(context, (), [dropped]))
+    return consulted.into(named(context, map(_critical, said.cases), [] if said.cases else [_nothing(context)]))
 
 
 def named(context: Context, states: Iterable[CriticalState], notes: Sequence[JSONObject] = ()) -> Next:

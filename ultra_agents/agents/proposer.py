@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ultra_agents.agents.checkpoint import CheckpointPlace
     from ultra_agents.agents.controls import Control
     from ultra_agents.agents.graph import Roles
+    from ultra_agents.agents.tools.toolbox import Toolbox
 
 Item: TypeAlias = tuple[Trajectory, Narration]
 
@@ -57,6 +58,7 @@ class Proposer:
         gateway: The models; asked from several threads.
         checkpoint: Where to keep the progress of each segment; None remembers nothing.
         effects: What actions do, as every agent is told (`ultra_agents.effects.effects_text`).
+        tools: What models that call tools may call; None where they may call none.
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
     """
 
@@ -70,6 +72,7 @@ class Proposer:
     gateway: AsksModels = field(default_factory=NoModels)
     checkpoint: CheckpointPlace | None = None
     effects: str = ""
+    tools: Toolbox | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def explain(self, items: Sequence[Item], concurrency: int = 1, stop: Stop = never) -> list[Explanation]:
@@ -104,19 +107,20 @@ class Proposer:
         def context(stop: Stop) -> Context:
             return Context(
                 trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
-                self.emit, self.source, stop, self.effects,
+                self.emit, self.source, stop, self.effects, self.tools,
             )  # fmt: skip
 
         return Task(narration.segment.name, self._fingerprint(narration), context, "explanation")
 
     def _fingerprint(self, narration: Narration) -> str:
         """What one segment's conversation depends on."""
+        unused = {"concurrency", "rules", "max_repairs", "checkpoints", "approve"} | (
+            {"tools"} if self.tools is None else set()
+        )
         return digest(
             {
                 **self.settings,
-                "agents": self.agents.model_dump(
-                    mode="json", exclude={"concurrency", "rules", "max_repairs", "checkpoints", "approve"}
-                ),
+                "agents": self.agents.model_dump(mode="json", exclude=unused),
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,
                 "source": self.source,
@@ -139,6 +143,7 @@ def model_proposer(
     source: str,
     models: Mapping[str, Any] | None = None,
     effects: str = "",
+    tools: Toolbox | None = None,
 ) -> Proposer:
     """Language models propose.
 
@@ -154,7 +159,11 @@ def model_proposer(
         models: What tells one choice of models from another (provider, options, by role): another model is not
             answered from an old explanation.
         effects: What actions do, as every agent is told.
+        tools: What models that call tools may call.
     """
+    settings = {"models": dict(models or {}), "prompts": prompts.fingerprint()}
+    if tools is not None:
+        settings |= {"tools": tools.settings}
     return Proposer(
         roles=_model_roles,
         environment=environment,
@@ -166,7 +175,8 @@ def model_proposer(
         gateway=gateway,
         checkpoint=checkpoint,
         effects=effects,
-        settings={"models": dict(models or {}), "prompts": prompts.fingerprint()},
+        tools=tools,
+        settings=settings,
     )
 
 

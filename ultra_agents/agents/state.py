@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import add
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -31,6 +31,9 @@ from ultra_agents.records import (
     TestResult,
     Trajectory,
 )
+
+if TYPE_CHECKING:
+    from ultra_agents.agents.tools.toolbox import Toolbox
 
 JSONObject: TypeAlias = dict[str, Any]
 """A record in JSON types."""
@@ -92,6 +95,7 @@ class State(TypedDict, total=False):
         current: Index in `states` of the one being advised; the last of its attempts is the one being judged.
         notes: `Note`s so far.
         env_steps: Environment steps spent so far.
+        tool_calls, tool_steps: Calls of tools so far, and what they took of `env_steps`.
         explanation: The end result; there when the segment is finished.
     """
 
@@ -103,6 +107,8 @@ class State(TypedDict, total=False):
     current: int
     notes: Annotated[list[JSONObject], add]
     env_steps: Annotated[int, add]
+    tool_calls: Annotated[int, add]
+    tool_steps: Annotated[int, add]
     explanation: JSONObject | None
 
 
@@ -144,6 +150,7 @@ class Context:
         source: Who proposes, as the explanation says it.
         stop: Asked before each node; true ends the segment there, resumably.
         effects: What actions do, as every agent is told; empty where it was not measured.
+        tools: What models that call tools may call; None where they may call none.
     """
 
     trajectory: Trajectory
@@ -157,6 +164,7 @@ class Context:
     source: str
     stop: Callable[[], bool]
     effects: str = ""
+    tools: Toolbox | None = None
 
     @property
     def segment(self) -> str:

@@ -164,6 +164,11 @@ class LLMConfig(Section):
     concurrency: int | None = Field(None, gt=0, description="calls under way at once, at most")
     requests_per_minute: int | None = Field(None, gt=0, description="calls begun in any 60 s, at most")
     tokens_per_minute: int | None = Field(None, gt=0, description="tokens asked for in any 60 s, at most")
+    tools: Literal["native", "text", "none"] | None = Field(
+        None,
+        description="how tools (agents.tools) are offered: as the server's tool calls, in words, or not at all; null: "
+        "as the provider says",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -38,6 +38,7 @@ from ultra_agents.config.models import (
     Section,
 )
 from ultra_agents.config.rules import RuleTestConfig
+from ultra_agents.config.tools import ToolsConfig
 from ultra_agents.contracts.llm import Prompts
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.registry import OURS, find
@@ -129,6 +130,7 @@ class AgentsTerms(Section):
     )
     max_repairs: int = Field(2, ge=0, description="times a set of rules that cannot be read goes back, each attempt")
     approve: bool = Field(False, description="a person says yes or no to what held in the test before it is used")
+    tools: ToolsConfig | None = Field(None, description="tools for models that call tools; null: none")
     checkpoints: PostgresAddress | None = Field(
         None, description="progress of each segment: postgresql://USER@HOST/DB; default: SQLite in the run folder"
     )

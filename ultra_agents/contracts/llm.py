@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, SecretStr
@@ -41,9 +41,16 @@ class NotRecorded(LLMError):
     """A recording has no answer to this question; others may be there. `gateway.missing` says what then."""
 
 
-def question_key(messages: Sequence[Sequence[str]], schema: dict[str, Any] | None) -> str:
-    """Hex SHA-256 of a question, independent of the model: `(role, text)` pairs and the reply's JSON schema."""
-    question = {"messages": [list(message) for message in messages], "schema": schema}
+def question_key(
+    messages: Sequence[Sequence[str]], schema: dict[str, Any] | None, tools: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Hex SHA-256 of a question, independent of the model: `(role, text)` pairs, the reply's JSON schema, tools.
+
+    Of a turn in which tools may be called `schema` is empty.
+    """
+    question: dict[str, Any] = {"messages": [list(message) for message in messages], "schema": schema}
+    if tools:
+        question["tools"] = [dict(tool) for tool in tools]
     return hashlib.sha256(json.dumps(question, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -165,6 +172,14 @@ class LLM(ABC):
     def context_tokens(self) -> int | None:
         """Context window in tokens, where the provider knows it."""
         return None
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether the model takes tools (langchain's `bind_tools`) and calls them; `llms.NAME.tools` overrides it.
+
+        Known without asking a server, or a replay would ask other questions than the run it repeats.
+        """
+        return False
 
     @property
     def prices(self) -> tuple[float, float] | None:

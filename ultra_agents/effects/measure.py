@@ -160,6 +160,59 @@ def measure_effects(
     states = [places[index] for index in chosen]
     if fact is not None and count >= 2 * FEWEST:
         sides |= {f"{fact}=1": so[chosen], f"{fact}=0": ~so[chosen]}
+    return _measured(states, sides, arms, trajectories, environment, policy, simulators, streams, poll)
+
+
+def measure_action(
+    action: str,
+    held: int,
+    states: Sequence[tuple[Trajectory, int]],
+    trajectories: Sequence[Trajectory],
+    *,
+    environment: Environment,
+    policy: Policy,
+    simulators: Simulators,
+    streams: Streams,
+) -> Effects:
+    """Try one action, or one part of it (`hip=0.5`), from states that were chosen for that.
+
+    Args:
+        action: Its name, or one component with its value.
+        held: Environment steps it is held, 1 to `AHEAD`.
+        states: Episodes with the steps to begin at, each with its simulator state.
+        trajectories: What is usual, for the size of an effect.
+        environment: Names quantities and actions.
+        policy: Whose episodes these are.
+        simulators: Any number of environments that can restore; used by this call alone.
+        streams: Source of all randomness.
+
+    Raises:
+        KeyError: There is no such action.
+        EnvironmentFault: The plugin fails.
+    """
+    push = _named_push(environment, action)
+    arms = list(_arms([push], environment.actions.idle, (held,)))
+    every = {"": np.ones(len(states), dtype=bool)}
+    return _measured(states, every, arms, trajectories, environment, policy, simulators, streams, lambda: None)
+
+
+def steps_of_action(environment: Environment, action: str) -> int:
+    """Environment steps that `measure_action` takes for each state, at most."""
+    idle = environment.actions.idle
+    return AHEAD * (2 if idle is None else 3 if action == idle else 4)
+
+
+def _measured(
+    states: Sequence[tuple[Trajectory, int]],
+    sides: Mapping[str, Array],
+    arms: Sequence[_Arm],
+    trajectories: Sequence[Trajectory],
+    environment: Environment,
+    policy: Policy,
+    simulators: Simulators,
+    streams: Streams,
+    poll: Callable[[], None],
+) -> Effects:
     simulators.reset(seed=streams.integers(simulators.num_envs, "reset"))
     found, steps = _play_all(states, arms, environment, policy, simulators, streams, poll)
     facts = {name: one.unit == FACT for name, one in environment.legend.items()} | {RETURN: True}
@@ -175,7 +228,7 @@ def measure_effects(
         )
     ]
     divided = tuple((where, int(rows.sum())) for where, rows in sides.items() if where)
-    return Effects(tuple(effects), len(states), steps, idle, divided)
+    return Effects(tuple(effects), len(states), steps, environment.actions.idle, divided)
 
 
 def named(environment: Environment, observations: Array) -> Mapping[str, FloatArray]:
@@ -198,6 +251,15 @@ def _pushes(environment: Environment) -> list[_Push]:
     if len(found) <= MOST_ACTIONS:
         return found
     return [found[int(index)] for index in np.linspace(0, len(found) - 1, MOST_ACTIONS).round()]
+
+
+def _named_push(environment: Environment, action: str) -> _Push:
+    codec, space = environment.actions, environment.action_space
+    label = action.partition("=")[0]
+    if isinstance(space, Box) and label.strip() in codec.components and " " not in action.strip():
+        part = codec.components.index(label.strip())
+        return _Push(action, np.asarray(codec.encode(action)).reshape(-1)[part], part)
+    return _Push(action, np.asarray(codec.encode(action), space.dtype))
 
 
 def _arms(pushes: Sequence[_Push], idle: str | None, holds: Sequence[int]) -> Iterator[_Arm]:

@@ -10,6 +10,7 @@ from ultra_agents.llm.budget import usage_of
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.question import Question
 from ultra_agents.llm.replies import RawReply
+from ultra_agents.llm.tools import shown
 from ultra_agents.llm.transcript import Transcript, append_line, usage_of_row
 from ultra_agents.records import Usage
 from ultra_agents.runs.files import read_lines
@@ -103,7 +104,7 @@ class ExchangeLog:
         """Write one line of the transcript and tell the display; keys are redacted, what was sent is not changed."""
         redact = model.redactor()
         cost = 0.0 if cached or not charged else usage_of(model.prices, raw).cost
-        reply = redact(raw.text)
+        reply = redact("\n".join(part for part in (raw.text, shown(raw.calls)) if part))
         number = 0 if cached else self._begun.get(key, 0)
         told = AgentSpoke(
             question.agent,

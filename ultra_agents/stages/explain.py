@@ -23,6 +23,7 @@ from ultra_agents.stages.findings import Explained, Findings
 from ultra_agents.stages.joint import decided_together
 from ultra_agents.stages.narrate import restores
 from ultra_agents.stages.pictures import pictured
+from ultra_agents.stages.tools import tools_of
 from ultra_agents.verification import CounterfactualTester, max_tests, snapshot_of
 
 
@@ -82,7 +83,7 @@ def _explained(
                     verification=verification,
                 )
                 return proposer.explain(items, context.agents.concurrency, context.stop)
-        with asking(context, emit) as gateway:
+        with asking(context, emit) as gateway, tools_of(context, findings, gateway) as tools:
             proposer = model_proposer(
                 environment=environment,
                 gateway=gateway,
@@ -97,6 +98,7 @@ def _explained(
                     name: llm.model_dump(mode="json", include={"provider", "options"})
                     for name, llm in config.llms.items()
                 },
+                tools=tools,
             )
             return proposer.explain(items, context.agents.concurrency, context.stop)
 

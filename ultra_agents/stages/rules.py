@@ -25,6 +25,7 @@ from ultra_agents.seeding import Streams
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import asking, source_of
 from ultra_agents.stages.findings import Findings, RulesFound
+from ultra_agents.stages.tools import tools_of
 from ultra_agents.verification import RuleTester
 from ultra_agents.verification.trials import RuleTrials
 
@@ -133,7 +134,7 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
         trials=max(most_trials(episodes, config.agents), 1),
         workers=config.verification.workers,
     )
-    with asking(context) as gateway:
+    with asking(context) as gateway, tools_of(context, findings, gateway) as tools:
         return propose_rules(
             environment=context.environment,
             policy=context.policy,
@@ -147,6 +148,7 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
             stop=context.stop,
             source=source_of(config),
             effects=findings.effects.text,
+            tools=tools,
         )
 
 

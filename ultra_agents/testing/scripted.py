@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 Respond = Callable[[list[tuple[str, str]], dict[str, Any] | None], "str | dict[str, Any]"]
-"""`(messages as (role, text), the reply's JSON schema or None) -> reply`; a mapping is sent as JSON."""
+"""`(messages as (role, text), the reply's JSON schema or None) -> reply`; a mapping is sent as JSON.
+
+Where tools may be called the schema is None, and `{"tool_calls": [{"name": ..., "arguments": {...}}]}` calls some;
+`arguments` may be any text. Results are messages of the role `tool`.
+"""
 
 
 class ScriptedOptions(LLMOptions):
@@ -62,6 +66,9 @@ def scripted_chat_model(respond: Respond) -> BaseChatModel:
         def _llm_type(self) -> str:
             return "scripted"
 
+        def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+            return self.bind(tools=tools, **kwargs)
+
         def _generate(
             self,
             messages: list[BaseMessage],
@@ -75,11 +82,14 @@ def scripted_chat_model(respond: Respond) -> BaseChatModel:
             answer = respond(said, schema)
             text = answer if isinstance(answer, str) else json.dumps(answer)
             self.history.append((said, schema, text))
+            calls = answer.get("tool_calls") if isinstance(answer, dict) and kwargs.get("tools") else None
             words = sum(len(content.split()) for _, content in said)
             usage = {"input_tokens": words, "output_tokens": len(text.split()), "total_tokens": 0}
             usage["total_tokens"] = usage["input_tokens"] + usage["output_tokens"]
             message = AIMessage(
-                content=text,
+                content="" if calls else text,
+                tool_calls=[_call(row) for row in calls or () if isinstance(row["arguments"], dict)],
+                invalid_tool_calls=[_call(row) for row in calls or () if not isinstance(row["arguments"], dict)],
                 usage_metadata=usage,
                 response_metadata={"model_name": "scripted", "finish_reason": "stop"},
             )
@@ -128,6 +138,11 @@ class Scripted(LLM):
         return "script:" + hashlib.sha256(script.encode()).hexdigest()[:16]
 
     @property
+    def calls_tools(self) -> bool:
+        """If the script does."""
+        return True
+
+    @property
     def sampling(self) -> dict[str, Any]:
         """Nothing is sampled."""
         return {}
@@ -154,6 +169,16 @@ class Scripted(LLM):
                 hint="add replies, or set options.cycle: true",
             )
         return replies[index % len(replies)]
+
+
+def _call(row: dict[str, Any]) -> dict[str, Any]:
+    """A call as langchain has it; text in the place of arguments is one it cannot read."""
+    if isinstance(row["arguments"], dict):
+        return {"name": row["name"], "args": row["arguments"], "id": "scripted", "type": "tool_call"}
+    return {
+        "name": row["name"], "args": str(row["arguments"]), "id": "scripted", "error": None,
+        "type": "invalid_tool_call",
+    }  # fmt: skip
 
 
 def _named(target: str) -> Respond:

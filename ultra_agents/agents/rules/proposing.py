@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ultra_agents.agents import prompts
 from ultra_agents.agents.checkpoint import CheckpointPlace
@@ -18,6 +19,9 @@ from ultra_agents.events import Emit, StageProgress, StepsSpent, Warned
 from ultra_agents.records import Narration, RuleProposal, RuleTrial, Trajectory
 from ultra_agents.registry import create_llm
 from ultra_agents.rules import interface_of
+
+if TYPE_CHECKING:
+    from ultra_agents.agents.tools.toolbox import Toolbox
 
 ROOM = 2000
 """Tokens of a reply below which a set of rules written as text is likely to be cut."""
@@ -37,6 +41,7 @@ def propose_rules(
     stop: Stop,
     source: str,
     effects: str = "",
+    tools: Toolbox | None = None,
 ) -> tuple[RuleProposal, ...]:
     """A set of rules from each episode with something to tell, in order; its text is empty where nothing usable came.
 
@@ -53,6 +58,7 @@ def propose_rules(
         stop: Polled; true ends everything, resumably.
         source: Who proposes, as the proposals say it.
         effects: What actions do, measured, in words; may be empty.
+        tools: What models that call tools may call.
 
     Returns:
         One proposal per episode that has a narration. What the policy alone played in short tests, once for all of
@@ -72,8 +78,9 @@ def propose_rules(
         _warn_of_short_replies(config, emit)
     values = [values_of(environment, one) for one in trajectories]
     thresholds = thresholds_of(values)
+    unused = {"concurrency", "checkpoints"} | ({"tools"} if tools is None else set())
     settings = {
-        "agents": ready.agents.model_dump(mode="json", exclude={"concurrency", "checkpoints"}),
+        "agents": ready.agents.model_dump(mode="json", exclude=unused),
         "mode": config.verification.mode,
         "rules": config.verification.rules.model_dump(mode="json"),
         "models": {
@@ -84,6 +91,8 @@ def propose_rules(
         "source": source,
         "thresholds": thresholds,
     }
+    if tools is not None:
+        settings |= {"tools": tools.settings}
 
     played = threading.Lock()
     told_alone = False
@@ -122,6 +131,7 @@ def propose_rules(
                 emit=emit,
                 source=source,
                 stop=stop,
+                tools=tools,
             )
 
         fingerprint = digest({**settings, "opening": text, "episode": trajectory.episode})
