@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ultra_agents.config import Config
+from ultra_agents.config import Config, ModulationConfig
 from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import Emit, EmitStreaming, RefiningSettled, Warned
@@ -53,6 +53,13 @@ class RunContext:
         """The starting policy."""
         assert self.start is not None, "stage 0 comes first"
         return self.start
+
+    @property
+    def modulation(self) -> ModulationConfig:
+        """How advice acts in training, with the discount that the algorithm really uses."""
+        given, gamma = self.config.modulation, getattr(self.algorithm.options, "gamma", None)
+        known = isinstance(gamma, int | float) and 0 < gamma <= 1
+        return given if given.discount is not None or not known else given.model_copy(update={"discount": gamma})
 
     def starting_with(self, policy: Policy) -> RunContext:
         """The same run with its starting policy."""
