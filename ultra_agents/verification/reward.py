@@ -73,8 +73,8 @@ class RewardTest:
         kind: `potential` or `reward`.
         agreement: `agrees`: it pays the better episodes more, with the confidence asked; `opposes`: less; `unclear`:
             neither is known; `unjudged`: returns or sums do not vary, or the episodes are too few; `undefined`: it
-            has no finite value where every quantity it reads has one, or nowhere; `constant`: it pays every step
-            alike.
+            has no finite value where every quantity it reads has one, or nowhere; `constant`: it reads no
+            quantity, or is the same everywhere once it is clipped.
         rank: Rank correlation of its sum over an episode (a potential's mean) with the return; None if not known.
         low: Lower end of its interval, at the test's confidence.
         high: Upper end.
@@ -169,7 +169,8 @@ def hold_against(
     if undefined or (len(everything) and not len(known)):
         return replace(found, agreement="undefined")
     values = [np.clip(np.nan_to_num(one, nan=0.0), -LIMIT, LIMIT) for one in paid]
-    if len(everything) and np.ptp(np.concatenate(values)) == 0:
+    levelled = len(known) and np.ptp(known) > 0 and np.ptp(np.concatenate(values)) == 0
+    if not any(rules.read) or levelled:
         return replace(found, agreement="constant")
     sums = [float(one.mean() if kind == "potential" else one.sum()) if len(one) else 0.0 for one in values]
     ends = rank_interval(sums, [one.episode_return for one in trajectories], confidence)
