@@ -76,14 +76,13 @@ def random_reward(interface: Interface, quantiles: Mapping[str, Sequence[float]]
     if not names:
         raise RuleError("no reward can be drawn: no quantity varies over the collected episodes")
 
-    def term() -> str:
-        name = str(rng.choice(names))
+    def term(name: str) -> str:
         found = quantiles[name]
         middle, half = (found[0] + found[-1]) / 2, max((found[-1] - found[0]) / 2, 1e-6)
         return f"{rng.choice(('', '-'))}clip((next.{name} - {middle!r}) / {half!r}, -1, 1)"
 
-    count = int(rng.integers(1, 3))
-    text = term() if count == 1 else f"({term()} + {term()}) / 2"
+    drawn = [term(str(name)) for name in rng.choice(names, min(int(rng.integers(1, 3)), len(names)), replace=False)]
+    text = drawn[0] if len(drawn) == 1 else f"({' + '.join(drawn)}) / 2"
     return build(Document(reward=text), interface)
 
 
