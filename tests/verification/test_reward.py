@@ -63,11 +63,22 @@ def test_a_rank_that_is_not_clear_refuses_nothing() -> None:
     assert "it is not known which episodes it pays more" in found.words
 
 
-@pytest.mark.parametrize("episodes", [ALIKE, BETTER_AHEAD[:3]], ids=["returns do not vary", "too few"])
-def test_what_the_episodes_cannot_judge_is_said_to_be_unjudged(episodes: list[Trajectory]) -> None:
+SAME_WAY = [episode(at, range(4), float(at)) for at in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("episodes", "why"),
+    [
+        (ALIKE, "they all return 0"),
+        (BETTER_AHEAD[:3], "they are fewer than 4"),
+        ([], "they are fewer than 4"),
+        (SAME_WAY, "it pays the same in each of them"),
+    ],
+)
+def test_what_the_episodes_cannot_judge_is_said_to_be_unjudged(episodes: list[Trajectory], why: str) -> None:
     found = held("reward: next.cell - cell", episodes)
     assert (found.agreement, found.acts, found.rank) == ("unjudged", True, None)
-    assert f"the {len(episodes)} collected episodes cannot judge it" in found.words
+    assert f"the {len(episodes)} collected episodes cannot judge it: {why}" in found.words
 
 
 def test_an_expression_without_a_finite_value_is_refused_with_its_count() -> None:

@@ -83,6 +83,7 @@ class RewardTest:
         undefined: Steps without a finite value, of quantities that all have one.
         missing: Steps at which a quantity it reads has no value; it pays nothing there.
         clipped: Share of the steps at which it lies beyond [-1, 1].
+        unjudged: Why the episodes cannot judge it; empty where they can.
         race: Of training arms; None where none was run.
     """
 
@@ -96,6 +97,7 @@ class RewardTest:
     undefined: int = 0
     missing: int = 0
     clipped: float = 0.0
+    unjudged: str = ""
     race: RewardRace | None = None
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -126,8 +128,7 @@ class RewardTest:
             "agrees": ranked,
             "opposes": f"{ranked}: it pays the worse episodes more",
             "unclear": f"{ranked}: it is not known which episodes it pays more",
-            "unjudged": f"the {self.episodes} collected episodes cannot judge it: their returns, or what it pays in "
-            f"them, do not vary, or they are fewer than {FEWEST}",
+            "unjudged": f"the {self.episodes} collected episodes cannot judge it: {self.unjudged}",
             "undefined": f"it has no finite value at {self.undefined or self.missing:,} of {self.steps:,} collected "
             "steps",
             "constant": f"it pays every one of {self.steps:,} collected steps alike",
@@ -173,9 +174,12 @@ def hold_against(
     if not any(rules.read) or levelled:
         return replace(found, agreement="constant")
     sums = [float(one.mean() if kind == "potential" else one.sum()) if len(one) else 0.0 for one in values]
-    ends = rank_interval(sums, [one.episode_return for one in trajectories], confidence)
+    returns = [one.episode_return for one in trajectories]
+    ends = rank_interval(sums, returns, confidence)
     if ends is None:
-        return found
+        few, same = f"they are fewer than {FEWEST}", f"they all return {returns[0]:.6g}" if returns else ""
+        alike = "it pays the same in each of them"
+        return replace(found, unjudged=few if len(sums) < FEWEST else same if np.ptp(returns) == 0 else alike)
     rank, low, high = ends
     agreement: Agreement = "agrees" if low > 0 else "opposes" if high < 0 else "unclear"
     return replace(found, agreement=agreement, rank=rank, low=low, high=high)
