@@ -172,6 +172,27 @@ def test_what_rules_were_worth_is_a_table_of_its_own(small: Any, worth: dict[str
     assert "What the rules were worth" in render(summary, "ultra compare x.yaml")
 
 
+def test_a_reward_alone_acts_by_methods_that_take_rewards(
+    small: Any, worth: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {"verdict": "reward only", "held": False, "pairs": 0, "gain": None, "coverage": None}
+    told = {**RULES, **nothing, "rewards": True, "text": "reward: x"}
+    for method, verdict, advice in (
+        ("ultra-r", None, "an implicit reward was added on 2 of 2 seeds"),
+        ("ultra-a", "nothing acted", "no rules held on any of 2 seeds"),
+    ):
+        monkeypatch.setitem(LAST, method, LAST["ultra-ra"])
+        experiment, cells, _ = small(seeds=2, methods=["continue", method])
+        moved = {**worth, "proposed": 0, "accepted": 0, "rules": told}
+        results = {cell.name: made(cell, moved if cell.method == method else None) for cell in cells}
+        summary = summarise(experiment, cells, results, {}, {"corridor": 10.0})
+        one = next(one for one in answers(summary) if one.method == method)
+        assert one.advice == advice
+        assert verdict is None or one.verdict == verdict
+        assert (one.verdict == "nothing acted") == (method == "ultra-a")
+        assert one.rules == ("reward: x" if method == "ultra-r" else "")
+
+
 def test_without_rules_there_is_no_such_table(summary: dict[str, Any]) -> None:
     assert tables.rules(summary) is None
     assert "What the rules were worth" not in render(summary, "ultra compare x.yaml")

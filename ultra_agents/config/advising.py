@@ -24,6 +24,9 @@ class AdviceConfig(Section):
         None, description="a set of rules (YAML) for proposer file, and constants: its structure"
     )
     candidates: int = Field(24, gt=0, description="sets of rules that the proposers random and constants draw")
+    draws: Literal["rules", "reward"] = Field(
+        "rules", description="what the proposer random draws as rules: rules that act, or a reward alone"
+    )
     apply: Literal["auto", "layer", "imitate", "both"] = Field(
         "auto", description="rules: in force over the policy, imitated by it, the copy under them, or what tests best"
     )
@@ -65,9 +68,16 @@ class ModulationConfig(Section):
     beta: float = Field(0.2, ge=0, description="scale of the implicit reward, in units of environment reward")
     reward: Literal["add", "replace", "potential"] = Field("add", description="what the implicit reward does")
     learn: Learn = Field("mixture", description="how overridden steps enter the update")
-    discount: float = Field(0.99, gt=0, le=1, description="of potential shaping; the algorithm's own")
+    discount: float | None = Field(
+        None, gt=0, le=1, description="of potential shaping; null: the algorithm's own gamma, 0.99 where it names none"
+    )
     warmup_updates: int = Field(4, ge=0, description="critic-only updates at first, where rules act in training")
     action_noise: float = Field(0.1, gt=0, description="spread of a followed continuous suggestion, action units")
     restart_probability: float = Field(
         0.0, ge=0, le=1, description="chance that a training episode of ultra-* starts at a restored critical state"
     )
+
+    @property
+    def shaping_discount(self) -> float:
+        """What potentials are discounted by."""
+        return 0.99 if self.discount is None else self.discount

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.config import baseline_of, default_baseline
+from ultra_agents.config import baseline_of, default_baseline, variant_of
 from ultra_agents.evaluation.statistics import (
     Interval,
     paired_difference,
@@ -160,7 +160,7 @@ def _method(
         "seconds": _mean([one.method.seconds for one in here.values()]),
         "reach": _reach(here, {seed: found[task, baseline, seed] for seed in bases}),
         "curve": _curve(list(here.values())),
-        "rules": _rules([worth for one in here.values() if (worth := (one.measures or {}).get("rules"))]),
+        "rules": _rules([_worth(one) for one in here.values() if (one.measures or {}).get("rules")]),
         "advice": _advice([one.measures for one in here.values() if one.measures is not None]),
         "cells": [one.cell.name for one in here.values()],
     }  # fmt: skip
@@ -238,6 +238,12 @@ def _advice(measures: Sequence[Mapping[str, Any]]) -> Row | None:
     }
 
 
+def _worth(cell: CellResult) -> Row:
+    """What the rules of one cell were worth; a reward counts where its method takes rewards."""
+    found: Row = dict((cell.measures or {})["rules"])
+    return {**found, "rewards": bool(found.get("rewards")) and "r" in (variant_of(cell.method.method) or "")}
+
+
 def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
     """What the rules of all seeds were worth: the gain is that of their test, in force against the policy alone."""
     if not worth:
@@ -247,6 +253,7 @@ def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
     return {
         "seeds": len(worth),
         "held": sum(one["held"] for one in worth),
+        "rewarded": sum(one["rewards"] for one in worth),
         "verdicts": {
             name: [one["verdict"] for one in worth].count(name) for name in {one["verdict"] for one in worth}
         },
@@ -254,7 +261,7 @@ def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
         "gain": _asdict(t_interval(gains, CONFIDENCE)) if gains else None,
         "coverage": _mean(covered) if covered else None,
         "env_steps": _mean([one["env_steps"] for one in worth]),
-        "text": next((one.get("text", "") for one in worth if one["held"]), ""),
+        "text": next((one.get("text", "") for one in worth if one["held"] or one["rewards"]), ""),
     }
 
 

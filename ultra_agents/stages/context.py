@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ultra_agents.config import AgentsConfig, Config, NarrationConfig, Settled, settled
+from ultra_agents.config import AgentsConfig, Config, ModulationConfig, NarrationConfig, Settled, settled
 from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import Emit, EmitStreaming, RefiningSettled, Warned
@@ -68,6 +68,13 @@ class RunContext:
     def agents(self) -> AgentsConfig:
         """`config.agents`, likewise."""
         return self.settled.agents
+
+    @property
+    def modulation(self) -> ModulationConfig:
+        """How advice acts in training, with the discount that the algorithm really uses."""
+        given, gamma = self.config.modulation, getattr(self.algorithm.options, "gamma", None)
+        known = isinstance(gamma, int | float) and 0 < gamma <= 1
+        return given if given.discount is not None or not known else given.model_copy(update={"discount": gamma})
 
     def starting_with(self, policy: Policy) -> RunContext:
         """The same run with its starting policy."""

@@ -15,6 +15,7 @@ from ultra_agents.records import HUMAN, Advice, Explanation, Narration, RuleProp
 from ultra_agents.rollout.store import load_trajectories, save_trajectories
 from ultra_agents.stages.context import RunContext
 from ultra_agents.verification import JointResult, RuleTest
+from ultra_agents.verification.reward import RewardTest
 
 T = TypeVar("T")
 
@@ -177,12 +178,13 @@ class RulesFound:
         proposals: In order.
         test: Of the acting ones; None where there was none, or nothing was tested.
         rules: What is left as YAML: the confirmed set, or what there is without a test; empty without any.
-        reward_rank: Rank correlation of its implicit reward with the return over the collected episodes; None
-            without a reward, or where either does not vary.
+        reward_rank: Of runs of earlier versions: rank correlation of its implicit reward with the return over the
+            collected episodes.
         headline: One line for a person.
         untested: The set is used without a test, as the configuration asks.
         chosen: Position of the proposal it came from; None without any.
         refused: A person said no to what held (`agents.approve`).
+        reward: What the tests of its implicit reward found; None without one.
     """
 
     proposals: tuple[RuleProposal, ...] = ()
@@ -193,6 +195,7 @@ class RulesFound:
     untested: bool = False
     chosen: int | None = None
     refused: bool = False
+    reward: RewardTest | None = None
 
     def refuse(self) -> RulesFound:
         """The same, to which a person said no: nothing of it acts."""
@@ -206,7 +209,11 @@ class RulesFound:
 
     @property
     def rewards(self) -> bool:
-        """An implicit reward may be used: the collected episodes do not speak against it."""
+        """An implicit reward may be used: no test of it, and no person, speaks against it."""
+        if self.refused:
+            return False
+        if self.reward is not None:
+            return self.reward.acts
         return self.reward_rank is None or self.reward_rank >= 0
 
     @property
@@ -217,7 +224,9 @@ class RulesFound:
     @property
     def env_steps(self) -> int:
         """Environment steps of proposing and testing."""
-        return sum(one.env_steps for one in self.proposals) + (0 if self.test is None else self.test.env_steps)
+        raced = None if self.reward is None else self.reward.race
+        tests = [one.env_steps for one in (self.test, raced) if one is not None]
+        return sum(one.env_steps for one in self.proposals) + sum(tests)
 
 
 @dataclass(frozen=True)

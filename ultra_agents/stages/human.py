@@ -21,6 +21,7 @@ from typing import TypeAlias
 from ultra_agents.agents.decisions import why_refused
 from ultra_agents.agents.wording import measured
 from ultra_agents.errors import ConfigError, RunError
+from ultra_agents.narration.rewards import usual_reward
 from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import (
     HUMAN,
@@ -260,6 +261,7 @@ def try_moves(
         workers=verification.workers if workers is None else workers,
         slots=verification.slots,
         engine=context.config.engine,
+        usual=usual_reward,
     )
     with tester, telling("test", lambda: tester.env_steps, progress):
         result = tester(trajectory, suggestion)

@@ -14,7 +14,7 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import rows_of_table
 from ultra_agents.stages.findings import AsJSON, Findings, RulesFound
 from ultra_agents.stages.measure import measures_of, measures_path
-from ultra_agents.stages.rules import in_words, reward_rank, rule_terms
+from ultra_agents.stages.rules import in_words, rule_terms, test_reward
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.rules import rule_of
 from ultra_agents.verification.sequential import decide
@@ -105,8 +105,9 @@ def with_set(context: RunContext, findings: Findings, mine: RuleProposal, test: 
     )
     context.emit(RulesShown(mine.source, 1, in_words(rules), test.verdict, test.gain, test.low, test.high, test.pairs))
     return RulesFound(
-        (*proposals, mine), test, test.rules, reward_rank(rules, context, findings), headline, chosen=len(proposals)
-    ), told
+        (*proposals, mine), test, test.rules, None, headline, chosen=len(proposals),
+        reward=test_reward(context, findings, rules),
+    ), told  # fmt: skip
 
 
 def _takes_the_place(context: RunContext, found: RulesFound, test: RuleTest) -> tuple[bool, str]:

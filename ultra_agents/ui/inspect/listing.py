@@ -64,6 +64,8 @@ def _rules(run: RunView) -> list[tuple[ListEntry, Text]]:
         line = Text.assemble((f" {one.number} ", "cyan"), (one.do, "strike" if one.dropped else ""))
         line.append(" dropped" if one.dropped else "" if one.coverage is None else f" {one.coverage:.0%}", DIM)
         found.append((ListEntry("rule", *(one.first or start)), line))
+    if run.rules.reward:
+        found.append((ListEntry("rule", *start), Text.assemble((" R ", "cyan"), run.rules.reward)))
     return found
 
 

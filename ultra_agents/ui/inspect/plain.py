@@ -56,6 +56,8 @@ def _rule_lines(rules: RulesView) -> Iterator[str]:
     """`rules VERDICT ...`, a line for each rule, and who acts in each episode as stretches of steps."""
     told = rules.headline if rules.headline.startswith(rules.verdict) else f"{rules.verdict}: {rules.headline}"
     yield f"rules {told}" + (f"; refining began from {rules.start}" if rules.start else "")
+    if rules.reward:
+        yield f"reward {rules.reward}"
     for one in rules.rows:
         brings = "-" if one.brings is None else f"{one.brings:+.4g}"
         acts = "dropped" if one.dropped else "-" if one.coverage is None else f"{one.coverage:.1%}"
@@ -135,7 +137,7 @@ def to_json(run: RunView) -> str:
 def _rules(rules: RulesView) -> dict[str, Any]:
     """The set; `acts` holds for each episode the number of the rule that acts at each step, 0 for the policy."""
     return {
-        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start,
+        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start, "reward": rules.reward,
         "rules": [asdict(one) for one in rules.rows],
         "acts": {str(episode): numbers.tolist() for episode, numbers in sorted(rules.acts.items())},
     }  # fmt: skip

@@ -94,6 +94,7 @@ class RulesView:
         rows: The set as it was written.
         acts: By episode, the number of the rule that acts at each step, `(T,)`, with the rules in force; 0 where the
             policy does. The episodes themselves were played by the policy alone.
+        reward: What the tests of the implicit reward found, in words; empty without one.
     """
 
     verdict: str
@@ -101,6 +102,7 @@ class RulesView:
     start: str
     rows: tuple[RuleLine, ...]
     acts: Mapping[int, Array]
+    reward: str = ""
 
     def at(self, episode: int, step: int) -> RuleLine | None:
         """The rule that acts at a step; None where the policy does."""
