@@ -114,7 +114,7 @@ class Proposer:
 
     def _fingerprint(self, narration: Narration) -> str:
         """What one segment's conversation depends on."""
-        unused = {"concurrency", "rules", "max_repairs", "checkpoints", "approve"} | (
+        unused = {"concurrency", "rules", "max_repairs", "improve", "checkpoints", "approve"} | (
             {"tools"} if self.tools is None else set()
         )
         return digest(

@@ -128,6 +128,10 @@ class AgentsTerms(Section):
     rules: Literal["text", "atoms"] | None = Field(
         None, description="how models write rules: as text, or as atoms; null: those with short prompts as atoms"
     )
+    improve: bool = Field(
+        False,
+        description="rules that gained in their short test go back as well while revisions are left; the best is taken",
+    )
     max_repairs: int = Field(2, ge=0, description="times a set of rules that cannot be read goes back, each attempt")
     approve: bool = Field(False, description="a person says yes or no to what held in the test before it is used")
     tools: ToolsConfig | None = Field(None, description="tools for models that call tools; null: none")

@@ -40,7 +40,7 @@ READS: Mapping[str, tuple[str, ...]] = {
 LATER = {
     "explain": (
         "verification.rules", "verification.reach_rings", "verification.reach_states", "verification.reach_max_steps",
-        "agents.rules", "agents.max_repairs", "agents.approve",
+        "agents.rules", "agents.max_repairs", "agents.improve", "agents.approve",
     ),
     "rules": ("agents.approve",),
     "start": ("refine.evaluate_every", "refine.curve_episodes"),

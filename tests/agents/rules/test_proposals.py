@@ -145,6 +145,19 @@ def test_the_best_set_is_proposed_not_the_last(bench, tells):
     assert parse_rules(made.text).document.rules == parse_rules(better).document.rules
 
 
+def test_a_set_that_gained_goes_back_where_something_better_is_wanted(bench, tells):
+    better = "rules: [{when: velocity > 0, do: PUSH_RIGHT}]"
+    story = tells.story([tells.rules(better), tells.rules()], tells.verdict("accept"))
+    (made,) = bench.propose(story, improve=True)
+    first, second = made.attempts
+    assert 0 < first.low
+    assert first.gain < second.gain
+    assert parse_rules(made.text).document.rules == parse_rules(tells.good).document.rules
+    assert first.feedback in bench.asked("advisor")[1]
+    decided = [(event.attempt, event.decision) for event in bench.events_of("RulesDecided")]
+    assert decided == [(1, "revise"), (2, "accept")]
+
+
 def test_the_best_one_before_is_told_to_the_advisor(bench, tells):
     better = "rules: [{when: velocity > 0, do: PUSH_RIGHT}]"
     sets = [tells.rules(better), tells.rules(tells.harmful), tells.rules()]
