@@ -150,7 +150,7 @@ def test_a_set_that_gained_goes_back_where_something_better_is_wanted(bench, tel
     story = tells.story([tells.rules(better), tells.rules()], tells.verdict("accept"))
     (made,) = bench.propose(story, improve=True)
     first, second = made.attempts
-    assert 0 < first.low
+    assert first.low > 0
     assert first.gain < second.gain
     assert parse_rules(made.text).document.rules == parse_rules(tells.good).document.rules
     assert first.feedback in bench.asked("advisor")[1]
