@@ -130,7 +130,7 @@ class AgentsTerms(Section):
     )
     improve: bool = Field(
         False,
-        description="rules that gained in their short test go back as well while revisions are left; the best is taken",
+        description="rules that gained in their short test go back, too, while revisions are left; the best is taken",
     )
     max_repairs: int = Field(2, ge=0, description="times a set of rules that cannot be read goes back, each attempt")
     approve: bool = Field(False, description="a person says yes or no to what held in the test before it is used")

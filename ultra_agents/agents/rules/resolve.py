@@ -20,7 +20,8 @@ HARMFUL = "loses in simulation"
 def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", "advise", "finish"]]:
     """Measure the set in a few episodes; it goes back with the measurement while revisions are left.
 
-    One that gained goes back only where `agents.improve` asks for something better still. A set that the critic rejected is measured, but not revised unless the measurement speaks for it.
+    One that gained goes back only where `agents.improve` asks for something better still. A set that the critic
+    rejected is measured, but not revised unless the measurement speaks for it.
     """
     context = runtime.context
     context.check()
