@@ -226,7 +226,7 @@ class StateShown(Event):
 
 @dataclass(frozen=True)
 class StepsSpent(Event):
-    """Environment steps were taken for `purpose`: `collect|effects|test|rules|joint|imitate|table|evaluate|...`.
+    """Environment steps were taken for `purpose`: `collect|effects|search|test|rules|joint|imitate|...`.
 
     `work` names what they were taken for: an episode, a suggestion, a method. Those of refining are in
     `TrainingProgress`.

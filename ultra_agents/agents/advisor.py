@@ -14,7 +14,7 @@ from ultra_agents.agents.schemas import advisor_reply, end_word, plan_of
 from ultra_agents.agents.state import Context, State, case_of, with_case
 from ultra_agents.agents.validity import flaw
 from ultra_agents.llm.structured import ReplyDropped
-from ultra_agents.records import Attempt, CriticalState, Plan, Suggestion
+from ultra_agents.records import Attempt, CriticalState, Plan, Searched, Suggestion
 
 Next: TypeAlias = Command[Literal["criticise", "reject"]]
 
@@ -49,7 +49,9 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
     return suggested(state, context, plan_of(answer.value, context.environment.actions), answer.value.reasoning)
 
 
-def suggested(state: State, context: Context, plan: Plan, reasoning: str, env_steps: int = 0) -> Next:
+def suggested(
+    state: State, context: Context, plan: Plan, reasoning: str, env_steps: int = 0, search: Searched | None = None
+) -> Next:
     """Take a suggestion over, unless it says nothing new or nothing that can be done.
 
     The action the policy took is one, too, when it is to be held: the policy may have let go of it too early.
@@ -60,12 +62,13 @@ def suggested(state: State, context: Context, plan: Plan, reasoning: str, env_st
         plan: What is suggested for the current critical state.
         reasoning: Why.
         env_steps: Environment steps it took to find it.
+        search: The search that found it, where one did.
     """
     before = case_of(state)
-    case = replace(before, attempts=(*before.attempts, Attempt(plan, reasoning)))
+    case = replace(before, attempts=(*before.attempts, Attempt(plan, reasoning, search=search)))
     suggestion = Suggestion(context.narration.segment.episode, case.step, plan)
     reason = flaw(context, suggestion)
-    if reason is None and any(plan == attempt.plan for attempt in before.attempts):
+    if reason is None and any(plan in (attempt.plan, attempt.written) for attempt in before.attempts):
         reason = "suggested again"
     elif reason is None and plan.moves == ((context.taken(case.step), 1),):
         reason = "same action as taken"
@@ -80,7 +83,7 @@ def suggested(state: State, context: Context, plan: Plan, reasoning: str, env_st
 def _feedback(context: Context, case: CriticalState) -> str:
     """All that was refuted here, or it comes back in turns."""
     return " ".join(
-        f"{Suggestion(0, case.step, attempt.plan)} was suggested before and did not hold: suggest something else. "
+        f"{Suggestion(0, case.step, attempt.written)} was suggested before and did not hold: suggest something else. "
         f"{objection(context, attempt)}"
         for attempt in case.attempts
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ultra_agents.agents import prompts
 from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
-from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, Tester
+from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, Refines, Tester
 from ultra_agents.config import AgentsConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.events import Emit, StageProgress
@@ -58,6 +58,7 @@ class Proposer:
         checkpoint: Where to keep the progress of each segment; None remembers nothing.
         effects: What actions do, as every agent is told (`ultra_agents.effects.effects_text`).
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
+        refines: The search around suggestions before their test; None tests them as they are.
     """
 
     roles: Callable[[], Roles]
@@ -71,6 +72,7 @@ class Proposer:
     checkpoint: CheckpointPlace | None = None
     effects: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    refines: Refines | None = None
 
     def explain(self, items: Sequence[Item], concurrency: int = 1, stop: Stop = never) -> list[Explanation]:
         """Explain `items`, `concurrency` at a time; results in the order of the items, whatever came first.
@@ -104,7 +106,7 @@ class Proposer:
         def context(stop: Stop) -> Context:
             return Context(
                 trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
-                self.emit, self.source, stop, self.effects,
+                self.emit, self.source, stop, self.effects, self.refines,
             )  # fmt: skip
 
         return Task(narration.segment.name, self._fingerprint(narration), context, "explanation")
@@ -115,7 +117,7 @@ class Proposer:
             {
                 **self.settings,
                 "agents": self.agents.model_dump(
-                    mode="json", exclude={"concurrency", "rules", "max_repairs", "checkpoints"}
+                    mode="json", exclude={"concurrency", "rules", "max_repairs", "checkpoints", "search"}
                 ),
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,
@@ -139,6 +141,7 @@ def model_proposer(
     source: str,
     models: Mapping[str, Any] | None = None,
     effects: str = "",
+    refines: Refines | None = None,
 ) -> Proposer:
     """Language models propose.
 
@@ -154,7 +157,9 @@ def model_proposer(
         models: What tells one choice of models from another (provider, options, by role): another model is not
             answered from an old explanation.
         effects: What actions do, as every agent is told.
+        refines: The search around suggestions before their test; None tests them as they are.
     """
+    numbers = {} if refines is None else {"search": agents.search.model_dump(mode="json")}
     return Proposer(
         roles=_model_roles,
         environment=environment,
@@ -166,7 +171,8 @@ def model_proposer(
         gateway=gateway,
         checkpoint=checkpoint,
         effects=effects,
-        settings={"models": dict(models or {}), "prompts": prompts.fingerprint()},
+        settings={"models": dict(models or {}), "prompts": prompts.fingerprint(), **numbers},
+        refines=refines,
     )
 
 

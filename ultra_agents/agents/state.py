@@ -27,6 +27,7 @@ from ultra_agents.records import (
     Narration,
     Note,
     Plan,
+    Searched,
     Suggestion,
     TestResult,
     Trajectory,
@@ -78,6 +79,14 @@ class Tester(Protocol):
         self, trajectory: Trajectory, suggestion: Suggestion, earlier: Sequence[Plan] = ()
     ) -> TestResult | None:
         """Test one suggestion, after the plans tested at its state `earlier`; None once the budget is spent."""
+        ...
+
+
+class Refines(Protocol):
+    """The search around a suggestion, provided by the pipeline; called from several threads."""
+
+    def __call__(self, trajectory: Trajectory, suggestion: Suggestion) -> Searched:
+        """The suggestion as it was, or with better holds and torques."""
         ...
 
 
@@ -144,6 +153,7 @@ class Context:
         source: Who proposes, as the explanation says it.
         stop: Asked before each node; true ends the segment there, resumably.
         effects: What actions do, as every agent is told; empty where it was not measured.
+        refines: The search around a suggestion before its test; None tests suggestions as they are.
     """
 
     trajectory: Trajectory
@@ -157,6 +167,7 @@ class Context:
     source: str
     stop: Callable[[], bool]
     effects: str = ""
+    refines: Refines | None = None
 
     @property
     def segment(self) -> str:

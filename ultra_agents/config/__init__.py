@@ -40,12 +40,13 @@ from ultra_agents.config.run import (
     RefineConfig,
     VerificationConfig,
 )
+from ultra_agents.config.search import SearchConfig
 
 __all__ = [
     "OF_RULES", "AdviceConfig", "AdviceForm", "AgentConfig", "AgentsConfig", "BudgetConfig", "CapsConfig",
     "ClusterConfig", "CollectConfig", "Config", "EvaluateConfig", "GatewayConfig", "IdentifierConfig",
     "ImitationConfig", "LLMConfig", "ModulationConfig", "NarrationConfig", "PluginConfig", "PolicyConfig",
-    "Proposer", "RefineConfig", "RuleTestConfig", "RunEngineConfig", "Section", "VerificationConfig", "baseline_of",
-    "colours_of", "default_baseline", "follows_actions", "load_config", "method_class", "method_names",
+    "Proposer", "RefineConfig", "RuleTestConfig", "RunEngineConfig", "SearchConfig", "Section", "VerificationConfig",
+    "baseline_of", "colours_of", "default_baseline", "follows_actions", "load_config", "method_class", "method_names",
     "parse_config", "trains", "usable_methods", "variant_of",
 ]  # fmt: skip

@@ -8,11 +8,8 @@ from ultra_agents.records.cases import (
     Explanation,
     Fate,
     JointVerdict,
-    Move,
     Note,
-    Plan,
     Ring,
-    Suggestion,
     TestResult,
     Variant,
     Verdict,
@@ -20,12 +17,13 @@ from ultra_agents.records.cases import (
     set_verdict,
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
+from ultra_agents.records.plans import Move, Plan, Searched, Suggestion
 from ultra_agents.records.results import CurvePoint, Kept, MethodResult, Returns, Usage
 from ultra_agents.records.rules import Endings, RuleAttempt, RuleProposal, RuleTrial, Situation, Trace
 
 __all__ = [
     "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Endings", "Explanation", "Fate",
     "FloatArray", "JointVerdict", "Kept", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "Ring",
-    "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Segment", "Situation", "Suggestion", "TestResult", "Trace",
-    "Trajectory", "Usage", "Variant", "Verdict", "advice_of", "set_verdict",
+    "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Searched", "Segment", "Situation", "Suggestion",
+    "TestResult", "Trace", "Trajectory", "Usage", "Variant", "Verdict", "advice_of", "set_verdict",
 ]  # fmt: skip

@@ -4,15 +4,18 @@ from ultra_agents.verification.counterfactual import CounterfactualTester, max_t
 from ultra_agents.verification.joint import JointResult, JointTester
 from ultra_agents.verification.probe import Probe, restore_is_exact
 from ultra_agents.verification.rules import RuleTest, RuleTester
+from ultra_agents.verification.search import PlanSearch, SearchTerms
 from ultra_agents.verification.validity import refusal, snapshot_of
 
 __all__ = [
     "CounterfactualTester",
     "JointResult",
     "JointTester",
+    "PlanSearch",
     "Probe",
     "RuleTest",
     "RuleTester",
+    "SearchTerms",
     "max_tests",
     "refusal",
     "restore_is_exact",

@@ -12,8 +12,8 @@ from ultra_agents.ui.text import count, took
 from ultra_agents.ui.theme import BAD, DIM, WARM
 
 PURPOSES = (
-    "collect", "effects", "test", "rules", "joint", "imitate", "compare starts", "table", "refine", "confirm",
-    "evaluate",
+    "collect", "effects", "search", "test", "rules", "joint", "imitate", "compare starts", "table", "refine",
+    "confirm", "evaluate",
 )  # fmt: skip
 
 
