@@ -58,7 +58,7 @@ def proposals(arm: str, seed: int, environment: Environment, seen: Sequence[Traj
         return [random_constants(written, rng) for _ in range(DRAWN)]
     if arm == "random":
         quantiles = quantiles_of(environment.quantities(np.concatenate([one.observations for one in seen])))
-        return [random_rules(interface, quantiles, rng) for _ in range(DRAWN)]
+        return [random_rules(interface, quantiles, rng, tunable=True) for _ in range(DRAWN)]
     return [written]
 
 

@@ -2,8 +2,8 @@
 
 1. Each constant half of the way to either bound, all others as written (a model's first guess often has the wrong
    sign), and settings drawn around what was written, raced by successive halving.
-2. One round of the cross-entropy method (Rubinstein 1999): settings drawn around the best ones, as far apart as those
-   are, in the same race.
+2. Unless what was written won: one round of the cross-entropy method (Rubinstein 1999), settings drawn around the
+   best ones, as far apart as those are, in the same race.
 3. The best setting against the one written on fresh episodes. The best of many is best by luck in part, so the
    constants go only part of the way, by the positive-part James-Stein factor `1 - error^2 / difference^2` of that
    comparison, and stay as written where nothing is left of it.
@@ -83,8 +83,10 @@ def tune(
     rng = streams.generator("settings")
     probes = _probes(bounds)
     first = raced([written, *probes, *_drawn(bounds, config.tune_settings - 1 - len(probes), rng)])
-    around = _around(bounds, np.array(first), max(config.tune_settings // 3, 2), rng) if first else []
-    best = (raced([written, *first, *around]) or [written])[0]
+    best = (first or [written])[0]
+    if best != written:
+        around = _around(bounds, np.array(first), max(config.tune_settings // 3, 2), rng)
+        best = (raced([written, *first, *around]) or [best])[0]
     return Tuned(rules, _moved(rules, names, best), sum(bool(one.returns) for one in entrants.values()))
 
 
