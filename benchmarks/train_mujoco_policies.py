@@ -30,9 +30,18 @@ from ultra_agents.training import trained_with
 
 SELECTION = 16
 SETTINGS: dict[str, dict[str, Any]] = {
-    "suboptimal": {"steps": 1_000_000, "first": 100_000, "every": 25_000, "band": (800.0, 1500.0)},
-    "expert": {"steps": 2_000_000, "first": 500_000, "every": 100_000, "band": None},
+    "suboptimal": {"steps": 1_000_000, "first": 100_000, "every": 25_000},
+    "expert": {"steps": 2_000_000, "first": 500_000, "every": 100_000},
 }
+BANDS: dict[str, tuple[float, float]] = {
+    "hopper": (800.0, 1500.0),
+    "walker2d": (600.0, 1500.0),
+    "half-cheetah": (500.0, 1200.0),
+    "reacher": (-20.0, -12.0),
+}
+"""Mean returns at which `suboptimal` is good enough and no better, by task."""
+FIRST = {"reacher": 20_000}
+"""Steps of the first evaluation of `suboptimal`, and between two, where a task is learnt sooner than the others."""
 PPO_OPTIONS: dict[str, Any] = {
     "learning_rate": 3e-4,
     "num_steps": 128,
@@ -47,7 +56,7 @@ PPO_OPTIONS: dict[str, Any] = {
 def main() -> None:
     """Train, evaluate, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="hopper", help="name of a MuJoCo environment plugin")
+    parser.add_argument("--task", default="hopper", choices=BANDS, help="name of a MuJoCo environment plugin")
     parser.add_argument("--which", choices=sorted(SETTINGS), required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, help="environment steps, instead of the setting's own")
@@ -60,6 +69,8 @@ def main() -> None:
         return
     settings = SETTINGS[args.which]
     steps = args.steps or settings["steps"]
+    if args.which == "suboptimal" and args.task in FIRST:
+        settings = {**settings, "first": FIRST[args.task], "every": FIRST[args.task]}
     environment, streams = create_environment(args.task), Streams(args.seed)
     algorithm = create_algorithm("ppo", {**PPO_OPTIONS, **args.ppo})
     training = trained_with("ppo", algorithm)
@@ -88,8 +99,8 @@ def main() -> None:
             flush=True,
         )
         known = {"command": command, "ppo": algorithm.options.model_dump(), "seed": args.seed, "steps": trainer.steps}
-        if settings["band"] is not None:
-            low, high = settings["band"]
+        if args.which == "suboptimal":
+            low, high = BANDS[args.task]
             if low <= mean <= high:
                 keep(path, args.task, trainer.policy, environment, scoring, known, training)
                 break

@@ -35,12 +35,13 @@ MAY_IMPORT = {
     "methods": BASE | MIDDLE | {"methods"},
     "stages": BASE | MIDDLE | {"agents", "refinement", "evaluation", "methods", "rules", "stages"},
     "pipeline": BASE | {"stages"},
+    "forks": BASE | {"llm", "pipeline", "forks"},
     "experiments": BASE | {"evaluation", "methods", "pipeline", "ui", "experiments"},
-    "ui": {"records", "events", "errors", "text", "ui", "version"},
+    "ui": {"records", "events", "errors", "files", "text", "ui", "version"},
     "testing": {"records", "errors", "contracts", "seeding", "testing"},
     "cli": BASE
     | MIDDLE
-    | {"agents", "exchange", "evaluation", "experiments", "methods", "pipeline", "refinement"}
+    | {"agents", "exchange", "evaluation", "experiments", "forks", "methods", "pipeline", "refinement"}
     | {"rules", "stages", "ui", "cli", "testing"},
 }
 METHOD_TRIAL = {"config", "methods", "registry", "rollout"}

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from ultra_agents.config import Config
 from ultra_agents.errors import LLMError, PolicyError, RunError
-from ultra_agents.events import AgentSpoke, Dropped, Warned, from_json
+from ultra_agents.events import AgentSpoke, Dropped, TrainingProgress, Warned, from_json
 from ultra_agents.llm.cache import AnswerCache
+from ultra_agents.llm.transcript import Transcript
 from ultra_agents.policies import load_policy, write_safetensors
 from ultra_agents.registry import create_environment, create_llm
 from ultra_agents.rollout.store import load_trajectories
@@ -26,6 +27,7 @@ from ultra_agents.ui.history import past_events
 from ultra_agents.ui.plain import PlainDisplay
 from ultra_agents.ui.run_state import RunState, reduce
 from ultra_agents.ui.screen import Screen
+from ultra_agents.ui.training_log import TrainingLog
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_an_event_that_finds_no_room_fails_at_once_and_once(
         left[0] -= len(part)
         return real(handle, part)
 
-    monkeypatch.setattr("ultra_agents.runs.files.os.write", nearly_full)
+    monkeypatch.setattr("ultra_agents.files.os.write", nearly_full)
     with pytest.raises(OSError, match="No space left"):
         folder.append_event({"event": "Warned", "text": "lost"})
     folder.close()
@@ -121,3 +123,32 @@ def test_a_reply_of_lists_in_lists_is_shown_by_every_display(levels: int) -> Non
     assert "critic" in out.getvalue()
     console.print(Screen(state, 0.0))
     assert parsed_json("[" * 100 + "]" * 100)
+
+
+@pytest.mark.parametrize("kind", ["events", "metrics", "transcript"])
+def test_a_line_after_half_a_line_stands_alone_in_every_log(
+    folder: RunFolder, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = TrainingLog(folder.metrics, folder.tensorboard, trackers=())
+    path, write = {
+        "events": (folder.events, lambda n: folder.append_event({"n": n})),
+        "metrics": (folder.metrics, lambda n: log.handle(TrainingProgress("m", n, 9, {"n": n}))),
+        "transcript": (folder.transcript, lambda n: Transcript(folder.transcript).append({"n": n})),
+    }[kind]
+    write(1)
+    real, left = os.write, [5]
+
+    def nearly_full(handle: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        part = data[: left[0]]
+        left[0] -= len(part)
+        return real(handle, part)
+
+    with monkeypatch.context() as full:
+        full.setattr("ultra_agents.files.os.write", nearly_full)
+        with pytest.raises((OSError, RunError), match=r"No space left|cannot write"):
+            write(2)
+    assert not path.read_bytes().endswith(b"\n"), "a part of the second is there"
+    write(3)
+    assert [row["n"] for row in read_lines(path)] == [1, 3]

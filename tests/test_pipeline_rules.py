@@ -214,3 +214,88 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     config = parse_config(settings(tmp_path, GOOD, advice={"file": str(tmp_path / "none.yaml")}), "test")
     with pytest.raises(UltraError, match=r"none\.yaml"):
         check_run(config)
+
+
+RACED = {"rules": {"horizon": 40, "reward_pairs": 3, "reward_steps": 320, "reward_max_steps": 5000}}
+
+
+def test_a_reward_is_raced_where_that_is_asked_for_and_the_race_is_charged(tmp_path: Path) -> None:
+    report = run(begin(tmp_path, REWARD, methods=["ultra-r"], verification=RACED))
+    found = report["rules"]["reward_test"]
+    race = found["race"]
+    assert race["verdict"] in ("better", "worse", "undecided")
+    assert 1 <= len(race["arms"]) <= 3
+    assert race["env_steps"] >= len(race["arms"]) * 2 * 320
+    steps = report["methods"]["ultra-r"]["env_steps"]
+    assert steps["rules"] == race["env_steps"] == report["rules"]["env_steps"] <= BUDGET // 3
+    assert steps["total"] <= BUDGET + 8
+    assert f"race {race['verdict']}" in found["words"]
+
+
+def test_a_race_that_the_budget_does_not_pay_for_is_not_begun(tmp_path: Path) -> None:
+    raced = {"rules": {**RACED["rules"], "reward_max_steps": 900}}
+    report = run(begin(tmp_path, REWARD, methods=["ultra-r"], verification=raced))
+    race = report["rules"]["reward_test"]["race"]
+    assert (race["arms"], race["env_steps"], race["stopped"]) == ([], 0, "steps")
+    assert "the budget did not pay for a pair of arms" in report["rules"]["reward_test"]["words"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("reward: 1 / (cell - cell)\n", "implicit reward without a finite value"),
+        ("potential: 1 / 2\n", "implicit reward pays every step alike"),
+    ],
+)
+def test_a_refuted_reward_is_noted_with_its_reason_and_pays_nothing(tmp_path: Path, text: str, reason: str) -> None:
+    folder = begin(tmp_path, text, methods=["ultra-r"], verification=RACED)
+    report = run(folder)
+    assert [(note["stage"], note["reason"]) for note in report["rules"]["proposals"][0]["notes"]] == [
+        ("reward", reason)
+    ]
+    assert not report["rules"]["rewards"]
+    assert report["rules"]["reward_test"]["race"] is None, "what the episodes refute is not raced"
+    assert report["methods"]["ultra-r"]["metrics"]["modulation/bonus_mean"] == 0.0
+    assert "so no advice could act" in report["headline"]
+    assert reason in folder.report_html.read_text()
+
+
+def test_a_reward_that_acts_alone_is_not_said_to_be_idle(tmp_path: Path) -> None:
+    report = run(begin(tmp_path, REWARD, methods=["ultra-r"]))
+    assert "No rule acted, only the implicit reward." in report["headline"]
+    assert "no advice could act" not in report["headline"]
+
+
+def test_random_rewards_are_drawn_and_the_one_that_agrees_best_is_taken(tmp_path: Path) -> None:
+    drawn = {"form": "rules", "draws": "reward", "candidates": 6}
+    report = run(
+        begin(tmp_path, REWARD, proposer="random", advice=drawn, methods=["ultra-r"], collect={"episodes": 8})
+    )
+    proposals = report["rules"]["proposals"]
+    assert len(proposals) == 6
+    assert all("reward:" in one["text"] and "rules:" not in one["text"] for one in proposals)
+    assert report["rules"]["test"] is None
+    assert "modulation/bonus_mean" in report["methods"]["ultra-r"]["metrics"]
+
+
+def test_a_potential_is_discounted_as_the_algorithm_discounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ultra_agents.stages.start as start
+
+    seen: list[float] = []
+    made = start.RuleModulation
+
+    def watched(*given: Any, **more: Any) -> Any:
+        seen.append(given[3].shaping_discount)
+        return made(*given, **more)
+
+    monkeypatch.setattr(start, "RuleModulation", watched)
+    options = {
+        "refine": {
+            **settings(tmp_path, REWARD)["refine"],
+            "algorithm": {"name": "ppo", "options": {**PPO, "gamma": 0.9}},
+        }
+    }
+    run(begin(tmp_path / "own", "potential: cell / 14\n", methods=["ultra-r"], **options))
+    asked = {"modulation": {"discount": 0.8}, **options}
+    run(begin(tmp_path / "asked", "potential: cell / 14\n", methods=["ultra-r"], **asked))
+    assert seen == [0.9, 0.8]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class UltraError(Exception):
@@ -84,6 +85,20 @@ class BudgetReached(UltraError):
     """A spending cap was reached; everything so far is kept and the run can be resumed."""
 
     exit_code = 3
+
+
+class ApprovalNeeded(UltraError):
+    """Something that held waits for a person's word; everything so far is kept and the run can be resumed.
+
+    Attributes:
+        questions: What is asked, all of it in order: what it is about, and what a person is told.
+    """
+
+    exit_code = 3
+
+    def __init__(self, problem: str, *, questions: tuple[tuple[str, str], ...] = (), **told: Any) -> None:
+        super().__init__(problem, **told)
+        self.questions = questions
 
 
 class Interrupted(UltraError):

@@ -55,6 +55,17 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class RunForked(Event):
+    """The run is a fork of `parent` from `stage` on; `words` say what changed, `paid` what `shared` stages cost."""
+
+    parent: str
+    stage: str
+    shared: tuple[str, ...]
+    words: str
+    paid: str
+
+
+@dataclass(frozen=True)
 class StageStarted(Event):
     """A pipeline step began; `title` describes it to the user, `total` is its number of `unit`s."""
 
@@ -146,10 +157,10 @@ class AgentSpoke(Event):
 
 @dataclass(frozen=True)
 class AdviceDecided(Event):
-    """A suggestion was accepted, sent back, rejected or dropped.
+    """A suggestion was accepted, sent back, rejected or dropped, or the advisor would leave a state as it is.
 
-    `gain` is the measured gain, `low` and `high` its interval, `pairs` the number of paired rollouts. `work` names the
-    suggestion.
+    Then `decision` is `leave`, `action` the one that was taken, and `hold` 0. `gain` is the measured gain, `low` and
+    `high` its interval, `pairs` the number of paired rollouts. `work` names the suggestion.
     """
 
     segment: str
@@ -226,7 +237,7 @@ class StateShown(Event):
 
 @dataclass(frozen=True)
 class StepsSpent(Event):
-    """Environment steps were taken for `purpose`: `collect|effects|search|test|rules|joint|imitate|...`.
+    """Environment steps were taken for `purpose`: `collect|effects|tools|search|test|rules|joint|imitate|table|...`.
 
     `work` names what they were taken for: an episode, a suggestion, a method. Those of refining are in
     `TrainingProgress`.
@@ -325,9 +336,9 @@ def ignore(event: Event) -> None:
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        RunStarted, RunPaused, RunContinued, RunFinished, RefiningSettled, StageStarted, StageProgress, StageFinished,
-        AgentAsked, AgentSpoke, AdviceDecided, RulesDecided, RulesShown, StateShown, StepsSpent, Dropped,
-        TrainingProgress, Evaluated, Warned, CellChanged,
+        RunStarted, RunForked, RunPaused, RunContinued, RunFinished, RefiningSettled, StageStarted, StageProgress,
+        StageFinished, AgentAsked, AgentSpoke, AdviceDecided, RulesDecided, RulesShown, StateShown, StepsSpent,
+        Dropped, TrainingProgress, Evaluated, Warned, CellChanged,
     )
 }  # fmt: skip
 """Every event that is written to logs, by its name in JSON."""

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and lines that are added to files."""
 
 from __future__ import annotations
 
@@ -51,6 +51,24 @@ def write_whole(target: Path, content: str | bytes) -> None:
 def no_link(path: str, flags: int) -> int:
     """An `opener` for `open` that refuses a symbolic link, which would be written through; raises `OSError`."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o644)
+
+
+def add_line(file: int, line: bytes, *, first: bool) -> None:
+    """Add a line to an open file, unbuffered.
+
+    Args:
+        file: Descriptor, open for reading and for appending.
+        line: With its end.
+        first: The first since it was opened: a line that a crash or a full disk left unfinished is ended before it.
+
+    Raises:
+        OSError: Not all of it could be written; the next line shall be a first one.
+    """
+    end = os.lseek(file, 0, os.SEEK_END) if first else 0
+    if end and os.pread(file, 1, end - 1) != b"\n":
+        line = b"\n" + line
+    while line:  # a disk that is nearly full takes a part, and refuses the rest
+        line = line[os.write(file, line) :]
 
 
 def sweep(folder: Path) -> None:

@@ -21,7 +21,8 @@ within a token budget | `effects/`, `narration/` + the describer |
 
 Stages 3-6 are one LangGraph state machine per segment of an episode (`agents/graph.py`); what it makes is an
 `Explanation`, whose critical states hold every attempt, test and fate. What is known travels as one `Findings`. Every
-stage that finished is kept in the run folder and is not repeated by `ultra resume`.
+stage that finished is kept in the run folder and is not repeated by `ultra resume`. With `agents.approve` a person
+says after stage 6 what of it may be used (`stages/approve.py`).
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from ultra_agents import stages
 from ultra_agents.config import Config, colours_of, follows_actions, variant_of
-from ultra_agents.events import Emit, EmitStreaming, RunFinished, RunStarted, StageFinished, StageStarted
+from ultra_agents.events import Emit, EmitStreaming, RunFinished, RunForked, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
+from ultra_agents.records.approval import Place
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages import (
     AsJSON,
@@ -55,6 +57,26 @@ from ultra_agents.stages import (
 T = TypeVar("T")
 Until: TypeAlias = Literal["measure"]
 """A stage the pipeline can be told to end with."""
+
+
+def plan_of(config: Config, until: Until | None = None) -> dict[str, float]:
+    """The stages of a run in order, with their shares of its time; some may turn out to have nothing to do."""
+    advised = until == "measure" or any(variant_of(method) for method in config.methods)
+    moves = config.form != "rules"
+    plan = {"policy": 0.02, "collect": 0.03}
+    if advised:
+        plan |= {"probe": 0.01, **({"effects": 0.01} if stages.tells_effects(config) else {}), "narrate": 0.01}
+        asked = config.agents.approve
+        plan |= {"explain": 0.5, **({"approve": 0.01} if asked else {}), "tabulate": 0.01} if moves else {}
+        plan |= {"rules": 0.2, **({"approve rules": 0.01} if asked else {})} if config.form != "moves" else {}
+        plan |= {"measure": 0.01}
+    if until is None:
+        plan |= {"start": 0.05} if advised and config.form != "moves" else {}
+        plan |= {"imitate": 0.03} if moves and any(map(follows_actions, config.methods)) else {}
+        plan |= {"table": 0.02} if advised and moves else {}
+        plan |= {f"refine {method}": 0.4 / len(config.methods) for method in config.methods}
+        plan |= {"evaluate": 0.1, "report": 0.02}
+    return plan
 
 
 def run_pipeline(
@@ -80,23 +102,15 @@ def run_pipeline(
         UltraError: What is wrong and what to do; `Interrupted` and `BudgetReached` leave a resumable folder.
     """
     run = _Run(folder, emit)
-    advised = until == "measure" or any(variant_of(method) for method in config.methods)
-    moves = config.form != "rules"
+    plan = tuple(plan_of(config, until).items())
+    moves, advised = config.form != "rules", "probe" in dict(plan)
     imitated = moves and until is None and any(map(follows_actions, config.methods))
-    plan = [("policy", 0.02), ("collect", 0.03)]
-    if advised:
-        plan += [("probe", 0.01), *([("effects", 0.01)] if stages.tells_effects(config) else []), ("narrate", 0.01)]
-        plan += [("explain", 0.5), ("tabulate", 0.01)] if moves else []
-        plan += [("rules", 0.2)] if config.form != "moves" else []
-        plan += [("measure", 0.01)]
-    if until is None:
-        plan += [("imitate", 0.03)] if imitated else []
-        plan += [("start", 0.05)] if advised and config.form != "moves" else []
-        plan += [("table", 0.02)] if advised and moves else []
-        plan += [(f"refine {method}", 0.4 / len(config.methods)) for method in config.methods]
-        plan += [("evaluate", 0.1), ("report", 0.02)]
     colours = tuple(colours_of(config.methods).items())
-    emit(RunStarted(config.name, str(folder.path), config.hash(), bool(folder.done), tuple(plan), colours))
+    parent = folder.parent
+    resumed = bool(set(folder.done) - set(() if parent is None else parent.shared))
+    emit(RunStarted(config.name, str(folder.path), config.hash(), resumed, plan, colours))
+    if parent is not None:
+        emit(RunForked(parent.name, parent.stage, parent.shared, parent.words, parent.paid.words))
 
     context = stages.run_context(folder, config, emit, stop, emit_streaming)
     context.tell_settings()
@@ -197,6 +211,14 @@ def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findin
             WithCopy(context, Explained, "tested-together"),
         )
         findings = replace(findings, explained=explained)
+        if context.config.agents.approve:
+            refused = run.once(
+                "approve",
+                "Wait for a person's word on what held",
+                lambda: stages.approve_advice(context, findings),
+                AsJSON[list[Place]](list[Place]),
+            )
+            findings = stages.without_refused(findings, refused)
         advice = run.once(
             "tabulate",
             "Build the advice table",
@@ -212,6 +234,14 @@ def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findin
             AsJSON[RulesFound](RulesFound),
         )
         findings = replace(findings, rules=rules)
+        if context.config.agents.approve:
+            yes = run.once(
+                "approve rules",
+                "Wait for a person's word on the rules that held",
+                lambda: stages.approve_rules(context, findings),
+                AsJSON[bool](bool),
+            )
+            findings = replace(findings, rules=rules if yes else rules.refuse())
     measures = run.once(
         "measure",
         "Measure what the advice is worth",

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from ultra_agents.contracts import Learn, Modulated, Modulation
+from ultra_agents.contracts import Learn, Modulated, Modulation, learning_rewards
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray
 
@@ -75,13 +75,16 @@ class Stepper:
         self._modulated[part] = modulated
         return modulated
 
-    def reward(self, part: int, rewards: FloatArray, next_observations: Array, ended: Array) -> FloatArray:
+    def reward(
+        self, part: int, rewards: FloatArray, next_observations: Array, terminated: Array, ended: Array
+    ) -> FloatArray:
         """What to learn from, after `act`: the modulation's rewards, or the environments' own."""
         if self._modulation is None:
             return rewards
         where = (self.parts[part],) if self._partwise else ()
-        made: FloatArray = self._modulation.reward(rewards, self._modulated[part], next_observations, ended, *where)
-        return made
+        modulated = self._modulated[part]
+        assert modulated is not None, "act comes first"
+        return learning_rewards(self._modulation, rewards, modulated, next_observations, terminated, ended, *where)
 
     def send(self, part: int, actions: Array) -> None:
         """Let one part step."""

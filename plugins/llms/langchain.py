@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -174,6 +176,15 @@ class Langchain(LLM):
         kept = [getattr(self._chat, name, None) for name in type(self._chat).model_fields] if self._chat else []
         return tuple(secret for secret in (named, *kept) if isinstance(secret, SecretStr))
 
+    @cached_property
+    def calls_tools(self) -> bool:
+        """What the package's own profile of the model says; of a model it does not know, that it does."""
+        try:
+            chat = self._class()(model=self.options.model, api_key="unused", **self.options.arguments)
+        except Exception:  # a class that takes no key, or that looks for a server
+            return True
+        return bool((getattr(chat, "profile", None) or {}).get("tool_calling", True))
+
     @property
     def sampling(self) -> dict[str, Any]:
         """What can change a reply."""
@@ -181,7 +192,22 @@ class Langchain(LLM):
 
     @property
     def context_tokens(self) -> int | None:
-        """What the package's own profile of the model says; None before `open`."""
-        profile = getattr(self._chat, "profile", None) or {}
-        found = profile.get("max_input_tokens")
+        """What langchain's profile of the model says, if there is one."""
+        found = self._profile.get("max_input_tokens")
         return found if isinstance(found, int) else None
+
+    @property
+    def way(self) -> Structured:
+        """By tools, but in words to a model that langchain's profile says calls none."""
+        if self.options.structured is None and self._profile.get("tool_calling") is False:
+            return "text"
+        return super().way
+
+    @property
+    def _profile(self) -> Mapping[str, Any]:
+        """Langchain's profile of the model (langchain 1.1 and later); nothing where the class cannot be built."""
+        try:
+            found = getattr(self.open(), "profile", None)
+        except LLMError:  # `check` says so
+            return {}
+        return found if isinstance(found, Mapping) else {}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.llm import LLM, LLMOptions, Prompts, Structured
 from ultra_agents.contracts.secrets import read_key
 from ultra_agents.errors import LLMError
 
@@ -47,6 +47,7 @@ class LocalOptions(LLMOptions):
     """Options of the embedded model."""
 
     model: str = Field(DEFAULT_MODEL, description="path of a GGUF file, hf:owner/repository/file, or the default")
+    max_tokens: int | None = Field(512, gt=0, description="tokens of one reply, at most; null: not sent")
     timeout_s: float = Field(900.0, gt=0, description="seconds one call may take; it waits for a slot too")
     context: int = Field(4096, ge=256, description="tokens of prompt and reply of one request")
     slots: int = Field(4, gt=0, le=64, description="requests answered side by side, each with the full context")
@@ -207,6 +208,11 @@ class Local(LLM):
     def sampling(self) -> dict[str, Any]:
         """Temperature, length, seed and repeat penalty."""
         return self.options.model_dump(include={"temperature", "max_tokens", "seed", "repeat_penalty"})
+
+    @property
+    def prompts(self) -> Prompts:
+        """Short: models that fit into this process are small, and so is their context by default."""
+        return "short"
 
     @property
     def context_tokens(self) -> int | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
 from ultra_agents.contracts.http import ACCEPTED, ReplyTooLarge, limited_client, reply_limits, tls_context
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured, Unreachable
+from ultra_agents.contracts.llm import LLM, LLMOptions, Prompts, Structured, Unreachable
 from ultra_agents.contracts.secrets import plain_address, read_key
 from ultra_agents.errors import LLMError, did_you_mean
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 CHECK_TIMEOUT_S = 10.0
 _KEY = "OLLAMA_API_KEY"
+_SIZE = re.compile(r"(?<![a-z0-9.])(?P<number>\d+(?:\.\d+)?)(?P<unit>[bm])(?![a-z0-9])", re.IGNORECASE)
+SMALL = 4e9
+"""Parameters below which a model is asked shortly."""
 
 
 class OllamaOptions(LLMOptions):
@@ -24,6 +28,7 @@ class OllamaOptions(LLMOptions):
 
     model: str = Field(min_length=1, description='the model, as `ollama list` names it ("qwen3:8b")')
     base_url: str = Field("http://127.0.0.1:11434", description="the server's address")
+    max_tokens: int | None = Field(2048, gt=0, description="tokens of one reply, at most; null: not sent")
     context: int = Field(8192, ge=256, description="tokens of prompt and reply of one request")
     reasoning: bool | None = Field(None, description="let a reasoning model think; default: as the model does")
 
@@ -84,9 +89,8 @@ class Ollama(LLM):
                 expected="the answer of /api/tags",
                 hint="correct options.base_url (no /v1 here)",
             ) from None
-        wanted = self.options.model if ":" in self.options.model else f"{self.options.model}:latest"
-        if wanted not in listed:
-            close = did_you_mean(wanted, listed)
+        if _tagged(self.options.model) not in map(_tagged, listed):
+            close = did_you_mean(self.options.model, listed)
             raise LLMError(
                 f"Ollama has no model {self.options.model!r}",
                 found=", ".join(listed) or "no models at all",
@@ -104,6 +108,11 @@ class Ollama(LLM):
         return 0.0, 0.0
 
     @property
+    def calls_tools(self) -> bool:
+        """The server says so where a model cannot."""
+        return True
+
+    @property
     def secrets(self) -> tuple[SecretStr, ...]:
         """The key that Ollama's client takes from the environment, if one is set."""
         try:
@@ -111,6 +120,15 @@ class Ollama(LLM):
         except LLMError:
             return ()
         return () if key is None else (key,)
+
+    @property
+    def prompts(self) -> Prompts:
+        """Short for a model whose name tells a size below 4 billion parameters ("qwen3:1.7b", "smollm:135m")."""
+        size = _SIZE.search(self.options.model.partition("/")[2] or self.options.model)
+        if size is None:
+            return "full"
+        parameters = float(size["number"]) * (1e9 if size["unit"].lower() == "b" else 1e6)
+        return "short" if parameters < SMALL else "full"
 
     @property
     def context_tokens(self) -> int | None:
@@ -122,3 +140,8 @@ class Ollama(LLM):
         """What can change a reply."""
         include = {"temperature", "max_tokens", "seed", "context", "reasoning"}
         return self.options.model_dump(mode="json", include=include)
+
+
+def _tagged(model: str) -> str:
+    """A model's name with its tag, which is `latest` where none is given; a registry's port is no tag."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import urllib.parse
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -269,6 +269,12 @@ class OpenAI(LLM):
             return None
         sane = math.isfinite(prompt) and math.isfinite(completion) and min(prompt, completion) >= 0
         return (prompt, completion) if sane else None
+
+    @cached_property
+    def calls_tools(self) -> bool:
+        """What langchain knows of the model; of a model it does not know the server will say."""
+        profile = _chat_class()(model=self.options.model, api_key=SecretStr("unused")).profile or {}
+        return bool(profile.get("tool_calling", True))
 
     @property
     def sampling(self) -> dict[str, Any]:

@@ -6,14 +6,14 @@ recorded from. (`gateway.mode: replay` is stricter: provider, address, model and
 
 from __future__ import annotations
 
-import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, NotRecorded, Structured, question_key
+from ultra_agents.contracts.llm import LLM, LLMOptions, NotRecorded, Structured, parsed_json, question_key
 from ultra_agents.errors import LLMError
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ class Replay(LLM):
             if self._answers is None:
                 self._answers = _read(self.options.cassette.expanduser(), self.options.model)
 
-    def answer(self, messages: list[tuple[str, str]], schema: dict[str, Any] | None) -> dict[str, Any]:
-        """The cassette's line for a question.
+    def answer(
+        self, messages: list[tuple[str, str]], schema: dict[str, Any] | None, tools: Sequence[dict[str, Any]] = ()
+    ) -> dict[str, Any]:
+        """The cassette's line for a question, or for a turn in which `tools` may be called.
 
         Raises:
             NotRecorded: There is none.
         """
-        key = question_key(messages, schema)
+        key = question_key(messages, schema, tools)
         found = (self._answers or {}).get(key)
         if found is None:
             raise NotRecorded(
@@ -80,6 +82,11 @@ class Replay(LLM):
         return f"cassette:{self.options.cassette.name}:{self.options.model}"
 
     @property
+    def calls_tools(self) -> bool:
+        """If the recorded model did."""
+        return True
+
+    @property
     def sampling(self) -> dict[str, Any]:
         """Nothing is sampled."""
         return {}
@@ -95,13 +102,13 @@ def _read(path: Path, model: str) -> dict[str, dict[str, Any]]:
     models: set[str] = set()
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+            row = parsed_json(line)
             models.add(str(row["model"]))
             if not isinstance(row["text"], str):
                 raise TypeError("the text of a reply is no text")
             if model in ("", row["model"]):
                 answers.setdefault(str(row["question"]), row)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise LLMError(
             f"cannot read the cassette {path}",
             found=f"{type(error).__name__}: {error}",
@@ -130,6 +137,9 @@ def _chat_model(answer: Any) -> BaseChatModel:
         def _llm_type(self) -> str:
             return "replay"
 
+        def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+            return self.bind(tools=tools, **kwargs)
+
         def _generate(
             self,
             messages: list[BaseMessage],
@@ -138,11 +148,20 @@ def _chat_model(answer: Any) -> BaseChatModel:
             **kwargs: Any,
         ) -> ChatResult:
             wanted = (kwargs.get("extra_body") or {}).get("response_format") or {}
-            asked = [(roles.get(message.type, message.type), str(message.content)) for message in messages]
-            row = answer(asked, wanted.get("json_schema", {}).get("schema"))
+            asked = [
+                (getattr(message, "role", None) or roles.get(message.type, message.type), str(message.content))
+                for message in messages
+            ]
+            tools = [tool["function"] for tool in kwargs.get("tools") or ()]
+            row = answer(asked, {} if tools else wanted.get("json_schema", {}).get("schema"), tools)
             prompt, completion = int(row.get("prompt_tokens") or 0), int(row.get("completion_tokens") or 0)
             message = AIMessage(
                 content=row["text"],
+                # as text, for that is what was recorded, whether it can be read or not
+                invalid_tool_calls=[
+                    {"name": str(name), "args": str(text), "id": None, "error": None, "type": "invalid_tool_call"}
+                    for name, text in row.get("calls") or ()
+                ],
                 usage_metadata={
                     "input_tokens": prompt,
                     "output_tokens": completion,

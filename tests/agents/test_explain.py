@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from gymnasium.spaces import Discrete
+from pydantic import ValidationError
 
-from ultra_agents.config import parse_config
+from ultra_agents.agents.identifier import spans
+from ultra_agents.config import NarrationConfig, parse_config
 from ultra_agents.contracts import DiscreteActions
 from ultra_agents.errors import ConfigError
-from ultra_agents.records import Advice, Attempt, CriticalState, Critique, Plan, TestResult
+from ultra_agents.narration import narrate
+from ultra_agents.records import Advice, Attempt, CriticalState, Critique, Plan, Segment, TestResult, Trajectory
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 
@@ -54,7 +58,68 @@ def test_the_advisor_is_told_the_state_and_what_followed(bench, item, says):
     asked = bench.gateway.said_to("advisor")
     assert "Step 3: I am in cell 5: 3 steps from the right end, 5 from the left end. Action: LEFT." in asked
     assert "What followed: reward +0.19 4 steps later." in asked
-    assert "LEFT, RIGHT" in asked
+    assert "LEFT, RIGHT" not in asked, "the opening names them"
+
+
+def game(lost=(), won=(), length=30, terminated=False):
+    """An episode in the corridor in which points are lost and won."""
+    rewards = np.zeros(length)
+    rewards[list(lost)], rewards[list(won)] = -1, 1
+    return Trajectory(
+        episode=0, seed=0, observations=np.zeros((length, 1), np.float32), actions=np.zeros(length, np.int64),
+        rewards=rewards, values=np.zeros(length), infos=({"cell": 4},) * length, terminated=terminated,
+        truncated=not terminated,
+    )  # fmt: skip
+
+
+def part(trajectory, start, stop):
+    told = narrate(trajectory, Segment(0, start, stop, "x"), Corridor(CorridorOptions()), NarrationConfig(stride=1))
+    return trajectory, told
+
+
+def test_the_advisor_is_told_what_followed_beyond_the_stretch(bench, says):
+    story = says.story(identifier=says.cases(3), advisor=says.action("RIGHT"), critic=says.verdict())
+    for trajectory, told in (
+        (game(lost=[20]), "What followed: reward -1 17 steps later, after this stretch."),
+        (game(lost=[4]), "What followed: reward -1 1 step later."),
+        (game(lost=[3]), "What followed: reward -1 at this step."),
+        (game(terminated=True), "What followed: the episode terminated 26 steps later, after this stretch."),
+    ):
+        bench.proposer(story).explain([part(trajectory, 0, 10)])
+        assert told in bench.gateway.said_to("advisor").splitlines()
+        bench.checkpoint = bench.folder / f"{len(told)}.sqlite"
+    bench.proposer(story).explain([part(game(), 0, 10)])
+    assert "What followed" not in bench.gateway.said_to("advisor")
+
+
+def test_nobody_is_asked_about_a_stretch_of_a_point_won(bench, says):
+    (made,) = bench.proposer(says.story()).explain([part(game(lost=[5], won=[20]), 8, 21)])
+    assert bench.gateway.asked == []
+    assert made.states == ()
+    assert [(note.stage, note.reason) for note in made.notes] == [("identify", "nothing to gain")]
+    assert [event.reason for event in bench.events_of("Dropped")] == ["nothing to gain"]
+
+
+def test_steps_of_a_point_won_cannot_be_named(bench, says):
+    story = says.story(identifier=says.cases(6), advisor=says.action("RIGHT"), critic=says.verdict())
+    with pytest.raises(ValidationError):
+        bench.proposer(story).explain([part(game(lost=[5], won=[20]), 0, 21)])
+    assert "out of 0-5, and its importance" in bench.gateway.said_to("identifier")
+
+
+def test_that_there_is_nothing_critical_is_an_answer(bench, item, says):
+    (made,) = bench.proposer(says.story(identifier={"cases": []})).explain([item()])
+    assert bench.gateway.agents() == ["identifier"]
+    assert made.states == ()
+    assert [(note.stage, note.reason) for note in made.notes] == [("identify", "nothing critical")]
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [((), ""), ((4,), "4"), ((4, 5), "4, 5"), ((4, 5, 6), "4-6"), ((1, 3, 5, 6, 7, 8, 10, 11), "1, 3, 5-8, 10, 11")],
+)
+def test_steps_in_few_words(steps, told):
+    assert spans(steps) == told
 
 
 def test_agents_have_their_own_models_and_fallbacks(bench, item, says):

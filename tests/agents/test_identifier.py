@@ -103,6 +103,16 @@ def test_no_majority_is_no_critical_state(bench, item, says):
     assert {agent for agent, _ in models.asked} == {"identifier"}
 
 
+def test_a_panel_may_find_nothing_critical(bench, item, says):
+    made, _ = explain(bench, item, says, dict.fromkeys(("one", "two", "three"), says.cases()))
+    assert made.states == ()
+    assert [(drop.stage, drop.reason) for drop in made.drops] == [("identify", "nothing critical")]
+    opinions = {"one": says.cases(), "two": says.cases(3), "three": says.cases(3)}
+    made, _ = explain(bench, item, says, opinions, panel_tolerance=2)
+    assert [state.step for state in made.states] == [3]
+    assert made.drops == ()
+
+
 def test_a_useless_reply_counts_against(bench, item, says):
     useless = says.dropped("malformed reply", "no JSON")
     made, _ = explain(bench, item, says, {"one": useless, "two": says.cases(3), "three": says.cases(3)})

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from ultra_agents.agents.schemas import advisor_reply, end_word, plan_of
+from ultra_agents.agents.schemas import advisor_reply, end_word, leave_word, plan_of
 from ultra_agents.agents.state import EXPLANATION
 from ultra_agents.contracts import DiscreteActions
 from ultra_agents.llm.structured import reply_schema
@@ -26,7 +26,7 @@ def test_the_schema_of_a_plan_is_flat_and_all_required():
     fields = schema["properties"]
     assert list(fields) == ["reasoning", "action", "hold", "action_2", "hold_2", "action_3", "hold_3"]
     assert schema["required"] == list(fields)
-    assert fields["action"]["enum"] == ["UP", "DOWN", "STAY"]
+    assert fields["action"]["enum"] == ["UP", "DOWN", "STAY", "LEAVE IT"]
     assert fields["action_3"]["enum"] == ["UP", "DOWN", "STAY", "END"]
     assert (fields["hold_3"]["minimum"], fields["hold_3"]["maximum"]) == (2, 8)
 
@@ -130,3 +130,64 @@ def test_plans_survive_the_checkpoint(bench, item, says):
     again = bench.proposer(says.story(), says.tester([0.5]), "simulate", max_moves=2).explain([item()])[0]
     assert again == first
     assert bench.gateway.asked == []
+
+
+LIST = {"reasoning": "x", "moves": [{"action": "UP", "hold": 30}, {"action": "STAY", "hold": 10}]}
+
+
+def test_a_plan_may_be_a_list_that_names_the_actions_once():
+    reply = advisor_reply(MOVES, 40, 2, 8, plan_steps=40, as_list=True)
+    schema = reply_schema(reply)
+    assert list(schema["properties"]) == ["reasoning", "moves"]
+    assert json.dumps(schema).count('"STAY"') == 1
+    moves = schema["properties"]["moves"]
+    assert moves["maxItems"] == 8
+    assert moves["items"]["properties"]["hold"] == {"type": "integer", "minimum": 2, "maximum": 40}
+    assert plan_of(reply.model_validate(LIST), MOVES) == Plan((("UP", 30), ("STAY", 10)))
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_plan_has_a_limit_for_all_its_moves(as_list):
+    reply = advisor_reply(MOVES, 40, 1, 8, plan_steps=39, as_list=as_list)
+    said = LIST if as_list else {**PLAN, "hold": 30, "hold_2": 10}
+    with pytest.raises(ValidationError, match="the plan takes 40 steps, and may take 39"):
+        reply.model_validate(said)
+    said = json.loads(json.dumps(said).replace("30", "29"))
+    assert plan_of(reply.model_validate(said), MOVES).steps == 39
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [[{"action": "JUMP", "hold": 1}], [{"action": "UP", "hold": 41}], [{"action": "UP"}], LIST["moves"] * 5],
+)
+def test_lists_out_of_range_cannot_pass(moves):
+    with pytest.raises(ValidationError):
+        advisor_reply(MOVES, 40, 1, 8, as_list=True).model_validate({**LIST, "moves": moves})
+
+
+@pytest.mark.parametrize(("as_list", "said"), [(True, {"moves": []}), (False, {"action": "LEAVE IT", "hold": 3})])
+def test_nothing_to_be_changed_is_an_answer(as_list, said):
+    reply = advisor_reply(MOVES, 8, 1, 3, as_list=as_list)
+    assert plan_of(reply.model_validate({"reasoning": "fine as it is", **said}), MOVES) is None
+
+
+def test_an_action_called_leave_it_is_an_action():
+    codec = DiscreteActions(("LEAVE IT", "GO"))
+    reply = advisor_reply(codec, 4)
+    said = reply.model_validate({"reasoning": "x", "action": "LEAVE IT", "hold": 1})
+    assert plan_of(said, codec) == Plan((("LEAVE IT", 1),))
+    assert plan_of(said.model_copy(update={"action": leave_word(codec)}), codec) is None
+
+
+def test_a_capable_model_is_asked_for_a_list_and_told_the_limits(bench, item, says):
+    asked = {"prompts": "full", "max_moves": 8, "max_hold": 40, "plan_steps": 40, "reasoning": 1500}
+    moves = [{"action": "RIGHT", "hold": 9}, {"action": "LEFT", "hold": 1}]
+    story = says.story(identifier=says.cases(3), advisor={"reasoning": "x", "moves": moves}, critic=says.verdict())
+    (row,) = bench.proposer(story, **asked).explain([item()])[0].advice
+    assert row.plan.moves == (("RIGHT", 9), ("LEFT", 1))
+    told = bench.gateway.said_to("advisor")
+    assert (
+        "at most 8, each an action and for how many steps (1 to 40) it is held, all together at most 40 steps" in told
+    )
+    assert "in at most 1,500 characters about this very state" in told
+    assert "leave the list of moves empty" in told

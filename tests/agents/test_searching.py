@@ -9,7 +9,7 @@ import pytest
 
 from ultra_agents.agents.controls import Search
 from ultra_agents.agents.proposer import control_proposer, model_proposer
-from ultra_agents.config import AgentsConfig, VerificationConfig
+from ultra_agents.config import AgentsConfig, SearchConfig, VerificationConfig
 from ultra_agents.records import Plan, Searched
 from ultra_agents.records.plans import NO_STATE, NOTHING
 from ultra_agents.seeding import Streams
@@ -130,3 +130,21 @@ def test_what_the_search_leaves_as_it_was_is_tested_as_it_was(bench: Any, item: 
     assert made.advice[0].plan == plain.advice[0].plan
     assert not made.attempts[0].search.changed
     assert (plain.attempts[0].search, plain.env_steps) == (None, 100)
+
+
+def test_a_segment_is_explained_anew_only_where_a_search_is_another(bench: Any, item: Any) -> None:
+    def fingerprint(refines: Any, **search: Any) -> str:
+        agents = {"search": SearchConfig(**search)}
+        proposer = bench.proposer(lambda *_: {}, **agents)
+        made = model_proposer(
+            environment=proposer.environment, gateway=bench.gateway, agents=proposer.agents,
+            verification=proposer.verification, tester=None, checkpoint=None, emit=print, source="fake",
+            refines=refines,
+        )  # fmt: skip
+        return made._fingerprint(item()[1])
+
+    off = fingerprint(None)
+    assert fingerprint(None, population=9) == off, "nobody searches"
+    on = fingerprint(Refining())
+    assert on not in (off, fingerprint(Refining(), population=9))
+    assert on == fingerprint(Refining(change=False))

@@ -93,7 +93,9 @@ def test_every_refutation_so_far_is_told(bench, item, says):
          "worse in 1 (interval of the gain -0.30 to +0.34)."),
         (TestResult(0.0, 0.0, 0.0, 4, 90, False, "hopeless"), "UP for 8 steps changed nothing in 4 replays."),
         (TestResult(0.5, 0.4, 0.6, 1, 90, True, "good"),
-         "UP for 8 steps gained 0.50 return on average over 1 replay (interval of the gain +0.40 to +0.60)."),
+         "UP for 8 steps gained 0.50 return on average over 1 replay."),
+        (TestResult(-0.28, -22.0, 22.0, 3, 90, False, "hopeless", 1, 2),
+         "UP for 8 steps lost 0.28 return on average: it did worse in 2 of 3 replays, better in 1."),
     ],
 )  # fmt: skip
 def test_a_measurement_in_words(result, words):

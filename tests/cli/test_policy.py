@@ -90,6 +90,8 @@ def test_a_score_far_below_what_is_stated_stops_and_writes_nothing(ultra: Any, s
     done = ultra(*arguments, "--keep")
     assert done.code == 0
     assert "kept all the same" in done.out
+    assert done.err.startswith("warning: "), "what exits with 0 is no error"
+    assert "error: " not in done.err
     assert Path("cart.safetensors").exists()
 
 

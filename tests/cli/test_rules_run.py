@@ -45,6 +45,12 @@ def refuted(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
+def rewarded(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run with an implicit reward and no rules."""
+    return run_with(tmp_path_factory.mktemp("rewarded"), "reward: next.cell - cell\n")
+
+
+@pytest.fixture(scope="module")
 def moves(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return make_run(tmp_path_factory.mktemp("moves"))
 
@@ -84,6 +90,16 @@ def test_show_as_json_holds_the_same(ultra: Any, held: RunFolder) -> None:
     assert [row["place"] for row in shown["set"]] == [None, 0]
     assert (shown["verdict"], shown["held"], shown["start"]["chosen"]) == ("accepted", True, "policy+rules")
     assert shown["test"]["env_steps"] == shown["env_steps"] > 0
+
+
+def test_an_implicit_reward_is_shown_with_what_its_test_found(ultra: Any, rewarded: RunFolder) -> None:
+    shown = ultra("rules", "show", str(rewarded.path))
+    assert shown.code == 0, shown.err
+    assert "  reward: next.cell - cell\n      used: the 2 collected episodes cannot judge it" in shown.out
+    browsed = ultra("inspect", str(rewarded.path), "--plain")
+    assert "reward implicit reward used: the 2 collected episodes cannot judge it" in browsed.out
+    found = json.loads(ultra("rules", "show", str(rewarded.path), "--json").out)["reward_test"]
+    assert (found["agreement"], found["acts"], found["race"]) == ("unjudged", True, None)
 
 
 def test_what_is_exported_can_be_checked_and_proposed_again(ultra: Any, held: RunFolder, tmp_path: Path) -> None:

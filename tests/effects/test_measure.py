@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 
 from ultra_agents.contracts import DiscreteActions, Environment
-from ultra_agents.effects import Effect, Effects
+from ultra_agents.effects import Effect, Effects, effects_text
 from ultra_agents.effects.measure import AHEAD
+from ultra_agents.policies import load_policy
 from ultra_agents.records import Trajectory
 from ultra_agents.registry import create_environment
 from ultra_agents.rollout.simulators import Simulators, make_simulators
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 
-def find(effects: Effects | None, action: str, held: int, quantity: str, against: str) -> Effect:
+def find(effects: Effects | None, action: str, held: int, quantity: str, against: str, where: str = "") -> Effect:
     assert effects is not None
     (one,) = [
         row for row in effects.effects
-        if (row.action, row.held, row.quantity, row.against) == (action, held, quantity, against)
+        if (row.action, row.held, row.quantity, row.against, row.where) == (action, held, quantity, against, where)
     ]  # fmt: skip
     return one
 
@@ -137,6 +138,24 @@ def test_a_component_is_tried_alone_at_both_ends(always: Any, play: Any, measure
         torque = find(found, f"knee={sign}", 1, "knee_v", "idle").typical[0]
         assert torque is not None
         assert np.sign(torque) == sign
+
+
+def test_what_an_ankle_does_on_the_ground_is_told_apart_from_flight(play: Any, measure: Any) -> None:
+    hopper = create_environment("hopper")
+    policy = load_policy(hopper.policies()["suboptimal"], "hopper", hopper).policy
+    found = measure(hopper, policy, play(hopper, policy, episodes=6, steps=200))
+    assert found is not None
+    sides = dict(found.divided)
+    assert set(sides) == {"stance=1", "stance=0"}
+    assert min(sides.values()) >= 4
+    assert sum(sides.values()) == found.states
+    ground, flight = (find(found, "ankle=-1", 4, "ankle_v", "idle", where) for where in sides)
+    assert ground.typical[3] != flight.typical[3]
+    text = effects_text(found, (), hopper.legend, 800)
+    for part in ("hip", "knee", "ankle"):
+        for end in (1, -1):
+            assert f"{part}={end}" in text
+    assert "ankle=1 where stance=1" in text or "ankle=-1 where stance=1" in text
 
 
 def test_steps_are_counted_capped_and_the_seed_decides_all(

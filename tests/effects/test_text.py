@@ -80,3 +80,24 @@ def test_of_what_the_policy_answers_two_holds_are_told_unless_that_is_all_there_
     rows = [effect("UP", held, (-9.0,) * 8, against="policy") for held in (1, 2, 4, 8)]
     assert [part in told(*rows) for part in ("x1 ", "x2 ", "x4 ", "x8 ")] == [True, False, True, False]
     assert [part in told(*rows, idle=None) for part in ("x1 ", "x2 ", "x4 ", "x8 ")] == [True] * 4
+
+
+def test_no_action_is_crowded_out_by_a_larger_one() -> None:
+    large = [effect("UP", 1, (-9.0 - index,) * 8, quantity=name, size=9.0) for index, name in enumerate(LEGEND)]
+    small = effect("DOWN", 1, (1.0,) * 8, size=0.2)
+    room = estimate_tokens(told(large[0], small))
+    assert "DOWN" in told(*large, small, tokens=room + 2)
+
+
+def test_both_sides_of_a_fact_are_told_where_they_differ() -> None:
+    pooled = effect("PUSH", 1, (1.0,) * 8)
+    down, up = (
+        effect("PUSH", 1, (value,) * 8, where=where) for value, where in ((4.0, "stance=1"), (0.5, "stance=0"))
+    )
+    divided = (("stance=1", 5), ("stance=0", 6))
+    text = effects_text(Effects((pooled, down, up), 11, 999, "STAY", divided), (), LEGEND, 800)
+    assert "stance=1: 5 of them, stance=0: 6 of them" in text
+    assert [line.split(": ")[0] for line in text.splitlines()[1:]] == ["PUSH where stance=1", "PUSH where stance=0"]
+    alike = effect("PUSH", 1, (3.5,) * 8, where="stance=0")
+    text = effects_text(Effects((pooled, down, alike), 11, 999, "STAY", divided), (), LEGEND, 800)
+    assert [line.split(": ")[0] for line in text.splitlines()[1:]] == ["PUSH"]

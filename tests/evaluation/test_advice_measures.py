@@ -16,7 +16,7 @@ from ultra_agents.cli.measures_table import print_measures
 from ultra_agents.evaluation.advice_charts import fidelity, gains
 from ultra_agents.evaluation.advice_measures import advice_measures, rank_correlation, touched
 from ultra_agents.evaluation.advice_page import facts, fidelity_rows
-from ultra_agents.records import Note, Plan, Searched, TestResult, Trajectory, Usage
+from ultra_agents.records import Note, Plan, Replays, Searched, TestResult, Trajectory, Usage
 from ultra_agents.records.plans import NOTHING, TOO_LITTLE
 
 
@@ -242,3 +242,70 @@ def test_what_a_search_made_of_suggestions_is_told():
     assert "22 plans played for them in 700 steps; 1 became another plan than was written" in told.meaning
     assert "1 searches found no gain; 1 could not be searched" in told.meaning
     assert measures([trial(0.5)])["search"] is None
+
+
+def printed(found):
+    console = Console(file=io.StringIO(), width=80)
+    print_measures(console, {"tiny": found})
+    return console.file.getvalue()
+
+
+def judged(verdict, test):
+    state = trial(0.0, test=test)
+    attempt = state.attempts[0]
+    critique = None if verdict is None else replace(attempt.critique, verdict=verdict)
+    return replace(state, attempts=(replace(attempt, critique=critique),))
+
+
+HOLDS = TestResult(0.5, 0.2, 0.8, 8, 60, True, "good", 8, 0)
+LOSES = TestResult(-0.5, -0.8, -0.2, 8, 60, False, "bad", 0, 8)
+OPEN = TestResult(0.1, -0.2, 0.4, 8, 60, False, "pairs", 5, 3)
+VERDICTS = (("accept", HOLDS), ("accept", HOLDS), ("accept", LOSES), ("reject", HOLDS), ("revise", LOSES),
+            ("reject", LOSES), ("accept", OPEN), ("reject", OPEN), (None, HOLDS))  # fmt: skip
+
+
+def test_the_critics_verdicts_are_scored_against_the_test():
+    found = measures([judged(*one) for one in VERDICTS])
+    score = found["critic"]
+    assert {key: score[key] for key in ("judged", "accepted", "held", "both", "undecided")} == {
+        "judged": 6, "accepted": 3, "held": 3, "both": 2, "undecided": 2,
+    }  # fmt: skip
+    assert score["precision"]["value"] == score["recall"]["value"] == pytest.approx(2 / 3)
+    assert score["precision"]["low"] < 0.6 < score["precision"]["high"]
+    shown = {fact.name: (fact.value, fact.meaning) for fact in facts(found)}
+    assert shown["Critic's accept, precision"] == (
+        "67 %", "of 3 suggestions it accepted 2 held; undecided in the test, so not counted: 2",
+    )  # fmt: skip
+    assert shown["Critic's accept, recall"][1].startswith("of 3 suggestions that held it had accepted 2")
+    assert "67 % of 3" in printed(found)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_critic_that_accepts_all_is_as_precise_as_the_advice():
+    found = measures([judged("accept", test) for test in (HOLDS, LOSES, LOSES, LOSES)])
+    assert (found["critic"]["precision"]["value"], found["critic"]["recall"]["value"]) == (0.25, 1.0)
+    none_accepted = measures([judged("reject", LOSES)])["critic"]
+    assert (none_accepted["precision"], none_accepted["recall"]) == (None, None)
+
+
+def test_nobody_is_scored_who_judged_nothing():
+    assert measures([judged(None, HOLDS), judged(None, LOSES)])["critic"] is None
+    for name in ("random", "search"):
+        control = explained(judged("accept", HOLDS), source=name)
+        found = advice_measures([control], [trajectory(0)], {}, proposer=name, seconds=1.0)
+        assert found["critic"] is None
+        assert "Critic" not in " ".join(fact.name for fact in facts(found))
+
+
+def test_states_left_as_they_are_are_a_kind_of_their_own():
+    left = replace(trial(0.0), attempts=(), fate="left", stage="advise", reason="left as it is")
+    found = measures([trial(0.5), left, left])
+    assert (found["left"], found["critical"], found["proposed"], found["tested"]) == (2, 3, 1, 1)
+    assert {fact.name: fact.value for fact in facts(found)}["Left as they are"] == "2"
+    assert "left as they are" in printed(found)
+    assert measures([left])["headline"] == "Nothing was suggested; 1 critical state was left as it is."
+
+
+def test_what_replays_said_is_not_repeated_with_every_measure():
+    told = replace(HOLDS, replays=Replays(40, (), ()))
+    assert "replays" not in measures([judged("accept", told)])["trials"][0]

@@ -54,6 +54,28 @@ def test_an_episode_that_does_not_end_is_cut_and_told(endless: Any) -> None:
     assert "environment.options.max_steps" in note
 
 
+def test_environments_whose_episode_has_ended_are_not_stepped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation costs the steps of its episodes, not of the longest one times their number."""
+    corridor, stepped = create_environment("corridor"), [0]
+    with make_simulators(corridor, 6) as simulators:
+        kind = type(simulators._envs)  # type: ignore[attr-defined]
+        advance = kind._advance
+
+        def counted(envs: Any, actions: Any) -> Any:
+            stepped[0] += len(envs.active)
+            return advance(envs, actions)
+
+        monkeypatch.setattr(kind, "_advance", counted)
+        policy = UniformPolicy(corridor)
+        found = evaluate_returns(policy, corridor, simulators, range(15), Streams(0))
+        assert len(set(found.lengths)) > 1, "episodes of different lengths"
+        assert stepped[0] == sum(found.lengths)
+        stepped[0] = 0
+        episodes = collect(policy, corridor, simulators, range(15), Streams(0), 1000)
+        assert stepped[0] == sum(map(len, episodes))
+        assert tuple(map(len, episodes)) == found.lengths
+
+
 def test_where_all_end_nothing_is_told() -> None:
     corridor = create_environment("corridor")
     with make_simulators(corridor, 2) as simulators:

@@ -65,7 +65,7 @@ def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:
     last, best = results["corridor-continue-0"].method.last, results["corridor-continue-0"].method.best
     assert before == sum(results["corridor-continue-0"].method.before.lengths)
     assert played == [sum(one.lengths) for one in dict.fromkeys((last, best))], "the starting policy is scored once"
-    text, answers = write_report(
+    (text,), answers = write_report(
         experiment, cells, results, outcomes, references(experiment), root, "ultra compare x.yaml"
     )
     assert text.startswith("corridor, against continue (from ")

@@ -67,7 +67,7 @@ def test_the_papers_methods_believe_everything(small: Any) -> None:
 def test_every_method_is_one_a_run_knows(name: str, small: Any) -> None:
     _, (cell,), _ = small(seeds=1, methods=[name], tasks=RULED)
     assert list(cell.config.methods) == preset(name)["methods"]
-    assert (cell.config.form != "moves") == name.startswith("rules")
+    assert (cell.config.form != "moves") == name.startswith(("rules", "reward"))
 
 
 def test_a_tasks_file_of_rules_is_read_by_the_cells_that_are_about_it(small: Any) -> None:

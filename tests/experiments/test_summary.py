@@ -66,6 +66,32 @@ def test_differences_are_paired_by_seed_with_students_interval(summary: dict[str
     assert summary["tasks"]["corridor"]["methods"]["continue"]["difference"] is None
 
 
+def test_steps_until_the_baselines_end_are_charged_and_told_with_the_seeds_that_got_there(small: Any) -> None:
+    """The curves go 0, half, all of the last return after 0, 50, 100 steps; `ultra-ra` has paid 24 before."""
+    experiment, cells, _ = small(seeds=3)
+    paid = {"test": 24, "refine": 1000, "confirm": 500}
+    results = {}
+    for cell in cells:
+        one = made(cell)
+        results[cell.name] = (
+            replace(one, method=replace(one.method, env_steps=paid)) if cell.method != "continue" else one
+        )
+    methods = summarise(experiment, cells, results, {}, {"corridor": 10.0})["tasks"]["corridor"]["methods"]
+    assert methods["ultra-ra"]["reach"] == {"seeds": 3, "reached": 3, "steps": 74.0}  # 2.0 >= 1, 2.75 >= 2, 3 >= 3
+    assert methods["continue"]["reach"] == {"seeds": 3, "reached": 3, "steps": 100.0}
+    assert [point["steps"] for point in methods["ultra-ra"]["curve"]] == [24, 74, 124]
+
+
+def test_a_median_seed_that_never_gets_there_has_no_number(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAST, "ultra-ra", [4.0, 1.0, 1.0])
+    experiment, cells, _ = small(seeds=3)
+    summary = summarise(experiment, cells, {cell.name: made(cell) for cell in cells}, {}, {"corridor": 10.0})
+    assert summary["tasks"]["corridor"]["methods"]["ultra-ra"]["reach"] == {"seeds": 3, "reached": 1, "steps": None}
+    head, rows = tables.performance(summary)
+    assert [row[head.index("steps to continue's end")] for row in rows] == ["100 (3 of 3)", "(1 of 3)"]
+    assert "<td>(1 of 3)</td>" in render(summary, "x")
+
+
 def test_what_was_refined_with_is_told_once_and_differences_are_pointed_out(small: Any) -> None:
     experiment, cells, _ = small(seeds=3)
     own = {"words": "ppo with ent_coef 0.003 (policy file a)", "values": {}, "sources": {}, "unused": ""}
@@ -146,6 +172,27 @@ def test_what_rules_were_worth_is_a_table_of_its_own(small: Any, worth: dict[str
     assert "What the rules were worth" in render(summary, "ultra compare x.yaml")
 
 
+def test_a_reward_alone_acts_by_methods_that_take_rewards(
+    small: Any, worth: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {"verdict": "reward only", "held": False, "pairs": 0, "gain": None, "coverage": None}
+    told = {**RULES, **nothing, "rewards": True, "text": "reward: x"}
+    for method, verdict, advice in (
+        ("ultra-r", None, "an implicit reward was added on 2 of 2 seeds"),
+        ("ultra-a", "nothing acted", "no rules held on any of 2 seeds"),
+    ):
+        monkeypatch.setitem(LAST, method, LAST["ultra-ra"])
+        experiment, cells, _ = small(seeds=2, methods=["continue", method])
+        moved = {**worth, "proposed": 0, "accepted": 0, "rules": told}
+        results = {cell.name: made(cell, moved if cell.method == method else None) for cell in cells}
+        summary = summarise(experiment, cells, results, {}, {"corridor": 10.0})
+        one = next(one for one in answers(summary) if one.method == method)
+        assert one.advice == advice
+        assert verdict is None or one.verdict == verdict
+        assert (one.verdict == "nothing acted") == (method == "ultra-a")
+        assert one.rules == ("reward: x" if method == "ultra-r" else "")
+
+
 def test_without_rules_there_is_no_such_table(summary: dict[str, Any]) -> None:
     assert tables.rules(summary) is None
     assert "What the rules were worth" not in render(summary, "ultra compare x.yaml")
@@ -222,8 +269,8 @@ def test_tables_in_markdown_and_latex(summary: dict[str, Any]) -> None:
     )
     assert f"{row} 100% |" in text
     tex = tables.latex(table)
-    assert tex.startswith("\\begin{tabular}{llrrrrrrr}\n\\toprule")
-    assert "100\\% \\\\" in tex
+    assert tex.startswith("\\begin{tabular}{llrrrrrrrr}\n\\toprule")
+    assert "100\\% & 74 (3 of 3) \\\\" in tex
     assert tables.ablation(summary) is None
     assert tables.advice(summary) is not None
 

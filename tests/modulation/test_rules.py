@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from ultra_agents.contracts import Learn
 from ultra_agents.modulation.rules import RuleModulation, way_to_learn
 from ultra_agents.records import Array
 from ultra_agents.registry import create_algorithm
+from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.rules import interface_of, parse_rules
 from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 WORLD = Corridor(CorridorOptions())
@@ -143,3 +146,111 @@ def test_its_state_is_json_and_comes_back() -> None:
     other.load_state(made.state())
     assert other.state() == made.state() == {"num_envs": 3, "progress": 0.25}
     assert other.metrics()["strength"] == 0.5
+
+
+def test_a_potential_goes_on_beyond_a_time_limit_and_not_beyond_a_terminal_state() -> None:
+    made = modulation("potential: cell / 10\n", rewards=True, beta=1.0, discount=0.9)
+    acted = made.act(seen(2, 5, 8), np.zeros(3, int))
+    ended, terminated = np.array([False, True, True]), np.array([False, False, True])
+    found = made.reward(np.zeros(3), acted, seen(3, 4, 8), ended, terminated=terminated)
+    np.testing.assert_allclose(found, [0.9 * 0.3 - 0.2, 0.9 * 0.4 - 0.5, -0.8], atol=1e-6)
+
+
+TERMINAL = 8
+"""The tiny world below: cells 0 to 8 in a row, the last is terminal; one in five moves goes the other way."""
+MOVES = {
+    (cell, move): [(0.8, max(0, cell + move)), (0.2, max(0, min(cell - move, 8)))]
+    for cell in range(8)
+    for move in (-1, 1)
+}
+
+
+def optimal(paid: Any, gamma: float) -> dict[tuple[int, int], float]:
+    """Action values of the tiny world by value iteration; `paid(before, after)` is added to the step's reward."""
+    values = {key: 0.0 for key in MOVES}
+    for _ in range(400):
+        best = {cell: max(values[cell, -1], values[cell, 1]) for cell in range(TERMINAL)} | {TERMINAL: 0.0}
+        values = {
+            key: sum(
+                chance * ((after == TERMINAL) - 0.01 + paid(key[0], after) + gamma * best[after])
+                for chance, after in outcomes
+            )
+            for key, outcomes in MOVES.items()
+        }
+    return values
+
+
+@pytest.mark.parametrize("text", ["-cell / 4", "sin(3 * cell)", "cell / 8", "0.7"])
+def test_any_potential_leaves_the_optimal_policy_alone_and_shifts_values_by_itself(text: str) -> None:
+    gamma = 0.93
+    made = modulation(f"potential: {text}\n", rewards=True, beta=0.6, discount=gamma)
+
+    def phi(cell: int) -> float:
+        values = made._reward.potential(WORLD.quantities(seen(cell)))  # type: ignore[union-attr]
+        return 0.6 * float(np.clip(values, -1, 1)[0])
+
+    def paid(before: int, after: int) -> float:
+        made.begin(1)
+        acted = made.act(seen(before), np.zeros(1, int))
+        end = np.array([after == TERMINAL])
+        return float(made.reward(np.zeros(1), acted, seen(after), end, terminated=end)[0])
+
+    pairs = {(key[0], after): 0.0 for key, outcomes in MOVES.items() for _, after in outcomes}
+    table = {pair: paid(*pair) for pair in pairs}
+    alone = optimal(lambda before, after: 0.0, gamma)
+    shaped = optimal(lambda before, after: table[before, after], gamma)
+    for key in MOVES:
+        assert shaped[key] == pytest.approx(alone[key] - phi(key[0]), abs=1e-6)
+    for cell in range(TERMINAL):
+        assert (shaped[cell, 1] > shaped[cell, -1]) == (alone[cell, 1] > alone[cell, -1])
+
+
+def test_a_reward_that_is_no_potential_can_change_the_optimal_policy() -> None:
+    made = modulation("reward: -(next.cell > 5)\n", rewards=True, beta=1.0)
+
+    def paid(before: int, after: int) -> float:
+        made.begin(1)
+        acted = made.act(seen(before), np.zeros(1, int))
+        return float(made.reward(np.zeros(1), acted, seen(after), np.array([after == 8]))[0])
+
+    table = {(key[0], after): paid(key[0], after) for key, outcomes in MOVES.items() for _, after in outcomes}
+    shaped = optimal(lambda before, after: table[before, after], 0.93)
+    assert optimal(lambda before, after: 0.0, 0.93)[5, 1] > optimal(lambda before, after: 0.0, 0.93)[5, -1]
+    assert shaped[5, 1] < shaped[5, -1]
+
+
+def test_the_bonuses_of_an_episode_sum_to_a_difference_of_potentials_whatever_was_done() -> None:
+    gamma, made = 0.95, modulation("potential: cell / 8\n", rewards=True, beta=0.5, discount=0.95)
+    for cells in ([2, 3, 4, 5], [2, 1, 1, 5], [2, 7, 6, 5]):
+        made.begin(1)
+        total = 0.0
+        for step, (before, after) in enumerate(pairwise(cells)):
+            acted = made.act(seen(before), np.zeros(1, int))
+            cut = np.array([step == 2])
+            total += gamma**step * float(
+                made.reward(np.zeros(1), acted, seen(after), cut, terminated=np.zeros(1, bool))[0]
+            )
+        assert total == pytest.approx(0.5 * (gamma**3 * 5 / 8 - 2 / 8), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("ppo", {"hidden": [8], "num_steps": 64}), ("sb3-ppo", {"n_steps": 64, "batch_size": 64})]
+)
+def test_algorithms_tell_a_terminal_state_from_a_time_limit(name: str, options: dict[str, Any]) -> None:
+    world = Corridor(CorridorOptions(length=5, max_steps=6, slip=0.3))
+    algorithm = create_algorithm(name, options)
+    policy = algorithm.create_policy(world.observation_space, world.action_space, seed=3)
+    told: list[tuple[int, int]] = []
+
+    class Watching(RuleModulation):
+        def reward(self, *given: Any, terminated: Array | None = None, **more: Any) -> Any:
+            assert terminated is not None
+            assert not (terminated & ~given[3]).any(), "what is terminal has ended"
+            told.append((int(terminated.sum()), int((given[3] & ~terminated).sum())))
+            return super().reward(*given, terminated=terminated, **more)
+
+    rules = parse_rules("potential: cell / 10\n", interface_of(world))
+    made = Watching(None, rules, world.quantities, ModulationConfig(), acts=False, learn="policy")
+    with make_simulators(world, 4) as simulators:
+        algorithm.trainer(policy, simulators, 256, Streams(1), made).update()
+    assert all(sum(column) > 0 for column in zip(*told, strict=True)), "both kinds of end were met"

@@ -14,6 +14,7 @@ from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 
 def shown(text):
+    """The steps that are described."""
     return tuple(int(number) for number in re.findall(r"^Step (\d+): ", text, re.MULTILINE))
 
 
@@ -22,20 +23,26 @@ def test_a_narration_word_for_word(episode, corridor, pong_kind):
     rewards[[9, 24]], rewards[19] = -1, 1
     environment = corridor(say=lambda cell: f"the ball is {cell} away", kind=pong_kind)
     told = narrate(
-        episode(rewards), Segment(3, 12, 25, "point lost"), environment, NarrationConfig(stride=4, token_budget=300)
+        episode(rewards), Segment(3, 12, 25, "point lost"), environment, NarrationConfig(stride=4, token_budget=215)
     )
     assert told.text == (
         "Episode 3 of the policy: return -1 in 30 steps, terminated.\n"
         "In the whole episode: 2 x point lost, 1 x point won. Every other step earns 0.\n"
         "Before this stretch: 1 x point lost.\n"
         "This stretch: steps 12 to 24 (point lost), return 0.\n"
+        "5 of these 13 steps are described; of the others it is told what was done.\n"
         "Step 12: the ball is 12 away. Action: LEFT.\n"
-        "Step 16: the ball is 16 away. Action: LEFT.\n"
+        "Steps 13-17: RIGHT, LEFT, RIGHT, LEFT, RIGHT.\n"
+        "Step 18: the ball is 18 away. Action: LEFT.\n"
         "Step 19: the ball is 19 away. Action: RIGHT. Reward +1 (point won).\n"
-        "Step 20: the ball is 20 away. Action: LEFT.\n"
-        "Step 24: the ball is 24 away. Action: LEFT. Reward -1 (point lost)."
+        "Steps 20-22: LEFT, RIGHT, LEFT.\n"
+        "Step 23: the ball is 23 away. Action: RIGHT.\n"
+        "Step 24: the ball is 24 away. Action: LEFT. Reward -1 (point lost).\n"
+        "This stretch ends at step 24: point lost (reward -1)."
     )
-    assert told.steps == (12, 16, 19, 20, 24) == shown(told.text)
+    assert told.steps == (12, 18, 19, 23, 24)
+    assert told.won == (12, 18, 19)
+    assert told.candidates == (23, 24)
     assert told.tokens == math.ceil(len(told.text) / 3.5)
 
 
@@ -50,11 +57,17 @@ def test_one_episode_is_seen_among_all_that_were_played(episode, corridor):
     assert among.tokens > alone.tokens
 
 
-def test_dense_rewards_are_told_in_sums_that_add_up(episode, corridor):
+def test_dense_rewards_are_told_by_the_step_and_sums_are_called_so(episode, corridor):
     rewards = np.linspace(0.5, 2.0, 20)
-    told = narrate(episode(rewards), Segment(3, 5, 20, "end"), corridor(), NarrationConfig(stride=4))
-    sums = [float(number) for number in re.findall(r"Reward ([+-]\d+(?:\.\d+)?)\.", told.text)]
-    assert sum(sums) == pytest.approx(rewards[5:].sum(), abs=0.01)
+    told = narrate(episode(rewards), Segment(3, 5, 16, "x"), corridor(), NarrationConfig(token_budget=340))
+    assert told.steps == (5, 7, 11, 13, 14, 15)
+    for line in (
+        f"left end. Action: RIGHT. Reward {rewards[5]:+.3f}.",
+        f"Step 6, action only: LEFT. Reward {rewards[6]:+.3f}.",
+        f"Steps 8-10: LEFT, RIGHT, LEFT. Rewards of these 3 steps together: {rewards[8:11].sum():+.3f}.",
+        f"left end. Action: LEFT. Reward {rewards[14]:+.3f}.",
+    ):
+        assert f"{line}\n" in told.text
     assert "Reward per step: mean +1.25, from +0.5 to +2." in told.text
     assert f"Return before this stretch: {rewards[:5].sum():+.3f}".rstrip("0") in told.text
 

@@ -49,22 +49,40 @@ def told(count=10, stride=3, budget=900, **options):
 
 
 def test_actions_between_two_rows_are_told():
-    rows = told().text.splitlines()
+    rows = told(count=40, stride=40).text.splitlines()
     at = rows.index("step: a b | done")
-    assert rows[at + 1 :] == [
-        "0: 0 - | DOWN x3.",
-        "3: 1.5 - | DOWN, UP.",
+    assert rows[at - 1] == "31 of these 40 steps are described; of the others it is told what was done."
+    assert rows[at + 5 : at + 17] == [
+        "4: 2 - | UP.",
         "5: 2.5 - | UP. Reward +1 (wandering).",
-        "6: 3 - | UP x2, DOWN.",
+        "6: 3 - | UP.",
+        "7: 3.5 - | UP.",
+        "8: 4 - | DOWN.",
         "9: 4.5 - | DOWN.",
+        "10: 5 - | DOWN.",
+        "11: 5.5 - | DOWN.",
+        "12: 6 - | UP.",
+        "13: 6.5 - | UP.",
+        "14-22 | UP x2, DOWN x4, UP x3.",
+        "23: 11.5 - | UP.",
     ]
+    assert rows[-1] == "This stretch ends at step 39. The episode terminated here."
+
+
+def test_actions_that_are_numbers_are_averaged_where_there_is_no_room_for_each():
+    wide = {"count": 400, "stride": 400, "averaged": lambda first, stop: f"{first + stop}"}
+    assert "on average" not in told(budget=900, **wide).text
+    rows = told(budget=150, **wide).text.splitlines()
+    assert "13-398 | on average 412." in rows
+    assert "1-4 | DOWN x3, UP." in rows, "where the order is as short it is told"
 
 
 def test_a_column_beside_and_whose_episode_it_is():
-    rows = told(hidden=False, beside=("own", lambda step: f"own {step}"), whose="Test episode 2").text.splitlines()
+    rows = told(stride=1, beside=("own", lambda step: f"own {step}"), whose="Test episode 2").text.splitlines()
     assert rows[0].startswith("Test episode 2: return +1 in 10 steps")
     assert "step: a b | done | own" in rows
     assert "3: 1.5 - | DOWN | own 3." in rows
+    assert not any(row.startswith("1-") for row in rows)
 
 
 def test_the_budget_is_kept():

@@ -98,14 +98,36 @@ def test_values_that_never_change_are_no_evidence(walk):
     assert by_value(trajectory, narration, config) == Evidence()
 
 
-def look(trajectory, width, **changes):
+def look(trajectory, width, won=(), **changes):
     narration, config = told(trajectory, **{"prescreen_states": 8, "prescreen_horizon": 12, **changes})
+    narration = replace(narration, won=won)
     sims = Sims(width)
     found = by_simulator(
         trajectory, narration, config, environment=ENVIRONMENT, policy=Left(), simulators=sims, streams=Streams(0),
         hold=3, discount=1.0,
     )  # fmt: skip
     return found, sims
+
+
+def test_steps_of_a_point_won_are_not_pointed_at(walk):
+    trajectory = walk()
+    narration, config = told(trajectory, prescreen_steps=2)
+    assert 3 in narration.candidates
+    won = replace(narration, won=(2, 3))
+    found = by_value(trajectory, won, config)
+    assert found.steps
+    assert not {2, 3} & set(found.steps)
+    more = with_evidence(won, found)
+    assert more.candidates == won.candidates
+    assert by_value(trajectory, replace(narration, won=narration.steps), config) == Evidence()
+
+
+def test_the_simulator_tries_candidates_alone(walk):
+    found, _ = look(walk(), 16, won=(0, 2, 3, 4, 6, 7))
+    assert found.steps == (1,) or found.steps == (5,)
+    assert "in short simulations of 2 of these steps" in found.lines[0]
+    found, sims = look(walk(), 16, won=tuple(range(8)))
+    assert (found, sims.steps) == (Evidence(), 0)
 
 
 def test_the_simulator_finds_the_steps_from_which_the_goal_can_be_reached(walk):

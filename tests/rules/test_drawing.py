@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ultra_agents.rules import Interface, RuleError, parse_rules
-from ultra_agents.rules.drawing import quantiles_of, random_constants, random_rules
+from ultra_agents.rules.drawing import quantiles_of, random_constants, random_reward, random_rules
 
 SEEN = {"x": np.linspace(-3.0, 3.0, 101), "v": np.linspace(0.0, 1e-5, 101), "still": np.ones(101)}
 DISCRETE = Interface(("x", "v", "still", "never"), ("Push left", "Push right"))
@@ -70,3 +70,18 @@ def test_gains_can_be_declared_for_tuning_without_drawing_another_set() -> None:
         assert np.array_equal(still.act(SEEN, own)[0], own), "without its gains it changes nothing"
     assert declared > 50
     assert not random_rules(DISCRETE, quantiles, np.random.default_rng(0), tunable=True).constants
+
+
+@pytest.mark.parametrize("interface", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+def test_rewards_drawn_are_within_their_range_and_have_no_rules(interface: Interface) -> None:
+    quantiles, texts = quantiles_of(SEEN), set()
+    for seed in range(100):
+        drawn = random_reward(interface, quantiles, np.random.default_rng(seed))
+        assert parse_rules(drawn.to_yaml(), interface) == drawn
+        assert drawn.document.rules == ()
+        paid = drawn.reward(SEEN, SEEN)
+        assert -1 <= paid.min() < paid.max() <= 1
+        texts.add(drawn.to_yaml())
+    assert len(texts) >= 6, "two quantities, two signs, alone and together"
+    with pytest.raises(RuleError, match="no reward can be drawn"):
+        random_reward(interface, quantiles_of({"still": np.ones(5)}), np.random.default_rng(0))

@@ -112,6 +112,16 @@ def test_models_matter_only_where_somebody_is_asked() -> None:
     check_run(parse_config({**SETTINGS, **broken}, "test"), advised=False)
 
 
+def test_a_search_goes_by_the_bounds_that_the_model_has() -> None:
+    large = {"provider": "openai", "options": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}
+    capable = {**SETTINGS, "llms": {"default": large}, "proposer": "search"}
+    check_run(parse_config(capable, "test"))  # 8 moves of 40 steps, all within 40
+    cheap = {**capable, "agents": {"search": {"max_steps": 111}}}
+    with pytest.raises(ConfigError, match="below one rollout") as refused:
+        check_run(parse_config(cheap, "test"))
+    assert "at least 112" in str(refused.value.expected)
+
+
 def test_a_search_needs_states_that_can_be_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Corridor, "absent", frozenset({"snapshot"}))
     with pytest.raises(ConfigError, match="cannot restore states, so nothing can be searched"):

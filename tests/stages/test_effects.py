@@ -146,7 +146,11 @@ def test_nobody_measures_what_nobody_reads(tmp_path: Path) -> None:
 
 
 def config(provider: str, effects: bool | None, **changes: Any) -> Config:
-    options = {"local": {}, "openai": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}, "scripted": {"replies": []}}
+    options = {
+        "local": {},
+        "openai": {"base_url": "http://127.0.0.1:9/v1", "model": "m"},
+        "scripted": {"replies": ["{}"]},
+    }
     llms = {"default": {"provider": provider, "options": options[provider]}}
     return parse_config({**SETTINGS, "llms": llms, "narration": {"effects": effects}, **changes}, "test")
 

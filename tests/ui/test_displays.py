@@ -23,6 +23,7 @@ from ultra_agents.events import (
     RulesDecided,
     RulesShown,
     RunFinished,
+    RunForked,
     RunStarted,
     StageFinished,
     StageProgress,
@@ -37,8 +38,10 @@ from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.live import LiveDisplay
 from ultra_agents.ui.notebook import NotebookDisplay
 from ultra_agents.ui.panels.advice import advice
+from ultra_agents.ui.panels.budget import budget
 from ultra_agents.ui.plain import PlainDisplay
 from ultra_agents.ui.run_state import RunState, reduce
+from ultra_agents.ui.summary import summary
 
 
 class Clock:
@@ -373,3 +376,18 @@ def test_the_log_of_earlier_parts_gives_its_events_back() -> None:
     (unknown,) = past_events([{**rows[0], "returns": [None]}])
     assert isinstance(unknown, Evaluated)
     assert str(unknown.returns) == "(nan,)"
+
+
+def test_a_fork_is_told_from_its_parent() -> None:
+    started = RunStarted("two", "runs/two", "abc", False, ())
+    told = RunForked("one", "explain", ("collect", "probe"), "fork of one from explain on; seed: 1 -> 2", "9 steps")
+    assert plain((0, started), (0, told))[1] == (
+        "[0:00] run     fork of one from explain on; seed: 1 -> 2; shared: collect, probe (paid there: 9 steps)"
+    )
+    state, out = reduce(reduce(RunState(), started, 0.0), told, 0.0), io.StringIO()
+    console = Console(file=out, width=100)
+    for shown in (screen.header(state, 1.0, 100), budget(state, 1.0, 60, 12), summary(state, 1.0)):
+        console.print(shown)
+    assert "(fork of one)" in out.getvalue()
+    assert "in parent  9 steps" in out.getvalue()
+    assert "the shared stages cost there 9 steps" in out.getvalue()

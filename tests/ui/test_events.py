@@ -22,6 +22,7 @@ from ultra_agents.events import (
     RulesShown,
     RunContinued,
     RunFinished,
+    RunForked,
     RunPaused,
     StateShown,
     StepsSpent,
@@ -31,6 +32,7 @@ from ultra_agents.events import (
 from ultra_agents.ui.json_lines import JsonLines
 
 EXTRA: list[Event] = [
+    RunForked("one", "explain", ("collect",), "fork of one from explain on", "9 environment steps"),
     RunPaused(),
     RunContinued(),
     RefiningSettled("ppo", {"gamma": 0.99, "hidden": [8]}, {"gamma": "file", "hidden": "default"}, "a", "", "ppo"),

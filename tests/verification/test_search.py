@@ -19,12 +19,13 @@ from ultra_agents.verification.plan_space import PlanSpace
 from .conftest import LEFT, RIGHT, Counted, Walker, corridor, play, suggest
 
 
-def terms(searches: int = 1, moves: int = 2, **config: Any) -> SearchTerms:
+def terms(searches: int = 1, moves: int = 2, plan_steps: int | None = None, **config: Any) -> SearchTerms:
     return SearchTerms(
         config=SearchConfig(**{"horizon": 60, "max_steps": 20_000, **config}),
         moves=moves,
         min_hold=1,
         max_hold=8,
+        plan_steps=plan_steps,
         discount=1.0,
         min_gain=0.1,
         searches=searches,
@@ -118,6 +119,24 @@ def test_what_cannot_be_bettered_stays_as_it_was_written(searching: Any) -> None
     assert (found.plan, found.changed) == (found.written, False)
     assert found.gain is not None
     assert found.gain > 0.5
+
+
+@pytest.mark.parametrize("most", [4, 7])
+def test_no_plan_is_longer_than_all_moves_may_be_together(searching: Any, most: int) -> None:
+    rng = np.random.default_rng(0)
+    torque = create_environment("gymnasium:Pendulum-v1")
+    for world, own in ((corridor(), np.zeros((most, 0))), (torque, np.zeros((most, 1)))):
+        drawn = PlanSpace(world, 3, 2, 5, own, most).draw(40, rng, ())
+        assert {one.plan.steps for one in drawn} >= {most}
+        assert all(one.plan.steps <= most and min(one.holds) >= 2 for one in drawn)
+        assert all(len(one.holds) == len(one.actions) for one in drawn)
+    given = Plan.of([(RIGHT, 2), (LEFT, 2)])
+    around = PlanSpace(corridor(), 3, 1, 5, np.zeros((most, 0)), most).around(given, 40, rng)
+    assert all(one.plan.actions == given.actions and one.plan.steps <= most for one in around)
+    policy = Walker(left=0.6)
+    found = searching(policy, given=terms(moves=3, plan_steps=3, pairs=8, elites=16)).find(play(policy), 0)
+    assert found.plan is not None
+    assert (found.plan.actions, found.plan.steps) == (RIGHT, 3), "of four cells to the right end"
 
 
 # -- continuous actions ----------------------------------------------------------------------------------------

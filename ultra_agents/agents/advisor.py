@@ -2,51 +2,74 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ultra_agents.agents.decisions import objection, refuse
+from ultra_agents.agents.decisions import leave, refuse
 from ultra_agents.agents.prompts import load_prompt
-from ultra_agents.agents.schemas import advisor_reply, end_word, plan_of
-from ultra_agents.agents.state import Context, State, case_of, with_case
+from ultra_agents.agents.replays import feedback
+from ultra_agents.agents.schemas import advisor_reply, end_word, leave_word, plan_of
+from ultra_agents.agents.sentences import length_in_words
+from ultra_agents.agents.state import Context, State, case_of, with_case, work_on
+from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.agents.validity import flaw
+from ultra_agents.config import AgentsConfig
+from ultra_agents.contracts import Environment
 from ultra_agents.llm.structured import ReplyDropped
-from ultra_agents.records import Attempt, CriticalState, Plan, Searched, Suggestion
+from ultra_agents.records import Attempt, Plan, Searched, Suggestion
 
-Next: TypeAlias = Command[Literal["criticise", "reject"]]
+Next: TypeAlias = Command[Literal["criticise", "test", "reject"]]
 
 
 def advise(state: State, runtime: Runtime[Context]) -> Next:
     """Ask for a suggestion for the current critical state, with what was wrong with the ones before."""
     context = runtime.context
     context.check()
-    agents, case = context.agents, case_of(state)
+    agents, case, codec = context.agents, case_of(state), context.environment.actions
     ask = load_prompt("advisor").fill(
         situation=context.situation(case.step),
         case_analysis=case.rationale,
         outcome=context.outcome(case.step),
         taken_action=context.taken(case.step),
-        actions=", ".join(context.environment.actions.names),
-        min_hold=agents.min_hold,
-        max_hold=agents.max_hold,
-        plan=_about_plans(agents.max_moves, end_word(context.environment.actions)),
-        feedback=_feedback(context, case),
+        actions=_actions(context.environment),
+        answer=_answer(agents, end_word(codec)),
+        length=length_in_words(agents.reasoning),
+        leave=_leave(agents, leave_word(codec)),
+        feedback=feedback(context, case),
     )
+    reply = advisor_reply(
+        codec,
+        agents.max_hold,
+        agents.min_hold,
+        agents.max_moves,
+        plan_steps=agents.plan_steps,
+        reasoning=agents.reasoning,
+        as_list=_as_list(agents),
+    )
+    messages = [("system", state["opening"]), *ask]
+    consulted = consult(context, state, "advisor", context.segment, messages, reply, case.step, work_on(case))
     try:
-        answer = context.gateway.ask(
-            agent="advisor",
-            segment=context.segment,
-            models=context.chain("advisor"),
-            messages=[("system", state["opening"]), *ask],
-            reply=advisor_reply(context.environment.actions, agents.max_hold, agents.min_hold, agents.max_moves),
-            step=case.step,
+        said = consulted.reply(
+            lambda asked: context.gateway.ask(
+                agent="advisor",
+                segment=context.segment,
+                models=context.chain("advisor"),
+                messages=asked,
+                reply=reply,
+                step=case.step,
+            )
         )
     except ReplyDropped as problem:
-        return refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
-    return suggested(state, context, plan_of(answer.value, context.environment.actions), answer.value.reasoning)
+        dropped = refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
+        return consulted.into(dropped)
+    plan = plan_of(said, codec)
+    if plan is None:
+        return consulted.into(leave(state, context, case, said.reasoning))
+    return consulted.into(suggested(state, context, plan, said.reasoning))
 
 
 def suggested(
@@ -76,21 +99,39 @@ def suggested(
     if reason is not None:
         command = refuse(state, context, case, "advise", reason, str(suggestion), judged=False)
     else:
-        command = Command(goto="criticise", update=with_case(state, case))
+        command = Command(goto="test" if context.rewards_only else "criticise", update=with_case(state, case))
     return replace(command, update={**command.update, "env_steps": env_steps})  # type: ignore[dict-item]
 
 
-def _feedback(context: Context, case: CriticalState) -> str:
-    """All that was refuted here, or it comes back in turns."""
-    return " ".join(
-        f"{Suggestion(0, case.step, attempt.written)} was suggested before and did not hold: suggest something else. "
-        f"{objection(context, attempt)}"
-        for attempt in case.attempts
-    )
+def _as_list(agents: AgentsConfig) -> bool:
+    """A plan is a list of moves: for models that can be asked for more than a line."""
+    return agents.prompts == "full" and agents.max_moves > 1
 
 
-def _about_plans(max_moves: int, end: str) -> str:
-    if max_moves == 1:
-        return ""
-    further = " and ".join(f"action_{number}/hold_{number}" for number in range(2, max_moves + 1))
-    return f"Where one action is not enough, go on in {further}; otherwise answer {end} there."
+def _actions(environment: Environment) -> str:
+    """The actions by name, unless the opening names them all."""
+    names, told = environment.actions.names, environment.brief.actions
+    known = all(re.search(rf"(?<![\w+-]){re.escape(name)}(?![\w+-])", told) for name in names)
+    return "" if known else f"Actions: {', '.join(names)}."
+
+
+def _answer(agents: AgentsConfig, end: str) -> str:
+    """How a plan is answered."""
+    steps = f"{agents.min_hold} to {agents.max_hold} steps"
+    together = "" if agents.plan_steps is None else f", all together at most {agents.plan_steps} steps"
+    if _as_list(agents):
+        return (
+            f"list your moves, one after the other: at most {agents.max_moves}, each an action and for how many steps "
+            f"({agents.min_hold} to {agents.max_hold}) it is held{together}."
+        )
+    text = f"choose the action and hold it for {steps}."
+    if agents.max_moves > 1:
+        further = " and ".join(f"action_{number}/hold_{number}" for number in range(2, agents.max_moves + 1))
+        text += f" Where one action is not enough, go on in {further}{together}; otherwise answer {end} there."
+    return text
+
+
+def _leave(agents: AgentsConfig, word: str) -> str:
+    """How to answer that nothing is to be changed."""
+    how = "leave the list of moves empty" if _as_list(agents) else f"answer {word} as the action"
+    return f"If nothing would have earned more here than what the policy did, {how}: that is an answer, too."

@@ -131,7 +131,8 @@ class Random(Control):
         """The moves suggested at `step`; None where no action differs from the one taken.
 
         Every number of moves up to `max_moves`, every hold in range and every action are equally likely, but two
-        moves in a row differ, and nothing is suggested that holds the action taken for one step only.
+        moves in a row differ, all end within `plan_steps`, and nothing is suggested that holds the action taken for
+        one step only.
         """
         agents, names, rng = context.agents, context.environment.actions.names, self.rng(context, step)
         taken = context.taken(step)
@@ -139,8 +140,10 @@ class Random(Control):
             return None
         count = int(rng.integers(1, agents.max_moves + 1))
         moves: list[Move] = []
-        while len(moves) < count:
-            hold = int(rng.integers(agents.min_hold, agents.max_hold + 1))
+        left = agents.plan_steps or count * agents.max_hold
+        while len(moves) < count and left >= agents.min_hold:
+            hold = int(rng.integers(agents.min_hold, min(agents.max_hold, left) + 1))
+            left -= hold
             barred = moves[-1][0] if moves else taken if hold == 1 and count == 1 else None
             choice = [name for name in names if name != barred]
             moves.append((choice[int(rng.integers(len(choice)))], hold))

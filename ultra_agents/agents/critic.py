@@ -10,34 +10,69 @@ from langgraph.types import Command
 
 from ultra_agents.agents.decisions import may_revise, refuse, revise, why_refused
 from ultra_agents.agents.prompts import load_prompt
-from ultra_agents.agents.schemas import CriticReply
+from ultra_agents.agents.schemas import critic_reply
+from ultra_agents.agents.sentences import length_in_words
 from ultra_agents.agents.state import Context, State, case_of, with_attempt, with_case, work_on
 from ultra_agents.agents.validity import reward_flaw
 from ultra_agents.agents.wording import measured
 from ultra_agents.llm.structured import ReplyDropped
-from ultra_agents.records import CriticalState, Critique
+from ultra_agents.records import CriticalState, Critique, Verdict
 
 
 def criticise(
     state: State, runtime: Runtime[Context]
 ) -> Command[Literal["test", "reflect", "accept", "advise", "reject"]]:
-    """Ask for rewards and a verdict."""
+    """Ask for rewards and a verdict; where the simulator decided already, for rewards alone."""
     context = runtime.context
     context.check()
     case = case_of(state)
+    if context.rewards_only:
+        return rewarded(state, context, case)
     ask = load_prompt("critic").fill(
         situation=context.situation(case.step),
         case_analysis=case.rationale,
         outcome=context.outcome(case.step),
         suggestion=context.suggestion(case),
-        reasoning=case.attempts[-1].rationale,
+        reasoning=_reasoning(context, case),
         taken_action=context.taken(case.step),
+        length=length_in_words(context.agents.reasoning),
     )
     try:
         critique = _ask(state, context, case, ask)
     except ReplyDropped as problem:
         return refuse(state, context, case, "criticise", problem.reason, problem.detail, judged=False)
     return judged(state, context, critique)
+
+
+def rewarded(state: State, context: Context, case: CriticalState) -> Command[Any]:
+    """Ask for the implicit rewards of a suggestion that held.
+
+    It is accepted whatever comes: without usable rewards it has none, which changes no action.
+    """
+    attempt, update = case.attempts[-1], State()
+    assert attempt.test is not None, "the graph leads here only from the test"
+    ask = load_prompt("rewards").fill(
+        situation=context.situation(case.step),
+        case_analysis=case.rationale,
+        outcome=context.outcome(case.step),
+        suggestion=context.suggestion(case),
+        reasoning=_reasoning(context, case),
+        taken_action=context.taken(case.step),
+        measurement=measured(attempt.plan, attempt.test),
+        length=length_in_words(context.agents.reasoning),
+    )
+    critique = Critique("accept", 0.0, 0.0, "")
+    try:
+        said = _ask(state, context, case, ask, verdict=False)
+    except ReplyDropped as problem:
+        update["notes"] = [context.noted("criticise", problem.reason, problem.detail, work=work_on(case))]
+    else:
+        if (bad := reward_flaw(said)) is not None:
+            update["notes"] = [context.noted("criticise", bad, work=work_on(case))]
+        else:
+            critique = said
+    case = with_attempt(case, replace(attempt, reflection=critique))
+    return Command(goto="accept", update={**update, **with_case(state, case)})
 
 
 def judged(
@@ -84,6 +119,7 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
         taken_reward=f"{first.taken_reward:g}",
         reasoning=first.rationale,
         measurement=measurement,
+        length=length_in_words(context.agents.reasoning),
     )
     update: State = {}
     critique = first  # a measurement or the first verdict decides without a second reading
@@ -123,17 +159,26 @@ def _decide(
     return refuse(state, context, case, "criticise", reason, critique.rationale, judged=True, update=update)
 
 
-def _ask(state: State, context: Context, case: CriticalState, ask: list[tuple[str, str]]) -> Critique:
+def _reasoning(context: Context, case: CriticalState) -> str:
+    """The advisor's reasons, where the critic is to read them."""
+    hidden = context.agents.critic.sees == "evidence"
+    return "" if hidden else f"The advisor's reasoning: {case.attempts[-1].rationale}"
+
+
+def _ask(
+    state: State, context: Context, case: CriticalState, ask: list[tuple[str, str]], *, verdict: bool = True
+) -> Critique:
     answer = context.gateway.ask(
         agent="critic",
         segment=context.segment,
         models=context.chain("critic"),
         messages=[("system", state["opening"]), *ask],
-        reply=CriticReply,
+        reply=critic_reply(context.agents.reasoning, verdict=verdict),
         step=case.step,
     )
-    said: CriticReply = answer.value
-    return Critique(said.verdict, float(said.reward), float(said.taken_reward), said.reasoning)
+    said = answer.value
+    word: Verdict = said.verdict if verdict else "accept"
+    return Critique(word, float(said.reward), float(said.taken_reward), said.reasoning)
 
 
 def _present(critique: Critique | None) -> Critique:

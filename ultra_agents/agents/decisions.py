@@ -11,7 +11,7 @@ from ultra_agents.agents.state import Context, State, with_case, work_on
 from ultra_agents.agents.wording import measured
 from ultra_agents.records import Attempt, CriticalState, TestResult
 
-NO_GAIN, UNDECIDED = "no gain in simulation", "undecided in simulation"
+NO_GAIN, UNDECIDED, LEFT = "no gain in simulation", "undecided in simulation", "left as it is"
 
 
 def why_refused(test: TestResult) -> str:
@@ -60,6 +60,13 @@ def refuse(
         context.decided(closed, "reject", reason)
     context.noted(stage, reason, detail, work=work_on(case))
     return Command(goto="reject", update={**(update or {}), **with_case(state, closed)})
+
+
+def leave(state: State, context: Context, case: CriticalState, reasoning: str) -> Command[Any]:
+    """Close `case` as it is: the advisor would change nothing. Nothing is tested, and the critic is not asked."""
+    closed = replace(case, fate="left", stage="advise", reason=LEFT, detail=reasoning)
+    context.left(closed)
+    return Command(goto="reject", update=with_case(state, closed))
 
 
 def objection(context: Context, attempt: Attempt) -> str:

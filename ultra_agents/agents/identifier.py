@@ -20,6 +20,7 @@ from ultra_agents.agents.panel import count_votes
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.schemas import IdentifierReply, NamedState, identifier_reply
 from ultra_agents.agents.state import STATES, Context, JSONObject, State
+from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.contracts.llm import Unreachable
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import CriticalState
@@ -29,26 +30,33 @@ Messages: TypeAlias = list[tuple[str, str]]
 
 
 def identify(state: State, runtime: Runtime[Context]) -> Next:
-    """Ask for the critical states."""
+    """Ask for the critical states; not where every step led to a point won."""
     context = runtime.context
     context.check()
-    agents, steps = context.agents, context.narration.steps
-    ask = load_prompt("identifier").fill(max_critical=agents.max_critical, steps=", ".join(map(str, steps)))
+    agents, steps = context.agents, context.narration.candidates
+    if not steps:
+        why = f"steps {context.narration.segment.start} to {context.narration.segment.stop - 1} led to a point won"
+        return named(context, (), [context.noted("identify", "nothing to gain", why, work="0")])
+    ask = load_prompt("identifier").fill(max_critical=agents.max_critical, steps=spans(steps))
     messages: Messages = [("system", state["opening"]), *ask]
-    reply = identifier_reply(steps, agents.max_critical)
+    reply = identifier_reply(steps, agents.max_critical, agents.reasoning)
     if agents.identifier.panel:
         return voted(context, messages, reply)
+    consulted = consult(context, state, "identifier", context.segment, messages, reply)
     try:
-        answer = context.gateway.ask(
-            agent="identifier",
-            segment=context.segment,
-            models=context.chain("identifier"),
-            messages=messages,
-            reply=reply,
+        said = consulted.reply(
+            lambda asked: context.gateway.ask(
+                agent="identifier",
+                segment=context.segment,
+                models=context.chain("identifier"),
+                messages=asked,
+                reply=reply,
+            )
         )
     except ReplyDropped as problem:
-        return named(context, (), [context.noted("identify", problem.reason, problem.detail, work="0")])
-    return named(context, map(_critical, answer.value.cases))
+        dropped = context.noted("identify", problem.reason, problem.detail, work="0")
+        return consulted.into(named(context, (), [dropped]))
+    return consulted.into(named(context, map(_critical, said.cases), [] if said.cases else [_nothing(context)]))
 
 
 def named(context: Context, states: Iterable[CriticalState], notes: Sequence[JSONObject] = ()) -> Next:
@@ -91,6 +99,8 @@ def voted(context: Context, messages: Messages, reply: type[IdentifierReply]) ->
     if 2 * (len(panel) - len(absent)) <= len(panel):
         raise absent[0]
     critical: list[CriticalState] = []
+    if ballots and not any(ballots):
+        notes.append(_nothing(context))
     for state in count_votes(ballots, settings.panel_tolerance):
         votes = f"step {state.step}: {state.votes} of {len(panel)}"
         if 2 * state.votes <= len(panel):
@@ -111,5 +121,22 @@ def _ballot(context: Context, messages: Messages, reply: type[IdentifierReply], 
     return named_states
 
 
+def _nothing(context: Context) -> JSONObject:
+    """An answer, and counted."""
+    return context.noted("identify", "nothing critical", "an empty list", work="0")
+
+
 def _critical(case: NamedState) -> CriticalState:
     return CriticalState(case.step, case.case_analysis, float(case.importance))
+
+
+def spans(steps: Sequence[int]) -> str:
+    """Steps in order, in few words: `3, 5-9, 12, 13`."""
+    found: list[list[int]] = []
+    for step in steps:
+        if found and step == found[-1][-1] + 1:
+            found[-1].append(step)
+        else:
+            found.append([step])
+    told = [[f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run) for run in found]
+    return ", ".join(word for words in told for word in words)

@@ -18,11 +18,12 @@ from ultra_agents.yaml_text import YamlError, read_yaml
 Message = tuple[str, str]
 """Role (`system` or `user`) and text."""
 
-PROMPTS = ("opening", "identifier", "advisor", "critic", "reflection")
+PROMPTS = ("opening", "identifier", "advisor", "critic", "rewards", "reflection")
 RULES_PROMPTS = (
     "rules_opening", "rules_language", "rules_identifier", "rules_advisor", "rules_advisor_atoms", "rules_critic",
     "rules_critic_atoms", "rules_reflection",
 )  # fmt: skip
+TOOLS_PROMPTS = ("tools",)
 _SHAPE = re.compile(r"\A---\n(?P<front>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
 _SECTION = re.compile(r"^## (system|user)\n", re.MULTILINE)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ultra_agents.agents import prompts
 from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
 from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, Refines, Tester
-from ultra_agents.config import AgentsConfig, VerificationConfig
+from ultra_agents.config import AgentsConfig, CriticConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.events import Emit, StageProgress
 from ultra_agents.records import Explanation, Narration, Trajectory
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ultra_agents.agents.checkpoint import CheckpointPlace
     from ultra_agents.agents.controls import Control
     from ultra_agents.agents.graph import Roles
+    from ultra_agents.agents.tools.toolbox import Toolbox
 
 Item: TypeAlias = tuple[Trajectory, Narration]
 
@@ -57,6 +58,7 @@ class Proposer:
         gateway: The models; asked from several threads.
         checkpoint: Where to keep the progress of each segment; None remembers nothing.
         effects: What actions do, as every agent is told (`ultra_agents.effects.effects_text`).
+        tools: What models that call tools may call; None where they may call none.
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
         refines: The search around suggestions before their test; None tests them as they are.
     """
@@ -71,6 +73,7 @@ class Proposer:
     gateway: AsksModels = field(default_factory=NoModels)
     checkpoint: CheckpointPlace | None = None
     effects: str = ""
+    tools: Toolbox | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     refines: Refines | None = None
 
@@ -106,25 +109,26 @@ class Proposer:
         def context(stop: Stop) -> Context:
             return Context(
                 trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
-                self.emit, self.source, stop, self.effects, self.refines,
+                self.emit, self.source, stop, self.effects, self.tools, self.refines,
             )  # fmt: skip
 
         return Task(narration.segment.name, self._fingerprint(narration), context, "explanation")
 
     def _fingerprint(self, narration: Narration) -> str:
         """What one segment's conversation depends on."""
+        unused = {"concurrency", "rules", "max_repairs", "improve", "checkpoints", "approve", "search"} | (
+            {"tools"} if self.tools is None else set()
+        )
         return digest(
             {
                 **self.settings,
-                "agents": self.agents.model_dump(
-                    mode="json", exclude={"concurrency", "rules", "max_repairs", "checkpoints", "search"}
-                ),
+                "agents": self.agents.model_dump(mode="json", exclude=unused),
                 "verification": self.verification.model_dump(mode="json", exclude=SPEED_ONLY),
                 "tested": self.tester is not None,
                 "source": self.source,
                 "opening": prompts.opening(self.environment.brief, narration.text, self.effects),
                 "segment": narration.segment.name,
-                "steps": narration.steps,
+                "steps": narration.candidates,
             }
         )
 
@@ -141,6 +145,7 @@ def model_proposer(
     source: str,
     models: Mapping[str, Any] | None = None,
     effects: str = "",
+    tools: Toolbox | None = None,
     refines: Refines | None = None,
 ) -> Proposer:
     """Language models propose.
@@ -157,9 +162,14 @@ def model_proposer(
         models: What tells one choice of models from another (provider, options, by role): another model is not
             answered from an old explanation.
         effects: What actions do, as every agent is told.
+        tools: What models that call tools may call.
         refines: The search around suggestions before their test; None tests them as they are.
     """
-    numbers = {} if refines is None else {"search": agents.search.model_dump(mode="json")}
+    settings = {"models": dict(models or {}), "prompts": prompts.fingerprint()}
+    if tools is not None:
+        settings |= {"tools": tools.settings}
+    if refines is not None:
+        settings |= {"search": agents.search.model_dump(mode="json")}
     return Proposer(
         roles=_model_roles,
         environment=environment,
@@ -171,7 +181,8 @@ def model_proposer(
         gateway=gateway,
         checkpoint=checkpoint,
         effects=effects,
-        settings={"models": dict(models or {}), "prompts": prompts.fingerprint(), **numbers},
+        tools=tools,
+        settings=settings,
         refines=refines,
     )
 
@@ -203,7 +214,7 @@ def control_proposer(
     return Proposer(
         roles=lambda: roles_of(control),
         environment=environment,
-        agents=agents.model_copy(update={"max_revisions": 0}),
+        agents=agents.model_copy(update={"max_revisions": 0, "critic": CriticConfig()}),
         verification=rule.model_copy(update={"mode": "none" if tester is None else "simulate"}),
         tester=tester,
         emit=emit,

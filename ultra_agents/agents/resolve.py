@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Literal
 
 from langgraph.runtime import Runtime
@@ -29,7 +29,9 @@ from ultra_agents.records import Explanation, TestResult
 from ultra_agents.verification import refusal
 
 
-def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", "accept", "advise", "reject"]]:
+def test(
+    state: State, runtime: Runtime[Context]
+) -> Command[Literal["criticise", "reflect", "accept", "advise", "reject"]]:
     """Measure the suggestion in the simulator; a refuted one goes back with the measurement while revisions are left.
 
     A refuted suggestion without revisions left, or that the critic had rejected as well, is not reflected on: nothing
@@ -56,10 +58,14 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
         return refuse(state, context, case, "test", f"{INVALID}{flaw}", str(suggestion), judged=False, update=update)
     attempt = replace(attempt, test=_plain(result))
     case = with_attempt(case, attempt)
-    assert attempt.critique is not None, "the graph leads here only from the critic"
-    if not result.passed and (attempt.critique.verdict == "reject" or not may_revise(context, case)):
+    rejected = attempt.critique is not None and attempt.critique.verdict == "reject"
+    if not result.passed and (rejected or not may_revise(context, case)):
         words = measured(attempt.plan, result)
         return refuse(state, context, case, "test", why_refused(result), words, judged=True, update=update)
+    if context.rewards_only:
+        if not result.passed:
+            return revise(state, context, case, update)
+        return Command(goto="criticise", update={**update, **with_case(state, case)})
     if context.reflects or result.passed:
         return Command(goto="reflect" if context.reflects else "accept", update={**update, **with_case(state, case)})
     return revise(state, context, case, update)
@@ -105,6 +111,14 @@ def finish(state: State, runtime: Runtime[Context]) -> State:
 
 def _plain(result: TestResult) -> TestResult:
     """The same in Python's own numbers, whatever the tester computed with."""
-    numbers = {name: float(getattr(result, name)) for name in ("gain", "low", "high")}
-    counts = {name: int(getattr(result, name)) for name in ("pairs", "env_steps", "better", "worse")}
-    return TestResult(**{**asdict(result), **numbers, **counts, "passed": bool(result.passed)})
+    return replace(
+        result,
+        gain=float(result.gain),
+        low=float(result.low),
+        high=float(result.high),
+        pairs=int(result.pairs),
+        env_steps=int(result.env_steps),
+        passed=bool(result.passed),
+        better=int(result.better),
+        worse=int(result.worse),
+    )

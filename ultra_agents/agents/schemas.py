@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
+from ultra_agents.agents.sentences import reason
 from ultra_agents.contracts import ActionCodec
 from ultra_agents.records import Move, Plan, Verdict
 
@@ -18,17 +19,12 @@ MAX_ENUM = 50
 """Codecs with more names than this are checked with `encode` instead of being listed."""
 END = "END"
 """In the place of a further action of a plan: none, the policy goes on."""
+LEAVE = "LEAVE IT"
+"""In the place of the first action: nothing earns more than what the policy did."""
 LONGEST_REASON = 240
 """Characters; longer reasons cost a small model its decision."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-
-
-def _shorten(text: Any) -> Any:
-    """Servers that ignore `maxLength` are not asked again for a long sentence: it is cut."""
-    if not isinstance(text, str) or len(text := " ".join(text.split())) <= LONGEST_REASON:
-        return text
-    return text[: LONGEST_REASON - 4].rstrip() + " ..."
 
 
 def _whole(number: Any) -> Any:
@@ -43,7 +39,6 @@ def _tenths(low: int) -> dict[str, Any]:
     return {"enum": [tenth / 10 for tenth in range(10 * low, 11)]}
 
 
-_Reason = Annotated[str, BeforeValidator(_shorten), StringConstraints(max_length=LONGEST_REASON)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, json_schema_extra=_tenths(0))]
 _Reward = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, json_schema_extra=_tenths(-1))]
 
@@ -64,54 +59,103 @@ class IdentifierReply(BaseModel):
 
 
 class AdvisorReply(BaseModel):
-    """Base of the advisor's replies."""
+    """Base of the advisor's replies: `action`, `hold` and so on, or `moves`."""
 
     model_config = _STRICT
-    reasoning: _Reason
-    action: str
-    hold: int
+    reasoning: str
 
 
 class CriticReply(BaseModel):
-    """The critic's reply, the first one and after reflection."""
+    """Base of the critic's replies, the first one and after reflection."""
 
     model_config = _STRICT
-    reasoning: _Reason
-    reward: _Reward
-    taken_reward: _Reward
-    verdict: Verdict
+    reasoning: str
+    reward: float
+    taken_reward: float
 
 
-def identifier_reply(steps: Sequence[int], max_critical: int) -> type[IdentifierReply]:
-    """1 to `max_critical` cases whose steps are among `steps`."""
+def identifier_reply(
+    steps: Sequence[int], max_critical: int, reasoning: int = LONGEST_REASON
+) -> type[IdentifierReply]:
+    """Up to `max_critical` cases, none where nothing could be gained.
+
+    The steps are among `steps`; each analysis has at most `reasoning` characters.
+    """
     shown: Any = Annotated[Literal[tuple(steps)], BeforeValidator(_whole)]
     case = create_model(
         "Case",
         __config__=_STRICT,
-        case_analysis=(_Reason, ...),
+        case_analysis=(reason(reasoning), ...),
         step=(shown, ...),
         importance=(_Share, ...),
     )
-    cases = Annotated[list[case], Field(min_length=1, max_length=max_critical)]
+    cases = Annotated[list[case], Field(max_length=max_critical)]
     return create_model("IdentifierReply", __base__=IdentifierReply, cases=(cases, ...))
 
 
-def advisor_reply(codec: ActionCodec, max_hold: int, min_hold: int = 1, max_moves: int = 1) -> type[AdvisorReply]:
-    """An action of `codec`, held `min_hold` to `max_hold` steps; with `max_moves` above 1 a plan of up to so many.
+def critic_reply(reasoning: int = LONGEST_REASON, *, verdict: bool = True) -> type[CriticReply]:
+    """Rewards and, unless it is not asked for, a verdict."""
+    fields: dict[str, Any] = {
+        "reasoning": (reason(reasoning), ...),
+        "reward": (_Reward, ...),
+        "taken_reward": (_Reward, ...),
+    }
+    if verdict:
+        fields["verdict"] = (Verdict, ...)
+    return create_model("CriticReply", __base__=CriticReply, **fields)
 
-    The plan is flat, `action_2`, `hold_2`, ..., because small models lose their way in nested lists; END instead of
-    an action ends it, and so does leaving the fields out.
+
+def advisor_reply(
+    codec: ActionCodec,
+    max_hold: int,
+    min_hold: int = 1,
+    max_moves: int = 1,
+    *,
+    plan_steps: int | None = None,
+    reasoning: int = LONGEST_REASON,
+    as_list: bool = False,
+) -> type[AdvisorReply]:
+    """A plan: actions of `codec`, each held `min_hold` to `max_hold` steps; or that nothing is to be changed.
+
+    Args:
+        codec: Names the actions.
+        max_hold: Steps of one move, at most.
+        min_hold: And at least.
+        max_moves: Moves, at most.
+        plan_steps: Steps of all moves together, at most.
+        reasoning: Characters of reasons.
+        as_list: `moves` is a list, which names the actions once; an empty one changes nothing. Otherwise a plan is
+            flat, `action_2`, `hold_2`, ..., because small models lose their way in nested lists: END instead of an
+            action ends it, and so does leaving the fields out; LEAVE IT as the first changes nothing.
     """
-    names = codec.names
-    listed = len(names) <= MAX_ENUM
-    action: Any = Literal[names] if listed else Annotated[str, AfterValidator(_legal(codec))]
+    names, end, leave = codec.names, end_word(codec), leave_word(codec)
     hold = Annotated[int, Field(ge=min_hold, le=max_hold)]
-    end = end_word(codec)
-    further: Any = Literal[(*names, end)] if listed else Annotated[str, AfterValidator(_legal(codec, end))]
-    fields: dict[str, Any] = {"action": (action, ...), "hold": (hold, ...)}
+
+    def one_of(*also: str) -> Any:
+        return (
+            Literal[(*names, *also)]
+            if len(names) <= MAX_ENUM
+            else Annotated[str, AfterValidator(_legal(codec, *also))]
+        )
+
+    fields: dict[str, Any] = {"reasoning": (reason(reasoning), ...)}
+    if as_list:
+        move = create_model("Move", __config__=_STRICT, action=(one_of(), ...), hold=(hold, ...))
+        checked = AfterValidator(_within(plan_steps, lambda moves: sum(one.hold for one in moves)))
+        fields["moves"] = (Annotated[list[move], Field(max_length=max_moves), checked], ...)
+        return create_model("AdvisorReply", __base__=AdvisorReply, **fields)
+    fields |= {"action": (one_of(leave), ...), "hold": (hold, ...)}
     for number in range(2, max_moves + 1):
-        fields |= {f"action_{number}": (further, end), f"hold_{number}": (hold, min_hold)}
-    return create_model("AdvisorReply", __base__=AdvisorReply, **fields)
+        fields |= {f"action_{number}": (one_of(end), end), f"hold_{number}": (hold, min_hold)}
+    made: type[AdvisorReply] = create_model("FlatReply", __base__=AdvisorReply, **fields)
+    check = _within(plan_steps, lambda reply: sum(steps for _, steps in _flat_moves(reply, codec)))
+    checks: dict[str, Any] = {"within_plan_steps": model_validator(mode="after")(check)}
+    return create_model("AdvisorReply", __base__=made, __validators__=checks)
+
+
+def leave_word(codec: ActionCodec) -> str:
+    """What an advisor says in the place of an action where nothing is to be changed; no action of `codec`."""
+    return LEAVE if LEAVE not in codec.names else f"{LEAVE} AS IT IS"
 
 
 def end_word(codec: ActionCodec) -> str:
@@ -119,13 +163,32 @@ def end_word(codec: ActionCodec) -> str:
     return END if END not in codec.names else f"{END} OF PLAN"
 
 
-def plan_of(reply: AdvisorReply, codec: ActionCodec) -> Plan:
-    """The plan of an advisor's reply: its moves up to the first END."""
+def plan_of(reply: AdvisorReply, codec: ActionCodec) -> Plan | None:
+    """The plan of an advisor's reply, its moves up to the first END; None where nothing is to be changed."""
+    listed = getattr(reply, "moves", None)
+    moves = _flat_moves(reply, codec) if listed is None else [(one.action, one.hold) for one in listed]
+    return Plan.of(moves) if moves else None
+
+
+def _flat_moves(reply: Any, codec: ActionCodec) -> list[Move]:
+    if reply.action == leave_word(codec):
+        return []
     moves: list[Move] = [(reply.action, reply.hold)]
     end = end_word(codec)
     while (action := getattr(reply, f"action_{len(moves) + 1}", end)) != end:
         moves.append((action, getattr(reply, f"hold_{len(moves) + 1}")))
-    return Plan.of(moves)
+    return moves
+
+
+def _within(most: int | None, steps_of: Any) -> Any:
+    """A check that a plan takes at most so many steps."""
+
+    def check(reply: Any) -> Any:
+        if most is not None and (steps := steps_of(reply)) > most:
+            raise ValueError(f"the plan takes {steps} steps, and may take {most}")
+        return reply
+
+    return check
 
 
 def _legal(codec: ActionCodec, *also: str) -> Any:

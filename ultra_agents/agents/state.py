@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import add
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -17,8 +17,8 @@ from ultra_agents.config import AgentConfig, AgentsConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import AdviceDecided, Dropped, Emit
-from ultra_agents.narration.describe import step_line
-from ultra_agents.narration.rewards import reward_events
+from ultra_agents.narration import step_line
+from ultra_agents.narration.outcomes import next_event
 from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import (
     Attempt,
@@ -32,6 +32,9 @@ from ultra_agents.records import (
     TestResult,
     Trajectory,
 )
+
+if TYPE_CHECKING:
+    from ultra_agents.agents.tools.toolbox import Toolbox
 
 JSONObject: TypeAlias = dict[str, Any]
 """A record in JSON types."""
@@ -101,6 +104,7 @@ class State(TypedDict, total=False):
         current: Index in `states` of the one being advised; the last of its attempts is the one being judged.
         notes: `Note`s so far.
         env_steps: Environment steps spent so far.
+        tool_calls, tool_steps: Calls of tools so far, and what they took of `env_steps`.
         explanation: The end result; there when the segment is finished.
     """
 
@@ -112,6 +116,8 @@ class State(TypedDict, total=False):
     current: int
     notes: Annotated[list[JSONObject], add]
     env_steps: Annotated[int, add]
+    tool_calls: Annotated[int, add]
+    tool_steps: Annotated[int, add]
     explanation: JSONObject | None
 
 
@@ -153,6 +159,7 @@ class Context:
         source: Who proposes, as the explanation says it.
         stop: Asked before each node; true ends the segment there, resumably.
         effects: What actions do, as every agent is told; empty where it was not measured.
+        tools: What models that call tools may call; None where they may call none.
         refines: The search around a suggestion before its test; None tests suggestions as they are.
     """
 
@@ -167,6 +174,7 @@ class Context:
     source: str
     stop: Callable[[], bool]
     effects: str = ""
+    tools: Toolbox | None = None
     refines: Refines | None = None
 
     @property
@@ -183,6 +191,11 @@ class Context:
     def reflects(self) -> bool:
         """The critic reads its own verdict again."""
         return self.verification.mode in ("reflect", "both")
+
+    @property
+    def rewards_only(self) -> bool:
+        """The critic is asked for rewards alone, after the test, of what held; the simulator decides."""
+        return self.simulates and self.agents.critic.asks == "rewards"
 
     def check(self) -> None:
         """Raise `Interrupted` if the run is to stop; nothing is lost."""
@@ -207,14 +220,22 @@ class Context:
         return step_line(self.trajectory, step, self.environment)
 
     def outcome(self, step: int) -> str:
-        """The next distinct reward after `step` within the segment, in words; empty where there is none."""
-        rewards, stop = self.trajectory.rewards, self.narration.segment.stop
-        events = reward_events(rewards)
-        for later in range(step, stop):
-            if events[later]:
-                when = "at this step" if later == step else f"{later - step} steps later"
-                return f"What followed: reward {rewards[later]:+g} {when}."
-        return ""
+        """What `step` led to, in words: the next distinct reward of the episode, or else its end if it terminated.
+
+        Empty where there is neither: rewards are dense, and the time limit or nobody ended the episode.
+        """
+        trajectory = self.trajectory
+        later, what = next_event(trajectory, step), ""
+        if later is not None:
+            what = f"reward {trajectory.rewards[later]:+g}"
+        elif trajectory.terminated:
+            later, what = len(trajectory) - 1, "the episode terminated"
+        if later is None:
+            return ""
+        far = later - step
+        when = "at this step" if far == 0 else f"{far} {'step' if far == 1 else 'steps'} later"
+        beyond = ", after this stretch" if later >= self.narration.segment.stop else ""
+        return f"What followed: {what} {when}{beyond}."
 
     def decided(self, case: CriticalState, decision: str, reason: str) -> None:
         """Tell what became of the last attempt of `case`: `accept`, `revise` or `reject`."""
@@ -224,6 +245,11 @@ class Context:
         )
         spread = gain, low, high, pairs, work_on(case)
         self.emit(AdviceDecided(self.segment, case.step, plan.actions, plan.steps, decision, reason, *spread))
+
+    def left(self, case: CriticalState) -> None:
+        """Tell that the advisor would leave a case as it is."""
+        taken, work = self.taken(case.step), f"{case.step}/left"
+        self.emit(AdviceDecided(self.segment, case.step, taken, 0, "leave", case.reason, work=work))
 
     def noted(self, stage: str, reason: str, detail: str = "", *, work: str) -> JSONObject:
         """Tell that something was not used; the `Note` for the state. `work` names it within the segment."""

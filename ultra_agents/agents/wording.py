@@ -6,12 +6,15 @@ import math
 
 from ultra_agents.records import Plan, TestResult
 
+FEWEST = 4
+"""Pairs below which no interval is told: it would say nothing, in numbers that look as if they did."""
+
 
 def measured(plan: Plan, result: TestResult) -> str:
     """The measurement as a sentence for the advisor and the critic, in units of the environment's return.
 
     `UP for 8 steps lost 0.31 return on average: it did worse in 7 of 8 replays, better in 1 (interval of the gain
-    -0.52 to -0.10).` Testers that count nothing leave the counts out.
+    -0.52 to -0.10).` Testers that count nothing leave the counts out; of fewer than four pairs no interval is told.
     """
     pairs = result.pairs
     replays = f"{pairs} {'replay' if pairs == 1 else 'replays'}"
@@ -31,7 +34,7 @@ def measured(plan: Plan, result: TestResult) -> str:
         text += f", {second} in {rest}" if rest else ""
     else:
         text += f" over {replays}"
-    if math.isfinite(result.low) and math.isfinite(result.high):
+    if pairs >= FEWEST and math.isfinite(result.low) and math.isfinite(result.high):
         text += f" (interval of the gain {amount(result.low, True)} to {amount(result.high, True)})"
     return text + "."
 

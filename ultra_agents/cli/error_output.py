@@ -24,8 +24,8 @@ class Crashed(Exception):
         self.path = path
 
 
-def show_error(error: UltraError) -> None:
-    """Print an error on standard error: a panel on a terminal, plain lines elsewhere."""
+def show_error(error: UltraError, kept: bool = False) -> None:
+    """Print an error on standard error: a panel on a terminal, plain lines elsewhere; `kept`: as a warning only."""
     from rich.panel import Panel
     from rich.text import Text
 
@@ -33,16 +33,17 @@ def show_error(error: UltraError) -> None:
 
     console = err()
     stopped = error.exit_code in (3, 130)
+    word = "warning" if kept else "stopped" if stopped else "error"
     if not console.is_terminal:
-        print(printable(f"{'stopped' if stopped else 'error'}: {error}"), file=console.file)
+        print(printable(f"{word}: {error}"), file=console.file)
         return
-    colour = "yellow" if stopped else "red"
+    colour = "red" if word == "error" else "yellow"
     body = Text(error.problem, "bold")
     for label, value in (("found", error.found), ("expected", error.expected), ("do", error.hint)):
         if value is not None:
             body.append(f"\n{label + ':':<10}", "bright_black" if label != "do" else f"bold {colour}")
             body.append(value, "not bold")
-    title = Text("stopped" if stopped else "error", f"bold {colour}")
+    title = Text(word, f"bold {colour}")
     console.print(Panel(body, title=title, title_align="left", border_style=colour, expand=False))
 
 

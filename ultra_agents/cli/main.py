@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ultra_agents.cli.advise.command import advise
 from ultra_agents.cli.compare.command import compare
 from ultra_agents.cli.config import config_schema
 from ultra_agents.cli.data import data_export, data_import
@@ -23,11 +24,13 @@ from ultra_agents.cli.doctor import doctor
 from ultra_agents.cli.error_output import CLOSED_PIPE, Crashed, show_crash, show_error, write_crash
 from ultra_agents.cli.events import events
 from ultra_agents.cli.explain import explain
+from ultra_agents.cli.fork import fork
 from ultra_agents.cli.inspect.command import inspect
 from ultra_agents.cli.llm.cassette import llm_export, llm_import
 from ultra_agents.cli.llm.check import llm_check
 from ultra_agents.cli.llm.list_providers import llm_list
 from ultra_agents.cli.llm.log import llm_log
+from ultra_agents.cli.note import note
 from ultra_agents.cli.plugins.check import plugins_check
 from ultra_agents.cli.plugins.list_plugins import plugins_list
 from ultra_agents.cli.plugins.new import plugins_new
@@ -72,7 +75,10 @@ data_app = typer.Typer(no_args_is_help=True, help="Episodes to and from Minari d
 
 app.command("run")(run)
 app.command("resume")(resume)
+app.command("fork")(fork)
 app.command("explain")(explain)
+app.command("advise")(advise)
+app.command("note")(note)
 app.command("compare")(compare)
 app.command("inspect")(inspect)
 app.command("watch")(watch)

@@ -28,6 +28,10 @@ def print_measures(console: Console, columns: Mapping[str, Measures]) -> None:
     if any(one.get("rules") for one in columns.values()):
         note = "Gain per episode: rules in force against the policy alone; its interval is that of their test."
     console.print(note, style="bright_black")
+    for one in columns.values():
+        if (human := one.get("human")) is not None:
+            told = f"{human['headline']} It is in no figure above but the rules in use; {human['env_steps']:,} steps."
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def measures_table(columns: Mapping[str, Measures]) -> Table:
@@ -134,6 +138,18 @@ def _rank(key: str) -> Callable[[Measures], str]:
     return show
 
 
+def _critic(key: str) -> Callable[[Measures], str]:
+    """`60 % of 5`: of the suggestions the critic accepted, or of those that held."""
+
+    def show(measures: Measures) -> str:
+        found = measures.get("critic")
+        if found is None or found[key] is None:
+            return NOTHING
+        return f"{100 * found[key]['value']:.0f} % of {found['accepted' if key == 'precision' else 'held']}"
+
+    return show
+
+
 def _spent(measures: Measures, key: str) -> float:
     """On moves and on rules."""
     return measures["cost"][key] + (measures.get("rules") or {}).get(key, 0)  # type: ignore[no-any-return]
@@ -186,6 +202,7 @@ GROUPS: Sequence[Sequence[TableRow]] = (
     (
         ("segments explained", _count("segments")),
         ("critical states", _count("critical")),
+        ("left as they are", lambda measures: f"{measures.get('left') or NOTHING}"),
         ("suggestions", _count("proposed")),
         ("unusable replies, plans", _count("unusable")),
         ("   no recorded answer", lambda measures: f"{measures.get('not_recorded') or NOTHING}"),
@@ -214,6 +231,8 @@ GROUPS: Sequence[Sequence[TableRow]] = (
         ("   the set", _set_verdict),
         ("importance ~ gain, rank", _rank("importance")),
         ("reward ~ gain, rank", _rank("reward")),
+        ("critic's yes: precision", _critic("precision")),
+        ("critic's yes: recall", _critic("recall")),
         ("episodes touched", _touched("episodes")),
         ("steps touched", _touched("steps")),
     ),

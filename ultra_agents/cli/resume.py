@@ -14,6 +14,14 @@ def resume(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Raise a spending cap: gateway.budget.calls=500."),
     ] = None,
+    approve: Annotated[
+        str | None,
+        typer.Option(
+            "--approve",
+            metavar="all|none|LIST",
+            help="Say yes to what waits for a person (agents.approve): all, none, or 0:12,2:30 and no to the rest.",
+        ),
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live screen.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
@@ -28,4 +36,4 @@ def resume(
     if settings:
         with folder.lock():
             folder.amend(settings)
-    execute(folder, mode)
+    execute(folder, mode, approve=approve)

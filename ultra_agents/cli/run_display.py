@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ultra_agents.cli.plugin_output import plugins_print_to
-from ultra_agents.errors import BudgetReached, Interrupted, UltraError
+from ultra_agents.errors import ApprovalNeeded, BudgetReached, Interrupted, UltraError
 from ultra_agents.events import RunFinished, Warned
 
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ def display_mode(plain: bool, json: bool) -> Mode:
 
 
 def execute(
-    folder: RunFolder, mode: Mode, until: Literal["measure"] | None = None, console: Console | None = None
+    folder: RunFolder,
+    mode: Mode,
+    until: Literal["measure"] | None = None,
+    console: Console | None = None,
+    approve: str | None = None,
 ) -> None:
     """Run the pipeline on `folder` until it ends or is stopped.
 
@@ -47,6 +51,8 @@ def execute(
         mode: How it is shown.
         until: The last stage to run, where not all are wanted.
         console: Where it is shown; standard output by default.
+        approve: What is said to suggestions that held, where a person is to say something: `all`, `none`, or those
+            to say yes to; None asks, on a terminal.
 
     Raises:
         UltraError: What stopped it, with how to go on.
@@ -56,9 +62,18 @@ def execute(
     from ultra_agents.cli.console import out
 
     console = console or out()
-    with plugins_print_to(folder.path / OUTPUT) as shown:
-        console.file = shown[console.stderr]
-        _execute(folder, mode, until, console)
+    while True:
+        try:
+            with plugins_print_to(folder.path / OUTPUT) as shown:
+                console.file = shown[console.stderr]
+                _execute(folder, mode, until, console)
+            return
+        except ApprovalNeeded as error:
+            from ultra_agents.cli.approval import answer
+
+            if not answer(folder, error, approve, mode):
+                raise
+            approve = approve if approve in ("all", "none") else None  # a list is an answer to what waited
 
 
 def _execute(folder: RunFolder, mode: Mode, until: Literal["measure"] | None, console: Console) -> None:
@@ -90,7 +105,9 @@ def _execute(folder: RunFolder, mode: Mode, until: Literal["measure"] | None, co
 
                 run_pipeline(folder, folder.config, emit, stop, until, emit.emit_streaming)
             except UltraError as error:
-                status = {Interrupted: "interrupted", BudgetReached: "budget"}.get(type(error), "failed")
+                status = {Interrupted: "interrupted", BudgetReached: "budget", ApprovalNeeded: "waiting"}.get(
+                    type(error), "failed"
+                )
                 ended(status, error.problem)
                 raise _with_next_step(error, again) from error
             except KeyboardInterrupt:
@@ -107,6 +124,10 @@ def _with_next_step(error: UltraError, again: str) -> UltraError:
     """The same error, saying how to go on where it is a pause rather than a fault."""
     if isinstance(error, Interrupted):
         return Interrupted(error.problem, found=error.found, hint=again)
+    if isinstance(error, ApprovalNeeded):
+        resume = f"ultra resume {again.split(' ', 2)[2]} --approve"
+        hint = f"{again}   asks you on a terminal; without one: {resume} all, none, or a list of those to say yes to"
+        return ApprovalNeeded(error.problem, questions=error.questions, found=error.found, hint=hint)
     if isinstance(error, BudgetReached):
         resume = f"ultra resume {again.split(' ', 2)[2]}"  # the only command that takes a higher cap
         hint = error.hint or "raise the cap and go on: ultra resume RUN --set gateway.budget.calls=MORE"

@@ -1,5 +1,7 @@
 """Configuration of one run: strict models (`run`, `models`, `methods`, `engine`) and how a file is read (`load`)."""
 
+from ultra_agents.config.advising import AdviceConfig, AdviceForm, ImitationConfig, ModulationConfig
+from ultra_agents.config.capacity import Settled, prompts_of, settled
 from ultra_agents.config.engine import ClusterConfig, RunEngineConfig
 from ultra_agents.config.load import load_config, parse_config
 from ultra_agents.config.methods import (
@@ -17,6 +19,7 @@ from ultra_agents.config.models import (
     AgentConfig,
     BudgetConfig,
     CapsConfig,
+    CriticConfig,
     GatewayConfig,
     IdentifierConfig,
     LLMConfig,
@@ -26,27 +29,27 @@ from ultra_agents.config.models import (
 from ultra_agents.config.rules import RuleTestConfig
 from ultra_agents.config.run import (
     OF_RULES,
-    AdviceConfig,
-    AdviceForm,
     AgentsConfig,
+    AgentsSection,
     CollectConfig,
     Config,
     EvaluateConfig,
-    ImitationConfig,
-    ModulationConfig,
     NarrationConfig,
+    NarrationSection,
     PolicyConfig,
     Proposer,
     RefineConfig,
     VerificationConfig,
 )
 from ultra_agents.config.search import SearchConfig
+from ultra_agents.config.tools import ToolsConfig
 
 __all__ = [
-    "OF_RULES", "AdviceConfig", "AdviceForm", "AgentConfig", "AgentsConfig", "BudgetConfig", "CapsConfig",
-    "ClusterConfig", "CollectConfig", "Config", "EvaluateConfig", "GatewayConfig", "IdentifierConfig",
-    "ImitationConfig", "LLMConfig", "ModulationConfig", "NarrationConfig", "PluginConfig", "PolicyConfig",
-    "Proposer", "RefineConfig", "RuleTestConfig", "RunEngineConfig", "SearchConfig", "Section", "VerificationConfig",
-    "baseline_of", "colours_of", "default_baseline", "follows_actions", "load_config", "method_class", "method_names",
-    "parse_config", "trains", "usable_methods", "variant_of",
+    "OF_RULES", "AdviceConfig", "AdviceForm", "AgentConfig", "AgentsConfig", "AgentsSection", "BudgetConfig",
+    "CapsConfig", "ClusterConfig", "CollectConfig", "Config", "CriticConfig", "EvaluateConfig", "GatewayConfig",
+    "IdentifierConfig", "ImitationConfig", "LLMConfig", "ModulationConfig", "NarrationConfig", "NarrationSection",
+    "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig", "RuleTestConfig", "RunEngineConfig", "SearchConfig",
+    "Section", "Settled", "ToolsConfig", "VerificationConfig", "baseline_of", "colours_of", "default_baseline",
+    "follows_actions", "load_config", "method_class", "method_names", "parse_config", "prompts_of", "settled",
+    "trains", "usable_methods", "variant_of",
 ]  # fmt: skip

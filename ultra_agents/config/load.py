@@ -15,10 +15,10 @@ from ultra_agents.registry import options_error
 from ultra_agents.yaml_text import read_setting, read_settings
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path, overrides: Sequence[str] = (), base: Path | None = None) -> Config:
     """Read a configuration file and apply `a.b=c` overrides (values are YAML).
 
-    Relative paths in the file are taken from the file's folder.
+    Relative paths are taken from `base`, by default the file's folder.
 
     Raises:
         ConfigError: Missing or unreadable file, bad YAML, a key twice, unknown key, unusable value.
@@ -26,7 +26,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     data = read_settings(path, "configuration", "examples/pong.yaml")
     for override in overrides:
         _apply(data, override)
-    return parse_config(data, str(path), base=path.parent)
+    return parse_config(data, str(path), base=path.parent if base is None else base)
 
 
 def parse_config(data: dict[str, Any], whose: str, base: Path | None = None) -> Config:

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from ultra_agents.contracts.llm import Prompts
 from ultra_agents.contracts.secrets import no_secrets, variable_name
 from ultra_agents.errors import ConfigError
 from ultra_agents.postgres import checked_address, is_address
@@ -101,6 +102,19 @@ class AgentConfig(Section):
         return (self.names,)
 
 
+class CriticConfig(AgentConfig):
+    """The reward critic."""
+
+    asks: Literal["verdict", "rewards"] = Field(
+        "verdict",
+        description="it judges every suggestion, or, where the simulator decides, is asked for implicit rewards only: "
+        "after the test, of suggestions that held",
+    )
+    sees: Literal["reasoning", "evidence"] = Field(
+        "reasoning", description="it reads the advisor's reasoning, or the state and what was measured alone"
+    )
+
+
 class IdentifierConfig(AgentConfig):
     """The identifier: one model with its stand-ins, or a panel that votes."""
 
@@ -141,11 +155,20 @@ class LLMConfig(Section):
 
     provider: str = Field("local", description='registered LLM plugin, or "langchain:package.Class"')
     options: dict[str, Any] = Field(default_factory=dict, description="the provider's own options")
+    prompts: Prompts | None = Field(
+        None,
+        description="how much it is shown and asked for; null: short for local and small Ollama models, else full",
+    )
     price_prompt: float | None = Field(None, ge=0, description="money per million prompt tokens, if not known")
     price_completion: float | None = Field(None, ge=0, description="money per million completion tokens, likewise")
     concurrency: int | None = Field(None, gt=0, description="calls under way at once, at most")
     requests_per_minute: int | None = Field(None, gt=0, description="calls begun in any 60 s, at most")
     tokens_per_minute: int | None = Field(None, gt=0, description="tokens asked for in any 60 s, at most")
+    tools: Literal["native", "text", "none"] | None = Field(
+        None,
+        description="how tools (agents.tools) are offered: as the server's tool calls, in words, or not at all; null: "
+        "as the provider says",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -39,8 +39,18 @@ class RuleTestConfig(Section):
     settle_pairs: int = Field(8, gt=1, description="fresh episodes that say how far to trust the best setting")
     tune_max_steps: int = Field(80_000, ge=0, description="environment steps of tuning, at most")
 
+    reward_pairs: int = Field(
+        0, ge=0, description="pairs of training arms, with and without an implicit reward, at most; 0: none is raced"
+    )
+    reward_steps: int = Field(10_000, gt=0, description="environment steps of each such arm")
+    reward_max_steps: int = Field(
+        100_000, ge=0, description="environment steps of the race, at most, the scoring of its arms included"
+    )
+
     @model_validator(mode="after")
     def _looks_are_in_order(self) -> RuleTestConfig:
         if self.min_pairs > self.pairs:
             raise ValueError(f"min_pairs ({self.min_pairs}) is above pairs ({self.pairs})")
+        if self.reward_pairs == 1:
+            raise ValueError("reward_pairs: 1 decides nothing: 0 races none, 2 or more are needed")
         return self

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from ultra_agents.config.advising import AdviceConfig, AdviceForm, ImitationConfig, ModulationConfig
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.config.methods import (
     JSRL,
@@ -28,6 +29,7 @@ from ultra_agents.config.methods import (
 from ultra_agents.config.models import (
     AgentConfig,
     AlgorithmConfig,
+    CriticConfig,
     GatewayConfig,
     IdentifierConfig,
     LLMConfig,
@@ -37,13 +39,13 @@ from ultra_agents.config.models import (
 )
 from ultra_agents.config.rules import RuleTestConfig
 from ultra_agents.config.search import SearchConfig
-from ultra_agents.contracts.modulation import Learn
+from ultra_agents.config.tools import ToolsConfig
+from ultra_agents.contracts.llm import Prompts
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.registry import OURS, find
 from ultra_agents.yaml_text import write_yaml
 
 Proposer: TypeAlias = Literal["llm", "random", "value", "search", "oracle", "file", "constants"]
-AdviceForm: TypeAlias = Literal["moves", "rules", "both"]
 OF_RULES: tuple[Proposer, ...] = ("file", "constants")
 """Proposers that propose sets of rules only; they begin with a file."""
 
@@ -74,13 +76,11 @@ class CollectConfig(Section):
     max_steps: int = Field(20_000, gt=0, description="longest episode kept, in environment steps")
 
 
-class NarrationConfig(Section):
-    """Stage 2."""
+class NarrationTerms(Section):
+    """Stage 2, but for what goes by the model."""
 
-    token_budget: int = Field(900, ge=100, description="longest narration of one segment, in estimated tokens")
     segment_steps: int = Field(60, ge=4, description="longest segment, in environment steps")
     segments_per_episode: int = Field(3, gt=0, description="segments explained of each episode")
-    stride: int = Field(3, gt=0, description="environment steps between two narrated steps")
     prescreen: Literal["none", "value", "simulator"] = Field(
         "none", description="where the identifier is told to look: changes of value, or short rollouts of each action"
     )
@@ -89,39 +89,98 @@ class NarrationConfig(Section):
     prescreen_horizon: int = Field(20, gt=0, description="environment steps of each such rollout, value at the cut")
     effects: bool | None = Field(
         None,
-        description="measure what actions do and what preceded events, and tell every agent; null: unless the "
-        "advisor's provider is local (a model too small for long prompts) or scripted",
+        description="measure what actions do and what preceded events, and tell every agent; null: where the "
+        "advisor's prompts are full",
     )
     effects_max_steps: int = Field(2000, ge=0, description="environment steps of that, charged to advised methods")
     effects_tokens: int = Field(800, ge=50, description="longest text about it, in estimated tokens")
 
 
-class AgentsConfig(Section):
-    """Stages 3-5."""
+class NarrationConfig(NarrationTerms):
+    """Stage 2 as a run has it (`config.capacity.settled`)."""
+
+    token_budget: int = Field(900, ge=100)
+    stride: int = Field(3, gt=0)
+
+
+class NarrationSection(NarrationTerms):
+    """Stage 2."""
+
+    token_budget: int | None = Field(
+        None, ge=100, description="longest narration of one segment, in estimated tokens; null: by model, 900 or 6000"
+    )
+    stride: int | None = Field(
+        None,
+        gt=0,
+        description="environment steps between two described steps, far from what decides; null: by model, 3 or 1",
+    )
+
+
+class AgentsTerms(Section):
+    """Stages 3-5, but for what goes by the model."""
 
     identifier: IdentifierConfig = IdentifierConfig()
     advisor: AgentConfig = AgentConfig()
-    critic: AgentConfig = AgentConfig()
-    max_critical: int = Field(3, gt=0, description="critical states named per segment, at most")
+    critic: CriticConfig = CriticConfig()
     min_hold: int = Field(1, gt=0, description="environment steps a suggestion must hold, at least")
-    max_hold: int = Field(8, gt=0, description="environment steps a suggestion may hold, at most")
-    max_moves: int = Field(1, gt=0, le=8, description="moves (an action with its hold) of one suggestion, at most")
     expert_steps: int = Field(24, gt=0, description="environment steps of an oracle's plan")
     search: SearchConfig = SearchConfig()
     max_revisions: int = Field(1, ge=0, description="times a suggestion may go back to the advisor")
     concurrency: int = Field(4, gt=0, description="segments explained side by side")
     rules: Literal["text", "atoms"] | None = Field(
-        None, description="how models write rules: as text, or as atoms, for small models; null: local models as atoms"
+        None, description="how models write rules: as text, or as atoms; null: those with short prompts as atoms"
+    )
+    improve: bool = Field(
+        False,
+        description="rules that gained in their short test go back, too, while revisions are left; the best is taken",
     )
     max_repairs: int = Field(2, ge=0, description="times a set of rules that cannot be read goes back, each attempt")
+    approve: bool = Field(False, description="a person says yes or no to what held in the test before it is used")
+    tools: ToolsConfig | None = Field(None, description="tools for models that call tools; null: none")
     checkpoints: PostgresAddress | None = Field(
         None, description="progress of each segment: postgresql://USER@HOST/DB; default: SQLite in the run folder"
     )
 
+
+class AgentsConfig(AgentsTerms):
+    """Stages 3-5 as a run has them; `plan_steps` None: no limit beyond those of moves and holds."""
+
+    max_critical: int = Field(3, gt=0)
+    max_hold: int = Field(8, gt=0)
+    max_moves: int = Field(1, gt=0, le=8)
+    plan_steps: int | None = Field(None, gt=0)
+    reasoning: int = Field(240, ge=40)
+    prompts: Prompts = "short"
+
+
+class AgentsSection(AgentsTerms):
+    """Stages 3-5."""
+
+    max_critical: int | None = Field(
+        None, gt=0, description="critical states named per segment, at most; null: by model, 3 or 4"
+    )
+    max_hold: int | None = Field(
+        None, gt=0, description="environment steps a suggestion may hold, at most; null: by model, 8 or 40"
+    )
+    max_moves: int | None = Field(
+        None,
+        gt=0,
+        le=8,
+        description="moves (an action with its hold) of one suggestion, at most; null: by model, 1 or 8",
+    )
+    plan_steps: int | None = Field(
+        None, gt=0, description="environment steps of all its moves, at most; null: by model, unlimited or 40"
+    )
+    reasoning: int | None = Field(
+        None, ge=40, description="characters of an agent's reasons; null: by model, 240 or 1500"
+    )
+
     @model_validator(mode="after")
-    def _holds_are_a_range(self) -> AgentsConfig:
-        if self.min_hold > self.max_hold:
+    def _holds_are_a_range(self) -> AgentsSection:
+        if self.max_hold is not None and self.min_hold > self.max_hold:
             raise ValueError(f"min_hold ({self.min_hold}) is above max_hold ({self.max_hold})")
+        if self.plan_steps is not None and self.min_hold > self.plan_steps:
+            raise ValueError(f"min_hold ({self.min_hold}) is above plan_steps ({self.plan_steps})")
         return self
 
 
@@ -175,66 +234,6 @@ class VerificationConfig(Section):
         return self.max_test_steps // 2
 
 
-class AdviceConfig(Section):
-    """What advice looks like, how it is applied, and the table of moves (stage 7)."""
-
-    form: AdviceForm | None = Field(
-        None,
-        description="moves at single steps, closed-loop rules, or both; null: rules for proposer file or constants",
-    )
-    file: Path | None = Field(
-        None, description="a set of rules (YAML) for proposer file, and constants: its structure"
-    )
-    candidates: int = Field(24, gt=0, description="sets of rules that the proposers random and constants draw")
-    apply: Literal["auto", "layer", "imitate", "both"] = Field(
-        "auto", description="rules: in force over the policy, imitated by it, the copy under them, or what tests best"
-    )
-    match: Literal["nearest", "exact"] = Field("nearest", description="how a visited state finds its row")
-    hit_rate: float = Field(0.1, gt=0, le=1, description="share of visited states the radius is calibrated to hit")
-    hit_per_entry: float = Field(0.005, gt=0, le=1, description="the same share, per row of the table, at most")
-    adaptive: bool = Field(True, description="keep hitting that share while the policy moves; else a fixed radius")
-    reward: Literal["llm", "measured"] = Field("llm", description="implicit reward: the critic's, or the gain")
-    in_force: Literal["tested", "always"] = Field(
-        "tested",
-        description="the table acts in training if it held in whole episodes, its rows as far as they were tested; "
-        "or always, untested",
-    )
-
-
-class ImitationConfig(Section):
-    """Stage 8: learning from accepted plans, replayed in the simulator."""
-
-    mode: Literal["tested", "better", "always", "never"] = Field(
-        "tested",
-        description="start refining from a copy that does as advised: if it is better with the confidence asked; also "
-        "if, undecided after all pairs, it earned more; always, untested; never",
-    )
-    rounds: int = Field(2, ge=0, description="rounds in which rules label what their copy meets (DAgger)")
-    round_steps: int = Field(3200, gt=0, description="environment steps of each")
-    widen: bool = Field(False, description="a copy of rules gets the quantities they speak of as further inputs")
-    table: Literal["retire", "keep"] = Field(
-        "retire", description="where refining starts from the copy: the table no longer acts, or it acts all the same"
-    )
-
-
-class ModulationConfig(Section):
-    """Stage 9 (`docs/method.md`, "Choices the paper leaves open"; the first named is the default)."""
-
-    probability: float = Field(0.3, ge=0, le=1, description="chance p of following the table at a match")
-    schedule: Literal["linear", "constant", "cosine"] = Field("linear", description="how p falls to 0 over training")
-    until: float = Field(0.8, gt=0, le=1, description="share of the budget after which p is 0 (not for constant)")
-    hold: bool = Field(True, description="hold suggestions for as long as the advisor said; else one step")
-    beta: float = Field(0.2, ge=0, description="scale of the implicit reward, in units of environment reward")
-    reward: Literal["add", "replace", "potential"] = Field("add", description="what the implicit reward does")
-    learn: Learn = Field("mixture", description="how overridden steps enter the update")
-    discount: float = Field(0.99, gt=0, le=1, description="of potential shaping; the algorithm's own")
-    warmup_updates: int = Field(4, ge=0, description="critic-only updates at first, where rules act in training")
-    action_noise: float = Field(0.1, gt=0, description="spread of a followed continuous suggestion, action units")
-    restart_probability: float = Field(
-        0.0, ge=0, le=1, description="chance that a training episode of ultra-* starts at a restored critical state"
-    )
-
-
 class RefineConfig(Section):
     """Stage 10."""
 
@@ -273,8 +272,8 @@ class Config(Section):
     llms: dict[str, LLMConfig] = Field(default_factory=lambda: {"default": LLMConfig()}, description="models by name")
     gateway: GatewayConfig = GatewayConfig()
     collect: CollectConfig = CollectConfig()
-    narration: NarrationConfig = NarrationConfig()
-    agents: AgentsConfig = AgentsConfig()
+    narration: NarrationSection = NarrationSection()
+    agents: AgentsSection = AgentsSection()
     verification: VerificationConfig = VerificationConfig()
     advice: AdviceConfig = AdviceConfig()
     imitation: ImitationConfig = ImitationConfig()

@@ -27,11 +27,17 @@ class SearchConfig(Section):
             raise ValueError(f"elites ({self.elites}) is above population ({self.population})")
         return self
 
-    def one_rollout(self, moves: int, hold: int) -> int:
-        """Environment steps of the longest plan with its horizon and of the policy alone beside it.
+    def longest(self, moves: int, hold: int, steps: int | None = None) -> int:
+        """Environment steps of the longest plan that is searched.
 
         Args:
             moves: `agents.max_moves`.
             hold: `agents.max_hold`.
+            steps: `agents.plan_steps`.
         """
-        return 2 * ((self.moves or moves) * (self.max_hold or hold) + self.horizon)
+        most = (self.moves or moves) * (self.max_hold or hold)
+        return most if steps is None else min(most, steps)
+
+    def one_rollout(self, moves: int, hold: int, steps: int | None = None) -> int:
+        """Environment steps of the longest plan with its horizon and of the policy alone beside it."""
+        return 2 * (self.longest(moves, hold, steps) + self.horizon)

@@ -14,7 +14,7 @@ from ultra_agents.contracts.environment import (
 from ultra_agents.contracts.formats import Foreign, Outgoing, PolicyFormat, Request, Weights
 from ultra_agents.contracts.llm import LLM, LLMOptions
 from ultra_agents.contracts.method import Advised, Method, Prepared, Ruled, Services, Setting, Simulators, Terms
-from ultra_agents.contracts.modulation import Learn, Modulated, Modulation
+from ultra_agents.contracts.modulation import Learn, Modulated, Modulation, learning_rewards
 from ultra_agents.contracts.quantities import Quantity
 from ultra_agents.contracts.widening import Widening
 
@@ -34,6 +34,7 @@ __all__ = [
     "Method",
     "Modulated",
     "Modulation",
+    "learning_rewards",
     "Options",
     "Outgoing",
     "Policy",

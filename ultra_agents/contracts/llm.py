@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, SecretStr
 
 from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
 from ultra_agents.errors import LLMError
+from ultra_agents.text import parsed_json
+
+__all__ = [
+    "LLM", "LLMOptions", "NotRecorded", "Structured", "Unreachable", "parsed_json", "question_key",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -24,6 +29,10 @@ Structured: TypeAlias = Literal["json_schema", "json_object", "format", "tools",
 """
 
 
+Prompts: TypeAlias = Literal["full", "short"]
+"""How much a model is shown and asked for: `short` where a long prompt or a long answer costs it its decision."""
+
+
 class Unreachable(LLMError):
     """A model's server does not answer at all: the one of these errors for which another model is asked instead."""
 
@@ -32,9 +41,16 @@ class NotRecorded(LLMError):
     """A recording has no answer to this question; others may be there. `gateway.missing` says what then."""
 
 
-def question_key(messages: Sequence[Sequence[str]], schema: dict[str, Any] | None) -> str:
-    """Hex SHA-256 of a question, independent of the model: `(role, text)` pairs and the reply's JSON schema."""
-    question = {"messages": [list(message) for message in messages], "schema": schema}
+def question_key(
+    messages: Sequence[Sequence[str]], schema: dict[str, Any] | None, tools: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Hex SHA-256 of a question, independent of the model: `(role, text)` pairs, the reply's JSON schema, tools.
+
+    Of a turn in which tools may be called `schema` is empty.
+    """
+    question: dict[str, Any] = {"messages": [list(message) for message in messages], "schema": schema}
+    if tools:
+        question["tools"] = [dict(tool) for tool in tools]
     return hashlib.sha256(json.dumps(question, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -65,7 +81,7 @@ class LLMOptions(Options):
 
     model: str = Field("", description="the model, as the provider names it")
     temperature: float | None = Field(0.0, ge=0, description="sampling temperature; 0 is greedy; null: not sent")
-    max_tokens: int | None = Field(512, gt=0, description="tokens of one reply, at most; null: not sent")
+    max_tokens: int | None = Field(4096, gt=0, description="tokens of one reply, at most; null: not sent")
     seed: int | None = Field(0, description="sampling seed, where the provider honours one; null: not sent")
     timeout_s: float = Field(120.0, gt=0, description="seconds one call may take, to the last word of the reply")
     structured: Structured | None = Field(None, description="how the schema is sent; default: the provider's way")
@@ -143,9 +159,27 @@ class LLM(ABC):
         return dict(self.options.model_dump(mode="json", exclude={"model", "timeout_s", "structured"}))
 
     @property
+    def way(self) -> Structured:
+        """How a reply's schema is sent: as the options say, else the provider's way."""
+        return self.options.structured or self.structured
+
+    @property
+    def prompts(self) -> Prompts:
+        """Whether the model can use long prompts, if nobody says so (`llms.NAME.prompts`); known before `open`."""
+        return "full"
+
+    @property
     def context_tokens(self) -> int | None:
         """Context window in tokens, where the provider knows it."""
         return None
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether the model takes tools (langchain's `bind_tools`) and calls them; `llms.NAME.tools` overrides it.
+
+        Known without asking a server, or a replay would ask other questions than the run it repeats.
+        """
+        return False
 
     @property
     def prices(self) -> tuple[float, float] | None:

@@ -45,6 +45,10 @@ class Modulation(Protocol):
     updates first in which only the critic learns. One whose weights for `imitate` fall over training says by
     `imitation_strength` (float from 1 to 0, by `set_progress`) how much of them is left: weights include it already,
     and a learner that remembers steps scales what it remembers.
+
+    One with an attribute `ends_apart` that is true is also told, by `reward(..., terminated=)`, which of the episodes
+    that ended reached a terminal state: what follows it is worth nothing, what follows a time limit is not, and a
+    potential must know. `learning_rewards` calls `reward` as the modulation has it.
     """
 
     learn: Learn
@@ -88,3 +92,29 @@ class Modulation(Protocol):
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
         ...
+
+
+def learning_rewards(
+    modulation: Modulation,
+    rewards: FloatArray,
+    modulated: Modulated,
+    next_observations: Array,
+    terminated: Array,
+    ended: Array,
+    *envs: slice,
+) -> FloatArray:
+    """The rewards `(n,)` to learn from, whatever the modulation takes.
+
+    Args:
+        modulation: Of whichever kind.
+        rewards: `(n,)` the environment's.
+        modulated: What its `act` gave for this step.
+        next_observations: `(n, ...)` before any reset.
+        terminated: `(n,)` bool, a terminal state was reached; the learner takes its value for 0.
+        ended: `(n,)` bool, terminated or truncated; the value after a truncation is the critic's.
+        envs: The environments these are, for one that is `partwise`.
+    """
+    give: Any = modulation.reward
+    apart = {"terminated": terminated} if getattr(modulation, "ends_apart", False) else {}
+    made: FloatArray = give(rewards, modulated, next_observations, ended, *envs, **apart)
+    return made

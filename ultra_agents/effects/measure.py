@@ -8,7 +8,9 @@ ends of its range, while the others idle, or are the policy's.
 
 All comparisons are paired: the same states, and where the policy acts the same draws. What is typical is the median
 over states, for in a few of them nothing can change (a paddle at the wall), and a mean would be true of none; of facts
-(0 or 1) and of the return it is the mean. Not part of the ULTRA paper.
+(0 or 1) and of the return it is the mean. Where a fact divides the states (a foot on the ground or not), each side is
+compared by itself as well: what an ankle does on the ground is lost in a median over flight and stance. Not part of
+the ULTRA paper.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ HOLDS = ((1, 2, 4, 8), (1, 4), (4,))
 AHEAD = 8
 """Steps after which quantities are compared, at most."""
 MOST_STATES, FEWEST = 24, 4
+EVEN = 0.2
+"""Share of states on the rarer side of a fact that divides them, at least."""
 MOST_ACTIONS = 12
 """Named actions tried, or twice the components; of longer lists an even choice."""
 SAME = 1e-6
@@ -60,6 +64,7 @@ class Effect:
         high: A tenth differ by more there.
         size: `typical` there, in standard deviations of the quantity over the collected episodes.
         surely: States there that differ to the more usual side less the others, in standard deviations of a coin's.
+        where: What is so in the states it was measured from ("stance=1"); empty for all of them.
     """
 
     action: str
@@ -71,6 +76,7 @@ class Effect:
     high: float
     size: float
     surely: float
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,14 @@ class Effects:
         states: Stored states it was measured from.
         env_steps: Environment steps it took.
         idle: Name of the action that does nothing, where there is one.
+        divided: What divides the states ("stance=1") and how many are on that side; empty where nothing does.
     """
 
     effects: tuple[Effect, ...]
     states: int
     env_steps: int
     idle: str | None
+    divided: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,14 +147,72 @@ def measure_effects(
     if "quantities" not in capabilities(environment) or not stored:
         return None
     pushes, idle = _pushes(environment), environment.actions.idle
+    places = [(one, step) for one in stored for step in range(len(one))]
+    fact, so = _dividing(stored, environment)
     for holds in HOLDS:
         arms = list(_arms(pushes, idle, holds))
-        count = min(MOST_STATES, max_steps // (AHEAD * len(arms)), sum(map(len, stored)))
-        if count >= FEWEST:
+        count = min(MOST_STATES, max_steps // (AHEAD * len(arms)), len(places))
+        if count >= (FEWEST if fact is None else 2 * FEWEST):
             break
     if count < 2:
         return None
-    states = _spread_out(stored, count, streams.generator("states"))
+    chosen, sides = _chosen(so, count, streams.generator("states")), {"": np.ones(count, dtype=bool)}
+    states = [places[index] for index in chosen]
+    if fact is not None and count >= 2 * FEWEST:
+        sides |= {f"{fact}=1": so[chosen], f"{fact}=0": ~so[chosen]}
+    return _measured(states, sides, arms, trajectories, environment, policy, simulators, streams, poll)
+
+
+def measure_action(
+    action: str,
+    held: int,
+    states: Sequence[tuple[Trajectory, int]],
+    trajectories: Sequence[Trajectory],
+    *,
+    environment: Environment,
+    policy: Policy,
+    simulators: Simulators,
+    streams: Streams,
+) -> Effects:
+    """Try one action, or one part of it (`hip=0.5`), from states that were chosen for that.
+
+    Args:
+        action: Its name, or one component with its value.
+        held: Environment steps it is held, 1 to `AHEAD`.
+        states: Episodes with the steps to begin at, each with its simulator state.
+        trajectories: What is usual, for the size of an effect.
+        environment: Names quantities and actions.
+        policy: Whose episodes these are.
+        simulators: Any number of environments that can restore; used by this call alone.
+        streams: Source of all randomness.
+
+    Raises:
+        KeyError: There is no such action.
+        EnvironmentFault: The plugin fails.
+    """
+    push = _named_push(environment, action)
+    arms = list(_arms([push], environment.actions.idle, (held,)))
+    every = {"": np.ones(len(states), dtype=bool)}
+    return _measured(states, every, arms, trajectories, environment, policy, simulators, streams, lambda: None)
+
+
+def steps_of_action(environment: Environment, action: str) -> int:
+    """Environment steps that `measure_action` takes for each state, at most."""
+    idle = environment.actions.idle
+    return AHEAD * (2 if idle is None else 3 if action == idle else 4)
+
+
+def _measured(
+    states: Sequence[tuple[Trajectory, int]],
+    sides: Mapping[str, Array],
+    arms: Sequence[_Arm],
+    trajectories: Sequence[Trajectory],
+    environment: Environment,
+    policy: Policy,
+    simulators: Simulators,
+    streams: Streams,
+    poll: Callable[[], None],
+) -> Effects:
     simulators.reset(seed=streams.integers(simulators.num_envs, "reset"))
     found, steps = _play_all(states, arms, environment, policy, simulators, streams, poll)
     facts = {name: one.unit == FACT for name, one in environment.legend.items()} | {RETURN: True}
@@ -156,9 +222,13 @@ def measure_effects(
         effect
         for index, arm in enumerate(arms)
         if arm.push is not None
-        for effect in _compared(arm, arm.push, found[:, index] - found[:, references[arm.against]], facts, scales)
+        for where, rows in sides.items()
+        for effect in _compared(
+            arm, arm.push, where, (found[:, index] - found[:, references[arm.against]])[rows], facts, scales
+        )
     ]
-    return Effects(tuple(effects), len(states), steps, idle)
+    divided = tuple((where, int(rows.sum())) for where, rows in sides.items() if where)
+    return Effects(tuple(effects), len(states), steps, environment.actions.idle, divided)
 
 
 def named(environment: Environment, observations: Array) -> Mapping[str, FloatArray]:
@@ -183,6 +253,15 @@ def _pushes(environment: Environment) -> list[_Push]:
     return [found[int(index)] for index in np.linspace(0, len(found) - 1, MOST_ACTIONS).round()]
 
 
+def _named_push(environment: Environment, action: str) -> _Push:
+    codec, space = environment.actions, environment.action_space
+    label = action.partition("=")[0]
+    if isinstance(space, Box) and label.strip() in codec.components and " " not in action.strip():
+        part = codec.components.index(label.strip())
+        return _Push(action, np.asarray(codec.encode(action)).reshape(-1)[part], part)
+    return _Push(action, np.asarray(codec.encode(action), space.dtype))
+
+
 def _arms(pushes: Sequence[_Push], idle: str | None, holds: Sequence[int]) -> Iterator[_Arm]:
     for against in ("idle", "policy") if idle is not None else ("policy",):
         yield _Arm(against)
@@ -191,13 +270,33 @@ def _arms(pushes: Sequence[_Push], idle: str | None, holds: Sequence[int]) -> It
                 yield from (_Arm(against, push, held) for held in holds)
 
 
-def _spread_out(
-    trajectories: Sequence[Trajectory], count: int, rng: np.random.Generator
-) -> list[tuple[Trajectory, int]]:
-    """States of all episodes alike: one drawn from each of `count` equal stretches of the episodes in a row."""
-    places = [(one, step) for one in trajectories for step in range(len(one))]
+def _dividing(trajectories: Sequence[Trajectory], environment: Environment) -> tuple[str | None, Array]:
+    """The fact that divides the states of the episodes most evenly, if one does, and where it is so."""
+    told = [named(environment, one.observations[: len(one)]) for one in trajectories]
+    name, so, most = None, np.zeros(sum(map(len, trajectories)), dtype=bool), EVEN
+    for fact in (key for key, one in environment.legend.items() if one.unit == FACT):
+        values = np.concatenate([row[fact] for row in told]) == 1
+        rarer = min(values.mean(), 1 - values.mean())
+        if rarer >= most and min(values.sum(), len(values) - values.sum()) >= FEWEST:
+            name, so, most = fact, values, rarer
+    return name, so
+
+
+def _chosen(so: Array, count: int, rng: np.random.Generator) -> Array:
+    """Places of `count` states, those where something is so and others in the shares in which they are met.
+
+    One is drawn from each of equal stretches of the episodes in a row; of either side there are `FEWEST` at least.
+    """
+    ones, others = np.flatnonzero(so), np.flatnonzero(~so)
+    wanted = round(count * len(ones) / len(so))
+    if len(ones) and count >= 2 * FEWEST:
+        wanted = min(max(wanted, FEWEST, count - len(others)), count - FEWEST, len(ones))
+    return np.concatenate([_spread_out(ones, wanted, rng), _spread_out(others, count - wanted, rng)])
+
+
+def _spread_out(places: Array, count: int, rng: np.random.Generator) -> Array:
     edges = np.linspace(0, len(places), count + 1).astype(int)
-    return [places[int(rng.integers(low, high))] for low, high in pairwise(edges)]
+    return np.array([places[int(rng.integers(low, high))] for low, high in pairwise(edges)], dtype=int)
 
 
 def _play_all(
@@ -280,7 +379,7 @@ def _scales(trajectories: Sequence[Trajectory], environment: Environment) -> Flo
 
 
 def _compared(
-    arm: _Arm, push: _Push, differences: FloatArray, facts: Mapping[str, bool], scales: FloatArray
+    arm: _Arm, push: _Push, where: str, differences: FloatArray, facts: Mapping[str, bool], scales: FloatArray
 ) -> Iterator[Effect]:
     """Of `(states, AHEAD, names)` differences what is not nothing, one effect for each quantity."""
     for (name, fact), rows, scale in zip(facts.items(), np.moveaxis(differences, 2, 0), scales, strict=True):
@@ -304,4 +403,5 @@ def _compared(
             high=float(np.quantile(met, 0.9)),
             size=float(abs(typical[at]) / scale) if scale > SAME else 0.0,
             surely=abs(up - down) / max(up + down, 1) ** 0.5,
+            where=where,
         )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, zip_longest
+from typing import TypeAlias
 
 import numpy as np
 
 from ultra_agents.contracts import Quantity
 from ultra_agents.effects.events import BEFORE, Event
-from ultra_agents.effects.measure import RETURN, Against, Effect, Effects
+from ultra_agents.effects.measure import AHEAD, RETURN, Against, Effect, Effects
 from ultra_agents.narration.describe import estimate_tokens
 from ultra_agents.text import clean, valid_text
 
@@ -24,19 +26,25 @@ SURE, SURE_EVENT = 2.0, 3.0
 """The same in standard errors: of effects by their sign, of events by their mean."""
 ALIKE = 0.15
 """Two actions are told in one row where one does the opposite of the other, but for this share."""
+APART = 0.5
+"""Both sides of a fact are told by themselves where an effect differs by more than this share of the larger one."""
 ANSWERED = (1, 4)
 """Holds that are told of actions the policy answers, where what they do by themselves is told as well."""
 NO_UNIT = ("1", "unknown")
 
+_Key: TypeAlias = tuple[Against, str, str, str]
+"""What a row compares: against what, the quantity, where, the action."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """A line, made once it is known which quantities were named before; how much it matters."""
+    """A line, made once it is known which quantities were named before; how much it matters, and for what."""
 
     section: int
     order: tuple[int, ...]
     size: float
     line: Callable[[set[str]], str]
+    about: tuple[str, ...]
 
 
 def effects_text(
@@ -52,12 +60,22 @@ def effects_text(
     """
     sections = [*_effect_rows(effects, legend), _event_rows(events, legend)]
     headings = [*_headings(effects), _events_heading()]
-    by_size = [sorted(rows, key=lambda row: -row.size) for rows in sections]
+    by_size = [_in_turn(rows) for rows in sections]
     told: list[_Row] = []
     for row in (one for one in chain(*zip_longest(*by_size)) if one is not None):
         if estimate_tokens(_text([*told, row], headings)) <= token_budget:
             told.append(row)
     return _text(told, headings)
+
+
+def _in_turn(rows: Sequence[_Row]) -> list[_Row]:
+    """The largest row of each action (or event) first, then the second ones: no action may crowd out another."""
+    told: Counter[str] = Counter()
+    ranked = []
+    for row in sorted(rows, key=lambda one: -one.size):
+        ranked.append((min(told[name] for name in row.about), -row.size, row))
+        told.update(row.about)
+    return [row for _, _, row in sorted(ranked, key=lambda one: one[:2])]
 
 
 def _text(rows: Sequence[_Row], headings: Sequence[str]) -> str:
@@ -75,6 +93,8 @@ def _headings(effects: Effects | None) -> tuple[str, str]:
         return "", ""
     times = ", ".join(map(str, TOLD))
     columns = f"typical difference after {times} steps, in brackets where 80% of {effects.states} states are"
+    if effects.divided and any(one.where for one in effects.effects):
+        columns += f"; {', '.join(f'{where}: {count} of them' for where, count in effects.divided)}"
     return (
         f"What actions do by themselves (measured; x1: held for 1 step, then {effects.idle}; against {effects.idle} "
         f"all along): {columns}:",
@@ -95,27 +115,43 @@ def _effect_rows(effects: Effects | None, legend: Mapping[str, Quantity]) -> tup
     found: tuple[list[_Row], list[_Row]] = [], []
     if effects is None:
         return found
-    groups: dict[tuple[Against, str, str], list[Effect]] = {}
+    groups: dict[_Key, list[Effect]] = {}
     for one in effects.effects:
         if one.against == "idle" or effects.idle is None or one.held in ANSWERED:
-            groups.setdefault((one.against, one.quantity, one.action), []).append(one)
+            groups.setdefault((one.against, one.quantity, one.where, one.action), []).append(one)
+    groups = {key: holds for key, holds in groups.items() if bool(key[2]) == _divides(key, groups, effects.divided)}
     actions, names = list(dict.fromkeys(one.action for one in effects.effects)), [*legend, RETURN]
-    told: set[tuple[Against, str, str]] = set()
-    for (against, quantity, action), holds in groups.items():
+    told: set[_Key] = set()
+    for (against, quantity, where, action), holds in groups.items():
         size = max((one.size for one in holds if one.surely >= SURE), default=0.0)
-        if size < LEAST or (against, quantity, action) in told:
+        if size < LEAST or (against, quantity, where, action) in told:
             continue
-        others = [key for key in groups if key[:2] == (against, quantity) and key[2] != action and key not in told]
-        other = next((key for key in others if _opposite(holds, groups[key])), None)
-        words = clean(action)
+        same = [
+            key for key in groups if key[:3] == (against, quantity, where) and key[3] != action and key not in told
+        ]
+        other = next((key for key in same if _opposite(holds, groups[key])), None)
+        words, about = clean(action), [action]
         if other is not None:
             told.add(other)
-            words += f" ({clean(other[2])} the opposite)"
+            words, about = f"{words} ({clean(other[3])} the opposite)", [action, other[3]]
+        words += f" where {where}" if where else ""
         section = 0 if against == "idle" else 1
-
-        order = actions.index(action), names.index(quantity)
-        found[section].append(_Row(section, order, size, partial(_effect, words, holds, legend)))
+        order = actions.index(action), names.index(quantity), int(bool(where)) * (2 - where.endswith("=1"))
+        found[section].append(_Row(section, order, size, partial(_effect, words, holds, legend), tuple(about)))
     return found
+
+
+def _divides(key: _Key, groups: Mapping[_Key, Sequence[Effect]], divided: Sequence[tuple[str, int]]) -> bool:
+    """Whether an action does something else to the quantity on either side of the fact that divides the states."""
+    sides = [groups.get((*key[:2], where, key[3]), ()) for where, _ in divided]
+    by_held = [{one.held: one.typical for one in side} for side in sides]
+    apart = largest = 0.0
+    for held in {one.held for side in sides for one in side}:
+        for pair in zip(*(side.get(held, (0.0,) * AHEAD) for side in by_held), strict=True):
+            if None not in pair:
+                met = [value or 0.0 for value in pair]
+                apart, largest = max(apart, max(met) - min(met)), max(largest, *map(abs, met))
+    return apart > APART * largest
 
 
 def _effect(words: str, holds: Sequence[Effect], legend: Mapping[str, Quantity], named: set[str]) -> str:
@@ -140,7 +176,7 @@ def _event_rows(events: Sequence[Event], legend: Mapping[str, Quantity]) -> list
     for one in events:
         if one.size >= LEAST_EVENT and one.surely >= SURE_EVENT:
             order = kinds.index(one.kind), names.index(one.quantity)
-            found.append(_Row(2, order, one.size, partial(_event, one, legend)))
+            found.append(_Row(2, order, one.size, partial(_event, one, legend), (one.kind,)))
     return found
 
 

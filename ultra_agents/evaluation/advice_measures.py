@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,8 @@ from ultra_agents.records.plans import CANNOT, NOTHING
 FEWEST_RANKS = 5
 """Tested attempts below which a rank correlation says nothing."""
 INVALID = "invalid: "
+WITHOUT_CRITIC = ("random", "value", "search", "oracle")
+"""Sources of suggestions that no critic reads."""
 
 
 class TestedAttempt(NamedTuple):
@@ -41,12 +43,12 @@ class TestedAttempt(NamedTuple):
     revision: int
     attempt: Attempt
     test: TestResult
+    source: str = ""
 
     @property
-    def reward(self) -> float:
-        """The critic's implicit reward before the test."""
-        assert self.attempt.critique is not None, "nothing is tested that the critic did not read"
-        return self.attempt.critique.reward
+    def reward(self) -> float | None:
+        """The critic's implicit reward before the test; None where it was not asked then."""
+        return None if self.attempt.critique is None else self.attempt.critique.reward
 
 
 def advice_measures(
@@ -96,6 +98,7 @@ def advice_measures(
         "seconds": seconds,
     }
     precision = proportion_interval(len(held), len(trials), confidence)
+    rewarded = [trial for trial in trials if trial.reward is not None]
     steps = [trial.test.env_steps for trial in trials]
     measures: dict[str, Any] = {
         "schema": 1,
@@ -103,6 +106,7 @@ def advice_measures(
         "confidence": confidence,
         "segments": len(explanations),
         "critical": sum(len(explanation.states) for explanation in explanations),
+        "left": sum(state.fate == "left" for one in explanations for state in one.states),
         "proposed": sum(len(explanation.attempts) for explanation in explanations),
         "invalid": sum(drop.reason.startswith(INVALID) for drop in drops),
         "not_recorded": sum(drop.reason.endswith(NOT_RECORDED) for drop in drops),
@@ -117,9 +121,10 @@ def advice_measures(
         "touched": touched(used, trajectories),
         "rank": {
             "importance": rank_correlation([trial.state.importance for trial in trials], _gains(trials)),
-            "reward": rank_correlation([trial.reward for trial in trials], _gains(trials)),
+            "reward": rank_correlation([trial.reward or 0.0 for trial in rewarded], _gains(rewarded)),
         },
         "search": searched(explanations),
+        "critic": critic_score([one for one in trials if one.source not in WITHOUT_CRITIC], confidence),
         "steps_per_test": float(np.median(steps)) if steps else None,
         "cost": cost,
         "per_accepted": {key: value / len(used) for key, value in cost.items() if key != "cached"} if used else None,
@@ -130,7 +135,7 @@ def advice_measures(
             **joint,
             "verdict": set_verdict(joint["pairs"], joint["passed"], joint["high"], joint.get("stopped", "")),
         },
-        "trials": [_row(trial) for trial in trials],
+        "trials": [trial_row(trial) for trial in trials],
     }
     return {"headline": headline(measures), **measures}
 
@@ -138,7 +143,7 @@ def advice_measures(
 def tested_attempts(explanations: Sequence[Explanation]) -> list[TestedAttempt]:
     """Every tested attempt, state by state."""
     return [
-        TestedAttempt(explanation.segment, state, revision, attempt, attempt.test)
+        TestedAttempt(explanation.segment, state, revision, attempt, attempt.test, explanation.source)
         for explanation in explanations
         for state in explanation.states
         for revision, attempt in enumerate(state.attempts)
@@ -180,7 +185,9 @@ def unrecorded(questions: int) -> str:
 
 def _suggested(measures: Mapping[str, Any]) -> str:
     if not measures["proposed"]:
-        return "Nothing was suggested."
+        left = measures.get("left", 0)
+        many = "1 critical state was left as it is" if left == 1 else f"{left} critical states were left as they are"
+        return f"Nothing was suggested; {many}." if left else "Nothing was suggested."
     if not measures["tested"]:
         return f"{measures['proposed']} suggestions, {measures['accepted']} accepted, none tested in the simulator."
     row, gain = measures["precision"], measures["gain"]
@@ -203,6 +210,34 @@ def touched(advice: Sequence[Advice], trajectories: Sequence[Trajectory]) -> dic
     return {
         "episodes": len(episodes) / len(lengths) if lengths else 0.0,
         "steps": len(covered) / max(sum(lengths.values()), 1),
+    }
+
+
+def critic_score(trials: Sequence[TestedAttempt], confidence: float = 0.95) -> dict[str, Any] | None:
+    """The critic's first verdicts, given before the test, against what was measured then.
+
+    Returns:
+        `precision`: of the suggestions it accepted the share that held; `recall`: of those that held the share it had
+        accepted, both as intervals, None where there is nothing to count; `accepted`, `held` and `both`: how many of
+        the `judged`; `undecided`: those that nobody could decide, which count in none of these. None where it judged
+        nothing.
+    """
+    asked = [one for one in trials if one.attempt.critique is not None]
+    judged = [one for one in asked if one.test.verdict != "undecided"]
+    if not asked:
+        return None
+    accepted = [one for one in judged if one.attempt.critique and one.attempt.critique.verdict == "accept"]
+    held = [one for one in judged if one.test.passed]
+    both = sum(one.test.passed for one in accepted)
+    shares = {"precision": len(accepted), "recall": len(held)}
+    found = {name: proportion_interval(both, of, confidence) for name, of in shares.items()}
+    return {
+        **{name: None if row is None else _interval(row) for name, row in found.items()},
+        "judged": len(judged),
+        "accepted": len(accepted),
+        "held": len(held),
+        "both": both,
+        "undecided": len(asked) - len(judged),
     }
 
 
@@ -234,8 +269,10 @@ def _interval(found: Interval) -> dict[str, Any]:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
-def _row(trial: TestedAttempt) -> dict[str, Any]:
-    plan, result = trial.attempt.plan, asdict(trial.test)
+def trial_row(trial: TestedAttempt) -> dict[str, Any]:
+    """A tested attempt in JSON types."""
+    plan, result = trial.attempt.plan, asdict(replace(trial.test, replays=None))
+    del result["replays"]
     ends = {key: result[key] if math.isfinite(result[key]) else None for key in ("low", "high")}
     return {
         "segment": trial.segment.name,

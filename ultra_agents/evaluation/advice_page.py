@@ -18,6 +18,8 @@ WHO = {
     "constants": "rules with constants drawn at random (control)",
 }
 """Proposers in words."""
+A_PERSON = "a person beside them"
+"""Whoever gave advice with `ultra advise`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ def facts(measures: Mapping[str, Any]) -> list[Fact]:
             who = "identifier's importance" if key == "importance" else "critic's reward"
             meaning = f"Spearman, {who} against measured gain, {row['n']} trials"
             rows.append(Fact(f"Rank correlation of {key}", f"{row['rho']:+.2f}", f"p = {row['p']:.2f}", meaning))
+    rows += _critic(measures)
+    if measures.get("left"):
+        meaning = "critical states of which the advisor said that nothing would have earned more; not tested"
+        rows.append(Fact("Left as they are", f"{measures['left']}", "", meaning))
     touched = measures["touched"]
     meaning = f"with accepted advice; {100 * touched['steps']:.2g} % of all steps"
     rows.append(Fact("Episodes touched", f"{100 * touched['episodes']:.0f} %", "", meaning))
@@ -97,6 +103,24 @@ def in_training(report: Mapping[str, Any]) -> list[Fact]:
         reach = f"; {sum(one > 0 for one in table['reaches'])} of {table['rows']} rows beyond their own state"
         meaning = f"gain per episode of the table as it acts in training: {table['verdict']}; {used}"
         rows.append(_whole("Advice table", table, meaning + (reach if table["reaches"] else "")))
+    return rows
+
+
+def _critic(measures: Mapping[str, Any]) -> list[Fact]:
+    """What the critic's verdicts were worth, given before the test."""
+    found, rows = measures.get("critic"), []
+    told = {
+        "precision": ("Critic's accept, precision", "of {accepted} suggestions it accepted {both} held"),
+        "recall": ("Critic's accept, recall", "of {held} suggestions that held it had accepted {both}"),
+    }
+    for key, (name, meaning) in told.items():
+        if found is None or found[key] is None:
+            continue
+        row, text = found[key], meaning.format(**found)
+        if found["undecided"]:
+            text += f"; undecided in the test, so not counted: {found['undecided']}"
+        ends = f"{100 * row['low']:.0f} to {100 * row['high']:.0f} %"
+        rows.append(Fact(name, f"{100 * row['value']:.0f} %", ends, text))
     return rows
 
 

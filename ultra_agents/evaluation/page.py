@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from ultra_agents.config import baseline_of, colours_of
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.evaluation import advice_charts, charts, rules_charts
-from ultra_agents.evaluation.advice_page import WHO, facts, fidelity_rows, in_training
+from ultra_agents.evaluation.advice_page import A_PERSON, WHO, facts, fidelity_rows, in_training
 from ultra_agents.evaluation.frames import label_frame, png_data_uri
 from ultra_agents.evaluation.rules_page import rules_protocol, rules_view
 from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import digits_for, interval, number
-from ultra_agents.records import Array, Narration
+from ultra_agents.records import HUMAN, Array, Narration
+from ultra_agents.runs.lineage import Paid
 from ultra_agents.yaml_text import write_yaml
 
 CARDS = 12
@@ -73,6 +75,7 @@ def render_html(
     return template.render(
         report=report,
         methods=methods,
+        **_fork(report.get("parent")),
         colours=colours,
         protocol=_protocol(report),
         curves=_both(partial(_curves, report, colours), Markup),
@@ -92,6 +95,13 @@ def render_html(
         versions=_flat(report["versions"]),
         config_yaml=write_yaml(report["config"]),
     )
+
+
+def _fork(parent: Mapping[str, Any] | None) -> dict[str, str]:
+    """Where the report of a fork's parent is, as seen from this one, and what the shared stages cost there."""
+    if parent is None:
+        return {"parent_page": "", "inherited": ""}
+    return {"parent_page": quote(f"{parent['place']}/report.html"), "inherited": Paid(**parent["paid"]).words}
 
 
 def _has_moves(report: Mapping[str, Any]) -> bool:
@@ -266,12 +276,19 @@ def _protocol(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
     ]
     if any(name != baseline_of(report["methods"]) for name in report["methods"]):
-        rows.append(("Advice by", WHO[config["proposer"]]))
+        rows.append(
+            ("Advice by", WHO[config["proposer"]] + (f", and {A_PERSON}" if _a_person_advised(report) else ""))
+        )
         if report["rules"] is not None:
             rows += rules_protocol(config)
         if _has_moves(report):
             rows += [("Advice tested by", tested), ("Advice used", used)]
     return rows
+
+
+def _a_person_advised(report: Mapping[str, Any]) -> bool:
+    proposals = (report["rules"] or {}).get("proposals", ())
+    return bool(report["advice"]["human"]) or any(one["source"] == HUMAN for one in proposals)
 
 
 def _refined_with(told: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -32,6 +32,7 @@ from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import headline, method_label
 from ultra_agents.files import write_whole
 from ultra_agents.records import (
+    HUMAN,
     Advice,
     Array,
     Explanation,
@@ -78,6 +79,8 @@ class ReportInputs:
         rules: The sets of rules that were proposed and what the test left of them; None where advice is moves only.
         start: Which of policy, copy and either with rules refining started from, and their paired returns; likewise.
         video: The starting and a refined policy side by side, or the words why not; None shows nothing.
+        parent: Of a fork, where it comes from and what the stages it shares cost there (`runs.lineage.Parent`).
+        notes: A person's notes to the agents: `time`, `text`, and `questions` that were asked with each.
     """
 
     config: Config
@@ -103,6 +106,8 @@ class ReportInputs:
     rules: Mapping[str, Any] | None = None
     start: Mapping[str, Any] | None = None
     video: Video | None = None
+    parent: Mapping[str, Any] | None = None
+    notes: Sequence[Mapping[str, Any]] = ()
 
 
 def build_report(inputs: ReportInputs) -> dict[str, Any]:
@@ -116,6 +121,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "name": config.name,
         "headline": headline(methods, comparison, advice, inputs.rules),
         "scope": _scope(inputs),
+        "parent": None if inputs.parent is None else dict(inputs.parent),
         "caveats": _caveats(inputs, comparison, advice),
         "methods": methods,
         "comparison": comparison,
@@ -126,7 +132,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "measures": None if inputs.measures is None else dict(inputs.measures),
         "table": dict(inputs.table),
         "imitation": None if inputs.imitation is None else {k: v for k, v in inputs.imitation.items() if k != "copy"},
-        "llm": _llm(inputs.usage, advice["accepted"]),
+        "llm": _llm(inputs.usage, _accepted_of_proposer(advice)),
         "env_steps": dict(inputs.env_steps_by_purpose),
         "reference": None if inputs.reference is None else asdict(inputs.reference),
         "refining": None if inputs.refining is None else dict(inputs.refining),
@@ -139,6 +145,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "seconds": {"total": _elapsed(inputs), "by_stage": dict(inputs.seconds_by_stage)},
         "peak_memory_mb": inputs.peak_memory_mb,
         "warnings": list(inputs.warnings),
+        "notes": [dict(one) for one in inputs.notes],
     }
     made: dict[str, Any] = plain(report)
     return made
@@ -240,11 +247,13 @@ def _comparison(results: Sequence[MethodResult], confidence: float, seed: int) -
 
 
 def _advice(inputs: ReportInputs) -> dict[str, Any]:
+    """What came of advice: `rows` and `accepted` are everybody's, `human` a person's, the rest the proposer's."""
     rows = [(explanation.segment, row) for explanation in inputs.explanations for row in explanation.advice]
-    drops = [drop for explanation in inputs.explanations for drop in explanation.drops]
-    attempts = [attempt for explanation in inputs.explanations for attempt in explanation.attempts]
+    proposed = _by_proposer(inputs)
+    drops = [drop for explanation in proposed for drop in explanation.drops]
+    attempts = [attempt for explanation in proposed for attempt in explanation.attempts]
     tests = [attempt.test for attempt in attempts if attempt.test is not None]
-    tests_of_accepted = [row.test for _, row in rows if row.test is not None]
+    tests_of_accepted = [row.test for _, row in rows if row.test is not None and row.source != HUMAN]
     held = sum(test.passed for test in tests)
     precision = proportion_interval(held, len(tests), inputs.config.evaluate.confidence)
     reasons = Counter(drop.reason for drop in drops)
@@ -263,8 +272,38 @@ def _advice(inputs: ReportInputs) -> dict[str, Any]:
         "mean_gain_accepted": float(np.mean([t.gain for t in tests_of_accepted])) if tests_of_accepted else None,
         "mean_gain_tested": float(np.mean([test.gain for test in tests])) if tests else None,
         "env_steps": sum(explanation.env_steps for explanation in inputs.explanations),
+        "human": _human(inputs),
         "rows": [_advice_row(segment, row) for segment, row in rows],
     }
+
+
+def _accepted_of_proposer(advice: Mapping[str, Any]) -> int:
+    human: Mapping[str, Any] = advice["human"] or {"accepted": 0}
+    return int(advice["accepted"] - human["accepted"])
+
+
+def _by_proposer(inputs: ReportInputs) -> list[Explanation]:
+    return [one for one in inputs.explanations if not one.by_person]
+
+
+def _human(inputs: ReportInputs) -> dict[str, Any] | None:
+    """What a person advised at single steps, and what came of it; None where nobody did."""
+    mine = [one for one in inputs.explanations if one.by_person]
+    if not mine:
+        return None
+    return {
+        "suggestions": len(mine),
+        "accepted": sum(len(one.advice) for one in mine),
+        "env_steps": sum(one.env_steps for one in mine),
+        "rows": [
+            {
+                "episode": one.segment.episode, "step": state.step, "fate": state.fate, "reason": state.reason,
+                "plan": str(attempt.plan), "why": attempt.rationale,
+                "test": None if attempt.test is None else asdict(attempt.test),
+            }
+            for one in mine for state in one.states for attempt in state.attempts
+        ],
+    }  # fmt: skip
 
 
 def _advice_row(segment: Segment, row: Advice) -> dict[str, Any]:
@@ -287,13 +326,14 @@ def _advice_row(segment: Segment, row: Advice) -> dict[str, Any]:
 
 
 def _flow(inputs: ReportInputs, advice: Mapping[str, Any]) -> dict[str, Any]:
+    proposed = _by_proposer(inputs)
     return {
-        "episodes": len({explanation.segment.episode for explanation in inputs.explanations}),
-        "segments": len(inputs.explanations),
-        "critical": sum(len(explanation.states) for explanation in inputs.explanations),
+        "episodes": len({explanation.segment.episode for explanation in proposed}),
+        "segments": len(proposed),
+        "critical": sum(len(explanation.states) for explanation in proposed),
         "suggestions": advice["proposed"],
         "tested": advice["tested"],
-        "accepted": advice["accepted"],
+        "accepted": _accepted_of_proposer(advice),
     }
 
 
@@ -330,11 +370,11 @@ def _caveats(inputs: ReportInputs, comparison: Mapping[str, Any], advice: Mappin
             f"{len(comparison)} methods were compared with {against}; the intervals are not corrected for that, and "
             "picking the best of them afterwards would be too kind to it."
         )
-    if advice["accepted"] and advice["tested"]:
+    if advice["accepted"] and (advice["tested"] or not _accepted_of_proposer(advice)):
         found.append(
             "The gains of accepted suggestions come from the very test that selected them, so they are optimistic."
         )
-    elif advice["accepted"]:
+    elif _accepted_of_proposer(advice):
         found.append("The advice was not tested in the simulator: nobody measured whether it holds.")
     lacking = (inputs.measures or {}).get("not_recorded", 0)
     if lacking:

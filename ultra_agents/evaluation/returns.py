@@ -53,6 +53,7 @@ def evaluate_returns(
         observations, _ = simulators.reset(seed=wave_seeds)
         playing = np.zeros(simulators.num_envs, np.bool_)
         playing[: len(wave)] = True
+        simulators.rest(~playing)
         uniforms = np.full((simulators.num_envs, dims), 0.5)
         for step in range(max_steps):
             if not playing.any():
@@ -69,7 +70,10 @@ def evaluate_returns(
             slots = np.flatnonzero(playing)
             returns[wave.start + slots] += np.asarray(rewards)[slots]
             lengths[wave.start + slots] += 1
-            playing &= ~(np.asarray(terminated) | np.asarray(truncated))
+            ended = playing & (np.asarray(terminated) | np.asarray(truncated))
+            if ended.any():
+                playing &= ~ended
+                simulators.rest(~playing)
         cut += int(playing.sum())
     if cut and on_note is not None:
         on_note(

@@ -135,6 +135,8 @@ def _endings(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _agreement(rules: Mapping[str, Any]) -> str:
+    if (test := rules.get("reward_test")) is not None:
+        return str(test["words"])
     rank = rules["reward_rank"]
     if rank is None:
         return "used; its sum over an episode cannot be held against the collected returns, which do not vary"

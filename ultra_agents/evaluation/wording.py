@@ -59,7 +59,10 @@ def headline(
     with_rules = row.get("returns_after_with_rules")
     if with_rules is not None:
         text += f" With its rules in force it scores {number(with_rules['mean'], digits_for([with_rules]))}."
-    if advised and advice["accepted"] == 0 and not (rules or {}).get("held"):
+    rewarded = "r" in (variant_of(subject) or "") and bool((rules or {}).get("rewards"))
+    if advised and advice["accepted"] == 0 and not (rules or {}).get("held") and rewarded:
+        text += " No rule acted, only the implicit reward."
+    elif advised and advice["accepted"] == 0 and not (rules or {}).get("held"):
         what = "No suggestion was accepted" if rules is None else "No set of rules held in the simulator"
         text += f" {what}, so no advice could act."
     return text

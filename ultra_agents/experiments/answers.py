@@ -32,7 +32,8 @@ class Answer:
         basis: What the interval is over.
         cost: Environment steps that were spent before refining, and tokens, per seed; empty for none.
         advice: What came of its advice; empty for a method without.
-        rules: The set of rules of the first seed whose rules held, as a document; empty for none.
+        rules: The set of rules of the first seed whose rules held or whose reward was added, as a document; empty for
+            none.
     """
 
     task: str
@@ -121,8 +122,10 @@ def _answer(task: str, name: str, row: Mapping[str, Any], other: Mapping[str, An
 
 def _acted(row: Mapping[str, Any]) -> bool:
     """Something was advised and used, or the method is none that takes advice."""
-    advice, rules = row["advice"], row["rules"]
-    return (advice is None and rules is None) or bool((advice or {}).get("accepted") or (rules or {}).get("held"))
+    advice, rules = row["advice"] or {}, row["rules"] or {}
+    if row["advice"] is None and row["rules"] is None:
+        return True
+    return bool(advice.get("accepted") or rules.get("held") or rules.get("rewarded"))
 
 
 def _verdict(gap: Mapping[str, Any]) -> str:
@@ -150,7 +153,12 @@ def _advice(row: Mapping[str, Any]) -> str:
     if (worth := row["rules"]) is not None:
         held, seeds = worth["held"], worth["seeds"]
         where = "" if seeds == 1 else f" on {held} of {seeds} seeds" if held else f" on any of {seeds} seeds"
-        said.append(f"{'' if held else 'no '}rules held{where}")
+        rewarded = worth.get("rewarded", 0)
+        if held or not rewarded:
+            said.append(f"{'' if held else 'no '}rules held{where}")
+        if rewarded:
+            on = "" if seeds == 1 else f" on {rewarded} of {seeds} seeds"
+            said.append(f"an implicit reward was added{on}")
     if (worth := row["advice"]) is not None and worth["proposed"]:
         tested, held = worth["tested"], worth["held"]
         if tested:

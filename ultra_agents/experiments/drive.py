@@ -11,7 +11,7 @@ from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.events import StageProgress, StageStarted, TrainingProgress, from_json
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.answers import Answer, answers, headline
+from ultra_agents.experiments.answers import Answer, answers, sentences
 from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, CellOutcome, CellResult, cells_folder, result_of
 from ultra_agents.experiments.engines import POLL_S, Engine
 from ultra_agents.experiments.page import render
@@ -109,11 +109,11 @@ def write_report(
     references: Mapping[str, float | None],
     root: Path,
     command: str,
-) -> tuple[str, list[Answer]]:
+) -> tuple[list[str], list[Answer]]:
     """Write `report.json`, `report.html`, `tables.md` and `tables.tex`.
 
     Returns:
-        The sentences that answer the question, and the answer for each method of each task.
+        The sentence that answers the question for each task, and the answer for each method of each task.
 
     Raises:
         RunError: They cannot be written.
@@ -129,7 +129,7 @@ def write_report(
         write_whole(root / "tables.tex", "\n".join(tables.latex(table) for table in made if table is not None))
     except OSError as error:
         raise RunError(f"the report of {root} cannot be written", found=str(error)) from error
-    return headline(summary), answers(summary)
+    return sentences(summary), answers(summary)
 
 
 def _state(

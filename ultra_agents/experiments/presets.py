@@ -31,10 +31,13 @@ RULES: dict[str, Settings] = {
     "rules-file": {"proposer": "file", "methods": ["ultra-ra"]},
     "rules-constants": {"proposer": "constants", "methods": ["ultra-ra"]},
     "rules-layer": {"proposer": "file", "methods": ["ultra-ra"], "advice": {"apply": "layer"}},
+    "reward-file": {"proposer": "file", "methods": ["ultra-r"]},
+    "reward-random": {"proposer": "random", "methods": ["ultra-r"], "advice": {"form": "rules", "draws": "reward"}},
     "rules-imitate": {"proposer": "file", "methods": ["ultra-ra"], "advice": {"apply": "imitate"}},
 }
 """ULTRA with advice as rules. Those of `advice.file`, a setting of the task: `rules-file` and its two ways of using
-rules, and `rules-constants`, which keeps their structure and draws their constants."""
+rules, and `rules-constants`, which keeps their structure and draws their constants. `reward-file` uses only the
+implicit reward of that file, `reward-random` one that was drawn."""
 
 
 def presets() -> dict[str, Settings]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.config import baseline_of, default_baseline
+from ultra_agents.config import baseline_of, default_baseline, variant_of
 from ultra_agents.evaluation.statistics import (
     Interval,
     paired_difference,
@@ -158,8 +158,9 @@ def _method(
             purpose: _mean([one.method.env_steps.get(purpose, 0) for one in here.values()]) for purpose in purposes
         },
         "seconds": _mean([one.method.seconds for one in here.values()]),
+        "reach": _reach(here, {seed: found[task, baseline, seed] for seed in bases}),
         "curve": _curve(list(here.values())),
-        "rules": _rules([worth for one in here.values() if (worth := (one.measures or {}).get("rules"))]),
+        "rules": _rules([_worth(one) for one in here.values() if (one.measures or {}).get("rules")]),
         "advice": _advice([one.measures for one in here.values() if one.measures is not None]),
         "cells": [one.cell.name for one in here.values()],
     }  # fmt: skip
@@ -179,13 +180,34 @@ def _difference(apart: Mapping[int, float], ended: Mapping[int, Returns], bases:
     return {**row, **({} if found.enough else {"low": None, "high": None}), "episodes": len(found.differences)}
 
 
+def _charged_curve(result: CellResult) -> list[tuple[int, float]]:
+    """Environment steps, those charged before refining included, and mean return on the selection seeds."""
+    before = sum(steps for purpose, steps in result.method.env_steps.items() if purpose not in ("refine", "confirm"))
+    return [(point.steps + before, point.value) for point in result.method.curve]
+
+
+def _reach(here: Mapping[int, CellResult], bases: Mapping[int, CellResult]) -> Row | None:
+    """Charged steps until the curve is where the baseline's of the same seed ended, on the same episodes.
+
+    The first scored point that is as high counts. Seeds that never get there have none: the median over seeds is of
+    all, and None where half of them or more never do.
+    """
+    first = {}
+    for seed, base in bases.items():
+        level = base.method.curve[-1].value if base.method.curve else None
+        if level is not None:
+            steps = [steps for steps, value in _charged_curve(here[seed]) if value >= level]
+            first[seed] = steps[0] if steps else None
+    if not first:
+        return None
+    median = float(np.median([np.inf if steps is None else steps for steps in first.values()]))
+    reached = sum(steps is not None for steps in first.values())
+    return {"seeds": len(first), "reached": reached, "steps": median if np.isfinite(median) else None}
+
+
 def _curve(results: Sequence[CellResult]) -> list[Row]:
     """Mean and interval over seeds at the places all seeds have, steps charged before refining included."""
-    rows = [
-        [(point.steps + sum(v for k, v in one.method.env_steps.items() if k != "refine"), point.value)
-         for point in one.method.curve]
-        for one in results
-    ]  # fmt: skip
+    rows = [_charged_curve(one) for one in results]
     points = []
     for place in range(min((len(row) for row in rows), default=0)):
         values = [row[place][1] for row in rows]
@@ -216,6 +238,12 @@ def _advice(measures: Sequence[Mapping[str, Any]]) -> Row | None:
     }
 
 
+def _worth(cell: CellResult) -> Row:
+    """What the rules of one cell were worth; a reward counts where its method takes rewards."""
+    found: Row = dict((cell.measures or {})["rules"])
+    return {**found, "rewards": bool(found.get("rewards")) and "r" in (variant_of(cell.method.method) or "")}
+
+
 def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
     """What the rules of all seeds were worth: the gain is that of their test, in force against the policy alone."""
     if not worth:
@@ -225,6 +253,7 @@ def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
     return {
         "seeds": len(worth),
         "held": sum(one["held"] for one in worth),
+        "rewarded": sum(one["rewards"] for one in worth),
         "verdicts": {
             name: [one["verdict"] for one in worth].count(name) for name in {one["verdict"] for one in worth}
         },
@@ -232,7 +261,7 @@ def _rules(worth: Sequence[Mapping[str, Any]]) -> Row | None:
         "gain": _asdict(t_interval(gains, CONFIDENCE)) if gains else None,
         "coverage": _mean(covered) if covered else None,
         "env_steps": _mean([one["env_steps"] for one in worth]),
-        "text": next((one.get("text", "") for one in worth if one["held"]), ""),
+        "text": next((one.get("text", "") for one in worth if one["held"] or one["rewards"]), ""),
     }
 
 

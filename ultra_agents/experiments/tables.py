@@ -38,10 +38,31 @@ def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -
                     with_interval(row["best"], digits),
                     "" if difference is None else interval(difference, digits),
                     "" if row["improvement"] is None else f"{row['improvement']['value']:.0%}",
+                    _reached(row["reach"]),
                 ]
             )
     head = ["task", "method", "seeds", "before", "after (last)", *((WITH_RULES,) if ruled else ())]
-    return (*head, "IQM (last)", "after (best)", f"minus {summary['baseline']}", "P(better)"), rows
+    return (
+        *head,
+        "IQM (last)",
+        "after (best)",
+        f"minus {summary['baseline']}",
+        "P(better)",
+        reach_head(summary),
+    ), rows
+
+
+def reach_head(summary: Mapping[str, Any]) -> str:
+    """Head of the column of charged steps until a curve is where the baseline's of the same seed ended."""
+    return f"steps to {summary['baseline']}'s end"
+
+
+def _reached(reach: Mapping[str, Any] | None) -> str:
+    """`14,200 (5 of 5)`; `(1 of 5)` where the median seed never got there."""
+    if reach is None:
+        return ""
+    seeds = f"({reach['reached']} of {reach['seeds']})"
+    return seeds if reach["steps"] is None else f"{reach['steps']:,.0f} {seeds}"
 
 
 def refining(summary: Mapping[str, Any]) -> Table:

@@ -10,6 +10,7 @@ from ultra_agents.llm.budget import usage_of
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.question import Question
 from ultra_agents.llm.replies import RawReply
+from ultra_agents.llm.tools import shown
 from ultra_agents.llm.transcript import Transcript, append_line, usage_of_row
 from ultra_agents.records import Usage
 from ultra_agents.runs.files import read_lines
@@ -39,6 +40,11 @@ class ExchangeLog:
     def usage(self) -> dict[str, Usage]:
         """What each agent has used, earlier parts of the run included."""
         return self._transcript.usage()
+
+    def asked(self) -> set[str]:
+        """Digests of the questions of earlier processes, of calls under way too."""
+        rows = (*self._transcript.rows(), *read_lines(self._calls))
+        return {str(row["question"]) for row in rows if row.get("question")}
 
     def call_begins(self, question: Question, model: Model, key: str, prompt_tokens: int) -> None:
         """Write down that a call is about to be made."""
@@ -98,7 +104,7 @@ class ExchangeLog:
         """Write one line of the transcript and tell the display; keys are redacted, what was sent is not changed."""
         redact = model.redactor()
         cost = 0.0 if cached or not charged else usage_of(model.prices, raw).cost
-        reply = redact(raw.text)
+        reply = redact("\n".join(part for part in (raw.text, shown(raw.calls)) if part))
         number = 0 if cached else self._begun.get(key, 0)
         told = AgentSpoke(
             question.agent,
@@ -133,6 +139,8 @@ def _head(question: Question, model: Model, key: str) -> dict[str, Any]:
         "provider": model.config.provider,
         "key": key,
         "attempt": question.attempt,
+        "question": question.digest,
+        "notes": list(question.notes),
     }
 
 

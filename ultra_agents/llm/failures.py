@@ -127,6 +127,8 @@ def classify(error: BaseException, redact: Callable[[str], str] = str) -> Failur
         return Failure("transient", f"no answer in time ({type(error).__name__})", charged=True, late=True)
     if names & {"APIConnectionError", "ConnectionError", "TransportError"}:
         return Failure("transient", text, broken=bool(names & {"RemoteProtocolError", "ReadError"}))
+    if "ValidationError" in names and "tool_calls" in low:  # arguments that are JSON, but no object
+        return Failure("malformed reply", text, charged=True)
     text = redact(f"not an answer of a model server ({type(error).__name__}: {_shown(error, body)})")[:MAX_SHOWN]
     return Failure("transient", text, charged=True)
 

@@ -11,7 +11,7 @@ from ultra_agents.config import GatewayConfig
 from ultra_agents.contracts.llm import question_key
 from ultra_agents.events import AgentAsked, Emit, EmitStreaming, ReplyStreaming, Warned
 from ultra_agents.llm.budget import Budget, cost_of, usage_of
-from ultra_agents.llm.cache import AnswerCache
+from ultra_agents.llm.cache import AnswerCache, cache_key
 from ultra_agents.llm.circuit_breaker import CircuitBreaker
 from ultra_agents.llm.errors import no_answer, one_line, refused
 from ultra_agents.llm.exchange_log import ExchangeLog
@@ -103,15 +103,16 @@ class FallbackChain:
                 raise no_answer(*unanswered, self._config.retries)
         raise AssertionError("unreachable")
 
+    def keep(self, question: Question, model: Model, reply: RawReply) -> None:
+        """Put a reply to `question` into the cache that is no answer of `model`, but what was made of it."""
+        request = model.request(question.messages, question.schema, question.attempt, question.tools)
+        self._cache.put(cache_key(request), reply, _about(question, model))
+
     def _call(self, question: Question, model: Model, key: str, others: list[CircuitBreaker]) -> RawReply:
         """Call one model until it answers; given up sooner where one of the `others` can be asked instead."""
-        prompt, completion = model.max_tokens(question.messages)
+        prompt, completion = model.max_tokens(question.messages, question.tools)
         money = cost_of(model.prices, prompt, completion)
-        about = {
-            "question": question_key(question.messages, question.schema),
-            "provider": model.config.provider,
-            "model": model.llm.model_name,
-        }
+        about = _about(question, model)
 
         def one_request() -> RawReply:
             with ExitStack() as held:
@@ -121,14 +122,17 @@ class FallbackChain:
                     model.open()  # what can fail before anything is sent fails before it counts
                     check_stop(question.stop)
                     self._log.call_begins(question, model, key, prompt)
-                shown = self._on_text(question, model)
-                reply = model.call(question.messages, question.schema, question.title, question.stop, shown)
+                if question.tools:
+                    reply = model.call_with_tools(question.messages, question.tools, question.stop)
+                else:
+                    shown = self._on_text(question, model)
+                    reply = model.call(question.messages, question.schema, question.title, question.stop, shown)
                 if not model.llm.recorded:
                     self._log.call_answered(question, model, key, reply)
                     self._budget.add(question.agent, usage_of(model.prices, reply))
             model.breaker.succeeded()
             stored = self._cache.put(key, reply, about)
-            return replace(reply, text=stored.text, cut=stored.cut, flaw=stored.flaw)
+            return replace(reply, text=stored.text, cut=stored.cut, flaw=stored.flaw, calls=stored.calls)
 
         def write_down(failure: Failure) -> None:
             written = estimate_tokens(failure.reply) if failure.reply else 0
@@ -164,6 +168,15 @@ class FallbackChain:
         if (emit_streaming := self._emit_streaming) is None:
             return None
         return lambda text: emit_streaming(ReplyStreaming(question.agent, question.segment, model.name, text))
+
+
+def _about(question: Question, model: Model) -> dict[str, str]:
+    """What a cassette says of an answer."""
+    return {
+        "question": question_key(question.messages, question.schema, question.tools),
+        "provider": model.config.provider,
+        "model": model.llm.model_name,
+    }
 
 
 def _of_this_question(failure: Failure, model: Model) -> bool:

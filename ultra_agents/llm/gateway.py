@@ -30,12 +30,15 @@ from ultra_agents.llm.errors import not_recorded
 from ultra_agents.llm.exchange_log import ExchangeLog
 from ultra_agents.llm.fallback import FallbackChain
 from ultra_agents.llm.model import Model
+from ultra_agents.llm.person_notes import digest_of, with_notes
 from ultra_agents.llm.question import Question
 from ultra_agents.llm.replies import RawReply
 from ultra_agents.llm.single_flight import SingleFlight
 from ultra_agents.llm.structured import Reply, ReplyDropped, parse_reply, repair_messages, reply_schema
+from ultra_agents.llm.tools import Call, Tool
 from ultra_agents.records import Usage
 from ultra_agents.records.cases import NOT_RECORDED
+from ultra_agents.runs.notes import Notebook
 from ultra_agents.text import valid_text
 
 Stop: TypeAlias = Callable[[], bool]
@@ -56,6 +59,21 @@ class Answer(Generic[Reply]):
     model: str
     usage: Usage
     cached: bool
+
+
+@dataclass(frozen=True)
+class Turn(Generic[Reply]):
+    """A turn in which a model could call tools: it calls some, has given the reply already, or neither.
+
+    Attributes:
+        said: What it said beside its calls.
+        calls: The calls, at most `ultra_agents.llm.tools.MAX_CALLS`.
+        value: The reply, where it called nothing and gave one that can be used.
+    """
+
+    said: str
+    calls: tuple[Call, ...]
+    value: Reply | None
 
 
 class Gateway:
@@ -98,6 +116,7 @@ class Gateway:
         self._replay = config.mode == "replay"
         self._log = ExchangeLog(folder, emit)
         self._count_unseen()
+        self._notebook = Notebook(folder, self._log.asked())
         own = folder / "llm-cache.sqlite"
         self._cache = AnswerCache(config.cache or own, must_exist=self._replay, spare=own)
         self._flight = SingleFlight(self._cache)
@@ -159,7 +178,8 @@ class Gateway:
             agent: Who asks (`identifier`, ...).
             segment: About what.
             models: Names in `llms`, asked in turn as they fail; None, or an empty list, is the first of all.
-            messages: `(role, text)`; roles are `system`, `user`, `assistant`. Sent as they are.
+            messages: `(role, text)`; roles are `system`, `user`, `assistant`. Sent as they are, with a person's notes
+                before the first of the user where there are some (`runs.notes`).
             reply: What the answer must be.
             stop: Polled; true ends the asking.
             step: The environment step it is about, where it is about one; for the transcript.
@@ -173,7 +193,13 @@ class Gateway:
         """
         chain = list(dict.fromkeys(self._model(name) for name in models or (None,)))
         said = [(role, valid_text(text)) for role, text in messages]
-        question = Question(agent, segment, reply_schema(reply), reply.__name__, said, self._either(stop), step)
+        digest = digest_of(agent, segment, step, reply.__name__, said)
+        notes = self._notebook.read_with(digest)
+        said = with_notes(said, notes)
+        schema, seen = reply_schema(reply), tuple(one.id for one in notes)
+        question = Question(
+            agent, segment, schema, reply.__name__, said, self._either(stop), step, digest=digest, notes=seen
+        )
         usage = Usage()
         refusal: ReplyDropped | None = None
         while True:
@@ -205,6 +231,61 @@ class Gateway:
             self._log.exchange(question, model, key, raw, "ok", cached=cached)
             return Answer(value, model.name, usage, usage.calls == 0)
 
+    def calls_tools(self, models: Sequence[str | None]) -> bool:
+        """Whether the first of a chain of models is offered tools."""
+        return self._model(next(iter(models), None)).tools is not None
+
+    def turn(
+        self,
+        *,
+        agent: str,
+        segment: str,
+        models: Sequence[str | None],
+        messages: Sequence[tuple[str, str]],
+        tools: Sequence[Tool],
+        reply: type[Reply],
+        stop: Stop | None = None,
+        step: int | None = None,
+    ) -> Turn[Reply]:
+        """Ask once, with tools to call; like any question it is cached, held to budgets, retried and written down.
+
+        A turn that a server drops (`malformed reply`, ...) calls nothing, and is kept as such, so that a replay goes
+        on as the run did.
+
+        Args:
+            agent: Who asks.
+            segment: About what.
+            models: As for `ask`; those that take no tools are left out.
+            messages: The conversation, with the calls and results of earlier turns (`ultra_agents.llm.tools`).
+            tools: What may be called.
+            reply: What the model gives when it needs no tool; the messages must say how.
+            stop: Polled; true ends the asking.
+            step: The environment step it is about, where it is about one.
+
+        Raises:
+            ReplyDropped: A recording lacks the turn, and `config.missing` is `drop`.
+            LLMError, BudgetReached, Interrupted: As `ask`.
+        """
+        every = dict.fromkeys(self._model(name) for name in models or (None,))
+        chain = [model for model in every if model.tools is not None]
+        said = [(role, valid_text(text)) for role, text in messages]
+        question = Question(agent, segment, {}, reply.__name__, said, self._either(stop), step, tools=tuple(tools))
+        try:
+            model, key, raw, cached = self._recorded_or_asked(chain, question)
+        except ReplyDropped as problem:
+            if problem.reason == NOT_RECORDED:
+                raise
+            self._chain.keep(question, chain[0], RawReply("", 0, 0, 0.0, flaw=problem.reason))
+            return Turn("", (), None)
+        value, verdict = None, "ok"
+        if not raw.calls:
+            try:
+                value = parse_reply(raw.text, reply, raw.cut, raw.flaw)
+            except ReplyDropped as problem:
+                verdict = "ok" if problem.reason == "malformed reply" else problem.reason  # words, no broken reply
+        self._log.exchange(question, model, key, raw, verdict, cached=cached)
+        return Turn(raw.text, raw.calls, value)
+
     def _model(self, name: str | None) -> Model:
         name = next(iter(self._models)) if name is None else name
         try:
@@ -232,7 +313,8 @@ class Gateway:
     def _reply(self, chain: list[Model], question: Question) -> tuple[Model, str, RawReply, bool]:
         """A raw reply from the cache or from the first model of the chain that gives one; whose, its key, cached."""
         keyed = [
-            (model, cache_key(model.request(question.messages, question.schema, question.attempt))) for model in chain
+            (model, cache_key(model.request(question.messages, question.schema, question.attempt, question.tools)))
+            for model in chain
         ]
         first, key = keyed[0]
         with self._flight.turn(key, question.stop):  # the other threads find the answer in the cache

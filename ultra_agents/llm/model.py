@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ultra_agents.config import LLMConfig
 from ultra_agents.contracts.llm import LLM, Structured, bound
@@ -20,8 +20,11 @@ from ultra_agents.llm.deadline import call_with_deadline
 from ultra_agents.llm.failures import MAX_SHOWN, AskOtherwise, CallFailed, Failure, classify, stream_at_fault
 from ultra_agents.llm.limits import RateLimits
 from ultra_agents.llm.prices import table_prices
+from ultra_agents.llm.question import Request
 from ultra_agents.llm.replies import MAX_REPLY_CHARS, RawReply, all_in_reasoning, estimate_tokens, raw_reply
 from ultra_agents.llm.streaming import OnText, Received, read_stream
+from ultra_agents.llm.structured import json_objects
+from ultra_agents.llm.tools import Tool, as_messages, calls_in_text, told_in_words, wire_form
 from ultra_agents.llm.tracing import redacting_handler
 from ultra_agents.registry import create_llm
 from ultra_agents.text import valid_text
@@ -57,6 +60,7 @@ class Model:
         left_out: Parameters the server does not take, in the order it said so.
         answered: It has given a reply, so what it refuses now is not its key, its name or its options.
         refused_in_a_row: Questions it refused without a known reason since its last reply.
+        refuses_tools: Its server does not take tools.
     """
 
     def __init__(
@@ -71,11 +75,12 @@ class Model:
         self.llm: LLM = create_llm(config.provider, config.options)
         self.limits = RateLimits(config.concurrency, config.requests_per_minute, config.tokens_per_minute)
         self.breaker = CircuitBreaker(failures=5, rest_s=60.0)
-        self.way: Structured = self.llm.options.structured or self.llm.structured
+        self.way: Structured = self.llm.way
         self.streams = self.llm.streams
         self.left_out: tuple[str, ...] = ()
         self.answered = False
         self.refused_in_a_row = 0
+        self.refuses_tools = False
         self._callbacks = list(callbacks)
         self._warn = warn
         self._warned: set[str] = set()
@@ -103,9 +108,19 @@ class Model:
                 self._redacting("checked", self.llm.check)
                 self._checked = True
 
-    def request(self, messages: Messages, schema: dict[str, Any], attempt: int) -> dict[str, Any]:
+    @property
+    def tools(self) -> Literal["native", "text"] | None:
+        """How it is offered tools; None where it is not."""
+        wanted = self.config.tools
+        if wanted == "none" or (wanted is None and not self.llm.calls_tools):
+            return None
+        return "text" if (wanted == "text" or self.refuses_tools) and not self.llm.recorded else "native"
+
+    def request(
+        self, messages: Messages, schema: dict[str, Any], attempt: int, tools: Sequence[Tool] = ()
+    ) -> dict[str, Any]:
         """Everything a reply depends on; its hash is the cache key."""
-        return {
+        request = {
             "provider": self.config.provider,
             "base_url": self.llm.base_url,
             "model": self.llm.model_name,
@@ -114,10 +129,12 @@ class Model:
             "schema": schema,
             "attempt": attempt,
         }
+        return {**request, "tools": [dict(tool) for tool in tools]} if tools else request
 
-    def max_tokens(self, messages: Messages) -> tuple[int, int]:
+    def max_tokens(self, messages: Messages, tools: Sequence[Tool] = ()) -> tuple[int, int]:
         """Upper estimates of the prompt's and the reply's tokens."""
         prompt = sum(estimate_tokens(text) + 8 for _, text in messages)
+        prompt += sum(estimate_tokens(json.dumps(dict(tool))) for tool in tools)
         return prompt, int(self.llm.options.max_tokens or _UNLIMITED_TOKENS)
 
     def call(
@@ -167,9 +184,45 @@ class Model:
         on_text: OnText | None = None,
     ) -> RawReply:
         """Send one request, the schema sent in this `way`, without parameters not taken; raises as `call`."""
+        if way in ("text", "json_object"):
+            messages = [*messages[:-1], _with_schema(messages[-1], schema)]
+        return self._sent(Request(messages, lambda chat: bound(chat, schema, way, title)), stop, on_text)
+
+    def call_with_tools(self, messages: Messages, tools: Sequence[Tool], stop: Callable[[], bool] | None) -> RawReply:
+        """Send one request in which tools may be called: as such, or in words where the server does not know tools.
+
+        Args:
+            messages: `(role, text)`, the roles of `ultra_agents.llm.tools` among them.
+            tools: What may be called.
+            stop: Polled; true ends the asking.
+
+        Raises: As `call`.
+        """
+        way = self.tools
+        if way == "text":
+            reply = self._sent(Request(told_in_words(messages, tools), lambda chat: chat), stop)
+            calls = calls_in_text(json_objects(reply.text))
+            return replace(reply, text=reply.text.partition("{")[0].strip(), calls=calls) if calls else reply
+        try:
+            return self._sent(Request(messages, lambda chat: chat.bind_tools(wire_form(tools)), may_call=True), stop)
+        except AskOtherwise:
+            raise
+        except CallFailed as error:
+            if error.failure.kind != "schema refused":
+                raise
+            self._warn_once(
+                f"the server of the model {self.name!r} does not take tools: it is told of them in words "
+                f"(llms.{self.name}.tools: text says so from the start, none offers it none): {error.failure.text}"
+            )
+            self.refuses_tools = True
+            otherwise = AskOtherwise(error.failure)
+        raise otherwise
+
+    def _sent(self, request: Request, stop: Callable[[], bool] | None, on_text: OnText | None = None) -> RawReply:
+        """Send a request, without parameters not taken; raises as `call`."""
         chat = self.open()
         try:
-            return self._invoke(chat, way, messages, schema, title, stop, on_text)
+            return self._invoke(chat, request, stop, on_text)
         except CallFailed as error:
             if error.failure.kind != "parameter refused" or not self._left_out(chat, error.failure):
                 raise
@@ -198,16 +251,11 @@ class Model:
     def _invoke(
         self,
         chat: Any,
-        way: Structured,
-        messages: Messages,
-        schema: dict[str, Any],
-        title: str,
+        request: Request,
         stop: Callable[[], bool] | None,
         on_text: OnText | None,
     ) -> RawReply:
-        if way in ("text", "json_object"):
-            messages = [*messages[:-1], _with_schema(messages[-1], schema)]
-        said = [[role, text] for role, text in messages]
+        said = as_messages(request.messages, as_recorded=self.llm.recorded)
         redact, timeout_s = self.redactor(), self.llm.options.timeout_s
         handlers = [redacting_handler(handler, redact) for handler in self._callbacks]
         traced: Any = {"callbacks": handlers} if handlers else None
@@ -217,7 +265,7 @@ class Model:
         context = contextvars.copy_context()  # the call's thread still belongs to what is being traced
 
         def ask() -> Any:
-            runnable = bound(chat, schema, way, title)
+            runnable = request.bound(chat)
             if on_text is None:
                 return runnable.invoke(said, traced)
             show = _end_shown(on_text, redact)
@@ -227,9 +275,9 @@ class Model:
         try:
             answer = call_with_deadline(lambda: context.run(ask), timeout_s, stop)
             seconds = time.perf_counter() - begun
-            reply = raw_reply(answer, messages, seconds, redact)
+            reply = raw_reply(answer, request.messages, seconds, redact, request.may_call)
         except NotImplementedError as error:  # langchain's answer for a model without tools
-            problem = CallFailed(Failure("schema refused", redact(str(error))[:MAX_SHOWN] or f"no {way}"))
+            problem = CallFailed(Failure("schema refused", redact(str(error))[:MAX_SHOWN] or "no tools"))
         except CallFailed as error:
             problem = CallFailed(_with_received(error.failure, received, redact))
         except UltraError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ultra_agents.llm.tools import Call, calls_of
 from ultra_agents.text import valid_json, valid_text
 
 MAX_REPLY_CHARS = 1_000_000
@@ -28,6 +29,7 @@ class RawReply:
         seconds: Wall time of the call.
         cut: The server stopped it at `max_tokens`.
         flaw: Why it cannot be used, where that is known without reading it: `refused by the model`, `too long`.
+        calls: The tools it calls, where it could.
     """
 
     text: str
@@ -36,11 +38,16 @@ class RawReply:
     seconds: float
     cut: bool = False
     flaw: str = ""
+    calls: tuple[Call, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.calls:
+            object.__setattr__(self, "calls", tuple((str(name), str(text)) for name, text in self.calls))
 
     def to_json(self) -> dict[str, Any]:
-        """A mapping of JSON types, without `flaw` where there is none."""
+        """A mapping of JSON types, without `flaw` and `calls` where there are none."""
         row = asdict(self)
-        return row if self.flaw else {name: value for name, value in row.items() if name != "flaw"}
+        return {name: value for name, value in row.items() if value or name not in ("flaw", "calls")}
 
 
 def estimate_tokens(text: str) -> int:
@@ -54,27 +61,36 @@ def prompt_estimate(messages: Sequence[tuple[str, str]]) -> int:
 
 
 def raw_reply(
-    answer: Any, messages: Sequence[tuple[str, str]], seconds: float, redact: Callable[[str], str]
+    answer: Any,
+    messages: Sequence[tuple[str, str]],
+    seconds: float,
+    redact: Callable[[str], str],
+    may_call: bool = False,
 ) -> RawReply:
-    """The reply in `answer`: a langchain message, or what `with_structured_output(include_raw=True)` gives."""
+    """The reply in `answer`: a langchain message, or what `with_structured_output(include_raw=True)` gives.
+
+    With `may_call` tool calls are calls; otherwise the reply's fields, which some servers are sent as a tool.
+    """
     parsed = None
     if isinstance(answer, dict):
         parsed, answer = answer.get("parsed"), answer["raw"]
     if parsed is not None and hasattr(parsed, "model_dump"):
         parsed = parsed.model_dump(mode="json")
-    text = json.dumps(valid_json(parsed)) if parsed is not None else _text(answer)
+    calls = calls_of(answer, redact) if may_call else ()
+    text = json.dumps(valid_json(parsed)) if parsed is not None else _said(answer) if may_call else _text(answer)
     usage = getattr(answer, "usage_metadata", None)
     usage = usage if isinstance(usage, dict) else {}
     prompt = token_count(usage.get("input_tokens")) or prompt_estimate(messages)
-    completion = token_count(usage.get("output_tokens")) or estimate_tokens(text)
+    written = text + "".join(name + arguments for name, arguments in calls)
+    completion = token_count(usage.get("output_tokens")) or estimate_tokens(written)
     finish = _finish(answer)
     flaw = ""
     if len(text) > MAX_REPLY_CHARS:
-        text, flaw = text[:_KEPT_CHARS], "too long"
-    elif refusal := _refusal(answer, finish, text):
+        text, flaw, calls = text[:_KEPT_CHARS], "too long", ()
+    elif not calls and (refusal := _refusal(answer, finish, text)):
         text, flaw = text or refusal, "refused by the model"
     text = redact(valid_text(text))
-    return RawReply(text, prompt, completion, seconds, finish in ("length", "max_tokens"), flaw)
+    return RawReply(text, prompt, completion, seconds, finish in ("length", "max_tokens"), flaw, calls)
 
 
 def token_count(value: Any) -> int | None:
@@ -115,10 +131,13 @@ def _refusal(answer: Any, finish: str, text: str) -> str:
     )
 
 
-def _text(answer: Any) -> str:
+def _said(answer: Any) -> str:
     content = getattr(answer, "content", "")
-    if not isinstance(content, str):
-        content = "".join(_part(part) for part in content or ())
+    return content if isinstance(content, str) else "".join(_part(part) for part in content or ())
+
+
+def _text(answer: Any) -> str:
+    content = _said(answer)
     calls = getattr(answer, "tool_calls", None)
     return json.dumps(valid_json(calls[0].get("args"))) if calls and not content.strip() else content
 

@@ -107,7 +107,7 @@ def parse_reply(text: str, reply: type[Reply], cut: bool = False, flaw: str = ""
     if not text.strip():
         raise ReplyDropped("cut at max_tokens" if cut else "empty reply", "nothing was said")
     complaint: str | None = None
-    for candidate in reversed(_objects(text)):
+    for candidate in reversed(json_objects(text)):
         try:
             return reply.model_validate(valid_json(candidate))
         except ValidationError as error:
@@ -136,7 +136,7 @@ _MARK = re.compile(rf'(?P<end>{_END})|(?P<begin>{_BEGIN})|(?P<object>\{{\s*["}}]
 _REASONING = re.compile(rf"(?:{_BEGIN}).*?(?:(?:{_END})|\Z)", re.IGNORECASE | re.DOTALL)
 
 
-def _objects(text: str) -> list[dict[str, Any]]:
+def json_objects(text: str) -> list[dict[str, Any]]:
     """JSON objects outside of reasoning, in order; a tag within an object's strings is none."""
     whole = _decode(text)
     if isinstance(whole, dict):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ultra_agents.errors import RunError
+from ultra_agents.files import add_line, no_link
 from ultra_agents.records import Usage
 from ultra_agents.runs.files import read_lines
 
@@ -21,10 +22,11 @@ class Transcript:
     """An append-only file of exchanges.
 
     A line holds `time` (UTC, ISO 8601), `agent`, `segment`, `step` (the environment step asked about, or null),
-    `model`, `provider`, `key` (in the answer cache), `attempt` (0, or 1 for the repair), `messages` ([role, text]
-    pairs), `reply`, `prompt_tokens`, `completion_tokens`, `seconds`, `cost`, `cached`, `charged` (counts as a call),
-    `verdict` (`ok`, a reason for dropping, or `failed: ...`). A call whose answer was not used has no `key`, but
-    `call` in its place.
+    `model`, `provider`, `key` (in the answer cache), `attempt` (0, or 1 for the repair), `question` (its digest
+    without notes), `notes` (ids of a person's notes in it), `messages` ([role, text] pairs), `reply`,
+    `prompt_tokens`, `completion_tokens`, `seconds`, `cost`, `cached`, `charged` (counts as a call), `verdict` (`ok`, a
+    reason for dropping, or `failed: ...`). A call whose answer was not used has no `key`, but `call` in its place. A
+    line that a fork took over names the run that paid for it in `paid_by`, and is not charged.
 
     Args:
         path: The file; made with its folder where missing.
@@ -41,11 +43,15 @@ class Transcript:
         """Every complete line, oldest first."""
         return read_lines(self.path)
 
-    def usage(self) -> dict[str, Usage]:
-        """What each agent has used, earlier parts of the run included."""
+    def usage(self, inherited: bool = False) -> dict[str, Usage]:
+        """What each agent has used, earlier parts of the run included; `inherited`: with what a fork took over."""
         total: dict[str, Usage] = {}
         for row in self.rows():
             agent = str(row.get("agent", "?"))
+            if inherited and row.get("paid_by"):
+                row = {**row, "charged": True}
+            elif row.get("paid_by"):
+                row = {**row, "cached": False}
             total[agent] = total.get(agent, Usage()) + usage_of_row(row)
         return total
 
@@ -61,14 +67,9 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
     try:
         with _APPENDING:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            handle = no_link(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
-                if os.lseek(handle, 0, os.SEEK_END) > 0:
-                    os.lseek(handle, -1, os.SEEK_END)
-                    if os.read(handle, 1) != b"\n":  # a killed writer's half line
-                        line = b"\n" + line
-                while line:  # a disk that is nearly full takes a part, and refuses the rest
-                    line = line[os.write(handle, line) :]
+                add_line(handle, line, first=True)
             finally:
                 os.close(handle)
     except OSError as error:

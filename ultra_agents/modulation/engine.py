@@ -52,6 +52,7 @@ class ModulationEngine:
     """
 
     partwise = True
+    ends_apart = True
 
     def __init__(
         self,
@@ -142,6 +143,7 @@ class ModulationEngine:
         next_observations: Array,
         ended: Array,
         envs: slice = ALL,
+        terminated: Array | None = None,
     ) -> FloatArray:
         """Environment rewards `(n,)` -> the rewards to learn from; also lets go where episodes ended.
 
@@ -157,8 +159,8 @@ class ModulationEngine:
         fresh = covering >= 0
         if self._config.reward == "potential":
             covered = self._table.lookup(self._features(next_observations), self._radius)
-            after = np.where(ended, 0.0, self._potential(covered))
-            bonus = self._config.discount * after - self._potential(covering)
+            after = np.where(ended if terminated is None else terminated, 0.0, self._potential(covered))
+            bonus = self._config.shaping_discount * after - self._potential(covering)
             self._bonus[envs] += bonus
             return np.asarray(rewards + bonus)
         if not fresh.any():

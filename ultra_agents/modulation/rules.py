@@ -8,7 +8,8 @@ Three things a set of rules can do while a policy trains on, as `ultra_agents.co
 * *show* (kickstarting: Schmitt et al. 2018, arXiv 1803.03835): the policy acts, and is pulled towards what the rules
   would do in covered states, ever less;
 * *reward*: the implicit reward of the rules' expression, clipped to [-1, 1] times beta, or their potential Phi as
-  gamma Phi(s') - Phi(s) (Ng et al. 1999), which leaves the optimal policy alone. Falls to 0 as everything else.
+  gamma Phi(s') - Phi(s) (Ng et al. 1999), which leaves the optimal policy alone: gamma is the algorithm's own, Phi
+  is 0 in terminal states and its own value in those that a time limit cut. Falls to 0 as everything else.
 
 Nothing is drawn at random. This is the counterpart of the ULTRA paper's table for advice with reach.
 """
@@ -49,6 +50,7 @@ class RuleModulation:
     """
 
     partwise = True
+    ends_apart = True
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class RuleModulation:
         self.warmup_updates = config.warmup_updates if acts and layer is not None else 0
         self._layer, self._reward, self._quantities, self._acts = layer, reward, quantities, acts
         self._full = config.model_copy(update={"probability": 1.0})
-        self._beta, self._discount = config.beta, config.discount
+        self._beta, self._discount = config.beta, config.shaping_discount
         self.set_progress(0.0)
         self.begin(0)
 
@@ -114,16 +116,24 @@ class RuleModulation:
         return np.where(modulated.followed, np.zeros_like(policy_log_prob), policy_log_prob)
 
     def reward(
-        self, rewards: FloatArray, modulated: Modulated, next_observations: Array, ended: Array, envs: slice = ALL
+        self,
+        rewards: FloatArray,
+        modulated: Modulated,
+        next_observations: Array,
+        ended: Array,
+        envs: slice = ALL,
+        terminated: Array | None = None,
     ) -> FloatArray:
-        """Environment rewards `(n,)` -> the rewards to learn from."""
+        """Environment rewards `(n,)` -> the rewards to learn from; without `terminated` every end is terminal."""
         if self._reward is None or not self._rewarding:
             return rewards
         rules = self._reward
         before = {name: column[envs] for name, column in self._seen.items()}  # of the states that `act` was given
         after = self._quantities(next_observations)
         if rules.document.potential is not None:
-            later = np.where(ended, 0.0, np.clip(rules.potential(after), -1.0, 1.0))
+            later = np.where(
+                ended if terminated is None else terminated, 0.0, np.clip(rules.potential(after), -1.0, 1.0)
+            )
             earned = self._discount * later - np.clip(rules.potential(before), -1.0, 1.0)
         else:
             earned = np.clip(rules.reward(before, after), -1.0, 1.0)

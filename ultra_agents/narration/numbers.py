@@ -1,18 +1,17 @@
 """Steps as rows of named numbers, for readers who are to write rules over these names.
 
-A row says what was done from its step to the next row, so that no action is hidden where steps are left out.
+As in words, steps between two rows are told by what was done at them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from itertools import groupby
 from typing import TypeAlias
 
 from ultra_agents.config import NarrationConfig
 from ultra_agents.contracts import Environment
-from ultra_agents.narration.describe import Lines
+from ultra_agents.narration.lines import Form, Lines
 from ultra_agents.records import Array, Trajectory
 
 Told: TypeAlias = tuple[str, Callable[[int], str]]
@@ -29,8 +28,9 @@ class Numbers(Lines):
         columns: Name -> `(T,)`, told in every row.
         scales: Name -> what is large there; digits below a ten thousandth of it are not told.
         done: What the table's head says of the action, and what was done at a step.
-        hidden: Whether actions of steps between two rows are told as well.
-        beside: The same for a further column about a row's own step; None: there is none.
+        averaged: What was done on average from a step up to another, not itself, for actions that are numbers: told
+            where there is no room for each; None: actions are counted there.
+        beside: The head and the words of a further column about a row's own step; None: there is none.
         whose: The episode in words; default: the policy's.
     """
 
@@ -42,30 +42,40 @@ class Numbers(Lines):
         columns: Mapping[str, Array],
         scales: Mapping[str, float],
         done: Told,
-        hidden: bool = True,
+        averaged: Callable[[int, int], str] | None = None,
         beside: Told | None = None,
         whose: str = "",
     ) -> None:
         super().__init__(trajectory, environment, config)
         self._columns, self._scales = columns, scales
-        self._done, self._hidden, self._beside = done, hidden, beside
+        self._head, self._told = done
+        self._averaged, self._beside = averaged, beside
         self.whose = whose or self.whose
 
-    def of(self, steps: tuple[int, ...]) -> list[str]:
-        """The head of the table, and one row for each of `steps`."""
-        head = f"step: {' '.join(self._columns)} | {self._done[0]}"
+    def of(self, steps: tuple[int, ...], form: Form = "in order") -> list[str]:
+        """The head of the table, a row for each of `steps`, and one for the steps between any two of them."""
+        head = f"step: {' '.join(self._columns)} | {self._head}"
         head += f" | {self._beside[0]}" if self._beside else ""
-        rows = []
-        for step, stop in zip(steps, [*steps[1:], steps[-1] + 1], strict=True):
-            values = " ".join(
-                figure(float(column[step]), scale=self._scales[name]) for name, column in self._columns.items()
-            )
-            told = range(step, stop if self._hidden else step + 1)
-            runs = [(word, len(list(same))) for word, same in groupby(map(self._done[1], told))]
-            done = ", ".join(word if count == 1 else f"{word} x{count}" for word, count in runs)
-            done += f" | {self._beside[1](step)}" if self._beside else ""
-            rows.append(f"{step}: {values} | {done}.{self._reward(step, stop)}")
-        return [head, *rows]
+        return [head, *super().of(steps, form)]
+
+    def _row(self, step: int) -> str:
+        values = " ".join(
+            figure(float(column[step]), scale=self._scales[name]) for name, column in self._columns.items()
+        )
+        beside = f" | {self._beside[1](step)}" if self._beside else ""
+        return f"{step}: {values} | {self._action(step)}{beside}."
+
+    def _done(self, step: int) -> str:
+        return self._told(step)
+
+    def _between(self, first: int, stop: int, form: Form) -> str:
+        where = f"{first}-{stop - 1}" if stop - first > 1 else str(first)
+        return f"{where} | {self._acted(first, stop, form)}."
+
+    def _summed(self, first: int, words: list[str], form: Form) -> str:
+        if self._averaged is None:
+            return super()._summed(first, words, form)
+        return f"on average {self._averaged(first, first + len(words))}"
 
 
 def figure(value: float, digits: int = 3, scale: float = 0.0) -> str:

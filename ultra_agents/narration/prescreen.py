@@ -9,7 +9,7 @@ numbers, the policy's value at the cut; the spread between the best and the wors
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -59,10 +59,9 @@ class Evidence:
 
 
 def by_value(trajectory: Trajectory, narration: Narration, config: NarrationConfig) -> Evidence:
-    """The shown steps after which the policy's value estimate changed most until the next one shown."""
-    shown = narration.steps
-    values = np.asarray(trajectory.values, dtype=np.float64)
-    changes = {step: float(values[after] - values[step]) for step, after in pairwise(shown)}
+    """The candidates after which the policy's value estimate changed most until the next step shown."""
+    values, asked = np.asarray(trajectory.values, dtype=np.float64), set(narration.candidates)
+    changes = {step: float(values[after] - values[step]) for step, after in pairwise(narration.steps) if step in asked}
     best = _largest({step: abs(change) for step, change in changes.items()}, config.prescreen_steps)
     if not best:
         return Evidence()
@@ -84,11 +83,11 @@ def by_simulator(
     hold: int,
     discount: float,
 ) -> Evidence:
-    """The shown steps at which the choice of action made the largest difference in short rollouts.
+    """The candidates at which the choice of action made the largest difference in short rollouts.
 
     Args:
         trajectory: The episode, with its simulator states; without them there is no evidence.
-        narration: What is shown of it; only its steps are tried.
+        narration: What is shown of it; only its candidates are tried.
         config: How many steps, and how long the rollouts.
         environment: Its action names; at most `MOST_ACTIONS` are tried.
         policy: Acts after the action tried.
@@ -97,10 +96,10 @@ def by_simulator(
         hold: Environment steps the action tried is held.
         discount: Of rewards, and of the value at the cut.
     """
-    if trajectory.snapshots is None:
+    if trajectory.snapshots is None or not narration.candidates:
         return Evidence()
     names = _evenly(environment.actions.names, MOST_ACTIONS)
-    steps = _evenly(narration.steps, config.prescreen_states)
+    steps = _evenly(narration.candidates, config.prescreen_states)
     jobs = [(step, name) for step in steps for name in names]
     simulators.reset(seed=streams.integers(simulators.num_envs, "reset"))
     worth: dict[tuple[int, str], float] = {}
@@ -127,7 +126,7 @@ def with_evidence(narration: Narration, evidence: Evidence) -> Narration:
     """The narration with what the pre-screening found at its end."""
     text = "\n".join([narration.text, *evidence.lines])
     tokens = estimate_tokens(text) if evidence.lines else narration.tokens
-    return Narration(narration.segment, text, narration.steps, tokens, evidence.env_steps)
+    return replace(narration, text=text, tokens=tokens, env_steps=evidence.env_steps)
 
 
 def reserve(config: NarrationConfig) -> NarrationConfig:

@@ -1,4 +1,4 @@
-"""The words an environment plugin gives, checked: whatever it does wrong is reported under its name."""
+"""The words an environment plugin gives, checked: whatever it does wrong is reported under its name; and figures."""
 
 from __future__ import annotations
 
@@ -30,3 +30,9 @@ def state_words(environment: Environment, trajectory: Trajectory, step: int, lim
             hint="shorten its describe(), or raise narration.token_budget",
         )
     return words
+
+
+def number(value: float) -> str:
+    """At most three figures after the point, none where they are zeros, always signed but for 0."""
+    text = f"{float(value):+.3f}".rstrip("0").rstrip(".")
+    return "0" if text in ("+0", "-0") else text

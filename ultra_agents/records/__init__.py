@@ -1,6 +1,7 @@
 """What flows between the stages: episodes in, cases and rules out, and what came of a run."""
 
 from ultra_agents.records.cases import (
+    HUMAN,
     Advice,
     Attempt,
     CriticalState,
@@ -10,7 +11,6 @@ from ultra_agents.records.cases import (
     JointVerdict,
     Note,
     Ring,
-    TestResult,
     Variant,
     Verdict,
     advice_of,
@@ -18,12 +18,14 @@ from ultra_agents.records.cases import (
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
 from ultra_agents.records.plans import Move, Plan, Searched, Suggestion
+from ultra_agents.records.replays import Ending, Moment, Replays, TestResult
 from ultra_agents.records.results import CurvePoint, Kept, MethodResult, Returns, Usage
 from ultra_agents.records.rules import Endings, RuleAttempt, RuleProposal, RuleTrial, Situation, Trace
 
 __all__ = [
-    "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Endings", "Explanation", "Fate",
-    "FloatArray", "JointVerdict", "Kept", "MethodResult", "Move", "Narration", "Note", "Plan", "Returns", "Ring",
-    "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Searched", "Segment", "Situation", "Suggestion",
-    "TestResult", "Trace", "Trajectory", "Usage", "Variant", "Verdict", "advice_of", "set_verdict",
+    "HUMAN", "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Ending", "Endings",
+    "Explanation", "Fate", "FloatArray", "JointVerdict", "Kept", "MethodResult", "Moment", "Move", "Narration", "Note",
+    "Plan", "Replays", "Returns", "Ring", "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Searched", "Segment",
+    "Situation", "Suggestion", "TestResult", "Trace", "Trajectory", "Usage", "Variant", "Verdict", "advice_of",
+    "set_verdict",
 ]  # fmt: skip

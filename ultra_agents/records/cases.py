@@ -13,14 +13,18 @@ from typing import Literal, TypeAlias
 
 from ultra_agents.records.episodes import Segment
 from ultra_agents.records.plans import Plan, Searched
+from ultra_agents.records.replays import TestResult
 
 Variant: TypeAlias = Literal["a", "r", "ra"]
 """Which halves of advice act: suggested actions, implicit rewards, or both."""
 Verdict: TypeAlias = Literal["accept", "revise", "reject"]
 NOT_RECORDED = "not recorded"
 """The reason of a drop: the recording that is replayed has no answer to the question (`gateway.missing: drop`)."""
-Fate: TypeAlias = Literal["open", "accepted", "rejected", "dropped"]
-"""`open`: not decided yet; `rejected`: by the test or the critic; `dropped`: nothing to judge, or not paid for."""
+HUMAN = "human"
+"""The source of advice that a person gave (`ultra advise`)."""
+Fate: TypeAlias = Literal["open", "accepted", "left", "rejected", "dropped"]
+"""`open`: not decided yet; `left`: as it is, the advisor would change nothing; `rejected`: by the test or the critic;
+`dropped`: nothing to judge, or not paid for."""
 
 
 @dataclass(frozen=True)
@@ -40,45 +44,8 @@ class Critique:
     rationale: str
 
 
-@dataclass(frozen=True)
-class TestResult:
-    """Outcome of the counterfactual test of one suggestion.
-
-    Attributes:
-        gain: Mean paired difference of return: suggested minus the policy's own.
-        low: Lower end of the confidence interval of the gain.
-        high: Upper end.
-        pairs: Number of paired rollouts.
-        env_steps: Environment steps spent on this test.
-        passed: The gain is positive with the confidence asked.
-        stopped: Why it stopped: `good`, `bad`, `hopeless`, `pairs`, `steps`.
-        better: Pairs in which the suggestion earned more.
-        worse: Pairs in which it earned less.
-    """
-
-    __test__ = False  # not a test class, whatever pytest thinks of the name
-
-    gain: float
-    low: float
-    high: float
-    pairs: int
-    env_steps: int
-    passed: bool
-    stopped: str
-    better: int = 0
-    worse: int = 0
-
-    @property
-    def verdict(self) -> Literal["holds", "undecided", "refuted"]:
-        """What is known now; `undecided` where pairs or budget ran out before anything was clear."""
-        if self.passed:
-            return "holds"
-        return "undecided" if self.stopped in ("pairs", "steps", "outdone") else "refuted"
-
-    @property
-    def set_candidate(self) -> bool:
-        """Not passed, and not found to be bad: it may still be of use in a set."""
-        return not self.passed and self.stopped not in ("bad", "invalid") and self.high >= 0
+NO_REWARDS = Critique("accept", 0.0, 0.0, "")
+"""Of a suggestion that the critic did not read: no implicit reward."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +209,7 @@ class Explanation:
         states: Its critical states in the identifier's order, each with its case.
         notes: What else was not used.
         env_steps: Environment steps spent on it: tests, an expert's rollouts, pre-screening.
-        source: Who proposed: an LLM's provider, `random`, `oracle`.
+        source: Who proposed: an LLM's provider, `random`, `oracle`, `human`.
     """
 
     segment: Segment
@@ -250,6 +217,11 @@ class Explanation:
     notes: tuple[Note, ...] = ()
     env_steps: int = 0
     source: str = ""
+
+    @property
+    def by_person(self) -> bool:
+        """It is one piece of a person's advice, beside what the run's proposer explained."""
+        return self.source == HUMAN
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -266,16 +238,15 @@ class Explanation:
     def advice(self) -> tuple[Advice, ...]:
         """The accepted cases as rows of the table, in the order of the states.
 
-        An attempt that held only in a set has the reward the critic gave before the test, and brings no penalty for
-        the action the policy took.
+        An attempt that held only in a set has the reward the critic gave before the test, if it was asked then, and
+        brings no penalty for the action the policy took.
         """
         rows = []
         for state in self.states:
             if (attempt := state.chosen) is None:
                 continue
             alone = _passed(attempt)
-            critique = attempt.standing if alone else attempt.critique
-            assert critique is not None, "nothing is accepted that the critic did not read"
+            critique = (attempt.standing if alone else attempt.critique) or NO_REWARDS
             rows.append(
                 Advice(
                     episode=self.segment.episode,
@@ -312,7 +283,7 @@ class Advice:
         advice: Why this plan is better.
         critique: What the critic said.
         importance: The identifier's weight in [0, 1].
-        source: Who proposed it: an LLM's provider, `random`, `oracle`.
+        source: Who proposed it: an LLM's provider, `random`, `oracle`, `human`.
         test: The counterfactual test, where one ran.
         joint: The joint test, where it was part of one.
         search: The search that found the plan, or made it of what was written.

@@ -87,9 +87,10 @@ class Narration:
     Attributes:
         segment: What is told.
         text: The numbered steps and what happened, the text shown to the agents.
-        steps: The step numbers that appear in `text`; agents may only name these.
+        steps: The steps described in `text`; of the others it says what was done.
         tokens: Estimated length of `text` in tokens.
         env_steps: Environment steps spent on finding out where to look.
+        won: Those of `steps` that led to a point won, where nothing more could be gained.
     """
 
     segment: Segment
@@ -97,3 +98,10 @@ class Narration:
     steps: tuple[int, ...]
     tokens: int
     env_steps: int = 0
+    won: tuple[int, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """The steps that agents may name: those described, without those of a point won; may be none."""
+        won = set(self.won)
+        return tuple(step for step in self.steps if step not in won)

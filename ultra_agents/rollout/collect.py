@@ -53,6 +53,7 @@ def collect(
         observations, info = simulators.reset(seed=wave_seeds)
         observations = np.array(observations)
         playing = list(range(len(episodes)))
+        simulators.rest(np.arange(simulators.num_envs) >= len(episodes))
         uniforms = np.full((simulators.num_envs, dims), 0.5)
         while playing:
             if poll is not None:
@@ -75,7 +76,9 @@ def collect(
                 done[episode.number] = episode.finish(bool(terminated[slot]), bool(truncated[slot]), keep)
                 if on_episode is not None:
                     on_episode(done[episode.number])
-            playing = [slot for slot in playing if slot not in ended]
+            if ended:
+                playing = [slot for slot in playing if slot not in ended]
+                simulators.rest(~np.isin(np.arange(simulators.num_envs), playing))
             observations, info = np.array(following), next_info
     return [done[number] for number in range(len(seeds))]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ultra_agents.contracts import Environment
-from ultra_agents.contracts.vector import workers_wanted
+from ultra_agents.contracts.vector import SameStepVectorEnv, workers_wanted
 from ultra_agents.errors import ConfigError
 from ultra_agents.plugin_calls import asking
 from ultra_agents.records import Array
@@ -57,11 +59,17 @@ class LocalSimulators(Simulators):
         """Keep the actions for `step_wait`."""
         self._actions = actions
 
+    def rest(self, idle: Array) -> None:
+        """Leave these out where the plugin's environments can be."""
+        if isinstance(self._envs, SameStepVectorEnv):
+            self._envs.idle[:] = idle
+
     def close_extras(self, **kwargs: Any) -> None:
         """Close the plugin's environments."""
         self._envs.close()
 
     def _reset(self, seeds: list[int | None] | None, options: dict[str, Any] | None) -> tuple[Array, dict[str, Any]]:
+        self.rest(np.zeros(self.num_envs, np.bool_))
         with asking(self.environment):
             observations, info = self._envs.reset(seed=seeds, options=options)
         return observations, info

@@ -85,6 +85,9 @@ class Simulators(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._check(result[0], result[1])
         return result
 
+    def rest(self, idle: Array) -> None:
+        """Environments `idle` `(n,)` bool need not be stepped until the next reset: nobody looks at their results."""
+
     def snapshot(self, indices: Sequence[int]) -> list[bytes]:
         """The complete states of the environments at `indices`, in that order."""
         self._need(self.can_snapshot, "save its state", "advice cannot be tested there: set verification.mode=none")

@@ -1,5 +1,7 @@
 """Sets of rules drawn at random, the controls of a model's: from no knowledge at all, and from a given structure.
 
+Rewards are drawn likewise, the control of a written one.
+
 A drawn set is a decision list of one to three rules, each with one or two comparisons of quantities with a quantile of
 what was seen; half of the lists end in a rule for every other state. Continuous actions are moved by a gain times a
 quantity, in units of its spread. What such sets earn after the same tests is what testing alone earns.
@@ -80,6 +82,26 @@ def random_rules(
         with suppress(RuleError):  # a condition that is never true, a rule behind one that takes every state
             return drawn()
     return drawn()
+
+
+def random_reward(interface: Interface, quantiles: Mapping[str, Sequence[float]], rng: np.random.Generator) -> RuleSet:
+    """A reward drawn at random, with no rules: one quantity or two, either sign, each over its spread.
+
+    Raises:
+        RuleError: There is no quantity that varies.
+    """
+    names = sorted(set(interface.quantities) & quantiles.keys())
+    if not names:
+        raise RuleError("no reward can be drawn: no quantity varies over the collected episodes")
+
+    def term(name: str) -> str:
+        found = quantiles[name]
+        middle, half = (found[0] + found[-1]) / 2, max((found[-1] - found[0]) / 2, 1e-6)
+        return f"{rng.choice(('', '-'))}clip((next.{name} - {middle!r}) / {half!r}, -1, 1)"
+
+    drawn = [term(str(name)) for name in rng.choice(names, min(int(rng.integers(1, 3)), len(names)), replace=False)]
+    text = drawn[0] if len(drawn) == 1 else f"({' + '.join(drawn)}) / 2"
+    return build(Document(reward=text), interface)
 
 
 def random_constants(rules: RuleSet, rng: np.random.Generator) -> RuleSet:

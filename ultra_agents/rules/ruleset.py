@@ -126,8 +126,16 @@ class RuleSet:
             self._decide(rows, values, actions[rows], rule[rows])
         return Decision(actions, rule >= 0, rule)
 
-    def potential(self, quantities: Quantities) -> FloatArray:
-        """The potential of `n` states, `(n,)` float64; 0 where it has no value.
+    @property
+    def read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What the potential or the reward reads: quantities before a step, and after it; empty without either."""
+        program = self.compiled.potential or self.compiled.reward
+        leaves = () if program is None else tuple(leaf for _, leaf in program.leaves)
+        before, after = (tuple(name for source, name in leaves if source == kind) for kind in ("quantity", "next"))
+        return before, after
+
+    def potential(self, quantities: Quantities, unknown: float = 0.0) -> FloatArray:
+        """The potential of `n` states, `(n,)` float64; `unknown` where it has no value.
 
         Raises:
             RuleError: The rules give none, or a quantity is missing or of the wrong shape.
@@ -135,12 +143,12 @@ class RuleSet:
         if self.compiled.potential is None:
             raise RuleError("these rules give no potential", expected="potential: an expression")
         values, count = self._columns(quantities, self.compiled.seen)
-        return self._scalar(self.compiled.potential, values, self._counted(count, quantities))
+        return self._scalar(self.compiled.potential, values, self._counted(count, quantities), unknown)
 
-    def reward(self, quantities: Quantities, next_quantities: Quantities) -> FloatArray:
+    def reward(self, quantities: Quantities, next_quantities: Quantities, unknown: float = 0.0) -> FloatArray:
         """The implicit reward of `n` steps from `quantities` to `next_quantities`, `(n,)` float64, as written.
 
-        It is 0 where it has no value, and neither clipped nor scaled.
+        It is `unknown` where it has no value, and neither clipped nor scaled.
 
         Raises:
             RuleError: The rules give none, or a quantity is missing or of the wrong shape.
@@ -152,7 +160,7 @@ class RuleSet:
         if count is not None and count_after is not None and count != count_after:
             raise RuleError("quantities before and after a step differ in length", found=f"{count} and {count_after}")
         count = count_after if count is None else count
-        return self._scalar(self.compiled.reward, values | after, self._counted(count, quantities))
+        return self._scalar(self.compiled.reward, values | after, self._counted(count, quantities), unknown)
 
     def with_constants(self, values: Mapping[str, float]) -> RuleSet:
         """The same rules with other values of some constants.
@@ -206,12 +214,12 @@ class RuleSet:
                     low, high = bounds_of(self.interface, component)
                     np.copyto(actions[:, component], np.minimum(np.maximum(outcome, low), high), where=acts)
 
-    def _scalar(self, program: Program, values: Mapping[Leaf, Array], count: int) -> FloatArray:
+    def _scalar(self, program: Program, values: Mapping[Leaf, Array], count: int, unknown: float) -> FloatArray:
         total = np.empty(count)
         for first in range(0, count, ROWS):
             rows = slice(first, first + ROWS)
             total[rows] = program.run(self._reader(rows, values))[0]
-        total[np.isnan(total)] = 0.0
+        total[np.isnan(total)] = unknown
         return total
 
     def _reader(self, rows: slice, values: Mapping[Leaf, Array]) -> Callable[[Leaf], Any]:

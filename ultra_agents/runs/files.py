@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ultra_agents.errors import RunError
-from ultra_agents.files import no_link
+from ultra_agents.files import add_line, no_link
 from ultra_agents.text import json_row, valid_text
 from ultra_agents.version import __version__
 
@@ -61,21 +61,13 @@ class LineLog:
         """
         line = (valid_text(json.dumps(plain(row), ensure_ascii=False)) + "\n").encode()
         with self._writing:
-            if self._file is None:
+            if first := self._file is None:
                 self._file = no_link(str(self.path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
-                line = self._heal(self._file) + line
             try:
-                while line:  # a disk that is nearly full takes a part, and refuses the rest
-                    line = line[os.write(self._file, line) :]
+                add_line(self._file, line, first=first)
             except OSError:
                 self.close()
                 raise
-
-    @staticmethod
-    def _heal(file: int) -> bytes:
-        """What ends a line that a crash or a full disk left unfinished."""
-        end = os.lseek(file, 0, os.SEEK_END)
-        return b"\n" if end and os.pread(file, 1, end - 1) != b"\n" else b""
 
     def close(self) -> None:
         """Let go of the file."""

@@ -8,7 +8,9 @@ checkpoints/       *.safetensors                               metrics.jsonl   o
 tensorboard/       the same, where `tensorboard` is installed  events.jsonl    everything a display was told
 state.json         which stages are finished                   .lock           who runs it now
 played.json        evaluation episodes, by policy              report.html, report.json
+notes.jsonl        a person's notes, and who read them
 output.log         what plugins print, if anything            calls.jsonl     model calls, noted before they are made
+parent.json        of a fork: the run it comes from
 ```
 """
 
@@ -21,7 +23,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from ultra_agents.errors import ConfigError, RunError
 from ultra_agents.files import lives, sweep, write_whole
 from ultra_agents.runs.files import LineLog, locked, plain, read_lines, refuse_links, versions
+from ultra_agents.runs.lineage import Parent, read_parent
 from ultra_agents.text import parsed_json
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
@@ -87,10 +90,15 @@ class RunFolder:
         return f"RunFolder({str(self.path)!r}, done={list(self.done)})"
 
     @classmethod
-    def create(cls, root: Path, config: Config) -> RunFolder:
+    def create(cls, root: Path, config: Config, fill: Callable[[RunFolder], None] | None = None) -> RunFolder:
         """Make `root/<config.name>`; it appears with its first files in it or not at all.
 
         Paths in the configuration become absolute, so that the run resumes from any working directory.
+
+        Args:
+            root: Folder of runs.
+            config: The run's configuration.
+            fill: Puts further files and finished stages in, before the folder appears.
 
         Raises:
             RunError: The name is taken, or the folder cannot be written.
@@ -112,12 +120,16 @@ class RunFolder:
             made.write_text("config.yaml", config.to_yaml())
             made.write_json("versions.json", versions())
             made.write_json("state.json", state)
+            if fill is not None:
+                fill(made)
             draft.rename(path)
         except (OSError, RunError) as error:
             if draft is not None:
                 shutil.rmtree(draft, ignore_errors=True)
             if path.exists():
                 raise _taken(path) from error  # another process made it meanwhile
+            if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
+                raise  # what `fill` reads is damaged
             raise RunError(
                 f"cannot make the run folder {path}",
                 found=error.found if isinstance(error, RunError) else str(error),
@@ -228,6 +240,11 @@ class RunFolder:
         return str(self._state["id"])
 
     @property
+    def parent(self) -> Parent | None:
+        """The run that this one was forked from; raises a `RunError` where that cannot be read."""
+        return read_parent(self.path)
+
+    @property
     def done(self) -> tuple[str, ...]:
         """Names of the finished stages, in the order they finished."""
         return tuple(self._state["done"])
@@ -255,6 +272,15 @@ class RunFolder:
         with self._writing:
             self._state["done"][name] = json.loads(json.dumps(plain(payload or {}, finite=False)))
             self._save_state()
+
+    def revise(self, values: Mapping[str, Any]) -> None:
+        """Put other JSON-able values in the place of what finished stages made, all at once or not at all."""
+        with self._writing:
+            done = dict(self._state["done"])
+            for name, value in values.items():
+                done[name] = {**done[name], "value": json.loads(json.dumps(plain(value, finite=False)))}
+            self.write_text("state.json", json.dumps({**self._state, "done": done}, indent=1) + "\n")
+            self._state["done"] = done
 
     @property
     def carried(self) -> dict[str, Any] | None:

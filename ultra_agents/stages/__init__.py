@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.records import MethodResult, Narration, Trajectory
+from ultra_agents.stages.approve import approve_advice, approve_rules, without_refused
 from ultra_agents.stages.check import check_run
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.effects import find_effects, tells_effects
@@ -41,10 +42,10 @@ from ultra_agents.stages.start import choose_start
 
 __all__ = [
     "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring",
-    "RulesFound", "RunContext", "Start", "TableTest", "WithCopy", "check_run", "choose_start", "collect_episodes",
-    "evaluate_methods", "explain_episodes", "find_effects", "find_rules", "imitate_advice", "measure",
-    "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context", "starting_policy", "summary",
-    "tabulate", "tells_effects", "try_table",
+    "RulesFound", "RunContext", "Start", "TableTest", "WithCopy", "approve_advice", "approve_rules", "check_run",
+    "choose_start", "collect_episodes", "evaluate_methods", "explain_episodes", "find_effects", "find_rules",
+    "imitate_advice", "measure", "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context",
+    "starting_policy", "summary", "tabulate", "tells_effects", "try_table", "without_refused",
 ]  # fmt: skip
 
 

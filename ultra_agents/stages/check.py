@@ -9,7 +9,7 @@ from pathlib import Path
 from gymnasium.spaces import Discrete
 
 from ultra_agents import postgres
-from ultra_agents.config import Config, variant_of
+from ultra_agents.config import Config, settled, variant_of
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, UltraError
 from ultra_agents.llm.price_check import check_prices
@@ -167,17 +167,19 @@ def _check_search(config: Config, environment: Environment) -> None:
     """
     if not config.searches:
         return
-    agents, verification, own = config.agents, config.verification, config.proposer == "search"
+    agents, search = settled(config).agents, config.agents.search
+    bounds = agents.max_moves, agents.max_hold, agents.plan_steps
+    verification, own = config.verification, config.proposer == "search"
     if own and "snapshot" not in capabilities(environment):
         raise ConfigError(
             f"the environment {config.environment.name!r} cannot restore states, so nothing can be searched",
             found="proposer: search",
             expected="an environment with snapshot and restore, or proposer: llm, random or value",
         )
-    if agents.search.max_steps < (least := agents.search.one_rollout(agents.max_moves, agents.max_hold)):
+    if search.max_steps < (least := search.one_rollout(*bounds)):
         raise ConfigError(
             "the budget of a search is below one rollout",
-            found=f"agents.search.max_steps: {agents.search.max_steps}",
+            found=f"agents.search.max_steps: {search.max_steps}",
             expected=f"at least {least}: the longest plan and its horizon, and the policy alone beside it",
             hint="raise agents.search.max_steps, or lower its horizon, moves or max_hold",
         )
@@ -188,7 +190,7 @@ def _check_search(config: Config, environment: Environment) -> None:
             found=f"agents.search.refine: true, verification.mode: {verification.mode}, decide: {verification.decide}",
             expected="verification.mode: simulate or both, and decide: single or both",
         )
-    longest = (agents.search.moves or agents.max_moves) * (agents.search.max_hold or agents.max_hold)
+    longest = search.longest(*bounds)
     if tests and longest > verification.longest_plan:
         raise ConfigError(
             "searched plans can be longer than the test of a suggestion",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ultra_agents.config import Config
+from ultra_agents.config import AgentsConfig, Config, ModulationConfig, NarrationConfig, Settled, settled
 from ultra_agents.contracts import Algorithm, Environment, Policy
 from ultra_agents.errors import Interrupted
 from ultra_agents.events import Emit, EmitStreaming, RefiningSettled, Warned
@@ -53,6 +53,28 @@ class RunContext:
         """The starting policy."""
         assert self.start is not None, "stage 0 comes first"
         return self.start
+
+    @cached_property
+    def settled(self) -> Settled:
+        """What goes by the models that are asked."""
+        return settled(self.config)
+
+    @property
+    def narration(self) -> NarrationConfig:
+        """`config.narration`, with a value everywhere."""
+        return self.settled.narration
+
+    @property
+    def agents(self) -> AgentsConfig:
+        """`config.agents`, likewise."""
+        return self.settled.agents
+
+    @property
+    def modulation(self) -> ModulationConfig:
+        """How advice acts in training, with the discount that the algorithm really uses."""
+        given, gamma = self.config.modulation, getattr(self.algorithm.options, "gamma", None)
+        known = isinstance(gamma, int | float) and 0 < gamma <= 1
+        return given if given.discount is not None or not known else given.model_copy(update={"discount": gamma})
 
     def starting_with(self, policy: Policy) -> RunContext:
         """The same run with its starting policy."""

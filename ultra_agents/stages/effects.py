@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from ultra_agents.config import Config
+from ultra_agents.config import Config, prompts_of
 from ultra_agents.contracts import capabilities
 from ultra_agents.effects import effects_text, events_table, measure_effects
 from ultra_agents.events import StepsSpent
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.explain import source_of
 from ultra_agents.stages.findings import Findings, MeasuredEffects
 from ultra_agents.stages.narrate import restores
 
-READ_LITTLE = ("local", "scripted")
-"""Providers whose models are not told unless that is asked for: the embedded one is too small for longer prompts."""
 PARALLEL = 32
 """Simulators that play side by side; which action stands in which of them decides the last bits of its draws."""
 
@@ -20,7 +17,8 @@ PARALLEL = 32
 def tells_effects(config: Config) -> bool:
     """Whether effects are measured: somebody who is asked reads them."""
     asked, wanted = config.proposer == "llm", config.narration.effects
-    return asked and (source_of(config) not in READ_LITTLE if wanted is None else wanted)
+    advisor = config.agents.advisor.llm or next(iter(config.llms))
+    return asked and (prompts_of(config, advisor) == "full" if wanted is None else wanted)
 
 
 def find_effects(context: RunContext, findings: Findings) -> MeasuredEffects:

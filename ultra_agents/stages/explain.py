@@ -14,6 +14,7 @@ from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
 from ultra_agents.events import Emit, Warned
 from ultra_agents.llm.gateway import Gateway
+from ultra_agents.narration.rewards import usual_reward
 from ultra_agents.records import Advice, Array, Explanation, Trajectory, advice_of
 from ultra_agents.rollout.replays import replay
 from ultra_agents.seeding import Streams
@@ -23,6 +24,7 @@ from ultra_agents.stages.joint import decided_together
 from ultra_agents.stages.narrate import restores
 from ultra_agents.stages.pictures import pictured
 from ultra_agents.stages.searching import searching
+from ultra_agents.stages.tools import tools_of
 from ultra_agents.verification import CounterfactualTester, PlanSearch, max_tests, snapshot_of
 
 
@@ -35,16 +37,17 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
     if not simulates or verification.decide == "joint":  # together or not at all: nothing is tested alone
         made = _explained(context, findings, verification, None)
     else:
-        agents = context.config.agents
+        agents = context.agents
         with CounterfactualTester(
             context.environment,
             context.policy,
             verification,
-            _what_decides(context, findings).child("test"),
+            streams_of_tests(context, findings),
             max_tests=max_tests(len(findings.narrations), agents.max_critical, agents.max_revisions),
             workers=verification.workers,
             slots=verification.slots,
             engine=context.config.engine,
+            usual=usual_reward,
         ) as tester:
             made = _explained(context, findings, verification, tester)
     made = [
@@ -54,12 +57,13 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
     return decided_together(context, findings, made) if simulates else Explained(tuple(made))
 
 
-def _what_decides(context: RunContext, findings: Findings) -> Streams:
+def streams_of_tests(context: RunContext, findings: Findings) -> Streams:
     """Random numbers of the tests: what models hear of them is part of what they are shown.
 
     The set that is used is tested together and learnt with the run's own.
     """
-    return context.telling(findings.trajectories) if context.config.proposer == "llm" else context.streams
+    told = context.config.proposer == "llm"
+    return (context.telling(findings.trajectories) if told else context.streams).child("test")
 
 
 def _explained(
@@ -76,18 +80,18 @@ def _explained(
                 proposer = control_proposer(
                     control=control,
                     environment=environment,
-                    agents=config.agents,
+                    agents=context.agents,
                     tester=tester,
                     emit=emit,
                     checkpoint=checkpoint_of(context.folder),
                     verification=verification,
                 )
-                return proposer.explain(items, config.agents.concurrency, context.stop)
-        with asking(context, emit) as gateway:
+                return proposer.explain(items, context.agents.concurrency, context.stop)
+        with asking(context, emit) as gateway, tools_of(context, findings, gateway) as tools:
             proposer = model_proposer(
                 environment=environment,
                 gateway=gateway,
-                agents=config.agents,
+                agents=context.agents,
                 verification=verification,
                 tester=tester,
                 checkpoint=checkpoint_of(context.folder),
@@ -99,8 +103,9 @@ def _explained(
                     name: llm.model_dump(mode="json", include={"provider", "options"})
                     for name, llm in config.llms.items()
                 },
+                tools=tools,
             )
-            return proposer.explain(items, config.agents.concurrency, context.stop)
+            return proposer.explain(items, context.agents.concurrency, context.stop)
 
 
 @contextmanager
@@ -151,12 +156,21 @@ def source_of(config: Config) -> str:
 
 def tabulate(context: RunContext, findings: Findings) -> list[Advice]:
     """Stage 7: what survived goes to the table."""
-    advice: Sequence[Advice] = advice_of(findings.explanations)
-    if context.config.advice.reward == "measured":
-        advice = measured_rewards(advice)
+    advice = rows_of_table(context.config, findings.explanations)
     context.folder.write_text(context.folder.advice, advice_to_lines(advice))
     if not advice:
         context.emit(
             Warned("no suggestion survived: refining with an empty table equals `continue` on a smaller budget")
         )
-    return list(advice)
+    return advice
+
+
+def rows_of_table(config: Config, explanations: Sequence[Explanation]) -> list[Advice]:
+    """The rows that accepted cases make, one for a state: of several, as a person may add them, what gained most."""
+    best: dict[tuple[int, int], Advice] = {}
+    for row in advice_of(explanations):
+        known = best.get((row.episode, row.step))
+        if known is None or (row.test is not None and (known.test is None or row.test.gain > known.test.gain)):
+            best[row.episode, row.step] = row
+    rows = list(best.values())
+    return list(measured_rewards(rows)) if config.advice.reward == "measured" else rows

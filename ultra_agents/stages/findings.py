@@ -11,10 +11,11 @@ from pydantic import TypeAdapter
 from ultra_agents.contracts import Policy
 from ultra_agents.effects import Effects, Event
 from ultra_agents.policies import load_policy
-from ultra_agents.records import Advice, Explanation, Narration, RuleProposal, Trajectory
+from ultra_agents.records import HUMAN, Advice, Explanation, Narration, RuleProposal, Trajectory
 from ultra_agents.rollout.store import load_trajectories, save_trajectories
 from ultra_agents.stages.context import RunContext
 from ultra_agents.verification import JointResult, RuleTest
+from ultra_agents.verification.reward import RewardTest
 
 T = TypeVar("T")
 
@@ -177,11 +178,13 @@ class RulesFound:
         proposals: In order.
         test: Of the acting ones; None where there was none, or nothing was tested.
         rules: What is left as YAML: the confirmed set, or what there is without a test; empty without any.
-        reward_rank: Rank correlation of its implicit reward with the return over the collected episodes; None
-            without a reward, or where either does not vary.
+        reward_rank: Of runs of earlier versions: rank correlation of its implicit reward with the return over the
+            collected episodes.
         headline: One line for a person.
         untested: The set is used without a test, as the configuration asks.
         chosen: Position of the proposal it came from; None without any.
+        refused: A person said no to what held (`agents.approve`).
+        reward: What the tests of its implicit reward found; None without one.
     """
 
     proposals: tuple[RuleProposal, ...] = ()
@@ -191,21 +194,39 @@ class RulesFound:
     headline: str = ""
     untested: bool = False
     chosen: int | None = None
+    refused: bool = False
+    reward: RewardTest | None = None
+
+    def refuse(self) -> RulesFound:
+        """The same, to which a person said no: nothing of it acts."""
+        return replace(self, refused=True, headline=f"refused by a person; {self.headline}")
 
     @property
     def held(self) -> bool:
         """There are rules that may act."""
-        return self.untested or (self.test is not None and self.test.verdict == "accepted")
+        accepted = self.untested or (self.test is not None and self.test.verdict == "accepted")
+        return accepted and not self.refused
 
     @property
     def rewards(self) -> bool:
-        """An implicit reward may be used: the collected episodes do not speak against it."""
+        """An implicit reward may be used: no test of it, and no person, speaks against it."""
+        if self.refused:
+            return False
+        if self.reward is not None:
+            return self.reward.acts
         return self.reward_rank is None or self.reward_rank >= 0
+
+    @property
+    def by_person(self) -> bool:
+        """The set that was chosen is a person's."""
+        return self.chosen is not None and self.proposals[self.chosen].source == HUMAN
 
     @property
     def env_steps(self) -> int:
         """Environment steps of proposing and testing."""
-        return sum(one.env_steps for one in self.proposals) + (0 if self.test is None else self.test.env_steps)
+        raced = None if self.reward is None else self.reward.race
+        tests = [one.env_steps for one in (self.test, raced) if one is not None]
+        return sum(one.env_steps for one in self.proposals) + sum(tests)
 
 
 @dataclass(frozen=True)
@@ -271,6 +292,12 @@ class Findings:
     def explanations(self) -> tuple[Explanation, ...]:
         """One per segment."""
         return self.explained.explanations
+
+    @property
+    def human_rule_steps(self) -> int:
+        """Environment steps of testing a person's sets of rules."""
+        sets = () if self.rules is None else self.rules.proposals
+        return sum(each.env_steps for one in sets if one.source == HUMAN for each in one.attempts)
 
     def episode(self, index: int) -> Trajectory:
         """The episode `index`."""

@@ -21,7 +21,7 @@ import numpy as np
 from ultra_agents.config import VerificationConfig, follows_actions
 from ultra_agents.contracts import Demonstrations, Policy
 from ultra_agents.events import StageProgress, StepsSpent
-from ultra_agents.records import Advice, Plan, Trajectory
+from ultra_agents.records import HUMAN, Advice, Plan, Trajectory
 from ultra_agents.rollout.replays import Replay, plans_act, replay
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Imitation
@@ -140,8 +140,9 @@ def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
 
 
 def _same(places: Sequence[tuple[int, int]], advice: Sequence[Advice]) -> bool:
-    """Whether a joint test that kept `places` kept exactly `advice`."""
-    return bool(places) and set(places) == {(row.episode, row.step) for row in advice}
+    """Whether a joint test that kept `places` kept exactly `advice`; a person's came after it."""
+    tested = all(row.source != HUMAN for row in advice)
+    return tested and bool(places) and set(places) == {(row.episode, row.step) for row in advice}
 
 
 def joint_rule(context: RunContext) -> VerificationConfig:

@@ -23,7 +23,7 @@ from ultra_agents.advice import rings_of
 from ultra_agents.config import follows_actions, variant_of
 from ultra_agents.contracts import Modulation, Policy
 from ultra_agents.events import StageProgress, StepsSpent
-from ultra_agents.records import Advice, Plan
+from ultra_agents.records import HUMAN, Advice, Plan
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, TableTest
 from ultra_agents.stages.imitate import joint_rule
@@ -72,11 +72,11 @@ def _policy_under_the_table(context: RunContext, findings: Findings) -> Policy |
 
 
 def _tested_together(findings: Findings) -> set[tuple[int, int]]:
-    """Rows that held as a table in force, in the joint test."""
+    """Rows that held as a table in force, in the joint test; a person's came after it."""
     joint = findings.explained.joint
     if joint is None or joint.imitated or not joint.passed:
         return set()
-    return set(joint.advice) & {(row.episode, row.step) for row in findings.advice}
+    return set(joint.advice) & {(row.episode, row.step) for row in findings.advice if row.source != HUMAN}
 
 
 def _tested_already(findings: Findings) -> TableTest:

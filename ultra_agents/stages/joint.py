@@ -25,7 +25,7 @@ from ultra_agents.stages.imitate import Imitator, imitates, joint_rule
 from ultra_agents.stages.table import modulation_engine
 from ultra_agents.verification import JointTester
 
-LOST = ("rejected", "dropped")
+LOST = ("left", "rejected", "dropped")
 REASON, OPEN, UNPAID = "no gain together", "undecided together", "joint test budget spent"
 
 

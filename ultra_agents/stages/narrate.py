@@ -14,6 +14,8 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Restoring
 from ultra_agents.verification import restore_is_exact
 
+TRIED = 8
+"""Steps for which a pre-screening holds an action where `agents.max_hold` goes by the model."""
 PARALLEL = 16
 """Rollouts of a pre-screening played at once."""
 
@@ -40,7 +42,7 @@ def restores(context: RunContext, findings: Findings, otherwise: str) -> bool:
 
 def narrate_episodes(context: RunContext, findings: Findings) -> list[Narration]:
     """The segments worth telling, told; with where to look, if that is asked for and anybody reads it."""
-    config = context.config.narration
+    config = context.narration
     looks = config.prescreen != "none" and context.config.proposer == "llm"
     if looks:
         config = reserve(config)
@@ -64,7 +66,7 @@ def _prescreened(
     if by == "simulator" and not restores(context, findings, "pre-screening goes by value estimates"):
         by = "value"
     if by == "value":
-        return [by_value(trajectory, narration, config.narration) for trajectory, narration in told]
+        return [by_value(trajectory, narration, context.narration) for trajectory, narration in told]
     found: list[Evidence] = []
     with context.simulators(PARALLEL, workers=0) as simulators:
         for trajectory, narration in told:
@@ -73,12 +75,12 @@ def _prescreened(
                 by_simulator(
                     trajectory,
                     narration,
-                    config.narration,
+                    context.narration,
                     environment=environment,
                     policy=context.policy,
                     simulators=simulators,
                     streams=context.telling(findings.trajectories).child("prescreen"),
-                    hold=config.agents.max_hold,
+                    hold=config.agents.max_hold or TRIED,
                     discount=config.verification.discount,
                 )
             )

@@ -21,6 +21,7 @@ from ultra_agents.llm.transcript import Transcript
 from ultra_agents.policies import load_policy
 from ultra_agents.records import Advice, Array, MethodResult, Trajectory, Usage
 from ultra_agents.runs import RunFolder, read_lines
+from ultra_agents.runs.notes import note_rows
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
 from ultra_agents.stages.rules_overview import bound_of, rules_report
@@ -48,7 +49,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
         sum(r.last.lengths) + sum(r.best.lengths) + sum(r.with_rules.lengths if r.with_rules else ()) for r in results
     )
     rules = _rules(context, findings)
-    usage: dict[str, Usage] = Transcript(folder.transcript).usage()
+    usage: dict[str, Usage] = Transcript(folder.transcript).usage(inherited=True)
     data = write_report(
         folder.path,
         ReportInputs(
@@ -82,6 +83,8 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             rules=rules,
             start=_start(findings),
             video=_video(context, results),
+            parent=None if folder.parent is None else asdict(folder.parent),
+            notes=note_rows(folder.path),
         ),
     )
     return str(data["headline"])

@@ -2,13 +2,15 @@
 
 Proposed sets race; what is left of the best is confirmed on fresh episodes (`verification.rules`). Every environment
 step is charged to the methods that use advice. A potential or a reward is held against the collected episodes, which
-costs nothing. With `verification.mode: none` or `reflect` the first set is believed untested, as the ULTRA paper
+costs nothing, and raced in short training arms where that is asked for; what is refuted there is not used, and noted
+with its reason. With `verification.mode: none` or `reflect` the first set is believed untested, as the ULTRA paper
 believes its advice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,18 @@ from ultra_agents.agents.rules import most_trials, propose_rules
 from ultra_agents.config import Config, RuleTestConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.events import RulesShown, StageProgress, StepsSpent
-from ultra_agents.records import RuleProposal, Trajectory
+from ultra_agents.records import RuleProposal
+from ultra_agents.records.cases import Note
 from ultra_agents.rules import RuleSet, interface_of, load_rules, parse_rules
-from ultra_agents.rules.drawing import quantiles_of, random_constants, random_rules
+from ultra_agents.rules.drawing import quantiles_of, random_constants, random_reward, random_rules
 from ultra_agents.seeding import Streams
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import asking, source_of
 from ultra_agents.stages.findings import Findings, RulesFound
-from ultra_agents.verification import RuleTester
+from ultra_agents.stages.reward_race import race_reward
+from ultra_agents.stages.tools import tools_of
+from ultra_agents.verification import RuleTest, RuleTester
+from ultra_agents.verification.reward import RewardTest, hold_against
 from ultra_agents.verification.trials import RuleTrials
 
 PURPOSES = {
@@ -59,16 +65,20 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     sets = {index: parse_rules(one.text, interface) for index, one in enumerate(proposals) if one.text}
     acting = {index: rules for index, rules in sets.items() if rules.document.rules}
 
+    def found_of(index: int, best: RuleSet, test: RuleTest | None, headline: str, untested: bool) -> RulesFound:
+        reward = test_reward(context, findings, best)
+        noted = _noted(proposals, index, reward)
+        return RulesFound(noted, test, best.to_yaml(), None, headline, untested, index, reward=reward)
+
     def believed(index: int, headline: str, untested: bool) -> RulesFound:
         if untested:
             context.emit(RulesShown(proposals[index].source, 1, in_words(sets[index]), "untested"))
-        rank = _agreement(sets[index], context, findings)
-        return RulesFound(tuple(proposals), None, sets[index].to_yaml(), rank, headline, untested, index)
+        return found_of(index, sets[index], None, headline, untested)
 
     if not sets:
         return RulesFound(tuple(proposals), headline="no usable set of rules was proposed")
     if not acting:
-        return believed(next(iter(sets)), "a reward alone, no rule acts", untested=False)
+        return believed(_best_paid(sets, context, findings), "a reward alone, no rule acts", untested=False)
     if config.verification.mode not in ("simulate", "both"):
         return believed(next(iter(acting)), "used untested, as verification.mode asks", untested=True)
     terms = rule_terms(config)
@@ -98,8 +108,44 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     context.emit(
         RulesShown(source, len(acting), in_words(best), found.verdict, found.gain, found.low, found.high, found.pairs)
     )
-    rank, chosen = _agreement(best, context, findings), list(acting)[found.chosen]
-    return RulesFound(tuple(proposals), found, found.rules, rank, headline, chosen=chosen)
+    return found_of(list(acting)[found.chosen], best, found, headline, untested=False)
+
+
+def test_reward(context: RunContext, findings: Findings, rules: RuleSet) -> RewardTest | None:
+    """What the collected episodes, and a race where one is asked for, say of the implicit reward of a set.
+
+    None where it has none. What the episodes refute is not raced.
+    """
+    terms = context.config.verification.rules
+    found = hold_against(rules, context.environment, findings.trajectories, terms.confidence)
+    if found is None or not found.acts or not terms.reward_pairs:
+        return found
+    if context.config.verification.mode not in ("simulate", "both"):
+        return found
+    return found.with_race(race_reward(context, rules))
+
+
+def _best_paid(sets: Mapping[int, RuleSet], context: RunContext, findings: Findings) -> int:
+    """Of sets that are a reward alone, the one that agrees best with the collected episodes: it is the one tested.
+
+    Those that cannot be judged come after those that agree and before those that do not; the first of equals.
+    """
+
+    def rank(index: int) -> float:
+        confidence = context.config.verification.rules.confidence
+        found = hold_against(sets[index], context.environment, findings.trajectories, confidence)
+        return -2.0 if found is None or not found.acts else found.rank or 0.0
+
+    return max(sets, key=rank) if len(sets) > 1 else next(iter(sets))
+
+
+def _noted(proposals: Sequence[RuleProposal], index: int, reward: RewardTest | None) -> tuple[RuleProposal, ...]:
+    """The proposals, with the reason in the notes of the one at `index` where its reward is refused."""
+    if reward is None or reward.acts:
+        return tuple(proposals)
+    note = Note("reward", reward.reason, reward.words)
+    changed = replace(proposals[index], notes=(*proposals[index].notes, note))
+    return (*proposals[:index], changed, *proposals[index + 1 :])
 
 
 def propose(context: RunContext, findings: Findings) -> Sequence[RuleProposal]:
@@ -118,10 +164,13 @@ def propose(context: RunContext, findings: Findings) -> Sequence[RuleProposal]:
         interface = interface_of(environment)
         seen = np.concatenate([one.observations for one in findings.trajectories])
         quantiles = quantiles_of(environment.quantities(seen))
-        return [
-            RuleProposal(random_rules(interface, quantiles, rng, config.verification.rules.tune).to_yaml(), "random")
-            for _ in range(count)
-        ]
+
+        def drawn() -> RuleSet:
+            if config.advice.draws == "reward":
+                return random_reward(interface, quantiles, rng)
+            return random_rules(interface, quantiles, rng, tunable=config.verification.rules.tune)
+
+        return [RuleProposal(drawn().to_yaml(), "random") for _ in range(count)]
     return _from_models(context, findings)
 
 
@@ -138,7 +187,7 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
         trials=max(most_trials(episodes, config.agents), 1),
         workers=config.verification.workers,
     )
-    with asking(context) as gateway:
+    with asking(context) as gateway, tools_of(context, findings, gateway) as tools:
         return propose_rules(
             environment=context.environment,
             policy=context.policy,
@@ -152,6 +201,7 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
             stop=context.stop,
             source=source_of(config),
             effects=findings.effects.text,
+            tools=tools,
         )
 
 
@@ -181,28 +231,3 @@ def _told(context: RunContext, purpose: str, steps: int, terms: RuleTestConfig) 
     context.check_stop()
     limit = terms.max_steps + (terms.tune_max_steps if terms.tune else 0)
     context.emit(StageProgress("rules", min(steps, limit), limit, PURPOSES.get(purpose, purpose)))
-
-
-def _agreement(rules: RuleSet, context: RunContext, findings: Findings) -> float | None:
-    """Rank correlation of the implicit reward's sum (a potential's mean) with the return of the collected episodes.
-
-    None without a reward, or where either is the same in all episodes.
-    """
-    if rules.document.potential is None and rules.document.reward is None:
-        return None
-    sums = [_sum(rules, context.environment, one) for one in findings.trajectories]
-    returns = [one.episode_return for one in findings.trajectories]
-    if len(set(sums)) < 2 or len(set(returns)) < 2:
-        return None
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(sums, returns).statistic)
-
-
-def _sum(rules: RuleSet, environment: Environment, episode: Trajectory) -> float:
-    quantities = environment.quantities(episode.observations)
-    if rules.document.potential is not None:
-        return float(np.clip(rules.potential(quantities), -1.0, 1.0).mean())
-    before = {name: column[:-1] for name, column in quantities.items()}
-    after = {name: column[1:] for name, column in quantities.items()}
-    return float(np.clip(rules.reward(before, after), -1.0, 1.0).sum())

@@ -44,7 +44,8 @@ def read_rules(folder: RunFolder) -> RulesFound | None:
                     parse_rules(text)
         except RuleError as error:
             raise ValueError(error.problem) from error
-        return found
+        word = folder.stage_done("approve rules")
+    return found if word is None or word["value"] else found.refuse()
 
 
 def read_start(folder: RunFolder) -> Start | None:
@@ -118,7 +119,8 @@ def overview(found: RulesFound) -> Row:
         "let": {} if document is None else dict(document.let),
         "potential": None if document is None else document.potential,
         "reward": None if document is None else document.reward,
-        "reward_rank": found.reward_rank,
+        "reward_rank": found.reward_rank if found.reward is None else found.reward.rank,
+        "reward_test": _reward(found),
         "rewards": found.rewards and bool(document and (document.potential or document.reward)),
         "env_steps": found.env_steps,
         "test": None if found.test is None else asdict(found.test),
@@ -127,6 +129,14 @@ def overview(found: RulesFound) -> Row:
         "proposals": [asdict(one) for one in found.proposals],
         "chosen": found.chosen,
     }
+
+
+def _reward(found: RulesFound) -> Row | None:
+    """What was found of the implicit reward, in JSON types: `RewardTest` with `acts`, `reason` and `words`."""
+    test = found.reward
+    if test is None:
+        return None
+    return {**asdict(test), "acts": test.acts, "reason": test.reason, "words": test.words}
 
 
 def rules_worth(found: RulesFound, seconds: float) -> Row:
@@ -146,6 +156,8 @@ def rules_worth(found: RulesFound, seconds: float) -> Row:
         "high": None if test is None else test.high,
         "pairs": 0 if test is None else test.pairs,
         "coverage": None if test is None else test.coverage,
+        "reward": "" if found.reward is None else found.reward.words,
+        "rewards": found.reward is not None and found.rewards,
         "env_steps": found.env_steps,
         "seconds": seconds,
     }

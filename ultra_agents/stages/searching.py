@@ -31,17 +31,19 @@ def searching(
     if not restores(context, findings, "the simulator cannot search plans, so nothing is proposed"):
         yield None
         return
-    agents, own = config.agents, config.proposer == "search"
+    agents, numbers, own = context.agents, config.agents.search, config.proposer == "search"
+    bounds = agents.max_moves, agents.max_hold, agents.plan_steps
     terms = SearchTerms(
-        config=agents.search,
+        config=numbers,
         moves=agents.max_moves,
         min_hold=agents.min_hold,
         max_hold=agents.max_hold,
+        plan_steps=agents.plan_steps,
         discount=verification.discount,
         min_gain=verification.min_gain,
         searches=max_tests(len(findings.narrations), agents.max_critical, 0 if own else agents.max_revisions),
     )
-    if terms.budget < (least := agents.search.one_rollout(agents.max_moves, agents.max_hold)):
+    if terms.budget < (least := numbers.one_rollout(*bounds)):
         context.note(
             "search",
             f"agents.search.total_steps pays for {terms.budget:,} environment steps of each of {terms.searches} "

@@ -104,7 +104,7 @@ def ruled(context: RunContext, findings: Findings) -> Ruled | None:
         if shown is None and rewarded is None:
             return None
         return RuleModulation(
-            shown, rewarded, context.environment.quantities, context.config.modulation,
+            shown, rewarded, context.environment.quantities, context.modulation,
             acts=acts, learn=learn,
         )  # fmt: skip
 

@@ -55,7 +55,7 @@ def modulation_engine(
         advice_table(context, trajectories, advice, reaches),
         context.environment.features,
         variant,
-        context.config.modulation,
+        context.modulation,
         rng,
         continuous=bool(context.environment.action_space.shape),
     )

@@ -73,7 +73,7 @@ def _options(llm: LLM) -> str:
 def _identity(llm: LLM) -> str:
     require(isinstance(llm.model_name, str) and llm.model_name.strip(), "model_name is empty")
     require(isinstance(llm.base_url, str), f"base_url is {llm.base_url!r}, not text")
-    way = llm.options.structured or llm.structured
+    way = llm.way
     require(way in get_args(Structured), f"structured is {way!r}, not one of {', '.join(get_args(Structured))}")
     sampling = json.loads(json.dumps(llm.sampling, allow_nan=False))
     require(isinstance(sampling, dict), f"sampling is {sampling!r}, not a mapping")
@@ -150,7 +150,7 @@ def _tokens(llm: LLM, chat: list[Any]) -> str:
 
 
 def _structured(llm: LLM, chat: list[Any]) -> str:
-    way = llm.options.structured or llm.structured
+    way = llm.way
     question = QUESTION
     if way in ("text", "json_object"):
         question += (

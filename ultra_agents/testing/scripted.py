@@ -16,19 +16,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from ultra_agents.contracts.llm import LLM, LLMOptions, Structured
+from ultra_agents.contracts.llm import LLM, LLMOptions, Prompts, Structured
 from ultra_agents.errors import ConfigError, LLMError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 Respond = Callable[[list[tuple[str, str]], dict[str, Any] | None], "str | dict[str, Any]"]
-"""`(messages as (role, text), the reply's JSON schema or None) -> reply`; a mapping is sent as JSON."""
+"""`(messages as (role, text), the reply's JSON schema or None) -> reply`; a mapping is sent as JSON.
+
+Where tools may be called the schema is None, and `{"tool_calls": [{"name": ..., "arguments": {...}}]}` calls some;
+`arguments` may be any text. Results are messages of the role `tool`.
+"""
 
 
 class ScriptedOptions(LLMOptions):
     """Options of the scripted model."""
 
+    max_tokens: int | None = Field(512, gt=0, description="tokens of one reply, counted against caps beforehand")
     replies: list[str | dict[str, Any]] = Field(default_factory=list, description="replies, in order")
     cycle: bool = Field(False, description="start the list again when it is used up")
     callable: str | None = Field(None, description='"module:function" that answers (messages, schema)')
@@ -61,6 +66,9 @@ def scripted_chat_model(respond: Respond) -> BaseChatModel:
         def _llm_type(self) -> str:
             return "scripted"
 
+        def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+            return self.bind(tools=tools, **kwargs)
+
         def _generate(
             self,
             messages: list[BaseMessage],
@@ -74,11 +82,14 @@ def scripted_chat_model(respond: Respond) -> BaseChatModel:
             answer = respond(said, schema)
             text = answer if isinstance(answer, str) else json.dumps(answer)
             self.history.append((said, schema, text))
+            calls = answer.get("tool_calls") if isinstance(answer, dict) and kwargs.get("tools") else None
             words = sum(len(content.split()) for _, content in said)
             usage = {"input_tokens": words, "output_tokens": len(text.split()), "total_tokens": 0}
             usage["total_tokens"] = usage["input_tokens"] + usage["output_tokens"]
             message = AIMessage(
-                content=text,
+                content="" if calls else text,
+                tool_calls=[_call(row) for row in calls or () if isinstance(row["arguments"], dict)],
+                invalid_tool_calls=[_call(row) for row in calls or () if not isinstance(row["arguments"], dict)],
                 usage_metadata=usage,
                 response_metadata={"model_name": "scripted", "finish_reason": "stop"},
             )
@@ -127,9 +138,19 @@ class Scripted(LLM):
         return "script:" + hashlib.sha256(script.encode()).hexdigest()[:16]
 
     @property
+    def calls_tools(self) -> bool:
+        """If the script does."""
+        return True
+
+    @property
     def sampling(self) -> dict[str, Any]:
         """Nothing is sampled."""
         return {}
+
+    @property
+    def prompts(self) -> Prompts:
+        """Short: a script reads nothing, and is written for the plainest form of a reply."""
+        return "short"
 
     @property
     def prices(self) -> tuple[float, float]:
@@ -148,6 +169,16 @@ class Scripted(LLM):
                 hint="add replies, or set options.cycle: true",
             )
         return replies[index % len(replies)]
+
+
+def _call(row: dict[str, Any]) -> dict[str, Any]:
+    """A call as langchain has it; text in the place of arguments is one it cannot read."""
+    if isinstance(row["arguments"], dict):
+        return {"name": row["name"], "args": row["arguments"], "id": "scripted", "type": "tool_call"}
+    return {
+        "name": row["name"], "args": str(row["arguments"]), "id": "scripted", "error": None,
+        "type": "invalid_tool_call",
+    }  # fmt: skip
 
 
 def _named(target: str) -> Respond:

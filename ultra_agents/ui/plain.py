@@ -22,6 +22,7 @@ from ultra_agents.events import (
     RulesShown,
     RunContinued,
     RunFinished,
+    RunForked,
     RunPaused,
     RunStarted,
     StageFinished,
@@ -88,6 +89,9 @@ class PlainDisplay:
             case RunStarted(name=name, folder=folder, config_hash=config, resumed=resumed):
                 began = "resumed" if resumed else "started"
                 return f"run     {clean(name)} {began} in {clean(folder)} (config {clean(config)})"
+            case RunForked(words=words, shared=shared, paid=paid):
+                taken = clean(", ".join(shared)) or "nothing"
+                return f"run     {clean(words)}; shared: {taken} (paid there: {clean(paid)})"
             case RefiningSettled(words=words):
                 return f"refine  with {clean(words)}"
             case StageStarted(stage=stage, title=title):
@@ -108,7 +112,7 @@ class PlainDisplay:
             case AdviceDecided():
                 return (
                     f"advice  {clean(event.decision)} {clean(event.segment)} step {event.step} {clean(event.action)} "
-                    f"x{event.hold}{_gained(event)}: {clean(event.reason, 160)}"
+                    f"{f'x{event.hold}' if event.hold else 'as it is'}{_gained(event)}: {clean(event.reason, 160)}"
                 )
             case RulesDecided():
                 return (

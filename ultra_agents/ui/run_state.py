@@ -25,6 +25,7 @@ from ultra_agents.events import (
     RulesShown,
     RunContinued,
     RunFinished,
+    RunForked,
     RunPaused,
     RunStarted,
     StageFinished,
@@ -136,6 +137,9 @@ class RunState:
         colours: Places of the methods in the palette.
         settings: What every method refines with, in words.
         counted: The pieces of work that were counted.
+        parent: Of a fork, the run it comes from; empty of any other.
+        forked: From where on, and what changed, in words.
+        inherited: What the stages it shares cost there, in words.
     """
 
     name: str = ""
@@ -165,6 +169,9 @@ class RunState:
     colours: Mapping[str, int] = field(default_factory=dict)
     settings: str = ""
     counted: Seen = field(default_factory=dict, repr=False)
+    parent: str = ""
+    forked: str = ""
+    inherited: str = ""
 
     def elapsed(self, now: float) -> float:
         """Seconds since the start, up to the end, without pauses."""
@@ -227,6 +234,8 @@ def reduce(state: RunState, event: Event, now: float) -> RunState:
                 stages=stages, status="running", summary="", report="", pending=(), paused=None,
                 colours=dict(event.colours),
             )  # fmt: skip
+        case RunForked():
+            return replace(state, parent=event.parent[:TEXT], forked=event.words[:TEXT], inherited=event.paid[:TEXT])
         case RefiningSettled():
             return replace(state, settings=event.words[:TEXT])
         case RunPaused():

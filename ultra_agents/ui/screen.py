@@ -212,6 +212,7 @@ def header(state: RunState, now: float, width: int) -> Text:
         (" ultra ", "bold reverse"),
         (f" {clean(state.name, 40)} ", "bold"),
         (" PAUSED ", f"bold reverse {WARM}") if paused else (clean(state.status, 44), STATUS.get(state.status, WARM)),
+        (f" (fork of {clean(state.parent, 30)})" if state.parent else "", DIM),
         (" (resumed)" if state.resumed else "", DIM),
     )
     told = "waiting for you" if paused else f"about {about(left)} left" if left else ""

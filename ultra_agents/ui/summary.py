@@ -25,6 +25,8 @@ def summary(state: RunState, now: float) -> RenderableType:
         parts.append(table)
     if table is not None and state.settings:
         parts.append(Text.assemble(("refined by ", DIM), (clean(state.settings), DIM)))
+    if state.forked:
+        parts.append(Text(clean(f"{state.forked}; the shared stages cost there {state.inherited}"), DIM))
     sign, colour = SIGN.get(state.status, ("·", DIM))
     parts.append(
         Text.assemble(

@@ -28,6 +28,7 @@ SIGNS = {
 DECISIONS = {
     "accept": ("✔", GOOD),
     "accepted": ("✔", GOOD),
+    "leave": ("=", DIM),
     "revise": ("↺", WARM),
     "revised": ("↺", WARM),
     "reject": ("✘", BAD),

@@ -14,11 +14,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from ultra_agents.events import Evaluated, Event, TrainingProgress
+from ultra_agents.files import add_line
 from ultra_agents.text import json_row
 from ultra_agents.ui.trackers import make_trackers
 
@@ -44,7 +44,7 @@ class TrainingLog:
     ) -> None:
         self._path, self._tensorboard, self._clock = metrics, tensorboard, clock
         self._trackers = make_trackers(trackers, metrics.parent, settings or {})
-        self._file: FileIO | None = None
+        self._file: int | None = None
         self._writers: dict[str, Any] = {}
         self._reached: dict[tuple[str, bool], int] = _reached(metrics)
         wanted = trackers is None or "tensorboard" in trackers
@@ -65,9 +65,7 @@ class TrainingLog:
 
     def close(self) -> None:
         """Close the files; the next event opens them again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._close_file()
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
@@ -85,11 +83,13 @@ class TrainingLog:
         told = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         now = round(self._clock(), 3)
         row = {"method": method, "steps": steps, "time": now, **told}
-        if self._file is None:
-            self._file = self._open()
-        line = (json.dumps(row) + "\n").encode()
-        while line:  # a disk that is nearly full takes a part, and refuses the rest
-            line = line[self._file.write(line) or 0 :]
+        if first := self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            add_line(self._file, (json.dumps(row) + "\n").encode(), first=first)
+        except OSError:
+            self._close_file()
+            raise
         points = {
             name if "/" in name else f"train/{name}": value for name, value in metrics.items() if math.isfinite(value)
         }
@@ -100,13 +100,10 @@ class TrainingLog:
         for tracker in self._trackers:
             tracker.log(method, steps, now, points)
 
-    def _open(self) -> FileIO:
-        """The file, unbuffered; an unfinished last line, left by a crash, is ended first."""
-        file = FileIO(self._path, "a+")
-        end = file.seek(0, os.SEEK_END)
-        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
-            file.write(b"\n")
-        return file
+    def _close_file(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            os.close(file)
 
     def _writer(self, method: str) -> Any:
         if method not in self._writers:

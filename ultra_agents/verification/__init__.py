@@ -2,6 +2,7 @@
 
 from ultra_agents.verification.counterfactual import CounterfactualTester, max_tests
 from ultra_agents.verification.joint import JointResult, JointTester
+from ultra_agents.verification.moves import check_place, parse_moves
 from ultra_agents.verification.probe import Probe, restore_is_exact
 from ultra_agents.verification.rules import RuleTest, RuleTester
 from ultra_agents.verification.search import PlanSearch, SearchTerms
@@ -16,7 +17,9 @@ __all__ = [
     "RuleTest",
     "RuleTester",
     "SearchTerms",
+    "check_place",
     "max_tests",
+    "parse_moves",
     "refusal",
     "restore_is_exact",
     "snapshot_of",

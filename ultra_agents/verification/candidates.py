@@ -13,10 +13,14 @@ from ultra_agents.verification.local_pool import Pool
 
 @dataclass
 class RestoredState:
-    """A restored state, and what is known of the policy alone from there, by pair."""
+    """A restored state, and what is known of the policy alone from there, by pair.
+
+    With `traced` the first pair is kept with its actions and observations.
+    """
 
     address: tuple[int, int]
     snapshot: bytes
+    traced: bool = False
     bases: dict[int, Rollout] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -49,6 +53,7 @@ class Candidate:
             None,
             first.after_plan[0],
             after_plan=first.after_plan,
+            rewards=first.rewards[:length],
         )
 
     def wants(self, base: Rollout | None, pair: int) -> bool:
@@ -116,6 +121,7 @@ class CandidatePlayer:
                             baseline=base,
                             until=tuple(candidate.until for candidate in wanting),
                             after_plan=pair == 0,
+                            trace=pair == 0 and state.traced,
                         )
                         jobs.append((pair, wanting, self._pool.submit(job)))
                 for pair, wanting, future in jobs:

@@ -25,20 +25,26 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ultra_agents.config import VerificationConfig
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
-from ultra_agents.records import Plan, Suggestion, TestResult, Trajectory
+from ultra_agents.records import FloatArray, Plan, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.candidates import Candidate, CandidatePlayer, RestoredState
 from ultra_agents.verification.jobs import Terms
 from ultra_agents.verification.pool import make_pool
+from ultra_agents.verification.replays import replays
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 from ultra_agents.verification.validity import refusal, snapshot_of
+
+TRACED = 4096
+"""Bytes of an observation up to which the first pair of replays is kept, to be told step by step."""
 
 
 class CounterfactualTester:
@@ -58,6 +64,7 @@ class CounterfactualTester:
         workers: Processes that play; 0 plays in a thread of this one.
         slots: Rollouts played side by side, in each process.
         engine: Where the workers are: see `make_pool`.
+        usual: The reward that steps of an episode earn as a rule, from its rewards `(T,)`; None where there is none.
 
     Attributes:
         refused: How often a suggestion was not tested, by reason.
@@ -74,7 +81,9 @@ class CounterfactualTester:
         workers: int = 0,
         slots: int = 32,
         engine: RunEngineConfig | None = None,
+        usual: Callable[[FloatArray], float | None] = lambda rewards: None,
     ) -> None:
+        self._usual = usual
         self._environment, self._config = environment, config
         self._cap = min(config.max_steps // max(max_tests, 1), config.max_test_steps)
         slots = max(slots, 2)
@@ -157,13 +166,23 @@ class CounterfactualTester:
         if candidates:
             with self._lock:
                 address = suggestions[0].episode, suggestions[0].step
-                state = self._states.setdefault(address, RestoredState(address, snapshot_of(trajectory, address[1])))
+                first = np.asarray(trajectory.observations[address[1]])
+                state = self._states.setdefault(
+                    address, RestoredState(address, snapshot_of(trajectory, address[1]), traced=first.nbytes <= TRACED)
+                )
             with state.lock:
                 self._halve(state, candidates, self._rule(trajectory))
+        usual = self._usual(trajectory.rewards)
         for candidate in candidates:
-            results[candidate.index] = (
-                self._refused(candidate.fault, candidate.steps) if candidate.fault else candidate.result
-            )
+            result = candidate.result
+            if candidate.fault:
+                result = self._refused(candidate.fault, candidate.steps)
+            elif result is not None:
+                own = [state.bases[pair] for pair in range(result.pairs)]
+                found = [candidate.rollouts[pair] for pair in range(result.pairs)]
+                told = replays(self._environment, first, own, found, candidate.shown, len(candidate.plan), usual)
+                result = replace(result, replays=told)
+            results[candidate.index] = result
         return results
 
     # -- one state ---------------------------------------------------------------------------------------------
@@ -224,10 +243,12 @@ class _Tested(Candidate):
     """A candidate under test."""
 
     result: TestResult | None = None
+    shown: int = 0
+    """Steps of the look that `result` is of."""
 
     def conclude(self, found: list[float], rule: Rule, verdict: str | None) -> None:
         """Put down what is known."""
-        ends = interval(found, rule)
+        ends, self.shown = interval(found, rule), self.until
         better, worse = (sum(sign * each > 1e-9 for each in found) for sign in (1, -1))
         self.result = TestResult(
             ends.mean, ends.low, ends.high, len(found), self.steps, verdict == "good", verdict or "", better, worse
@@ -236,7 +257,7 @@ class _Tested(Candidate):
     def stop(self, why: str) -> None:
         """End for a reason other than the measurement; without a measurement there is no result."""
         if self.result is not None:
-            self.result = TestResult(**{**self.result.__dict__, "stopped": why})
+            self.result = replace(self.result, stopped=why)
 
 
 def max_tests(segments: int, max_critical: int, max_revisions: int) -> int:

@@ -26,6 +26,9 @@ class Rollout:
         state: Simulator state to go on from; empty where there is nothing to go on with.
         after_plan: Simulator state and digest of the observation right after the plan, where the job asked for it; the
             same in every pair, since a plan draws no random numbers.
+        rewards: `(time,)`, as they came.
+        terminated: It is over because the episode terminated, not by a time limit.
+        seen: By step the action and the observation it led to, where the job asked for a trace.
         fault: Why the numbers are of no use (a reward that is not finite), or empty.
     """
 
@@ -38,6 +41,9 @@ class Rollout:
     state: bytes
     fault: str = ""
     after_plan: tuple[bytes, bytes] | None = None
+    rewards: tuple[float, ...] = ()
+    terminated: bool = False
+    seen: tuple[tuple[Array, Array], ...] = ()
 
     @property
     def time(self) -> int:
@@ -57,6 +63,7 @@ class Job:
         baseline: The same of the policy alone.
         until: Steps from the state at which each candidate is cut.
         after_plan: Whether the state right after each plan is to be kept.
+        trace: Whether actions and observations are to be kept.
     """
 
     snapshot: bytes
@@ -66,6 +73,7 @@ class Job:
     baseline: Rollout | None
     until: tuple[int, ...]
     after_plan: bool = False
+    trace: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +135,9 @@ class LiveRollout:
         self.state, self.fault, self.after_plan = (
             (b"", "", None) if rollout is None else (rollout.state, rollout.fault, rollout.after_plan)
         )
+        self.rewards: list[float] = [] if rollout is None else list(rollout.rewards)
+        self.terminated = rollout is not None and rollout.terminated
+        self.seen: list[tuple[Array, Array]] = [] if rollout is None else list(rollout.seen)
         self.time = self.begun = len(self.earned) - 1
         self.slot: int | None = None
         self.unvalued: list[tuple[int, Array]] = []
@@ -147,8 +158,9 @@ class LiveRollout:
         earned, returns = np.asarray(self.earned), np.asarray(self.returns if self.plan is None else [])
         state = b"" if self.ended else self.state
         return Rollout(
-            earned, self.end, returns, tuple(self.digests), self.over, self.merged, state, self.fault, self.after_plan
-        )
+            earned, self.end, returns, tuple(self.digests), self.over, self.merged, state, self.fault, self.after_plan,
+            tuple(self.rewards), self.terminated, tuple(self.seen),
+        )  # fmt: skip
 
 
 @dataclass

@@ -42,20 +42,24 @@ class Drawn:
 
 
 class PlanSpace:
-    """Plans of up to `moves` moves with holds `low..high`.
+    """Plans of up to `moves` moves with holds `low..high`, all together at most `most` steps.
 
     Args:
         environment: Names the actions; its codec spells continuous ones.
         moves: Moves of a plan, at most.
         low: Least hold, environment steps.
         high: Greatest hold.
-        own: `(moves * high, components)`, what the policy would do from the state on; of no account where actions are
-            told apart by name.
+        own: `(steps of the longest plan, components)`, what the policy would do from the state on; of no account where
+            actions are told apart by name.
+        most: Environment steps of a plan, at most, `low` at least; None: no limit beyond those of moves and holds.
     """
 
-    def __init__(self, environment: Environment, moves: int, low: int, high: int, own: FloatArray) -> None:
+    def __init__(
+        self, environment: Environment, moves: int, low: int, high: int, own: FloatArray, most: int | None = None
+    ) -> None:
         self._codec, self._moves = environment.actions, moves
         self._holds = np.arange(low, high + 1)
+        self._most = moves * high if most is None else most
         self._by_count = np.full(moves, 1 / moves)
         self._by_hold = np.full((moves, len(self._holds)), 1 / len(self._holds))
         self._names = self._codec.names
@@ -74,8 +78,8 @@ class PlanSpace:
         """Up to `count` plans, none of them among `known`; of continuous ones first what the policy would do."""
         if self._bounds is None or known:
             return distinct(lambda: self._one(rng), count, known)
-        whole = np.full(len(self._mean), self._holds[-1])
-        alone = self._corrected(self._mean, whole)
+        whole = self._cut(np.full(len(self._mean), self._holds[-1]))
+        alone = self._corrected(self._mean[: len(whole)], whole)
         return [alone, *distinct(lambda: self._one(rng), count - 1, {alone.plan})]
 
     def learn(self, best: Sequence[Drawn]) -> None:
@@ -105,12 +109,13 @@ class PlanSpace:
         """
         holds = np.array([hold for _, hold in plan.moves])
         low, high = np.minimum(self._holds[0], holds), np.maximum(self._holds[-1], holds)
-        names = [name for name, _ in plan.moves]
+        names, most = [name for name, _ in plan.moves], max(self._most, plan.steps)
         values = np.stack([np.asarray(self._codec.encode(name), np.float64) for name in names])
 
         def one() -> Drawn:
             drawn = np.array([rng.integers(max(lo, hold // 2), min(hi, 2 * hold) + 1)
                               for lo, hold, hi in zip(low, holds, high, strict=True)])  # fmt: skip
+            drawn = shortened(drawn, low, most)
             if self._bounds is None:
                 return Drawn(Plan.of(zip(names, drawn.tolist(), strict=True)), values, drawn)
             moved = rng.normal(values, SPREAD * self._range)
@@ -120,12 +125,19 @@ class PlanSpace:
 
     def _one(self, rng: np.random.Generator) -> Drawn:
         count = 1 + int(rng.choice(self._moves, p=self._by_count))
-        holds = np.array([rng.choice(self._holds, p=self._by_hold[move]) for move in range(count)])
+        holds = self._cut(np.array([rng.choice(self._holds, p=self._by_hold[move]) for move in range(count)]))
+        count = len(holds)
         if self._bounds is None:
             actions = np.array([rng.choice(len(self._names), p=self._by_name[move]) for move in range(count)])
             names = [self._names[index] for index in actions.tolist()]
             return Drawn(Plan.of(zip(names, holds.tolist(), strict=True)), actions, holds)
         return self._corrected(rng.normal(self._mean[:count], self._deviation[:count]), holds)
+
+    def _cut(self, holds: Array) -> Array:
+        """As many of the moves as fit into the longest plan, the last ones as short as it takes."""
+        low = self._holds[0]
+        kept = holds[: max(self._most // low, 1)]
+        return shortened(kept, np.full(len(kept), low), self._most)
 
     def _corrected(self, corrections: FloatArray, holds: Array) -> Drawn:
         added = np.repeat(corrections, holds, axis=0)
@@ -136,6 +148,16 @@ class PlanSpace:
         assert self._bounds is not None, "names are not spelled"
         names = [self._codec.spell(np.asarray(action, np.float32)) for action in np.clip(actions, *self._bounds)]
         return Plan.of(zip(names, holds.tolist(), strict=True))
+
+
+def shortened(holds: Array, least: Array, most: int) -> Array:
+    """Holds `(moves,)` that are at most `most` together, the last ones shortened first, none below its `least`."""
+    made, excess = holds.copy(), int(holds.sum()) - most
+    for move in reversed(range(len(made))):
+        cut = min(max(excess, 0), int(made[move] - least[move]))
+        made[move] -= cut
+        excess -= cut
+    return made
 
 
 def continuous(environment: Environment) -> bool:

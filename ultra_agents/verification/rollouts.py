@@ -249,11 +249,15 @@ class Player:
             time = times[row]
             earned = rollout.earned[time] + factors[time] * reward
             rollout.earned.append(earned)
+            rollout.rewards.append(reward)
+            if active.job.trace:
+                rollout.seen.append((np.array(actions[row]), following[row].copy()))
             rollout.end, rollout.time = earned, time + 1
             if not terminated[row] and (rollout is active.baseline or rollout.time == rollout.until or truncated[row]):
                 rollout.unvalued.append((rollout.time, following[row].copy()))
             if terminated[row] or truncated[row]:
                 rollout.over, active.review_at = True, 0
+                rollout.terminated = bool(terminated[row])
             elif active.job.after_plan and rollout.time == rollout.length and rollout.slot is not None:
                 rollout.after_plan = blocks.snapshot(rollout.slot), digests[row]
             if rollout is active.baseline:  # always before the candidates of its job

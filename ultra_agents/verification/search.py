@@ -39,6 +39,7 @@ class SearchTerms:
         moves: Moves of a plan, at most.
         min_hold: Least hold, environment steps.
         max_hold: Greatest hold.
+        plan_steps: Of all moves together, at most; None: no limit beyond those of moves and holds.
         discount: Of rewards within a rollout, and of the value at its cut.
         min_gain: Gain not worth finding, in spreads of the episode's returns-to-go.
         searches: How many searches the run can need; the budget is shared out evenly among them.
@@ -48,6 +49,7 @@ class SearchTerms:
     moves: int
     min_hold: int
     max_hold: int
+    plan_steps: int | None
     discount: float
     min_gain: float
     searches: int
@@ -170,11 +172,12 @@ class PlanSearch:
         """Plans as the configuration bounds them, around what the policy would do without its noise where it went."""
         terms, moves = self._terms, moves or self._moves
         high = max(terms.config.max_hold or terms.max_hold, terms.min_hold)
-        own: FloatArray = np.zeros((moves * high, 0))
+        longest = min(moves * high, terms.plan_steps or moves * high)
+        own: FloatArray = np.zeros((longest, 0))
         if continuous(self._environment):
-            met = np.minimum(step + np.arange(moves * high), len(trajectory) - 1)
+            met = np.minimum(step + np.arange(longest), len(trajectory) - 1)
             own = np.asarray(self._policy.act(trajectory.observations[met], deterministic=True), np.float64)
-        return PlanSpace(self._environment, moves, terms.min_hold, high, own)
+        return PlanSpace(self._environment, moves, terms.min_hold, high, own, terms.plan_steps)
 
     def _race(self, trajectory: Trajectory, step: int) -> _Race | None:
         if trajectory.snapshots is None or not 0 <= step < len(trajectory.snapshots):

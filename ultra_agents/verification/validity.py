@@ -34,7 +34,7 @@ def refusal(
         return "step outside the episode"
     if any(hold < 1 for _, hold in plan.moves):
         return "hold below 1"
-    if any(not _legal(environment, name) for name, _ in plan.moves):
+    if any(not legal(environment, name) for name, _ in plan.moves):
         return "illegal action"
     if longest is not None:
         if plan.steps > longest:
@@ -55,7 +55,8 @@ def snapshot_of(trajectory: Trajectory, step: int) -> bytes:
     return trajectory.snapshots[step]
 
 
-def _legal(environment: Environment, name: str) -> bool:
+def legal(environment: Environment, name: str) -> bool:
+    """Whether an action of this name can be taken; raises `EnvironmentFault` where the plugin fails at it."""
     with asking(environment, f"actions.encode of {name!r}"):
         try:
             action = np.asarray(environment.actions.encode(name), environment.action_space.dtype)

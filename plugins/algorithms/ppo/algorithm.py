@@ -275,7 +275,7 @@ class PPOTrainer(Trainer):
             cut = np.flatnonzero(ended & ~terminated).tolist()
             kept.finals += [(t, envs.start + i, next_obs[i]) for i in cut]
         kept.dones[t, envs] = ended
-        kept.rewards[t, envs] = stepper.reward(part, reward, next_obs, ended)
+        kept.rewards[t, envs] = stepper.reward(part, reward, next_obs, terminated, ended)
 
     # -- learning ----------------------------------------------------------------------------------------------
 

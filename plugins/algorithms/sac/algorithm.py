@@ -47,7 +47,16 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ultra_agents.contracts import Algorithm, Demonstrations, Learn, Modulation, Policy, Trainer, Widening
+from ultra_agents.contracts import (
+    Algorithm,
+    Demonstrations,
+    Learn,
+    Modulation,
+    Policy,
+    Trainer,
+    Widening,
+    learning_rewards,
+)
 from ultra_agents.contracts import Options as PluginOptions
 from ultra_agents.contracts.vector import before_reset
 from ultra_agents.errors import EnvironmentFault, PluginError
@@ -249,7 +258,7 @@ class SACTrainer(Trainer):
         self.steps += n
         self.episodes.count(reward, ended, infos)
         if self.modulation is not None:
-            reward = self.modulation.reward(reward, modulated, next_obs, ended)
+            reward = learning_rewards(self.modulation, reward, modulated, next_obs, terminated, ended)
         if not (math.isfinite(float(np.sum(reward))) and math.isfinite(float(np.sum(next_obs)))):
             raise EnvironmentFault("the environment gave an observation or a reward that is not a finite number")
         rows = self.buffer.add(obs, next_obs, unit, reward, terminated)

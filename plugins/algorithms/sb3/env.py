@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from ultra_agents.contracts import Modulated, Modulation
+from ultra_agents.contracts import Modulated, Modulation, learning_rewards
 from ultra_agents.contracts.vector import before_reset
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray
@@ -67,7 +67,8 @@ class EngineVecEnv(VecEnv):
         self.episodes.count(rewards, ended, infos)
         if self.modulation is not None:
             assert self._modulated is not None
-            rewards = np.array(self.modulation.reward(rewards, self._modulated, before, ended))
+            made = learning_rewards(self.modulation, rewards, self._modulated, before, np.asarray(terminated), ended)
+            rewards = np.array(made)
         if not (np.isfinite(observations).all() and np.isfinite(before).all() and np.isfinite(rewards).all()):
             raise EnvironmentFault("the environment gave an observation or a reward that is not a finite number")
         told: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]

@@ -34,7 +34,7 @@ from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray, Scalar
 
 from .._box_actions import BoxActions
-from . import calls, docs, minigrid, named, plain_state, probe
+from . import calls, docs, minigrid, named, plain_state, probe, units
 
 _MAGIC = b"GYM1"
 _TOLD = 12
@@ -271,7 +271,10 @@ class AnyGymnasium(Environment):
         if "MiniGrid" in self._id and minigrid.is_a_grid(inner):
             assert isinstance(inner, gymnasium.spaces.Dict)
             return minigrid.GridNames(inner)
-        return named.names_of(inner, facts.observation_space, facts.sections, facts.spread)
+        found = named.names_of(inner, facts.observation_space, facts.sections, facts.spread)
+        if found is not None:
+            found.legend = units.completed(self._id, found.legend)
+        return found
 
     def snapshot(self, envs: gymnasium.vector.VectorEnv, indices: Sequence[int]) -> list[bytes]:
         """The complete state of the environments at `indices`, where it can be saved."""

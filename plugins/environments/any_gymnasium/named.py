@@ -20,11 +20,10 @@ from ultra_agents.contracts import Quantity
 from ultra_agents.contracts.quantities import columns, is_word
 from ultra_agents.records import Array, FloatArray
 
-from . import docs
+from . import docs, units
 
 MOST = 400
 """Quantities of one environment; what has more is an image and no list of numbers."""
-UNKNOWN = "unknown"
 _LARGEST = 1e6
 """Bounds beyond this say nothing about what is usual."""
 _LEAST_SPREAD = 1e-6
@@ -162,7 +161,13 @@ def _quantity(part: Part, row: docs.Row | None, bounds: FloatArray, spread: Floa
         ends.append(float(f"{usual:.6g}" if math.isfinite(told) else f"{usual:.3g}"))
     low, high = ends if ends[0] < ends[1] else (mean - reach, mean + reach)
     meaning = row.text if row else f"number {part.start} of the observation"
-    return Quantity(unit or UNKNOWN, meaning, "as the environment has it" if low < 0 else "", low, high)
+    return Quantity(
+        units.unit_of(unit, row.text if row else ""),
+        meaning,
+        "as the environment has it" if low < 0 else "",
+        low,
+        high,
+    )
 
 
 def _bound(cell: str) -> tuple[float, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -39,8 +40,10 @@ class RunnerNames:
         centres: Sequence[float],
         scales: Sequence[float],
     ) -> None:
+        self._words = words
         self._feet: Feet = feet_of(physics, tuple(feet.values()))
         self._joints = len(words.joints)
+        self._spoken = [f"{foot.rstrip('_')} foot".strip() for foot in feet]
         legend = _observed(words, physics)
         usual = zip(legend.items(), centres, scales, strict=True)
         self.legend = {
@@ -56,6 +59,21 @@ class RunnerNames:
             )
             self.legend[f"{foot}foot_height"] = Quantity("m", f"lowest point of {which} above the ground", "", 0, 0.5)
         self.legend["stance"] = Quantity("0 or 1", "1 while a foot touches the ground, 0 in flight", "", 0, 1)
+
+    @cached_property
+    def stops(self) -> dict[str, tuple[float, float]]:
+        """Least and greatest angle of each joint, rad."""
+        return {joint: (self.legend[joint].low, self.legend[joint].high) for joint in self._words.joints}
+
+    def feet(self, positions: FloatArray) -> list[tuple[str, float, float]]:
+        """Each foot's name, the share of its ends on the ground, and its height in m.
+
+        Args:
+            positions: Height, lean and joints as observed, `(joints + 2,)`.
+        """
+        ends = self._feet.heights(positions[:1], positions[None, 1:])[0]
+        down = (ends < self._feet.margin).mean(axis=1)
+        return list(zip(self._spoken, down.tolist(), ends.min(axis=1).tolist(), strict=True))
 
     def of(self, observations: Array) -> dict[str, FloatArray]:
         """Everything in `legend`: `(n, k)` -> `(n,)` each."""

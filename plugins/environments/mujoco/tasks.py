@@ -60,6 +60,7 @@ class MujocoEnvironment(Environment):
     """
 
     gym_id: ClassVar[str]
+    policy_files: ClassVar[str]
     obs_dim: ClassVar[int]
     joints: ClassVar[tuple[str, ...]]
     physics: ClassVar[Physics]
@@ -87,6 +88,14 @@ class MujocoEnvironment(Environment):
         """`rest`, and torques by joint."""
         one = np.ones(len(self.joints))
         return BoxActions(self.joints, self.presets(), -one, one)
+
+    def policies(self) -> Mapping[str, Path]:
+        """`suboptimal`: where refinement starts; `expert`: the oracle, where one was trained. None for odd options.
+
+        All were trained on the dense reward; the sparse version's are the same networks, scored there.
+        """
+        version = {self.gym_id: "", f"{self.gym_id}-sparse": "_sparse"}.get(self.env_id)
+        return {} if version is None else shipped(self.policy_files + version)
 
     @abstractmethod
     def presets(self) -> Sequence[Sequence[float]]:
@@ -133,11 +142,13 @@ class Runner(MujocoEnvironment):
     @property
     def brief(self) -> Brief:
         """The environment in words."""
-        return self.words.brief(self.options.reward == "sparse", self.options.max_steps, self.actions.names)
+        return self.words.brief(
+            self.options.reward == "sparse", self.options.max_steps, self.actions.names, self._named
+        )
 
     def describe(self, observation: Array, info: Mapping[str, Scalar]) -> str:
-        """Height, lean, speed and joint angles."""
-        return self.words.describe(observation, info)
+        """Height, lean, speed, where the feet are, joint angles and stops."""
+        return self.words.describe(observation, info, self._named)
 
     def features(self, observations: Array) -> FloatArray:
         """Every observation over its usual spread, within +-10."""
@@ -191,6 +202,7 @@ class Hopper(Runner):
     """One leg hopping forward; episodes end when it falls."""
 
     gym_id = "Hopper-v5"
+    policy_files = "hopper"
     obs_dim = 11
     joints = ("hip", "knee", "ankle")
     feet: ClassVar = {"": "foot"}
@@ -217,14 +229,6 @@ class Hopper(Runner):
         """Every combination of no torque and full torque both ways."""
         return [list(each) for each in product((0.0, 1.0, -1.0), repeat=3)]
 
-    def policies(self) -> Mapping[str, Path]:
-        """`suboptimal`: where refinement starts; `expert`: the oracle.
-
-        Both were trained on the dense reward; the sparse version's are the same networks, scored there.
-        """
-        files = {"Hopper-v5": "hopper", "Hopper-v5-sparse": "hopper_sparse"}
-        return shipped(files[self.env_id]) if self.env_id in files else {}
-
     def expert(self) -> Callable[[Array], Array]:
         """The mean action of the trained policy that ships with the plugin."""
         outputs = load_expert("hopper", "Hopper")
@@ -235,6 +239,7 @@ class Walker2d(Runner):
     """Two legs walking forward; episodes end when it falls."""
 
     gym_id = "Walker2d-v5"
+    policy_files = "walker2d"
     obs_dim = 17
     joints = ("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle")
     feet: ClassVar = {"right_": "foot", "left_": "foot_left"}
@@ -266,6 +271,7 @@ class HalfCheetah(Runner):
     """A running animal cut in half lengthwise; it cannot fall, episodes end with the time."""
 
     gym_id = "HalfCheetah-v5"
+    policy_files = "half_cheetah"
     obs_dim = 17
     joints = ("back_hip", "back_knee", "back_ankle", "front_hip", "front_knee", "front_ankle")
     feet: ClassVar = {"back_": "bfoot", "front_": "ffoot"}
@@ -306,6 +312,7 @@ class Reacher(MujocoEnvironment):
     Options: ClassVar[type[Options]] = ReacherOptions
     options: ReacherOptions
     gym_id = "Reacher-v5"
+    policy_files = "reacher"
     obs_dim = 10
     joints = ("shoulder", "elbow")
     physics = Physics("reacher.xml", 2)
@@ -351,7 +358,8 @@ class Reacher(MujocoEnvironment):
 
     def describe(self, observation: Array, info: Mapping[str, Scalar]) -> str:
         """Where the target is from the fingertip, and how the joints stand and turn."""
-        return reacher_in_words(observation)
+        elbow = self.legend["elbow"]
+        return reacher_in_words(observation, (elbow.low, elbow.high))
 
     def features(self, observations: Array) -> FloatArray:
         """Cosines and sines, target over 10 cm, angular velocities over 5 rad/s, offset over 10 cm: `(n, 10)`."""

@@ -5,14 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
+from typing import Protocol
 
 import numpy as np
 
 from ultra_agents.contracts import Brief
-from ultra_agents.records import Array, Scalar
+from ultra_agents.records import Array, FloatArray, Scalar
 
 _MOST = 1e4
 """Numbers beyond this are told as this."""
+NEAR_STOP = 5
+"""Degrees from the end of a joint's range from which on it is told."""
+
+
+class Stands(Protocol):
+    """How a runner stands: what its words do not know."""
+
+    @property
+    def stops(self) -> Mapping[str, tuple[float, float]]:
+        """Least and greatest angle of each joint, rad."""
+        ...
+
+    def feet(self, positions: FloatArray) -> Sequence[tuple[str, float, float]]:
+        """Each foot's name, share of its ends on the ground, height in m; of height, lean and joints `(k,)`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,7 @@ class RunnerWords:
     hold: str
     rest_height: float
 
-    def brief(self, sparse: bool, max_steps: int, names: Sequence[str]) -> Brief:
+    def brief(self, sparse: bool, max_steps: int, names: Sequence[str], stands: Stands) -> Brief:
         """The environment in words."""
         way = "forward" if self.forward > 0 else "backward"
         survive = "" if self.lean is None else " plus 1 for not falling"
@@ -54,7 +71,9 @@ class RunnerWords:
             dynamics=(
                 f"I am {self.body}, moving in a vertical plane. One step is {self.step_ms} ms. States give {height}, "
                 "lean of the torso, speeds, and for each joint its angle and turning speed: 0 degrees is the "
-                f"straight starting pose, larger angles swing the part below the joint {way}."
+                f"straight starting pose, larger angles swing the part below the joint {way}. Joints stop at "
+                f"{_ranges(stands.stops)} degrees. Torques move the body by the feet on the ground; in flight they "
+                "only turn its parts against each other."
             ),
             actions=(
                 f"Torque of each joint ({', '.join(self.joints)}) as a share of full torque, -1 to 1; positive "
@@ -74,8 +93,8 @@ class RunnerWords:
             ),
         )
 
-    def describe(self, observation: Array, info: Mapping[str, Scalar]) -> str:
-        """One state in about 45 words."""
+    def describe(self, observation: Array, info: Mapping[str, Scalar], stands: Stands) -> str:
+        """One state in about 60 words."""
         values = _tame(observation)
         count = len(self.joints)
         height, lean = values[0], _turn(values[1])
@@ -91,10 +110,11 @@ class RunnerWords:
         if math.isfinite(where):
             parts.append(f"at x = {where:.2f} m")
         moving = [
-            f"{name} {_degrees(angle):.0f}° ({_degrees(speed):+.0f}°/s)"
+            f"{name} {_degrees(angle):.0f}° ({_degrees(speed):+.0f}°/s{_stop(angle, *stands.stops[name])})"
             for name, angle, speed in zip(self.joints, angles, speeds[3:], strict=True)
         ]
-        return f"{', '.join(parts)}{self._danger(height, lean)}; {', '.join(moving)}."
+        feet = ", ".join(starmap(_foot, stands.feet(np.array(values[: 2 + count]))))
+        return f"{', '.join(parts)}{self._danger(height, lean)}; {feet}; {', '.join(moving)}."
 
     def _danger(self, height: float, lean: float) -> str:
         if self.lean is None or self.height is None:
@@ -105,7 +125,9 @@ class RunnerWords:
         degrees = math.degrees(self.lean - abs(lean))
         if abs(lean) > 0.5 * self.lean:
             return f": only {degrees:.0f}° from falling over"
-        return ": about to sink too low" if height < least + 0.1 else ""
+        if height < least + 0.1:
+            return f": only {100 * (height - least):.0f} cm above the height at which it has fallen"
+        return ""
 
     def _falling(self) -> str:
         assert self.height is not None
@@ -115,8 +137,8 @@ class RunnerWords:
         return f"When it falls: torso {limits}, or leaning more than {math.degrees(self.lean):.0f} degrees. "
 
 
-def reacher_in_words(observation: Array) -> str:
-    """One state of the reacher."""
+def reacher_in_words(observation: Array, stops: tuple[float, float]) -> str:
+    """One state of the reacher; `stops` are the least and greatest angle of the elbow, rad."""
     cos0, cos1, sin0, sin1, target_x, target_y, turn0, turn1, dx, dy = _tame(observation)
     shoulder, elbow = math.degrees(math.atan2(sin0, cos0)), math.degrees(math.atan2(sin1, cos1))
     distance = math.hypot(dx, dy)
@@ -126,7 +148,8 @@ def reacher_in_words(observation: Array) -> str:
     return (
         f"Fingertip {100 * distance:.1f} cm from the target, which lies {abs(aim):.0f}° {side} of it and "
         f"{100 * abs(reach):.1f} cm {'farther out' if reach >= 0 else 'farther in'}; shoulder at {shoulder:.0f}° "
-        f"turning {math.degrees(turn0):+.0f}°/s, elbow at {elbow:.0f}° turning {math.degrees(turn1):+.0f}°/s."
+        f"turning {math.degrees(turn0):+.0f}°/s, elbow at {elbow:.0f}° turning {math.degrees(turn1):+.0f}°/s"
+        f"{_stop(math.radians(elbow), *stops)}."
     )
 
 
@@ -136,9 +159,27 @@ def _tame(values: Array, missing: float = 0.0) -> list[float]:
     return [float(value) for value in np.clip(plain, -_MOST, _MOST)]
 
 
+def _ranges(stops: Mapping[str, tuple[float, float]]) -> str:
+    return ", ".join(f"{name} {_degrees(least):.0f} and {_degrees(most):.0f}" for name, (least, most) in stops.items())
+
+
 def _degrees(radians: float) -> float:
     """Whole degrees; adding zero makes -0 a 0."""
     return round(math.degrees(radians)) + 0.0
+
+
+def _stop(angle: float, least: float, most: float) -> str:
+    """What is said of a joint near the end of its range, nothing of others."""
+    left = round(math.degrees(min(angle - least, most - angle)))
+    if left > NEAR_STOP:
+        return ""
+    return f", {left}° from its stop" if left > 0 else ", at its stop"
+
+
+def _foot(name: str, contact: float, height: float) -> str:
+    if contact > 0:
+        return f"{name} on the ground" + ("" if contact == 1 else " with one end")
+    return f"{name} {max(round(100 * height), 1)} cm up"
 
 
 def _turn(radians: float) -> float:

@@ -17,10 +17,13 @@ from ultra_agents.records import Array, FloatArray, Scalar
 
 from . import ram as court
 from . import screen
+from .flight import CENTRE_X, CENTRE_Y
 from .ram_pong import PongGame
 from .vector import ALE_ACTIONS, PongOptions, PongVectorEnv, first_screen
 
 _VELOCITIES = ("ball_dx", "ball_dy", "own_dy", "opponent_dy")
+BLUR = 3.0
+"""Pixels by which a position read off a screen may be wrong: a screen is the brighter of two frames."""
 
 
 class PixelOptions(PongOptions):
@@ -125,7 +128,8 @@ class PixelPong(PongGame):
         """As without pixels: from the positions beside the observation, or off the screens where there are none."""
         wanted = ("ball_x", "ball_y", "own_y", "opponent_y", *_VELOCITIES)
         told = [float(info[name]) for name in wanted if name in info]
-        if len(told) < len(wanted):
+        exact = len(told) == len(wanted)
+        if not exact:
             x, y, own, opponent, seen, *moved = self._read(observation[None])[0].tolist()
             told = [x if seen else -1.0, y, own, opponent, *moved]
         x, y, own, opponent, dx, dy, own_dy, _ = told
@@ -137,6 +141,7 @@ class PixelPong(PongGame):
             own_velocity=own_dy,
             opponent=opponent,
             frame_skip=self.options.frame_skip,
+            blur=0.0 if exact else BLUR,
         ).in_words()
 
     def features(self, observations: Array) -> FloatArray:
@@ -146,8 +151,8 @@ class PixelPong(PongGame):
         return np.stack(
             [
                 seen,
-                (x - court.CENTRE_X) / half * seen,
-                (y - court.CENTRE_Y) / half * seen,
+                (x - CENTRE_X) / half * seen,
+                (y - CENTRE_Y) / half * seen,
                 np.clip(dx / skip, -2, 2),
                 np.clip(dy / (2 * skip), -2, 2),
                 np.clip(2 * (own - y) / half * seen, -4, 4),

@@ -16,22 +16,15 @@ from ultra_agents.contracts import Quantity
 from ultra_agents.contracts.quantities import columns
 from ultra_agents.records import Array, FloatArray
 
+from .flight import BOTTOM, CENTRE_X, CENTRE_Y, EDGES, LATE, NEAR_PADDLE, OPPONENT_X, OWN_X, TOP, arrivals
+
 BALL_X, OPPONENT_Y, OWN_Y, BALL_Y = 49, 50, 51, 54
 OPPONENT_SCORE, OWN_SCORE = 13, 14
 _COLUMNS = np.array([BALL_X, BALL_Y, OWN_Y, OPPONENT_Y])
 _OFFSETS = np.array([48, 12, 6, 7])
 
-CENTRE_X, CENTRE_Y = 80.0, 113.5
 HALF = 80.0
 """Half the court in pixels, both ways: what one unit of a position in the observation is worth."""
-TOP, BOTTOM = 33.0, 194.0
-"""Where the ball's centre bounces off the walls; half a pixel off either way, by where it flies at 2 px a frame."""
-OWN_X, OPPONENT_X = 140.0, 21.0
-"""Where the ball's centre bounces off the paddles."""
-NEAR_PADDLE = 50.0
-"""Pixels from the court's centre beyond which a ball that stands still is turning at a paddle: serves start nearer."""
-NOISE = 0.6
-"""Pixels per step by which a velocity may be wrong; those of the screen are, by up to half a pixel."""
 OWN_SPEED = 6.0
 """Pixels per frame that one unit of paddle velocity is worth; the ball's units are 1 (x) and 2 (y)."""
 
@@ -83,7 +76,9 @@ LEGEND = {
     "opponent_y": Quantity("px", "centre of the opponent's paddle from the screen's top", "downwards", 38, 197),
     "opponent_v": Quantity("px/step", "movement of the opponent's paddle over the last step", "downwards", -24, 24),
     "in_play": Quantity("0 or 1", "whether there is a ball", "", 0, 1),
-    "arrival_steps": Quantity("steps", "until the ball is at my paddle; NaN unless it comes at me", "", 0, 30),
+    "arrival_steps": Quantity(
+        "steps", "until the ball is at my paddle, parts of a step included; NaN unless it comes at me", "", 0, 30
+    ),
     "arrival_y": Quantity(
         "px",
         "where the ball will be then, bounces off the walls included; NaN unless it comes at me, and in the step in "
@@ -126,40 +121,6 @@ def named(
     return columns(LEGEND, [x, y, vx, vy, *paddles, in_play, steps, where])
 
 
-def arrivals(
-    x: FloatArray, y: FloatArray, vx: FloatArray, vy: FloatArray, frame_skip: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Steps until the ball is at my paddle, its y there, and its y velocity now; `(n,)` each, NaN where unknown.
-
-    A ball flies at 1 px a frame sideways and 0 to 3 up or down, so over a step without a bounce it moves by multiples
-    of `frame_skip`. What does not is the mean over a bounce. At a wall the distances flown to it and back add up to
-    the ball's speed. At the opponent's paddle only the sideways speed is known for one step, because the hit decides
-    the other. With a `frame_skip` of 1 every mean is a multiple, and bounces are not seen.
-
-    Args:
-        x: Ball's centre, px.
-        y: The same, downwards.
-        vx: Mean over the last step, px per step.
-        vy: The same, downwards.
-        frame_skip: Frames per step.
-    """
-    with np.errstate(all="ignore"):
-        bounced = np.stack([vx, vy])
-        bounced = np.abs(bounced - frame_skip * np.rint(bounced / frame_skip)) > NOISE  # no ball flies at that
-        turned = bounced[0] | ((vx == 0) & (np.abs(x - CENTRE_X) > NEAR_PADDLE))
-        vx = np.where(turned, np.where(x < CENTRE_X, frame_skip, -frame_skip), vx)
-        steps = (OWN_X - x) / vx
-        steps = np.where((vx > 0) & (steps >= 0), steps, np.nan)
-        upper = y + y - vy < TOP + BOTTOM
-        flown = np.where(upper, y + y - vy - 2 * TOP, 2 * BOTTOM - (y + y - vy))
-        speed = frame_skip * np.rint(flown / frame_skip)
-        vy = np.where(bounced[1], np.where(upper, speed, -speed), vy)
-        vy = np.where(turned, np.nan, vy)
-        height = BOTTOM - TOP
-        folded = (y + vy * steps - TOP) % (2 * height)
-        return steps, TOP + np.minimum(folded, 2 * height - folded), vy
-
-
 @dataclass(frozen=True)
 class Court:
     """One state in pixels and pixels per agent step; y grows downwards.
@@ -171,6 +132,7 @@ class Court:
         own_velocity: Its velocity.
         opponent: Centre of the opponent's paddle.
         frame_skip: Frames per step.
+        blur: Pixels by which positions may be wrong; those of the screen are.
     """
 
     ball: tuple[float, float] | None
@@ -179,6 +141,7 @@ class Court:
     own_velocity: float
     opponent: float
     frame_skip: int = 4
+    blur: float = 0.0
 
     @classmethod
     def of(cls, observation: Array, frame_skip: int) -> Court:
@@ -205,31 +168,56 @@ class Court:
     def in_words(self) -> str:
         """The state as the agent would tell it, at most about 35 words."""
         if self.ball is None:
-            return f"No ball in play, the next serve is coming. {_paddle(self.own_velocity)}"
+            seen = "No ball in play, the next serve is coming"
+            if self.blur:
+                seen = "No ball to be seen: it is at a paddle, past one, or about to be served"
+            return f"{seen}. {_paddle(self.own_velocity)}"
         x, y = self.ball
-        if x > OWN_X + 2:
+        if x > OWN_X + LATE + 0.5 + self.blur:
             return f"The ball has passed my paddle {_offset(y - self.own)} its centre: this point is lost."
-        if x < OPPONENT_X - 4:
+        if x < OPPONENT_X - LATE - 0.5 - self.blur:
             return "The ball has passed the opponent's paddle: this point is won."
         steps, where, vy = self.arrival()
+        mine = f"{_offset(y - self.own)} my paddle's centre"
+        if x >= OWN_X and self.velocity[0] > 0 and math.isfinite(vy):
+            return f"Ball at my paddle, {mine}{self._reached(y - self.own)}. {_paddle(self.own_velocity)}"
         apart = f"Ball {max(OWN_X - x, 0):.0f} px from my paddle"
         if math.isfinite(where):
-            text = f"coming at me and {_vertical(vy)}; it arrives in {steps:.0f} steps, {_offset(where - self.own)} my"
+            text = f"coming at me and {_vertical(vy)}; it arrives {_when(steps)}, {_offset(where - self.own)} my"
             return f"{apart}, {text} paddle's centre. {_paddle(self.own_velocity)}"
+        near = abs(x - CENTRE_X) > NEAR_PADDLE
+        if near and self.blur:  # which hides the ball in part
+            return f"{apart}, near {'my' if x > CENTRE_X else 'the other'} paddle. {_paddle(self.own_velocity)}"
         if math.isfinite(steps):
-            text = f"just returned by the opponent; it arrives in {steps:.0f} steps, where shows in the next step"
+            what = "just returned by the opponent" if x < CENTRE_X - NEAR_PADDLE else "coming at me"
+            text = f"{what}; it arrives {_when(steps)}, where shows in the next step"
             return f"{apart}, {text}. {_paddle(self.own_velocity)}"
-        if self.velocity[0] == 0 and abs(x - CENTRE_X) <= NEAR_PADDLE:
-            going = "just served"
-        elif self.velocity[0] > 0 and math.isfinite(vy):
-            going = "coming at me"  # at my paddle, or a little behind its face
+        if self.velocity[0] == 0 and not near:
+            going, vy = "just served", math.nan
+        elif self.velocity[0] < 0 and x <= OPPONENT_X + self.frame_skip:
+            going = "at the opponent's paddle"
         else:
             going = "going away"
         moving = f"{_vertical(vy)}, now " if math.isfinite(vy) else ""
         return (
-            f"{apart}, {going}, {moving}{_offset(y - self.own)} my paddle's centre and {_offset(y - self.opponent)} "
-            f"the opponent's. {_paddle(self.own_velocity)}"
+            f"{apart}, {going}, {moving}{mine} and {_offset(y - self.opponent)} the opponent's. "
+            f"{_paddle(self.own_velocity)}"
         )
+
+    def _reached(self, off: float) -> str:
+        """What becomes of a ball at my paddle, as far as that can be known; `off` is ball less paddle."""
+        low, high = EDGES
+        if low + self.blur <= off <= high - self.blur:
+            return " and probably returned"
+        return " and probably missed"
+
+
+def _when(steps: float) -> str:
+    """Steps until something happens: they may end between two."""
+    if steps < 1:
+        return "within this step"
+    number = f"{steps:.2f}".rstrip("0").rstrip(".")
+    return f"in {number} step{'' if number == '1' else 's'}"
 
 
 def _offset(down: float) -> str:

@@ -36,16 +36,19 @@ class PongGame(Environment):
     @property
     def brief(self) -> Brief:
         """The environment in words."""
-        ms = round(1000 * self.options.frame_skip / 60)
+        skip = self.options.frame_skip
+        ms = round(1000 * skip / 60)
         return Brief(
             goal="Win points against the opponent on the left: first to 21 wins. I am the paddle on the right.",
             dynamics=(
-                f"One step is {self.options.frame_skip} video frames, about {ms} ms. The court is 160 px wide and "
+                f"One step is {skip} video frames, about {ms} ms. The court is 160 px wide and "
                 "160 px high; 'rising' is towards the top. The ball flies straight, 1 px per frame sideways, and "
-                "bounces off the top and bottom walls. My paddle is 16 px high: the ball is returned when it arrives "
-                "within about 10 px of the paddle's centre, and the further from the centre it hits, the steeper and "
-                "faster it leaves. The opponent follows the ball but is slower than a steep ball. My paddle speeds up "
-                "over the first steps of a held direction and coasts on for a step or two after it."
+                "bounces off the top and bottom walls. My paddle is 16 px high: a ball is returned when it arrives at "
+                "most 8 px above or 9 px below the paddle's centre, or when the paddle gets there within 4 frames. "
+                "Where it hits decides how it leaves (measured): 1 px above to 2 px below the centre level; 2 to 5 px "
+                f"above or 3 to 6 below rising or falling {skip} px/step; farther out steeply, {2 * skip} px/step. "
+                "The opponent follows the ball but is slower than a steep one. My paddle speeds up over the first "
+                "steps of a held direction and coasts on for a step or two after it."
             ),
             actions="STAY: no push, a moving paddle coasts to rest. UP: push the paddle up. DOWN: push it down.",
             reward="+1 when the opponent misses the ball, -1 when I miss it, 0 otherwise.",

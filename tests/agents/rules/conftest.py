@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ultra_agents.agents.rules import most_trials, propose_rules
-from ultra_agents.config import Config
+from ultra_agents.config import Config, NarrationConfig
 from ultra_agents.contracts import Policy
 from ultra_agents.narration import choose_segments, narrate
 from ultra_agents.records import Array, FloatArray, Narration, RuleProposal, Trajectory
@@ -63,7 +63,7 @@ def world(name: str, episodes: int) -> tuple[Any, Policy, list[Trajectory], list
     with make_simulators(environment, episodes) as simulators:
         seeds = list(range(1, episodes + 1))
         trajectories = collect(policy, environment, simulators, seeds, Streams(3), 300)
-    narration = Config.model_validate({"environment": {"name": name}, "policy": {"train_steps": 1}}).narration
+    narration = NarrationConfig()
     told = [
         narrate(one, segment, environment, narration)
         for one in trajectories

@@ -135,7 +135,10 @@ def test_a_panel_stands_in_for_itself(bench, tells):
     assert [row["models"] for row in bench.gateway.asked] == [[], [], []]
     config = bench.config
     bench.config = lambda mode, **agents: config(mode, **agents).model_copy(  # type: ignore[method-assign]
-        update={"agents": replace_panel(config(mode, **agents).agents)}
+        update={
+            "agents": replace_panel(config(mode, **agents).agents),
+            "llms": dict.fromkeys(("default", "a", "b"), config(mode, **agents).llms["default"]),
+        }
     )
     bench.propose(tells.story(tells.rules()), "none", max_critical=2)
     assert bench.gateway.asked[0]["models"] == ["a", "b"]

@@ -192,7 +192,7 @@ def test_the_describer_tells_what_is_measured() -> None:
     told = hopper.describe(state, {"x_position": 2.345})
     assert told == (
         "Torso 1.21 m high, leaning 5° forward and tipping forward at 29°/s, moving forward at 1.5 m/s, falling at "
-        "0.6 m/s, at x = 2.35 m; hip -20° (+57°/s), knee -40° (-115°/s), ankle 11° (+0°/s)."
+        "0.6 m/s, at x = 2.35 m; foot 12 cm up; hip -20° (+57°/s), knee -40° (-115°/s), ankle 11° (+0°/s)."
     )
     state[1] = -0.17
     assert "leaning 10° back" in hopper.describe(state, {})
@@ -273,12 +273,42 @@ def test_the_shipped_hopper_policies_are_what_they_are_called() -> None:
     assert environment.reference_returns.random + 300 < means["suboptimal"] < 1700 < means["expert"]
 
 
-def test_policies_are_offered_for_the_task_they_were_scored_on() -> None:
-    sparse = create_environment("hopper", {"reward": "sparse"})
-    for path in sparse.policies().values():
-        load_policy(path, "hopper", sparse)
-    assert set(sparse.policies()) == {"suboptimal", "expert"}
-    assert create_environment("hopper", {"max_steps": 500}).policies() == {}
+WEAK = {"walker2d": (300.0, 1500.0), "half-cheetah": (500.0, 1200.0), "reacher": (-24.0, -10.0)}
+"""Mean returns between which the weak policies lie: far better than random play, far below a good policy."""
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_the_weak_policies_are_as_weak_as_their_files_say(name: str) -> None:
+    environment, streams = create_environment(name), Streams(78)
+    path = environment.policies()["suboptimal"]
+    loaded = load_policy(path, name, environment)
+    with make_simulators(environment, 4) as simulators:
+        mean = evaluate_returns(loaded.policy, environment, simulators, streams.integers(4, "reset"), streams).mean
+    low, high = WEAK[name]
+    assert low < mean < high
+    assert low < loaded.metadata["score"]["mean"] < high
+    random, good = environment.reference_returns.random, environment.reference_returns.reference
+    assert random + 0.1 * (good - random) < mean < random + 0.9 * (good - random)
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("reward", ["dense", "sparse"])
+def test_policies_are_offered_for_the_task_they_were_scored_on(name: str, reward: str) -> None:
+    environment = create_environment(name, {"reward": reward})
+    assert "suboptimal" in environment.policies()
+    assert create_environment(name, {"reward": reward, "max_steps": 40}).policies() == {}
+    for which, path in environment.policies().items():
+        metadata = load_policy(path, name, environment).metadata
+        assert metadata["env_id"] == environment.env_id
+        assert path.stat().st_size < 200_000
+        assert metadata["score"]["episodes"] == 32
+        made = metadata["provenance"]["command"]
+        assert made.startswith(f"python benchmarks/train_mujoco_policies.py --task {name} --which {which}")
+        assert f"--seed {metadata['provenance']['seed']}" in made or made.endswith("--sparse")
+
+
+def test_a_sparse_task_of_another_radius_ships_no_policy() -> None:
+    assert create_environment("reacher", {"reward": "sparse", "radius": 0.05}).policies() == {}
 
 
 def test_the_expert_is_the_mean_action_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

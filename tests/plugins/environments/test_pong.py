@@ -220,7 +220,7 @@ def test_the_arrival_counts_bounces_off_the_walls() -> None:
     court = Court((100.0, 50.0), (4.0, -8.0), 110.0, 0.0, 60.0)
     steps, y, _ = court.arrival()
     assert steps == 10
-    assert y == pytest.approx(33 + 80 - 17)
+    assert y == pytest.approx(35 + 30 * 2)  # 9 frames to 32, a bounce to 35, 30 frames down
     assert np.isnan(Court((100.0, 50.0), (-4.0, 0.0), 110.0, 0.0, 60.0).arrival()[:2]).all()
 
 

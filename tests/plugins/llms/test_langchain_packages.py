@@ -10,8 +10,10 @@ from pydantic import BaseModel
 from ultra_agents.config import GatewayConfig, LLMConfig
 from ultra_agents.errors import LLMError
 from ultra_agents.llm.gateway import Gateway
+from ultra_agents.registry import create_llm
 
 KEY = "sk-canary-ant-2"
+CLAUDE = "langchain_anthropic.ChatAnthropic"
 
 
 class Move(BaseModel):
@@ -172,3 +174,24 @@ def test_a_parameter_the_model_does_not_take_is_left_out(server, tmp_path, monke
         ask(made, "1")
         ask(made, "2")
     assert ["temperature" in body for _, body in server.requests] == [True, False, False]
+
+
+def test_langchains_profile_of_a_model_says_what_the_provider_does_not_know(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    known = create_llm("langchain", {"chat_model": CLAUDE, "model": "claude-sonnet-4-5"})
+    assert known.context_tokens is not None, "before it is asked for anything"
+    assert known.context_tokens >= 100_000
+    assert (known.way, known.prompts) == ("tools", "full")
+    profile = {"profile": {"max_input_tokens": 9000, "tool_calling": False}}
+    small = create_llm("langchain", {"chat_model": CLAUDE, "model": "m", "arguments": profile})
+    assert (small.context_tokens, small.way) == (9000, "text")
+    asked = {"chat_model": CLAUDE, "model": "m", "arguments": profile, "structured": "tools"}
+    assert create_llm("langchain", asked).way == "tools", "what is said wins"
+
+
+def test_without_a_profile_nothing_is_known(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    unknown = create_llm("langchain", {"chat_model": CLAUDE, "model": "nobody-knows-this-one"})
+    assert (unknown.context_tokens, unknown.way) == (None, "tools")
+    absent = create_llm("langchain", {"chat_model": "no_such_package.Chat", "model": "m"})
+    assert (absent.context_tokens, absent.way) == (None, "tools")

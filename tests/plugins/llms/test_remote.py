@@ -56,7 +56,7 @@ def test_ollama_gets_the_schema_and_its_tokens_are_counted(server, tmp_path):
     ((_, sent),) = [row for row in server.requests if row[0] == "/api/chat"]
     assert sent["format"]["properties"]["action"]["enum"] == ["UP", "DOWN"]
     assert sent["options"]["num_ctx"] == 2048
-    assert sent["options"]["num_predict"] == 512
+    assert sent["options"]["num_predict"] == 2048
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,27 @@ def test_an_ollama_reply_cut_short_is_dropped(server, tmp_path):
     options = {"model": "tiny", "base_url": server.address}
     with gateway(tmp_path, "ollama", options) as made, pytest.raises(ReplyDropped, match="cut at max_tokens"):
         ask(made)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed"),
+    [
+        ("llama3", "llama3"),
+        ("llama3:latest", "llama3"),
+        ("llama3", "llama3:latest"),
+        ("host:5000/me/llama3", "host:5000/me/llama3:latest"),
+        ("host:5000/me/llama3:latest", "host:5000/me/llama3"),
+        ("qwen3:8b", "qwen3:8b"),
+    ],
+)
+def test_ollama_takes_a_missing_tag_for_latest_on_either_side(server, wanted, listed):
+    body = json.dumps({"models": [{"name": listed}]}).encode()
+    server.table["/api/tags"] = 200, "application/json", body
+    create_llm("ollama", {"model": wanted, "base_url": server.address}).check()
+    body = json.dumps({"models": [{"name": f"{listed.removesuffix(':latest').removesuffix(':8b')}:1b"}]}).encode()
+    server.table["/api/tags"] = 200, "application/json", body
+    with pytest.raises(LLMError, match="Ollama has no model"):
+        create_llm("ollama", {"model": wanted, "base_url": server.address}).check()
 
 
 def test_ollama_check(server):

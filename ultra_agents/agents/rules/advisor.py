@@ -19,6 +19,7 @@ from ultra_agents.agents.rules.identifier import told
 from ultra_agents.agents.rules.schemas import TextReply, atoms_advice
 from ultra_agents.agents.rules.state import SITUATIONS, Context, State, attempts_of, with_attempts, work_on
 from ultra_agents.agents.rules.wording import standing
+from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import RuleAttempt
 from ultra_agents.rules import AtomsReply, RuleError, RuleSet, rules_of
@@ -42,18 +43,17 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
     atoms: type[AtomsReply] | None = None
     if context.form == "atoms":
         reply, atoms = atoms_advice(context.interface, context.thresholds)
+    segment = context.about(sum(not one.refusal for one in before))
+    consulted = consult(context, state, "advisor", segment, asked, reply, work=work_on(state))
     try:
-        answer = context.gateway.ask(
-            agent="advisor",
-            segment=context.about(sum(not one.refusal for one in before)),
-            models=context.chain("advisor"),
-            messages=asked,
-            reply=reply,
+        said = consulted.reply(
+            lambda messages: context.gateway.ask(
+                agent="advisor", segment=segment, models=context.chain("advisor"), messages=messages, reply=reply
+            )
         )
     except ReplyDropped as problem:
         note = context.noted("advise", problem.reason, problem.detail, work=work_on(state))
-        return Command(goto="finish", update={"notes": [note], "refused": []})
-    said = answer.value
+        return consulted.into(Command(goto="finish", update={"notes": [note], "refused": []}))
     text = ""
     try:
         if atoms is None:
@@ -72,11 +72,9 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
             "refused": [*refused, [as_said(said), why]] if again else [],
             "notes": [context.noted("advise", REFUSED, " ".join(why.split()), work=work_on(state))],
         }
-        return Command(goto="advise" if again else "finish", update=update)
-    return Command(
-        goto="criticise",
-        update={**with_attempts((*before, RuleAttempt(text, said.reasoning))), "refused": []},
-    )
+        return consulted.into(Command(goto="advise" if again else "finish", update=update))
+    written = with_attempts((*before, RuleAttempt(text, said.reasoning)))
+    return consulted.into(Command(goto="criticise", update={**written, "refused": []}))
 
 
 def as_said(reply: BaseModel) -> str:

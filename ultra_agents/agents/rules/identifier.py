@@ -11,6 +11,7 @@ from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.rules.schemas import identifier_reply
 from ultra_agents.agents.rules.state import SITUATIONS, Context, State
 from ultra_agents.agents.state import JSONObject
+from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import Situation
 
@@ -22,20 +23,26 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
     context = runtime.context
     context.check()
     ask = load_prompt("rules_identifier").fill(max_critical=context.agents.max_critical)
+    reply = identifier_reply(context.shown, context.agents.max_critical, context.form)
+    messages = [("system", state["opening"]), *ask]
+    consulted = consult(context, state, "identifier", context.about(), messages, reply)
     try:
-        answer = context.gateway.ask(
-            agent="identifier",
-            segment=context.about(),
-            models=context.chain("identifier"),
-            messages=[("system", state["opening"]), *ask],
-            reply=identifier_reply(context.shown, context.agents.max_critical, context.form),
+        said = consulted.reply(
+            lambda asked: context.gateway.ask(
+                agent="identifier",
+                segment=context.about(),
+                models=context.chain("identifier"),
+                messages=asked,
+                reply=reply,
+            )
         )
     except ReplyDropped as problem:
-        return _named([], [context.noted("identify", problem.reason, problem.detail, work="0")])
+        dropped = context.noted("identify", problem.reason, problem.detail, work="0")
+        return consulted.into(_named([], [dropped]))
     lengths = {one.episode: len(one) for one in context.trajectories}
     situations: list[Situation] = []
     notes: list[JSONObject] = []
-    for one in answer.value.situations:
+    for one in said.situations:
         examples = [(example.episode, example.step) for example in one.examples]
         there = tuple(dict.fromkeys(place for place in examples if place[1] < lengths[place[0]]))
         for episode, step in examples:
@@ -46,7 +53,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
             notes.append(context.noted("identify", "situation named twice", one.name, work=str(len(notes))))
             continue
         situations.append(Situation(one.name, one.rationale, there))
-    return _named(situations, notes)
+    return consulted.into(_named(situations, notes))
 
 
 def told(situations: tuple[Situation, ...]) -> str:

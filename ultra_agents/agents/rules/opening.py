@@ -72,7 +72,7 @@ def opening(
     ((_, text),) = load_prompt("rules_opening").fill(
         **brief,
         quantities=_legend(environment, interface, values),
-        decides=_decides(interface, form, stochastic),
+        decides=_decides(interface, form, stochastic, environment.brief.actions),
         effects=effects,
         language=_language(interface, values) if form == "text" else "",
         narration="\n\n".join(stretches),
@@ -133,7 +133,8 @@ def stretch(
 ) -> str:
     """One stretch as a table of quantities and of what was done; of a trace, with who chose it.
 
-    Every step is a row where the budget has room for that. Where it has no room for two rows, because there are very
+    Every step is a row where the budget has room for that; else steps far from what decides are told by what was done
+    alone. Where it has no room for two rows, because there are very
     many quantities, the whole of `narration.token_budget` is taken.
     """
     words = _Words(environment, interface)
@@ -146,19 +147,19 @@ def stretch(
         return f"{action} by {'the policy' if rule < 0 else f'rule {rule + 1}'}"
 
     parts = f": {' '.join(interface.components)}" if interface.continuous else ""
-    hidden = not interface.continuous
+    averaged = (lambda first, stop: words.of(np.mean(trajectory.actions[first:stop], axis=0))) if parts else None
     beside, whose = None, ""
     if trace is not None:
         own = trace.own
         beside = f"the policy's own{parts}", lambda step: words.of(own[step])
         whose = f"Test episode {trace.pair + 1} with your rules in force"
     columns = values_of(environment, trajectory)
-    head = f"done{parts}{' until the next row' if hidden else ''}"
+    head = f"done{parts}"
     scales = {name: max(abs(environment.legend[name].low), abs(environment.legend[name].high)) for name in columns}
 
     def within(tokens: int) -> str:
         terms = config.model_copy(update={"token_budget": tokens, "stride": 1})
-        lines = Numbers(trajectory, environment, terms, columns, scales, (head, done), hidden, beside, whose)
+        lines = Numbers(trajectory, environment, terms, columns, scales, (head, done), averaged, beside, whose)
         return narrate(trajectory, segment, environment, terms, returns, lines).text
 
     try:
@@ -216,16 +217,22 @@ def _legend(environment: Environment, interface: Interface, values: Sequence[Map
     return "\n".join(rows)
 
 
-def _decides(interface: Interface, form: Form, stochastic: bool) -> str:
-    """What a rule does, and how the policy chooses."""
+def _decides(interface: Interface, form: Form, stochastic: bool, about: str) -> str:
+    """What a rule does, and how the policy chooses; `about` is what the brief says of actions."""
     chance = " The policy draws its actions by chance, so that single ones of them may be accidents."
-    return _choices(interface, form) + (chance if stochastic else "")
+    return _choices(interface, form, about) + (chance if stochastic else "")
 
 
-def _choices(interface: Interface, form: Form) -> str:
+def _choices(interface: Interface, form: Form, about: str) -> str:
     if not interface.continuous:
         first, second = (*interface.words, interface.words[0])[:2]
-        told = f"A rule takes an action: {', '.join(interface.words)}."
+        named = all(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", about) for word in interface.words)
+        # The brief names them already: once is enough.
+        told = (
+            "A rule takes one of the actions above."
+            if named
+            else f"A rule takes an action: {', '.join(interface.words)}."
+        )
         if form == "text":
             told += (
                 f" It may choose: {first} if CONDITION else {second}. `own` is the action that the policy is about "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ultra_agents.agents import prompts
 from ultra_agents.agents.checkpoint import CheckpointPlace
@@ -12,11 +13,15 @@ from ultra_agents.agents.rules.opening import opening, stretches_of, thresholds_
 from ultra_agents.agents.rules.state import PROPOSAL, Context, Form, TriesRules
 from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
 from ultra_agents.agents.state import AsksModels
-from ultra_agents.config import AgentsConfig, Config
+from ultra_agents.config import AgentsConfig, AgentsSection, Config, prompts_of, settled
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.events import Emit, StageProgress, StepsSpent, Warned
 from ultra_agents.records import Narration, RuleProposal, RuleTrial, Trajectory
+from ultra_agents.registry import create_llm
 from ultra_agents.rules import interface_of
+
+if TYPE_CHECKING:
+    from ultra_agents.agents.tools.toolbox import Toolbox
 
 ROOM = 2000
 """Tokens of a reply below which a set of rules written as text is likely to be cut."""
@@ -36,6 +41,7 @@ def propose_rules(
     stop: Stop,
     source: str,
     effects: str = "",
+    tools: Toolbox | None = None,
 ) -> tuple[RuleProposal, ...]:
     """A set of rules from each episode with something to tell, in order; its text is empty where nothing usable came.
 
@@ -52,6 +58,7 @@ def propose_rules(
         stop: Polled; true ends everything, resumably.
         source: Who proposes, as the proposals say it.
         effects: What actions do, measured, in words; may be empty.
+        tools: What models that call tools may call.
 
     Returns:
         One proposal per episode that has a narration. What the policy alone played in short tests, once for all of
@@ -62,7 +69,7 @@ def propose_rules(
         Interrupted: `stop()` became true before all episodes were finished.
         UltraError: Whatever else ended an episode: a spending cap, an unreachable model, a faulty plugin.
     """
-    interface, form = interface_of(environment), form_of(config)
+    interface, form, ready = interface_of(environment), form_of(config), settled(config)
     told = {narration.segment.episode for narration in narrations}
     episodes = [one for one in trajectories if one.episode in told]
     if not episodes:
@@ -71,8 +78,9 @@ def propose_rules(
         _warn_of_short_replies(config, emit)
     values = [values_of(environment, one) for one in trajectories]
     thresholds = thresholds_of(values)
+    unused = {"concurrency", "checkpoints", "search"} | ({"tools"} if tools is None else set())
     settings = {
-        "agents": config.agents.model_dump(mode="json", exclude={"concurrency", "checkpoints"}),
+        "agents": ready.agents.model_dump(mode="json", exclude=unused),
         "mode": config.verification.mode,
         "rules": config.verification.rules.model_dump(mode="json"),
         "models": {
@@ -83,6 +91,8 @@ def propose_rules(
         "source": source,
         "thresholds": thresholds,
     }
+    if tools is not None:
+        settings |= {"tools": tools.settings}
 
     played = threading.Lock()
     told_alone = False
@@ -97,7 +107,7 @@ def propose_rules(
 
     def task(trajectory: Trajectory) -> Task:
         stretches, shown = stretches_of(
-            trajectory, trajectories, narrations, environment, interface, config.narration, form
+            trajectory, trajectories, narrations, environment, interface, ready.narration, form
         )
         text = opening(environment, interface, form, values, effects, stretches, policy.stochastic)
 
@@ -113,14 +123,15 @@ def propose_rules(
                 shown=shown,
                 gateway=gateway,
                 form=form,
-                agents=config.agents,
-                narration=config.narration,
+                agents=ready.agents,
+                narration=ready.narration,
                 mode=config.verification.mode,
                 tester=tester,
                 spent=spent,
                 emit=emit,
                 source=source,
                 stop=stop,
+                tools=tools,
             )
 
         fingerprint = digest({**settings, "opening": text, "episode": trajectory.episode})
@@ -132,8 +143,8 @@ def propose_rules(
         [task(one) for one in episodes],
         build_graph,
         checkpoint=checkpoint,
-        concurrency=config.agents.concurrency,
-        most_nodes=node_limit(config.agents),
+        concurrency=ready.agents.concurrency,
+        most_nodes=node_limit(ready.agents),
         stop=stop,
         finished=lambda name, count: emit(StageProgress("explain", count, len(episodes), name)),
     )
@@ -146,14 +157,14 @@ def propose_rules(
 
 
 def form_of(config: Config) -> Form:
-    """How the advisor's first model writes rules: as asked, or as atoms where it is a local one."""
+    """How the advisor's first model writes rules: as asked, or as atoms where its prompts are short."""
     if config.agents.rules is not None:
         return config.agents.rules
     name = config.agents.advisor.llm or next(iter(config.llms))
-    return "atoms" if config.llms[name].provider == "local" else "text"
+    return "atoms" if prompts_of(config, name) == "short" else "text"
 
 
-def most_trials(episodes: int, agents: AgentsConfig) -> int:
+def most_trials(episodes: int, agents: AgentsConfig | AgentsSection) -> int:
     """Short tests there can be, of so many episodes."""
     return episodes * (1 + agents.max_revisions)
 
@@ -170,8 +181,8 @@ def _warn_of_short_replies(config: Config, emit: Emit) -> None:
     """Say so where a model's replies end before a set of rules does."""
     names = config.agents.advisor.names or (next(iter(config.llms)),)
     for name in names:
-        most = config.llms[name].options.get("max_tokens", 512)
-        if isinstance(most, int) and most < ROOM and config.llms[name].provider not in ("scripted", "replay"):
+        most = create_llm(config.llms[name].provider, config.llms[name].options).options.max_tokens
+        if most is not None and most < ROOM and config.llms[name].provider not in ("scripted", "replay"):
             emit(
                 Warned(
                     f"replies of the model {name!r} end after {most} tokens, and sets of rules are longer: set "

@@ -20,7 +20,8 @@ HARMFUL = "loses in simulation"
 def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", "advise", "finish"]]:
     """Measure the set in a few episodes; it goes back with the measurement while revisions are left.
 
-    A set that the critic rejected is measured, but not revised unless the measurement speaks for it.
+    One that gained goes back only where `agents.improve` asks for something better still. A set that the critic
+    rejected is measured, but not revised unless the measurement speaks for it.
     """
     context = runtime.context
     context.check()
@@ -45,7 +46,7 @@ def test(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", 
     again = context.may_revise(state) and (trial.passed or attempt.verdict != "reject")
     if context.reflects and (again or trial.passed):
         return Command(goto="reflect", update=update)
-    if again and not trial.passed:
+    if again and (not trial.passed or context.agents.improve):
         context.decided(state, attempt, "revise", measured(trial))
         return Command(goto="advise", update=update)
     return Command(goto="finish", update=update)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from ultra_agents.agents.rules.state import Form
 from ultra_agents.agents.schemas import LONGEST_REASON
+from ultra_agents.agents.sentences import reason, whole_sentences
 from ultra_agents.records import Verdict
 from ultra_agents.rules import AtomsReply, Interface, reply_model
 
@@ -64,15 +65,6 @@ class AtomsCriticReply(BaseModel):
     verdict: Verdict
 
 
-def whole_sentences(text: Any, limit: int) -> Any:
-    """`text` of at most `limit` characters that ends where a sentence does; what is no text stays as it is."""
-    if not isinstance(text, str) or len(text := text.strip()) <= limit:
-        return text
-    kept = text[: limit - 4]
-    end = max(kept.rfind(mark) for mark in (". ", "! ", "? ", ".\n", "\n"))
-    return (kept[: end + 1].rstrip() if end > 0 else kept.rsplit(" ", 1)[0]) + " ..."
-
-
 def identifier_reply(episodes: Sequence[int], most: int, form: Form) -> type[IdentifierReply]:
     """1 to `most` situations with examples in these episodes; steps are checked by who asks."""
     shown: Any = Literal[tuple(episodes)]
@@ -80,7 +72,7 @@ def identifier_reply(episodes: Sequence[int], most: int, form: Form) -> type[Ide
     example: Any = create_model("Example", __config__=_STRICT, episode=(shown, ...), step=(step, ...))
     name: Any = Annotated[
         str,
-        BeforeValidator(lambda text: whole_sentences(text, LONGEST_NAME)),
+        BeforeValidator(lambda text: text[:LONGEST_NAME].strip() if isinstance(text, str) else text),
         StringConstraints(min_length=1, max_length=LONGEST_NAME),
     ]
     fewer = 3 if form == "text" else 1  # small models do not get to the end of long replies
@@ -121,7 +113,4 @@ def atoms_critic(quantities: Sequence[str]) -> type[AtomsCriticReply]:
 
 
 def _reason(form: Form) -> Any:
-    limit = LONGEST_REASON if form == "atoms" else LONGEST_THOUGHT
-    return Annotated[
-        str, BeforeValidator(lambda text: whole_sentences(text, limit)), StringConstraints(max_length=limit)
-    ]
+    return reason(LONGEST_REASON if form == "atoms" else LONGEST_THOUGHT, lines=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import add
-from typing import Annotated, Literal, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -22,6 +22,9 @@ from ultra_agents.events import Dropped, Emit, RulesDecided
 from ultra_agents.records import FloatArray, RuleAttempt, RuleProposal, RuleTrial, Situation, Trajectory
 from ultra_agents.rules import Interface, RuleSet, parse_rules
 from ultra_agents.rules.layer import RulePolicy
+
+if TYPE_CHECKING:
+    from ultra_agents.agents.tools.toolbox import Toolbox
 
 Form: TypeAlias = Literal["text", "atoms"]
 """How a model writes rules."""
@@ -50,6 +53,7 @@ class State(TypedDict, total=False):
         refused: `[what was said, why it cannot be used]` of the present node's questions so far.
         notes: `Note`s so far.
         env_steps: Environment steps spent so far.
+        tool_calls, tool_steps: Calls of tools so far, and what they took of `env_steps`.
         alone_steps: Those of the policy alone, which all episodes share; 0 where nothing was played.
         proposal: The end result; there when the episode is finished.
     """
@@ -61,6 +65,8 @@ class State(TypedDict, total=False):
     refused: list[list[str]]
     notes: Annotated[list[JSONObject], add]
     env_steps: Annotated[int, add]
+    tool_calls: Annotated[int, add]
+    tool_steps: Annotated[int, add]
     alone_steps: int
     proposal: JSONObject | None
 
@@ -108,6 +114,7 @@ class Context:
         emit: Where events go.
         source: Who proposes, as the proposal says it.
         stop: Asked before each node; true ends the episode there, resumably.
+        tools: What models that call tools may call; None where they may call none.
     """
 
     trajectory: Trajectory
@@ -128,6 +135,7 @@ class Context:
     emit: Emit
     source: str
     stop: Callable[[], bool]
+    tools: Toolbox | None = None
 
     @property
     def episode(self) -> int:

@@ -56,15 +56,15 @@ def compare(
     with RunControl() as stop, ComparisonDisplay(console, asked.name, root, cells, stop, mode) as shown:
         where = None if report_only else _engine(asked, root / "output.txt" if shown.screen else None)
         results, outcomes = drive(cells, root, where, lambda: stop.stop_requested, shown.update, lambda: stop.paused)
-    summary, answers = write_report(asked, cells, results, outcomes, goals, root, command)
+    claims, answers = write_report(asked, cells, results, outcomes, goals, root, command)
     stopped = [one for one in outcomes.values() if one.status == "stopped"]
     failed = [one for one in outcomes.values() if one.status == "failed"]
     if mode == "json":
         status = "interrupted" if stop.stop_requested or stopped else "failed" if failed else "finished"
         seconds, page = time.monotonic() - began, str(root / "report.html")
-        shown.handle(RunFinished(status, seconds, summary, page))
+        shown.handle(RunFinished(status, seconds, " ".join(claims), page))
     else:
-        print_answers(console, summary, answers, root / "report.html")
+        print_answers(console, claims, answers, root / "report.html")
     if stop.stop_requested or stopped:
         raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=command)
     if failed:

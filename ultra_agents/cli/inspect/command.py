@@ -21,7 +21,8 @@ def inspect(
 ) -> None:
     """Step through episodes: pictures, critical states, what was suggested, and what the simulator found.
 
-    For finished and for running runs; nothing is changed. [bold]?[/bold] lists the keys.
+    For finished and for running runs. Nothing is changed but by [bold]m[/bold], which tests your own moves at the step
+    looked at, as [bold]ultra advise[/bold] does. [bold]?[/bold] lists the keys.
     """
     from ultra_agents.cli.inspect.run_reader import RunFolderReader
     from ultra_agents.cli.run_display import display_mode, find_folder
@@ -40,9 +41,12 @@ def inspect(
         elif mode == "plain" or not full_screen_possible(f"ultra inspect {run} --plain"):
             _print_plain(view)
         else:
+            from ultra_agents.cli.inspect.adviser import RunAdviser
             from ultra_agents.ui.inspect.app import InspectApp
 
-            app = InspectApp(view, source, reader=reader)
+            longest = folder.config.verification.longest_plan
+            adviser = RunAdviser(folder.path, source.environment, longest)
+            app = InspectApp(view, source, reader=reader, adviser=adviser)
             app.run()
             app.source.close()
     finally:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
-from ultra_agents.records import Explanation, MethodResult, Trajectory
+from ultra_agents.records import HUMAN, Explanation, MethodResult, Trajectory
+from ultra_agents.records.approval import refuse
 from ultra_agents.runs.files import PACKAGES
 from ultra_agents.text import clean, parsed_json
 from ultra_agents.ui.inspect.run_view import ModelCall, RulesView, RunView
@@ -53,14 +54,32 @@ def read_run(
         episodes=tuple(sorted(trajectories, key=lambda one: one.episode)),
         explanations=tuple(shown),
         methods=tuple(_validated((folder.stage_done("evaluate") or {}).get("value") or [], MethodResult, folder)),
-        notes=(*notes, *version_notes(folder)),
+        notes=(*family_notes(folder), *notes, *version_notes(folder)),
         colours=colours_of(folder.config.methods),
         rules=rules,
+        remarks=remarks_of(folder),
     )
 
 
+def remarks_of(folder: RunFolder) -> tuple[str, ...]:
+    """What a person said to the agents, and the sets of rules of theirs that are not the run's."""
+    from ultra_agents.runs.notes import note_rows
+    from ultra_agents.stages.rules_overview import read_rules
+
+    found = [
+        f"note of {clean(row['time'])}, read with {row['questions']} questions: {clean(row['text'])}"
+        for row in note_rows(folder.path)
+    ]
+    rules = None if folder.config.form == "moves" else read_rules(folder)
+    for index, one in enumerate(() if rules is None else rules.proposals):
+        if one.source == HUMAN and rules is not None and index != rules.chosen:
+            told = "".join(f"{each.feedback} {each.gain or 0:+.3g} per episode" for each in one.attempts[-1:])
+            found.append(f"rules: {told}, not in use: {clean(one.text, 160)}")
+    return tuple(found)
+
+
 def status_of(folder: RunFolder) -> str:
-    """`finished`, `running` (the process that holds the folder lives), or `stopped`."""
+    """`finished`, `running` (another process that holds the folder lives), or `stopped`."""
     if "report" in folder.done:
         return "finished"
     last = ""
@@ -72,7 +91,8 @@ def status_of(folder: RunFolder) -> str:
         os.kill(holder, 0)
     except (OSError, ValueError, OverflowError):
         return "stopped"
-    return "stopped" if holder <= 0 or '"RunFinished"' in last else "running"
+    mine = holder == os.getpid()  # a person's advice was tested here
+    return "stopped" if mine or holder <= 0 or '"RunFinished"' in last else "running"
 
 
 def read_explanations(folder: RunFolder) -> tuple[list[Explanation], bool]:
@@ -85,7 +105,10 @@ def read_explanations(folder: RunFolder) -> tuple[list[Explanation], bool]:
     if done is not None:
         value = done.get("value")
         rows = value.get("explanations") if isinstance(value, dict) else None
-        return _validated(rows, Explanation, folder), True
+        refused = {
+            (int(episode), int(step)) for episode, step in (folder.stage_done("approve") or {}).get("value", ())
+        }
+        return list(refuse(_validated(rows, Explanation, folder), refused)), True
     from ultra_agents.agents.checkpoint import checkpoint_of
     from ultra_agents.cli.inspect.partial import read_partial
 
@@ -180,6 +203,20 @@ def _number(row: dict[str, Any], key: str) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
+def family_notes(folder: RunFolder) -> list[str]:
+    """One line about the run that this one was forked from, and one about its own forks."""
+    from ultra_agents.runs.lineage import forks_of, place_of_parent
+
+    notes, parent = [], folder.parent
+    if parent is not None:
+        gone = "" if place_of_parent(folder.path, parent) is not None else ", which is gone"
+        shared = ", ".join(parent.shared) or "the starting policy"
+        notes.append(f"{parent.words}{gone}; shared with it: {shared} (paid there: {parent.paid.words})")
+    if forks := [f"{path.name} from {one.stage} on" for path, one in forks_of(folder.path, folder.id)]:
+        notes.append(f"forked as {', '.join(forks)}")
+    return notes
+
+
 def version_notes(folder: RunFolder) -> list[str]:
     """One line for every distribution that is of another version now, or gone."""
     from ultra_agents.runs import versions
@@ -188,6 +225,8 @@ def version_notes(folder: RunFolder) -> list[str]:
         then = dict(parsed_json(folder.versions_path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return []
+    if (parent := folder.parent) is not None:  # which made the episodes
+        then |= parent.versions
     now = versions()
     matter = [name for name in then if name.startswith("ultra") or name in ("ale-py", "gymnasium")]
     matter += [name for name in then if name not in matter and name not in PACKAGES and name != "python"]

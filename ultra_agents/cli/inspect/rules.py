@@ -51,7 +51,8 @@ def read_view(
         for row in rows
     )  # fmt: skip
     told = "" if start is None else clean(start.headline)
-    return RulesView(verdict_of(found), clean(found.headline), told, lines, acts), bound, notes
+    reward = "" if found.reward is None else f"implicit {found.reward.kind} {clean(found.reward.words)}"
+    return RulesView(verdict_of(found), clean(found.headline), told, lines, acts, reward), bound, notes
 
 
 def _acts(bound: BoundRules, trajectories: Sequence[Trajectory]) -> dict[int, Array]:

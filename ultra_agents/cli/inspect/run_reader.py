@@ -77,11 +77,13 @@ class RunFolderReader:
     def _file_stats(self) -> FileStats:
         from ultra_agents.cli.inspect.read import status_of
         from ultra_agents.runs import RunFolder
+        from ultra_agents.runs.notes import NOTES
 
         folder = RunFolder.open(self._path)
         shown = [folder.explain, folder.path / f"{folder.explain.name}-wal", folder.transcript]
         shown += sorted(folder.trajectories.glob("episode-*.npz"))
         shown += sorted(folder.checkpoints.glob("*-best.safetensors"))
+        shown += [folder.path / "state.json", folder.path / NOTES]
         found: FileStats = {"": (len(folder.done), hash(status_of(folder)))}
         for path in shown:
             try:

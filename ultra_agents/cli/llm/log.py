@@ -74,6 +74,7 @@ def exchange(row: dict[str, Any], prompts: bool) -> RenderableType:
     colour, verdict = agent_colour(name), clean(str(row.get("verdict", "")))
     tokens = f"{count(row.get('prompt_tokens') or 0)} + {count(row.get('completion_tokens') or 0)} tokens"
     spent = "from the cache" if row.get("cached") else f"{tokens}, {took(float(row.get('seconds') or 0))}"
+    spent += f", paid by {clean(str(row['paid_by']), 40)}" if row.get("paid_by") else ""
     segment, model = clean(str(row.get("segment", ""))), clean(str(row.get("model", "")))
     head = Text.assemble(
         (name, f"bold {colour}"), f"  {segment}  ", (model, "bright_black"),

@@ -194,7 +194,7 @@ def _verdict(
         except PolicyError as error:
             if not keep:
                 raise
-            show_error(error)
+            show_error(error, kept=True)
             console.print("kept all the same (--keep)", style="yellow")
     recorded = (taken.recorded or {}).get("mean")
     saved = taken.told.get("versions") or {}
@@ -216,5 +216,5 @@ def _verdict(
         except PolicyError as error:
             if not keep:
                 raise
-            show_error(error)
+            show_error(error, kept=True)
             console.print("kept all the same (--keep)", style="yellow")

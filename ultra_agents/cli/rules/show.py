@@ -104,10 +104,17 @@ def _chosen(shown: dict[str, Any]) -> Iterator[str]:
         yield f"  constant {row['name']} = {moved} in [{row['low']:g}, {row['high']:g}]"
     for kind in ("potential", "reward"):
         if shown[kind]:
-            rank = shown["reward_rank"]
-            told = "not known" if rank is None else f"{rank:+.2f}{'' if shown['rewards'] else ', not used'}"
             yield f"  {kind}: {shown[kind]}"
-            yield f"      rank correlation with the return of the collected episodes: {told}"
+            yield f"      {_rewarded(shown)}"
+
+
+def _rewarded(shown: dict[str, Any]) -> str:
+    """What the tests of the implicit reward found."""
+    if shown["reward_test"] is not None:
+        return str(shown["reward_test"]["words"])
+    rank = shown["reward_rank"]
+    told = "not known" if rank is None else f"{rank:+.2f}{'' if shown['rewards'] else ', not used'}"
+    return f"rank correlation with the return of the collected episodes: {told}"
 
 
 def _proposed(text: str) -> Iterator[str]:

@@ -179,7 +179,7 @@ class RegistryFacts:
 
     def cost(self, answers: Answers, speed: Speed | None, checked: Checked | None) -> Labelled:
         """Environment steps, wall time, model calls and tokens; `at most` where the run may need less."""
-        from ultra_agents.config import parse_config, trains, variant_of
+        from ultra_agents.config import parse_config, settled, trains, variant_of
 
         config = parse_config(settings_of(answers), "the configuration")
         learning, advised = sum(map(trains, answers.methods)), any(map(variant_of, answers.methods))
@@ -194,7 +194,7 @@ class RegistryFacts:
             rows.append(("learning", f"about {about(seconds)} at {count(speed.steps_per_s)} steps/s (measured)"))
         if answers.asks_a_model and advised:
             low, high = calls_of(config)
-            each = config.narration.token_budget + PROMPT_TOKENS, REPLY_TOKENS
+            each = settled(config).narration.token_budget + PROMPT_TOKENS, REPLY_TOKENS
             rows.append(("model calls", f"about {low}, at most {high}" + _cap(answers.calls)))
             tokens = f"about {count(low * sum(each))}, at most {count(high * sum(each))}"
             rows.append(("tokens", tokens + _cap(answers.tokens)))
@@ -229,8 +229,10 @@ class RegistryFacts:
 
 def calls_of(config: Config) -> tuple[int, int]:
     """Model calls of a run: the usual number (every other suggestion comes back once), and the most there can be."""
+    from ultra_agents.config import settled
+
     segments = config.collect.episodes * config.narration.segments_per_episode
-    states = segments * config.agents.max_critical
+    states = segments * settled(config).agents.max_critical
     reflects = config.verification.mode in ("reflect", "both")
     each = 3 if reflects else 2
     usual = segments + int(states * each * (1.0 if config.agents.max_revisions == 0 else 1.25) * 0.8)

@@ -32,7 +32,9 @@ def settings_of(answers: Answers) -> dict[str, Any]:
         if caps:
             settings["gateway"] = {"budget": caps}
     settings["collect"] = {"episodes": answers.episodes}
-    settings["narration"] = {"segments_per_episode": 2, "segment_steps": 60, "token_budget": 700}
+    settings["narration"] = {"segments_per_episode": 2, "segment_steps": 60}
+    if answers.proposer == "local":
+        settings["narration"]["token_budget"] = 700
     settings["agents"] = {"max_critical": 2, "max_revisions": 1, "concurrency": 2}
     settings["verification"] = {"mode": "both"}
     settings["advice"] = {"reward": "measured"}

@@ -19,6 +19,7 @@ from ultra_agents.errors import UltraError
 from ultra_agents.records import Fate
 from ultra_agents.text import clean
 from ultra_agents.ui.inspect import layout
+from ultra_agents.ui.inspect.advise_screen import Adviser, AdviseScreen
 from ultra_agents.ui.inspect.around import around
 from ultra_agents.ui.inspect.details import details
 from ultra_agents.ui.inspect.footer import footer, header
@@ -40,6 +41,10 @@ PLAY_S = 0.12
 """Seconds between two steps while playing."""
 
 
+NOTICE_S = 15
+"""Seconds for which a verdict is shown to those who went on browsing."""
+
+
 class InspectApp(SafeApp[None]):
     """Browses a run.
 
@@ -48,18 +53,19 @@ class InspectApp(SafeApp[None]):
         source: Answers about single steps.
         depth: Colours of pictures, where it is not the terminal that decides.
         reader: Knows when the run has changed, and reads it again; None never reads again.
+        adviser: Tests a person's moves; None takes none.
     """
 
     CSS = layout.CSS
     BINDINGS: ClassVar[list[BindingType]] = layout.BINDINGS
 
     def __init__(
-        self, run: RunView, source: StepSource, depth: Depth | None = None, reader: RunReader | None = None
-    ) -> None:
+        self, run: RunView, source: StepSource, depth: Depth | None = None, reader: RunReader | None = None,
+        adviser: Adviser | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._depth = depth
-        self.run_view, self.source = run, source
-        self.reader = reader
+        self._depth, self.adviser = depth, adviser
+        self.run_view, self.source, self.reader = run, source, reader
         self.episode, self.step = run.critical[0].place if run.critical else (run.episodes[0].episode, 0)
         self.only: Fate | None = None
         self.whole = False
@@ -291,7 +297,7 @@ class InspectApp(SafeApp[None]):
 
     def action_filter(self) -> None:
         """All, then those of one fate only, one after the other."""
-        order = [None, *(fate for fate in FATES if fate != "open" or self.run_view.counts["open"])]
+        order = [None, *(fate for fate in FATES if fate not in ("open", "left") or self.run_view.counts[fate])]
         self.only = order[(order.index(self.only) + 1) % len(order)]
         self.fill()
 
@@ -337,6 +343,20 @@ class InspectApp(SafeApp[None]):
             self.show_message(f"no model was asked about this segment (proposer {self.run_view.proposer})")
             return
         self.push_screen(ConversationScreen(explanation.segment.name, calls, self.step))
+
+    def action_advise(self) -> None:
+        """Write moves at this step, and have them tested."""
+        if self.adviser is None:
+            self.show_message("moves cannot be tested here")
+            return
+        action = self.source.step(self.episode, self.step).action
+        self.push_screen(AdviseScreen(self.adviser, self.episode, self.step, action, self._advised), self._advised)
+
+    def _advised(self, changed: bool | None, told: str = "") -> None:
+        if changed:
+            self._poll(asked=True)
+        if told:  # a test that went on after its screen was left
+            self.notify(told, timeout=NOTICE_S, markup=False)
 
     def action_search(self) -> None:
         """Open the search."""

@@ -20,7 +20,7 @@ from ultra_agents.ui.inspect.run_view import RulesView, RunView, StepView, decid
 from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import AGENTS, BAD, DIM, GOOD, WARM, method_colours
 
-_STOPPED = {
+STOPPED = {
     "good": "surely better",
     "bad": "surely worse",
     "hopeless": "no gain in sight",
@@ -49,9 +49,9 @@ def details(run: RunView, view: StepView, width: int, reading: bool = False) -> 
     text.append(f"{score(view.value)}\n")
     if run.rules is not None and run.rules.acts:
         _acting(text, run.rules, view)
-    if critical is not None:
-        _case(text, critical, width, run.has_critic)
-    elif explanation is not None:
+    for one in run.cases_at(view.episode, view.step):
+        _case(text, one.state, width, run.has_critic and not one.by_person, one.by_person)
+    if critical is None and explanation is not None:
         _nearby(text, explanation, view.step)
     _choices(text, run, view, critical, reading)
     if critical is None and explanation is None and run.explanations:
@@ -85,16 +85,20 @@ def _title(text: Text, title: str, style: str) -> None:
     text.append(title, style)
 
 
-def _case(text: Text, state: CriticalState, width: int, has_critic: bool) -> None:
+def _case(text: Text, state: CriticalState, width: int, has_critic: bool, by_person: bool) -> None:
     sign, colour = SIGNS[state.fate]
-    _title(text, f"◆ critical, {state.fate} {sign}", f"bold {colour}")
+    what = "a person's advice" if by_person else "critical"
+    _title(text, f"◆ {what}, {state.fate} {sign}", f"bold {colour}")
     if state.reason:
         text.append(f"  {state.reason}", colour)
-    text.append(f"\nimportance {state.importance:.2f}", DIM)
-    if state.agreement < 1:
-        text.append(f", named by {state.agreement:.0%} of the panel", DIM)
-    text.append("\n")
-    _said(text, "why", state.rationale, AGENTS["identifier"])
+    if not by_person:
+        text.append(f"\nimportance {state.importance:.2f}", DIM)
+        if state.agreement < 1:
+            text.append(f", named by {state.agreement:.0%} of the panel", DIM)
+        text.append("\n")
+        _said(text, "why", state.rationale, AGENTS["identifier"])
+    else:
+        text.append("\n")
     if not state.attempts and state.detail:
         text.append(f"{state.detail}\n", DIM)
     for number, attempt in enumerate(state.attempts, 1):
@@ -154,7 +158,7 @@ def _test(text: Text, test: TestResult, width: int) -> None:
     text.append(f"  interval {test.low:+.2f} to {test.high:+.2f}\n")
     text.append_text(interval(test, min(max(width - 2, 0), 44)))
     text.append(f"\n{test.pairs} pairs: {test.better} better, {test.worse} worse", DIM)
-    text.append(f"; {_STOPPED.get(test.stopped, clean(test.stopped, 30))}; {test.env_steps} steps\n", DIM)
+    text.append(f"; {STOPPED.get(test.stopped, clean(test.stopped, 30))}; {test.env_steps} steps\n", DIM)
 
 
 def _joint(text: Text, joint: JointVerdict) -> None:

@@ -12,9 +12,9 @@ from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import DIM, WARM, method_colours
 
 KEYS = (
-    ("←→", "step"), ("n p", "critical"), ("a", "accepted"), ("l", "list"), ("t", "agents"), ("?", "help"),
-    ("q", "quit"), ("/", "search"), ("f", "filter"), ("[ ]", "segment"), ("space", "play"), ("z", "zoom"),
-    ("↑↓", "row"), ("pgdn", "scroll"),
+    ("←→", "step"), ("n p", "critical"), ("a", "accepted"), ("l", "list"), ("t", "agents"), ("m", "moves"),
+    ("?", "help"), ("q", "quit"), ("/", "search"), ("f", "filter"), ("[ ]", "segment"), ("space", "play"),
+    ("z", "zoom"), ("↑↓", "row"), ("pgdn", "scroll"),
 )  # fmt: skip
 """The ones named on the screen, as far as there is room."""
 

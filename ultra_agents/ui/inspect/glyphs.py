@@ -15,6 +15,7 @@ from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 BARS = "▁▂▃▄▅▆▇█"
 SIGNS: dict[Fate, tuple[str, str]] = {
     "accepted": ("✔", GOOD),
+    "left": ("=", DIM),
     "rejected": ("✘", BAD),
     "dropped": ("○", WARM),
     "open": ("…", "cyan"),

@@ -44,6 +44,7 @@ BINDINGS: list[BindingType] = [
     Binding("left_square_bracket", "segment(-1)"),
     Binding("f", "filter"),
     Binding("t", "conversation"),
+    Binding("m", "advise"),
     Binding("slash", "search"),
     Binding("space", "play"),
     Binding("z", "zoom"),

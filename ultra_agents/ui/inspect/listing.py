@@ -18,14 +18,14 @@ from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 class ListEntry:
     """One line of the list and where it leads."""
 
-    kind: Literal["episode", "segment", "critical", "rule"]
+    kind: Literal["episode", "segment", "critical", "rule", "remark"]
     episode: int
     step: int
 
 
 def listed(run: RunView, only: Fate | None) -> list[tuple[ListEntry, Text]]:
     """The lines, in order; with a filter, without what holds nothing that passes it."""
-    found: list[tuple[ListEntry, Text]] = [] if only is not None else _rules(run)
+    found: list[tuple[ListEntry, Text]] = [] if only is not None else [*_remarks(run), *_rules(run)]
     for episode in run.episodes:
         number = episode.episode
         inside = [(one, passing(one, only)) for one in run.explanations if one.segment.episode == number]
@@ -45,6 +45,13 @@ def listed(run: RunView, only: Fate | None) -> list[tuple[ListEntry, Text]]:
     return found
 
 
+def _remarks(run: RunView) -> list[tuple[ListEntry, Text]]:
+    """What a person said to the agents."""
+    entry = ListEntry("remark", run.episodes[0].episode, 0)
+    lines = [(entry, Text(f" {clean(told, 200)}")) for told in run.remarks]
+    return [(entry, Text("From a person", "bold")), *lines] if lines else []
+
+
 def _rules(run: RunView) -> list[tuple[ListEntry, Text]]:
     """The rules; each line leads to where its rule first acts."""
     if run.rules is None:
@@ -57,6 +64,8 @@ def _rules(run: RunView) -> list[tuple[ListEntry, Text]]:
         line = Text.assemble((f" {one.number} ", "cyan"), (one.do, "strike" if one.dropped else ""))
         line.append(" dropped" if one.dropped else "" if one.coverage is None else f" {one.coverage:.0%}", DIM)
         found.append((ListEntry("rule", *(one.first or start)), line))
+    if run.rules.reward:
+        found.append((ListEntry("rule", *start), Text.assemble((" R ", "cyan"), run.rules.reward)))
     return found
 
 

@@ -11,24 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from ultra_agents.records import Array, Attempt, CriticalState, Note, Segment, Trajectory
+from ultra_agents.records import Array, Attempt, Note, Trajectory
 from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import short
-from ultra_agents.ui.inspect.run_view import RulesView, RunView, deciding_attempt, deciding_test
+from ultra_agents.ui.inspect.run_view import LocatedState, RulesView, RunView, deciding_attempt, deciding_test
 
 HEAD = ("episode:step", "fate", "taken", "suggested", "gain", "low", "high", "pairs", "stopped", "critic", "why")
 
 
 def lines(run: RunView) -> Iterator[str]:
     """`run ...`, `note ...`, `method ...`, `episode ...`, `segment ...`, then a table of `critical ...` lines."""
-    counts = ", ".join(f"{number} {fate}" for fate, number in run.counts.items() if number or fate != "open")
+    counts = ", ".join(
+        f"{number} {fate}" for fate, number in run.counts.items() if number or fate not in ("open", "left")
+    )
     yield (
         f"run {clean(run.name)}: {clean(run.environment)}, proposer {run.proposer}, {run.status}; "
-        f"{len(run.episodes)} episodes, {len(run.explanations)} segments, "
+        f"{len(run.episodes)} episodes, {len(run.told)} segments, "
         f"{len(run.critical)} critical states: {counts}"
     )
     for note in run.notes:
         yield f"note {clean(note)}"
+    for remark in run.remarks:
+        yield f"person {clean(remark)}"
     for one in run.methods:
         ruled = "" if one.with_rules is None else f" with_rules={one.with_rules.mean:.2f}"
         yield f"method {one.method} before={one.before.mean:.2f} after={one.best.mean:.2f}{ruled}"
@@ -36,11 +40,11 @@ def lines(run: RunView) -> Iterator[str]:
         yield (
             f"episode {episode.episode} steps={len(episode)} return={episode.episode_return:.2f} {ending_of(episode)}"
         )
-    for explanation in run.explanations:
+    for explanation in run.told:
         yield f"segment {explanation.segment.name} critical={len(explanation.states)} {explanation.segment.kind}"
     if run.rules is not None:
         yield from _rule_lines(run.rules)
-    table = [HEAD, *(row(segment, state, run.has_critic) for segment, state in run.critical)]
+    table = [HEAD, *(row(one, run.has_critic) for one in run.critical)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEAD) - 1)]
     right = range(4, 8)
     for line in table if run.critical else ():
@@ -52,6 +56,8 @@ def _rule_lines(rules: RulesView) -> Iterator[str]:
     """`rules VERDICT ...`, a line for each rule, and who acts in each episode as stretches of steps."""
     told = rules.headline if rules.headline.startswith(rules.verdict) else f"{rules.verdict}: {rules.headline}"
     yield f"rules {told}" + (f"; refining began from {rules.start}" if rules.start else "")
+    if rules.reward:
+        yield f"reward {rules.reward}"
     for one in rules.rows:
         brings = "-" if one.brings is None else f"{one.brings:+.4g}"
         acts = "dropped" if one.dropped else "-" if one.coverage is None else f"{one.coverage:.1%}"
@@ -69,8 +75,9 @@ def runs(numbers: Array) -> Iterator[tuple[int, int, int]]:
         yield start, stop - 1, int(numbers[start])
 
 
-def row(segment: Segment, state: CriticalState, has_critic: bool) -> tuple[str, ...]:
-    """The cells of one critical state, `-` where there is nothing."""
+def row(one: LocatedState, has_critic: bool) -> tuple[str, ...]:
+    """The cells of one critical state, `-` where there is nothing; the critic of a person's advice is `person`."""
+    segment, state, by_person = one
     attempt, test = deciding_attempt(state), deciding_test(state)
     cells = [f"{segment.episode}:{state.step}", state.fate, state.taken_action]
     cells.append(clean(short(attempt.plan), 40) if attempt else "-")
@@ -78,8 +85,8 @@ def row(segment: Segment, state: CriticalState, has_critic: bool) -> tuple[str, 
         cells += ["-"] * 5
     else:
         cells += [f"{test.gain:+.3f}", f"{test.low:+.3f}", f"{test.high:+.3f}", str(test.pairs), test.stopped]
-    critique = attempt.standing if attempt is not None and has_critic else None
-    cells += [critique.verdict if critique else "-", clean(state.reason, 60) or "-"]
+    critique = attempt.standing if attempt is not None and has_critic and not by_person else None
+    cells += ["person" if by_person else critique.verdict if critique else "-", clean(state.reason, 60) or "-"]
     return tuple(cells)
 
 
@@ -102,6 +109,7 @@ def to_json(run: RunView) -> str:
         "status": run.status,
         "proposer": run.proposer,
         "notes": list(run.notes),
+        "person": list(run.remarks),
         "methods": [
             {
                 "method": one.method, "before": one.before.mean, "after": one.best.mean,
@@ -118,10 +126,10 @@ def to_json(run: RunView) -> str:
                 "segment": one.segment.name, "kind": one.segment.kind, "env_steps": one.env_steps,
                 "notes": [note_text(note) for note in one.notes],
             }
-            for one in run.explanations
+            for one in run.told
         ],
         "rules": None if run.rules is None else _rules(run.rules),
-        "critical": [_object(segment, state, run.has_critic) for segment, state in run.critical],
+        "critical": [_object(one, run.has_critic) for one in run.critical],
     }  # fmt: skip
     return json.dumps(_finite(value), indent=1, ensure_ascii=False)
 
@@ -129,14 +137,17 @@ def to_json(run: RunView) -> str:
 def _rules(rules: RulesView) -> dict[str, Any]:
     """The set; `acts` holds for each episode the number of the rule that acts at each step, 0 for the policy."""
     return {
-        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start,
+        "verdict": rules.verdict, "headline": rules.headline, "start": rules.start, "reward": rules.reward,
         "rules": [asdict(one) for one in rules.rows],
         "acts": {str(episode): numbers.tolist() for episode, numbers in sorted(rules.acts.items())},
     }  # fmt: skip
 
 
-def _object(segment: Segment, state: CriticalState, has_critic: bool) -> dict[str, Any]:
+def _object(one: LocatedState, has_critic: bool) -> dict[str, Any]:
+    segment, state, by_person = one
+    has_critic = has_critic and not by_person
     return {
+        "by_person": by_person,
         "episode": segment.episode, "step": state.step, "segment": segment.name, "fate": state.fate,
         "reason": state.reason, "detail": state.detail, "rationale": state.rationale, "importance": state.importance,
         "agreement": state.agreement, "taken": state.taken_action,

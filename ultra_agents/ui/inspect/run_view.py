@@ -20,14 +20,15 @@ from ultra_agents.records import (
     Trajectory,
 )
 
-FATES: tuple[Fate, ...] = ("accepted", "rejected", "dropped", "open")
+FATES: tuple[Fate, ...] = ("accepted", "left", "rejected", "dropped", "open")
 
 
 class LocatedState(NamedTuple):
-    """A critical state and the segment it was found in."""
+    """A critical state, the segment it was found in, and whether a person named it."""
 
     segment: Segment
     state: CriticalState
+    by_person: bool = False
 
     @property
     def place(self) -> tuple[int, int]:
@@ -93,6 +94,7 @@ class RulesView:
         rows: The set as it was written.
         acts: By episode, the number of the rule that acts at each step, `(T,)`, with the rules in force; 0 where the
             policy does. The episodes themselves were played by the policy alone.
+        reward: What the tests of the implicit reward found, in words; empty without one.
     """
 
     verdict: str
@@ -100,6 +102,7 @@ class RulesView:
     start: str
     rows: tuple[RuleLine, ...]
     acts: Mapping[int, Array]
+    reward: str = ""
 
     def at(self, episode: int, step: int) -> RuleLine | None:
         """The rule that acts at a step; None where the policy does."""
@@ -140,6 +143,7 @@ class RunView:
         notes: What a reader should know: damaged lines, versions that differ, nothing explained yet.
         colours: Places of the methods in the palette.
         rules: What was found of rules; None without any.
+        remarks: A person's notes to the agents, and advice of theirs that is shown nowhere else.
     """
 
     name: str
@@ -153,17 +157,18 @@ class RunView:
     notes: tuple[str, ...] = ()
     colours: Mapping[str, int] = field(default_factory=dict)
     rules: RulesView | None = None
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def critical(self) -> tuple[LocatedState, ...]:
         """All critical states, by episode and step."""
-        every = [LocatedState(one.segment, state) for one in self.explanations for state in one.states]
+        every = [LocatedState(one.segment, state, one.by_person) for one in self.explanations for state in one.states]
         return tuple(sorted(every, key=lambda one: one.place))
 
     @cached_property
     def counts(self) -> dict[Fate, int]:
         """How many critical states met each fate."""
-        return {fate: sum(state.fate == fate for _, state in self.critical) for fate in FATES}
+        return {fate: sum(one.state.fate == fate for one in self.critical) for fate in FATES}
 
     @property
     def has_critic(self) -> bool:
@@ -175,15 +180,26 @@ class RunView:
         return next(one for one in self.episodes if one.episode == index)
 
     def explanation_at(self, episode: int, step: int) -> Explanation | None:
-        """The explanation of the segment that holds a step, where one does."""
-        for one in self.explanations:
+        """The explanation of the segment that holds a step, where the run's proposer was shown one."""
+        for one in self.told:
             if one.segment.episode == episode and one.segment.start <= step < one.segment.stop:
                 return one
         return None
 
+    @property
+    def told(self) -> tuple[Explanation, ...]:
+        """Explanations of the segments that the run's proposer was shown: without a person's advice."""
+        return tuple(one for one in self.explanations if not one.by_person)
+
+    def cases_at(self, episode: int, step: int) -> tuple[LocatedState, ...]:
+        """Everything that was suggested at a step: by the run's proposer first, then by a person."""
+        return tuple(
+            sorted((one for one in self.critical if one.place == (episode, step)), key=lambda one: one.by_person)
+        )
+
     def critical_at(self, episode: int, step: int) -> CriticalState | None:
-        """The critical state at a step, where there is one."""
-        return next((one.state for one in self.critical if one.place == (episode, step)), None)
+        """The critical state at a step, where there is one; of several the proposer's."""
+        return next((one.state for one in self.cases_at(episode, step)), None)
 
 
 class StepSource(Protocol):
@@ -231,11 +247,13 @@ def what_changed(before: RunView, after: RunView) -> str:
     parts = []
     for word, one, other in (
         ("episode", len(before.episodes), len(after.episodes)),
-        ("segment", len(before.explanations), len(after.explanations)),
+        ("segment", len(before.told), len(after.told)),
         ("critical state", len(before.critical), len(after.critical)),
     ):
         if (more := other - one) > 0:
             parts.append(f"{more} more {word}{'s' if more > 1 else ''}")
+    if len(after.remarks) > len(before.remarks):
+        parts.append("a person's note or advice")
     if before.rules is None and after.rules is not None:
         parts.append(f"rules {after.rules.verdict}")
     parts += [f"now {after.status}"] if after.status != before.status else []

@@ -32,6 +32,7 @@ space        play, and stop playing
 f            filter: all, accepted, rejected, dropped
 z            timeline of the segment, or of the whole episode
 t            what the agents said about this segment (t, Escape: back)
+m            write your own moves here: tested, and kept where the run takes advice
 /            search in rationales, suggestions, states and replies
 l            show or hide the list
 j k          scroll the text (also page up and down)

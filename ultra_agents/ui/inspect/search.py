@@ -51,7 +51,7 @@ def search(run: RunView, source: StepSource, words: str) -> list[Hit]:
 
 def _texts(run: RunView, source: StepSource) -> Iterator[tuple[int, int, str, str, str]]:
     """Episode, step, label, style and text of everything that can be found."""
-    for segment, state in run.critical:
+    for segment, state, _ in run.critical:
         sign, colour = SIGNS[state.fate]
         yield segment.episode, state.step, f"{sign} {state.fate}", colour, _case_text(state)
     segments = [one.segment for one in run.explanations]

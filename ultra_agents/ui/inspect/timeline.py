@@ -82,7 +82,7 @@ def draw(
             good = rewards[at] > usual
             cells[column(start + int(at))] = ("+", f"bold {GOOD}") if good else ("-", f"bold {BAD}")
     order: list[Fate] = ["dropped", "rejected", "open", "accepted"]  # the last one of a column is seen
-    for segment, state in sorted(shown, key=lambda one: order.index(one.state.fate)):
+    for segment, state, _ in sorted(shown, key=lambda one: order.index(one.state.fate)):
         if segment.episode == number and start <= state.step < stop:
             cells[column(state.step)] = ("◆" if state.fate == "accepted" else "◇", f"bold {SIGNS[state.fate][1]}")
     caret = column(step)

@@ -46,7 +46,7 @@ def advice(state: RunState, now: float, width: int, height: int, view: PanelView
 
 def _counts(decisions: Mapping[str, int]) -> list[tuple[str, int]]:
     """Decisions as past participles with their counts, accepted ones first."""
-    past = {"accept": "accepted", "revise": "sent back", "reject": "rejected", "drop": "dropped"}
+    past = {"accept": "accepted", "leave": "left", "revise": "sent back", "reject": "rejected", "drop": "dropped"}
     order = list(past)
     rows = sorted(decisions.items(), key=lambda row: order.index(row[0]) if row[0] in order else len(order))
     return [(past.get(word, word), number) for word, number in rows]
@@ -60,7 +60,7 @@ def _number(row: Decided) -> str:
 def _proposed(row: Decided, most: int) -> str:
     """The move or plan in at most `most` characters, or how many rules."""
     if isinstance(row, AdviceDecided):
-        return f"{clean(row.action, most)} ×{row.hold}"
+        return f"{clean(row.action, most)} ×{row.hold}" if row.hold else "as it is"
     return counted(row.rules, "rule")
 
 

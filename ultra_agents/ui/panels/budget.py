@@ -12,7 +12,7 @@ from ultra_agents.ui.text import count, took
 from ultra_agents.ui.theme import BAD, DIM, WARM
 
 PURPOSES = (
-    "collect", "effects", "search", "test", "rules", "joint", "imitate", "compare starts", "table", "refine",
+    "collect", "effects", "tools", "search", "test", "rules", "joint", "imitate", "compare starts", "table", "refine",
     "confirm", "evaluate",
 )  # fmt: skip
 
@@ -31,6 +31,8 @@ def budget(state: RunState, now: float, width: int, height: int, view: PanelView
         lines.append(_row("money", money(usage.cost), f"{money(usage.cost / max(usage.calls, 1))} a call"))
     if rows >= 8 and usage.calls:
         lines.append(_row("waiting", took(usage.seconds), f"{took(usage.seconds / usage.calls)} a call"))
+    if state.parent and rows >= 8:
+        lines.append(_row("in parent", state.inherited, ""))
     spent = spent_by_purpose(state)
     if spent:
         lines.append(_row("env steps", count(sum(spent.values())), ""))

@@ -23,7 +23,7 @@ from ultra_agents.ui.text import score, wrap
 from ultra_agents.ui.theme import DIM, WARM, decision_sign
 
 ARROWS = {"UP": "↑", "DOWN": "↓", "LEFT": "←", "RIGHT": "→"}
-WORDS = {"accept": "accepted", "revise": "sent back", "reject": "rejected"}
+WORDS = {"accept": "accepted", "leave": "left", "revise": "sent back", "reject": "rejected"}
 SIDE = 26
 """Columns of the text beside the picture."""
 
@@ -89,7 +89,7 @@ def _words(shown: StateShown, decided: AdviceDecided | None, width: int, rows: i
     if decided is None:
         return [where, took][:rows]
     sign, colour = decision_sign(decided.decision)
-    tried = Text.assemble(("try  ", DIM), (f"{_action(decided.action, 40)} ×{decided.hold}", f"bold {colour}"))
+    tried = Text.assemble(("try  ", DIM), (_tried(decided), f"bold {colour}"))
     fits = took.cell_len + tried.cell_len + 2 <= width
     both = [Text.assemble(took, "  ", tried)] if fits else [took, tried]
     verdict = Text.assemble((f"{sign} {WORDS.get(decided.decision, clean(decided.decision, 12))}", f"bold {colour}"))
@@ -109,6 +109,11 @@ def _words(shown: StateShown, decided: AdviceDecided | None, width: int, rows: i
     if len(lines) > rows:  # the place and the verdict matter most
         lines = [Text.assemble(where, "  ", tried), verdict, *both][:rows]
     return lines
+
+
+def _tried(decided: AdviceDecided) -> str:
+    """The suggestion, or that there is none."""
+    return f"{_action(decided.action, 40)} ×{decided.hold}" if decided.hold else "nothing else"
 
 
 def _action(name: str, most: int) -> str:

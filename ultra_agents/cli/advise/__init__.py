@@ -1,0 +1,1 @@
+"""`ultra advise`: a person's advice, tested and kept."""

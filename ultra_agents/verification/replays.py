@@ -1,0 +1,140 @@
+"""How the replays of a test went, from the rollouts it played anyway."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from ultra_agents.contracts import Environment, capabilities
+from ultra_agents.plugin_calls import asking
+from ultra_agents.records import Array, Ending, FloatArray, Moment, Replays
+from ultra_agents.text import valid_text
+from ultra_agents.verification.jobs import Rollout
+
+MOMENTS = 7
+"""Times of a replay that are kept, at most."""
+QUANTITIES = 6
+"""Quantities told at them, at most: those in which the two differ most first."""
+
+
+def replays(
+    environment: Environment,
+    first: Array,
+    own: Sequence[Rollout],
+    advised: Sequence[Rollout],
+    cut: int,
+    length: int,
+    usual: float | None,
+) -> Replays:
+    """How the pairs of a test went, as far as its result speaks of them.
+
+    Args:
+        environment: Names actions and quantities.
+        first: The observation at the restored state.
+        own: The policy alone, by pair.
+        advised: The same with the suggestion.
+        cut: Steps from the state at which they were compared.
+        length: Steps of the suggestion.
+        usual: The reward that steps earn as a rule; None where there is none.
+    """
+    pairs = [_pair(base, rollout, cut, usual) for base, rollout in zip(own, advised, strict=True)]
+    told = tuple(one for one, _ in pairs), tuple(one for _, one in pairs)
+    return Replays(cut, *told, _moments(environment, first, own[0], advised[0], pairs[0], length))
+
+
+def _pair(base: Rollout, rollout: Rollout, cut: int, usual: float | None) -> tuple[Ending, Ending]:
+    """Both endings; a replay that merged with the policy's own goes on as that does."""
+    alone, with_it = base.rewards[:cut], rollout.rewards[:cut]
+    follows = rollout.merged is not None and rollout.merged <= cut
+    if follows:
+        with_it = (*rollout.rewards[: rollout.merged], *base.rewards[rollout.merged : cut])
+    ended = base if follows else rollout
+    return _ending(with_it, ended, usual, merged=follows), _ending(alone, base, usual)
+
+
+def _ending(rewards: Sequence[float], ended: Rollout, usual: float | None, *, merged: bool = False) -> Ending:
+    over = ""
+    if ended.over and ended.time <= len(rewards):
+        over = "terminated" if ended.terminated else "truncated"
+    elif merged:
+        over = "merged"
+    at = None if usual is None else next((step for step, one in enumerate(rewards) if one != usual), None)
+    event = None if at is None else float(rewards[at])
+    return Ending(len(rewards), over, float(sum(rewards)), event, None if at is None else at + 1)
+
+
+def _moments(
+    environment: Environment,
+    first: Array,
+    base: Rollout,
+    rollout: Rollout,
+    endings: tuple[Ending, Ending],
+    length: int,
+) -> tuple[Moment, ...]:
+    """The pair at the state, where moves change, and where something happens."""
+    if not rollout.seen or not base.seen or "quantities" not in capabilities(environment):
+        return ()
+    sides = [(rollout, min(endings[0].steps, len(rollout.seen))), (base, min(endings[1].steps, len(base.seen)))]
+    last = sides[0][1] if rollout.merged is not None else max(steps for _, steps in sides)
+    times = _times(rollout, sides, endings, length, last)
+    values = [_values(environment, first, one, steps) for one, steps in sides]
+    shown = _shown(environment, values, times)
+    return tuple(
+        Moment(
+            time,
+            (_action(environment, *sides[0], time), _action(environment, *sides[1], time)),
+            {name: (_at(values[0][name], time), _at(values[1][name], time)) for name in shown},
+        )
+        for time in times
+    )
+
+
+def _times(
+    rollout: Rollout, sides: Sequence[tuple[Rollout, int]], endings: tuple[Ending, Ending], length: int, last: int
+) -> list[int]:
+    """The state, where the suggestion's moves begin and end, just before what happened, and the last step."""
+    moves = [len(list(run)) for _, run in groupby(rollout.seen[:length], key=lambda row: row[0].tobytes())]
+    happened = [one.at for one in endings if one.at is not None]
+    ends = [steps for _, steps in sides]
+    wanted = [0, last, length, *happened, *np.cumsum(moves).tolist(), *ends, last // 2, last // 4, 3 * last // 4]
+    return sorted(list(dict.fromkeys(time for time in wanted if 0 <= time <= last))[:MOMENTS])
+
+
+def _values(environment: Environment, first: Array, rollout: Rollout, steps: int) -> dict[str, FloatArray]:
+    """Quantities at the times 0 to `steps`."""
+    observations = np.stack([first, *(seen for _, seen in rollout.seen[:steps])])
+    with asking(environment, "quantities"):
+        return {name: np.asarray(column, np.float64) for name, column in environment.quantities(observations).items()}
+
+
+def _shown(environment: Environment, values: Sequence[dict[str, FloatArray]], times: Sequence[int]) -> list[str]:
+    """The quantities in which the two differ most, then those that change most; in the environment's order."""
+
+    def weight(name: str) -> tuple[bool, float]:
+        about = environment.legend[name]
+        scale = abs(about.high - about.low)
+        scale = scale if math.isfinite(scale) and scale > 0 else 1.0
+        rows = [(_at(values[0][name], time), _at(values[1][name], time)) for time in times]
+        apart = sum(abs(a - b) for a, b in rows if a is not None and b is not None)
+        own = [b for _, b in rows if b is not None]
+        return apart > 0, (apart or max(own, default=0.0) - min(own, default=0.0)) / scale
+
+    best = [name for name in values[0] if weight(name)[1] > 0]
+    best = sorted(best, key=weight, reverse=True)[:QUANTITIES]
+    return [name for name in values[0] if name in best]
+
+
+def _at(column: FloatArray, time: int) -> float | None:
+    value = float(column[time]) if time < len(column) else math.nan
+    return value if math.isfinite(value) else None
+
+
+def _action(environment: Environment, rollout: Rollout, steps: int, time: int) -> str:
+    """What is done at a time; empty where nothing more is known to be done."""
+    if time >= steps:
+        return ""
+    with asking(environment, "actions.decode"):
+        return valid_text(str(environment.actions.decode(rollout.seen[time][0])))
