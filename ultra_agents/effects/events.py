@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ultra_agents.contracts import Environment, capabilities
-from ultra_agents.effects.measure import named
+from ultra_agents.effects.states import named
 from ultra_agents.narration.rewards import unusual_rewards, usual_reward
 from ultra_agents.narration.wording import reward_word
 from ultra_agents.records import Array, FloatArray, Trajectory

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -27,7 +26,7 @@ from ultra_agents.contracts import Environment, Policy, capabilities
 from ultra_agents.contracts.environment import uniforms_per_action
 from ultra_agents.contracts.quantities import FACT
 from ultra_agents.contracts.vector import before_reset
-from ultra_agents.plugin_calls import asking
+from ultra_agents.effects.states import FEWEST, chosen_states, dividing_fact, named
 from ultra_agents.records import Array, FloatArray, Trajectory
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
@@ -36,9 +35,7 @@ HOLDS = ((1, 2, 4, 8), (1, 4), (4,))
 """Steps an action is held: the first choice of which the cap on steps pays for `FEWEST` states."""
 AHEAD = 8
 """Steps after which quantities are compared, at most."""
-MOST_STATES, FEWEST = 24, 4
-EVEN = 0.2
-"""Share of states on the rarer side of a fact that divides them, at least."""
+MOST_STATES = 24
 MOST_ACTIONS = 12
 """Named actions tried, or twice the components; of longer lists an even choice."""
 SAME = 1e-6
@@ -148,7 +145,7 @@ def measure_effects(
         return None
     pushes, idle = _pushes(environment), environment.actions.idle
     places = [(one, step) for one in stored for step in range(len(one))]
-    fact, so = _dividing(stored, environment)
+    fact, so = dividing_fact(stored, environment)
     for holds in HOLDS:
         arms = list(_arms(pushes, idle, holds))
         count = min(MOST_STATES, max_steps // (AHEAD * len(arms)), len(places))
@@ -156,7 +153,7 @@ def measure_effects(
             break
     if count < 2:
         return None
-    chosen, sides = _chosen(so, count, streams.generator("states")), {"": np.ones(count, dtype=bool)}
+    chosen, sides = chosen_states(so, count, streams.generator("states")), {"": np.ones(count, dtype=bool)}
     states = [places[index] for index in chosen]
     if fact is not None and count >= 2 * FEWEST:
         sides |= {f"{fact}=1": so[chosen], f"{fact}=0": ~so[chosen]}
@@ -231,12 +228,6 @@ def _measured(
     return Effects(tuple(effects), len(states), steps, environment.actions.idle, divided)
 
 
-def named(environment: Environment, observations: Array) -> Mapping[str, FloatArray]:
-    """The quantities of `(n, ...)` observations, `(n,)` each."""
-    with asking(environment, "quantities"):
-        return environment.quantities(observations)
-
-
 def _pushes(environment: Environment) -> list[_Push]:
     codec, space = environment.actions, environment.action_space
     if isinstance(space, Box) and codec.components and space.is_bounded():
@@ -268,35 +259,6 @@ def _arms(pushes: Sequence[_Push], idle: str | None, holds: Sequence[int]) -> It
         for push in pushes:
             if against == "policy" or push.name != idle:
                 yield from (_Arm(against, push, held) for held in holds)
-
-
-def _dividing(trajectories: Sequence[Trajectory], environment: Environment) -> tuple[str | None, Array]:
-    """The fact that divides the states of the episodes most evenly, if one does, and where it is so."""
-    told = [named(environment, one.observations[: len(one)]) for one in trajectories]
-    name, so, most = None, np.zeros(sum(map(len, trajectories)), dtype=bool), EVEN
-    for fact in (key for key, one in environment.legend.items() if one.unit == FACT):
-        values = np.concatenate([row[fact] for row in told]) == 1
-        rarer = min(values.mean(), 1 - values.mean())
-        if rarer >= most and min(values.sum(), len(values) - values.sum()) >= FEWEST:
-            name, so, most = fact, values, rarer
-    return name, so
-
-
-def _chosen(so: Array, count: int, rng: np.random.Generator) -> Array:
-    """Places of `count` states, those where something is so and others in the shares in which they are met.
-
-    One is drawn from each of equal stretches of the episodes in a row; of either side there are `FEWEST` at least.
-    """
-    ones, others = np.flatnonzero(so), np.flatnonzero(~so)
-    wanted = round(count * len(ones) / len(so))
-    if len(ones) and count >= 2 * FEWEST:
-        wanted = min(max(wanted, FEWEST, count - len(others)), count - FEWEST, len(ones))
-    return np.concatenate([_spread_out(ones, wanted, rng), _spread_out(others, count - wanted, rng)])
-
-
-def _spread_out(places: Array, count: int, rng: np.random.Generator) -> Array:
-    edges = np.linspace(0, len(places), count + 1).astype(int)
-    return np.array([places[int(rng.integers(low, high))] for low, high in pairwise(edges)], dtype=int)
 
 
 def _play_all(
