@@ -7,6 +7,7 @@ comparing are paid out of the same budget of environment steps that `continue` t
     continue      the algorithm goes on without advice
     random        random states, random plans, tested
     value         states of the largest fall of value, random plans, tested (suggestions only, nothing is refined)
+    search        the same states, plans that a search in the simulator finds, tested (suggestions only)
     oracle        the environment's expert plays on from chosen states, tested
     llm           the embedded model (SmolLM2-135M), tested
     llm-untested  the same suggestions believed as they are, which is the ULTRA paper's way
@@ -95,13 +96,14 @@ ARMS: dict[str, Row] = {
     "continue": {"methods": ["continue"]},
     "random": {"proposer": "random"},
     "value": {"proposer": "value"},
+    "search": {"proposer": "search"},
     "oracle": {"proposer": "oracle"},
     "llm": LLM,
     "table": TABLE,
     "table-untested": {**TABLE, "advice": {"in_force": "always"}},
     "llm-untested": {**LLM, "verification": {"mode": "none"}, "imitation": {"mode": "never"}},
 }
-ONLY_MEASURED = ("value",)
+ONLY_MEASURED = ("value", "search")
 UNTESTED = ("continue", "llm-untested")
 
 

@@ -237,7 +237,7 @@ class StateShown(Event):
 
 @dataclass(frozen=True)
 class StepsSpent(Event):
-    """Environment steps were taken for `purpose`: `collect|effects|tools|test|rules|joint|imitate|table|evaluate|...`.
+    """Environment steps were taken for `purpose`: `collect|effects|tools|search|test|rules|joint|imitate|table|...`.
 
     `work` names what they were taken for: an episode, a suggestion, a method. Those of refining are in
     `TrainingProgress`.

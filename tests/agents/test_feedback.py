@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ultra_agents.agents.replays import how_they_ended, one_replay
-from ultra_agents.records import Ending, Moment, Replays, TestResult
+from ultra_agents.records import Ending, Moment, Plan, Replays, Searched, TestResult
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 LOST, WON = Ending(4, "terminated", 0.16, 0.19, 4), Ending(6, "terminated", 0.94, 0.99, 6)
@@ -73,6 +73,25 @@ def test_the_advisor_is_told_how_its_suggestions_ended(bench, item, says, prompt
         assert told.count("Gains and losses of return are sums") == 1
         assert "interval" not in told, "three pairs say nothing of it"
         assert "..." not in told
+
+
+def test_a_replay_of_what_a_search_made_of_a_suggestion_is_not_called_suggested(bench, item, says):
+    def test(trajectory, suggestion, earlier=()):
+        return TestResult(-0.5, -22.0, 22.0, 3, 100, False, "hopeless", 0, 3, Replays(24, (LOST,), (WON,), MOMENTS))
+
+    def refines(trajectory, suggestion):
+        longer = suggestion.plan.steps + 1
+        return Searched(Plan.of([("RIGHT", longer if longer < 9 else 8)]), suggestion.plan, 0.4, 12, 50)
+
+    story = says.story(identifier=says.cases(3), advisor=[says.action(hold=hold) for hold in (2, 8, 5)],
+                       critic=says.verdict())  # fmt: skip
+    proposer = bench.proposer(story, test, "simulate", prompts="full", max_revisions=2)
+    replace(proposer, refines=refines).explain([item()])
+    changed, kept = (bench.gateway.said_to("advisor", number) for number in (1, 2))
+    assert "RIGHT for 2 steps at step 3 was suggested before" in changed
+    assert "RIGHT for 3 steps lost" in changed
+    assert "what is done next as tested, cell" in changed
+    assert "what is done next as suggested, cell" in kept, "the search left the last one as it was"
 
 
 def test_the_policys_own_action_is_told_once(bench, item, says):

@@ -16,7 +16,8 @@ from ultra_agents.cli.measures_table import print_measures
 from ultra_agents.evaluation.advice_charts import fidelity, gains
 from ultra_agents.evaluation.advice_measures import advice_measures, rank_correlation, touched
 from ultra_agents.evaluation.advice_page import facts, fidelity_rows
-from ultra_agents.records import Note, Replays, TestResult, Trajectory, Usage
+from ultra_agents.records import Note, Plan, Replays, Searched, TestResult, Trajectory, Usage
+from ultra_agents.records.plans import NOTHING, TOO_LITTLE
 
 
 def trajectory(episode, length=100):
@@ -222,6 +223,27 @@ def test_the_charts_are_drawn_and_speak(width):
     assert gains([], width) == fidelity([], width) == fidelity(FIDELITY["scores"][1:], width) == ""
 
 
+def test_what_a_search_made_of_suggestions_is_told():
+    def with_search(state, search):
+        return replace(state, attempts=(replace(state.attempts[0], search=search),))
+
+    wrote, better = Plan((("UP", 4),)), Plan((("UP", 6),))
+    changed = with_search(trial(0.5), Searched(better, wrote, 0.7, 12, 400))
+    kept = with_search(trial(0.1), Searched(wrote, wrote, 0.1, 10, 300))
+    failed = with_search(trial(0.2), Searched(wrote, wrote, reason=TOO_LITTLE))
+    nothing = replace(trial(0.0), attempts=(), fate="dropped", stage="advise", reason=NOTHING)
+    found = measures([changed, kept, failed, nothing])
+    assert found["search"] == {
+        "suggestions": 3, "changed": 1, "tried": 22, "env_steps": 700, "nothing": 1, "fallback": 1,
+    }  # fmt: skip
+    assert [row["written"] for row in found["trials"]] == ["UP for 4 steps"] * 3
+    told = {fact.name: fact for fact in facts(found)}["Searched in the simulator"]
+    assert told.value == "3"
+    assert "22 plans played for them in 700 steps; 1 became another plan than was written" in told.meaning
+    assert "1 searches found no gain; 1 could not be searched" in told.meaning
+    assert measures([trial(0.5)])["search"] is None
+
+
 def printed(found):
     console = Console(file=io.StringIO(), width=80)
     print_measures(console, {"tiny": found})
@@ -268,10 +290,11 @@ def test_a_critic_that_accepts_all_is_as_precise_as_the_advice():
 
 def test_nobody_is_scored_who_judged_nothing():
     assert measures([judged(None, HOLDS), judged(None, LOSES)])["critic"] is None
-    control = explained(judged("accept", HOLDS), source="random")
-    found = advice_measures([control], [trajectory(0)], {}, proposer="random", seconds=1.0)
-    assert found["critic"] is None
-    assert "Critic" not in " ".join(fact.name for fact in facts(found))
+    for name in ("random", "search"):
+        control = explained(judged("accept", HOLDS), source=name)
+        found = advice_measures([control], [trajectory(0)], {}, proposer=name, seconds=1.0)
+        assert found["critic"] is None
+        assert "Critic" not in " ".join(fact.name for fact in facts(found))
 
 
 def test_states_left_as_they_are_are_a_kind_of_their_own():

@@ -42,6 +42,8 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "rewards only": {"methods": ["ultra-r", "continue"], "narration": {"effects": True, "prescreen": "value"}},
     "rules at random": {"proposer": "random", "advice": {"form": "rules", "candidates": 4}},
+    "searched moves": {"proposer": "search", "agents": {"max_moves": 2, "search": {"horizon": 20}}},
+    "moves that a search improves": {"agents": {"max_hold": 16, "search": {"refine": True, "horizon": 20}}},
     "both at random": {"proposer": "random", "advice": {"form": "both", "candidates": 4}, "methods": ["ultra-a"]},
 }
 
@@ -129,6 +131,7 @@ def told(old: dict[str, Any], new: dict[str, Any], joint: dict[str, Any] | None 
         ({"collect": {"episodes": 3}}, "collect"),
         ({"narration": {"stride": 2}}, "narrate"),
         ({"agents": {**BASE["agents"], "max_hold": 8}}, "explain"),
+        ({"agents": {**BASE["agents"], "search": {"refine": True}}}, "explain"),
         ({"llms": {"default": {"provider": "local"}}}, "explain"),
         ({"gateway": {"missing": "drop"}}, "explain"),
         ({"advice": {"reward": "measured"}}, "tabulate"),
@@ -152,6 +155,8 @@ def test_conditions_that_make_an_earlier_stage_read_a_setting() -> None:
     beta, held = {"modulation": {"beta": 0.5}}, {"agents": {**BASE["agents"], "max_hold": 8}}
     assert told({}, beta, {"imitated": False}) == {"modulation.beta": "explain"}, "tested together as a table"
     assert told({}, beta, {"imitated": True}) == {"modulation.beta": "table"}
+    drawn, wider = RUNS["rules at random"], {"agents": {**BASE["agents"], "search": {"population": 9}}}
+    assert told(drawn, {**drawn, **wider}) == {"agents.search.population": "report"}, "rules are not searched"
     tried = {"narration": {"prescreen": "simulator"}}
     assert told(tried, {**tried, **held}) == {"agents.max_hold": "narrate"}
     given = {"policy": {"shipped": "stuck"}}

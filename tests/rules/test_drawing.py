@@ -53,6 +53,25 @@ def test_a_structure_without_constants_is_refused() -> None:
         random_constants(parse_rules("rules: [{when: x > 1, do: Push_left}]", DISCRETE), np.random.default_rng(0))
 
 
+def test_gains_can_be_declared_for_tuning_without_drawing_another_set() -> None:
+    quantiles, own, declared = quantiles_of(SEEN), np.full((101, 2), 0.1), 0
+    for seed in range(50):
+        plain = random_rules(CONTINUOUS, quantiles, np.random.default_rng(seed))
+        tunable = random_rules(CONTINUOUS, quantiles, np.random.default_rng(seed), tunable=True)
+        assert parse_rules(tunable.to_yaml(), CONTINUOUS) == tunable
+        for one, two in zip(plain.act(SEEN, own), tunable.act(SEEN, own), strict=True):
+            assert np.array_equal(one, two)
+        assert not plain.constants
+        assert len(tunable.constants) == len(tunable.document.rules)
+        for value, low, high in tunable.constants.values():
+            assert low == -high < value < high
+            declared += 1
+        still = tunable.with_constants(dict.fromkeys(tunable.constants, 0.0))
+        assert np.array_equal(still.act(SEEN, own)[0], own), "without its gains it changes nothing"
+    assert declared > 50
+    assert not random_rules(DISCRETE, quantiles, np.random.default_rng(0), tunable=True).constants
+
+
 @pytest.mark.parametrize("interface", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
 def test_rewards_drawn_are_within_their_range_and_have_no_rules(interface: Interface) -> None:
     quantiles, texts = quantiles_of(SEEN), set()

@@ -40,6 +40,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"proposer": "oracle", "agents": {"expert_steps": 90}, "verification": {"horizon": 5, "max_test_steps": 100}},
         "an oracle's plans are longer than the test of a suggestion can be",
     ),
+    "search budget": (
+        {"proposer": "search", "agents": {"search": {"max_steps": 20}}}, "the budget of a search is below one rollout",
+    ),
+    "search of long plans": (
+        {"proposer": "search", "agents": {"search": {"moves": 64, "max_hold": 9}}}, "plans can be longer than",
+    ),
+    "refining untested": (
+        {"agents": {"search": {"refine": True}}, "verification": {"mode": "reflect"}}, "and nothing is tested",
+    ),
 }  # fmt: skip
 
 
@@ -101,3 +110,20 @@ def test_models_matter_only_where_somebody_is_asked() -> None:
     with pytest.raises(UltraError, match="skripted"):
         check_run(nobody, advised=True)
     check_run(parse_config({**SETTINGS, **broken}, "test"), advised=False)
+
+
+def test_a_search_goes_by_the_bounds_that_the_model_has() -> None:
+    large = {"provider": "openai", "options": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}
+    capable = {**SETTINGS, "llms": {"default": large}, "proposer": "search"}
+    check_run(parse_config(capable, "test"))  # 8 moves of 40 steps, all within 40
+    cheap = {**capable, "agents": {"search": {"max_steps": 111}}}
+    with pytest.raises(ConfigError, match="below one rollout") as refused:
+        check_run(parse_config(cheap, "test"))
+    assert "at least 112" in str(refused.value.expected)
+
+
+def test_a_search_needs_states_that_can_be_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Corridor, "absent", frozenset({"snapshot"}))
+    with pytest.raises(ConfigError, match="cannot restore states, so nothing can be searched"):
+        check_run(parse_config({**SETTINGS, "proposer": "search"}, "test"))
+    check_run(parse_config({**SETTINGS, "agents": {"search": {"refine": True}}}, "test"))  # falls back, and says so

@@ -283,3 +283,41 @@ def test_an_environment_is_probed_once_per_run(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(narrate, "restore_is_exact", lambda *_: asked.append(1) or Probe(True, "", 5))
     explain(start(tmp_path, narration={"prescreen": "simulator"}, evaluate={"episodes": 2, "fidelity": 1}))
     assert asked == [1]
+
+
+def test_a_search_is_charged_told_and_reported(tmp_path: Path) -> None:
+    folder = start(tmp_path, proposer="search", agents={"max_moves": 2, "search": {"horizon": 20}})
+    measures, events = explain(folder)
+    found = measures["search"]
+    spent = sum(event.steps for event in events if type(event).__name__ == "StepsSpent" and event.purpose == "search")
+    assert measures["cost"]["env_steps"] == steps_of_tests(measures) + spent
+    assert found["suggestions"] + found["nothing"] + found["fallback"] == measures["critical"] > 0
+    assert (found["fallback"], 0 < found["env_steps"] <= spent) == (0, found["suggestions"] > 0)
+    assert not (tmp_path / "one" / "llm.jsonl").exists()
+
+
+def test_where_nothing_restores_a_search_proposes_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrate, "restore_is_exact", lambda *_, **__: Probe(False, "reward", 0))
+    measures, events = explain(start(tmp_path, proposer="search"))
+    warned = [event.text for event in events if type(event).__name__ == "Warned"]
+    assert any("the simulator cannot search plans, so nothing is proposed" in text for text in warned)
+    assert (measures["proposed"], measures["search"]["fallback"]) == (0, measures["critical"])
+
+
+def test_a_share_below_one_rollout_is_told(tmp_path: Path) -> None:
+    measures, events = explain(start(tmp_path, proposer="search", agents={"search": {"total_steps": 50}}))
+    warned = [event.text for event in events if type(event).__name__ == "Warned"]
+    assert any("agents.search.total_steps pays for" in text for text in warned)
+    assert (measures["proposed"], measures["search"]["fallback"]) == (0, measures["critical"])
+
+
+def test_a_models_suggestions_are_improved(tmp_path: Path) -> None:
+    folder = start(tmp_path, agents={"search": {"refine": True, "horizon": 20}})
+    measures, _ = explain(folder)
+    assert measures["search"]["suggestions"] == measures["tested"] > 0
+    assert measures["cost"]["env_steps"] == steps_of_tests(measures) + measures["search"]["env_steps"]
+    plain, _ = explain(start(tmp_path, name="plain"))
+    assert plain["search"] is None
+    assert measures["trials"][0]["written"] == plain["trials"][0]["plan"]

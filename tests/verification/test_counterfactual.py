@@ -7,7 +7,8 @@ import pytest
 
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray, Trajectory
-from ultra_agents.verification import counterfactual, max_tests, refusal
+from ultra_agents.verification import max_tests, refusal
+from ultra_agents.verification.candidates import Candidate
 from ultra_agents.verification.counterfactual import CounterfactualTester
 
 from .conftest import LEFT, RIGHT, Walker, corridor, play, suggest
@@ -81,7 +82,7 @@ def test_playing_a_plan_once_for_all_pairs_changes_the_price_only(
     asked = everything(trajectory)
     once = testers(policy, world)
     expected = [once(trajectory, one) for one in asked]
-    monkeypatch.setattr(counterfactual._Candidate, "begun", lambda candidate, pair: candidate.rollouts.get(pair))
+    monkeypatch.setattr(Candidate, "begun", lambda candidate, pair: candidate.rollouts.get(pair))
     every = testers(policy, world)
     assert [measured(every(trajectory, one)) for one in asked] == [measured(one) for one in expected]
     assert once.env_steps < every.env_steps

@@ -9,10 +9,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from ultra_agents.config import RuleTestConfig
+from ultra_agents.registry import create_environment
 from ultra_agents.rules import RuleError, RuleSet, interface_of, parse_rules
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
-from ultra_agents.verification import RuleTest, RuleTester
+from ultra_agents.verification import RuleTest, RuleTester, tuning
 from ultra_agents.verification.tuning import shrinkage
 
 from .conftest import Counted, Walker, corridor, play
@@ -240,3 +241,57 @@ def test_nothing_to_test_is_refused() -> None:
         judge().test([])
     with pytest.raises(RuleError, match="no rule to act by"):
         judge().test([parse_rules("potential: cell", interface_of(corridor()))])
+
+
+def test_windows_leave_the_race_its_episodes() -> None:
+    """Twelve sets in as many windows as are asked for would take all that choosing may cost."""
+    world = corridor()
+    trajectories = [play(Walker(0.5), world, episode=number) for number in range(3)]
+    sets = [rules(f"{{when: cell == {cell}, do: LEFT}}") for cell in range(1, 8)] * 2
+    sets[9] = rules(RIGHT)
+    given = {"horizon": 50, "windows": 24, "window_steps": 30, "max_steps": 20_000}
+    found = judge(world, rest={"trajectories": trajectories}, **given).test(sets)
+    assert (found.chosen, found.verdict) == (9, "accepted")
+    assert 0 < found.spent["windows"] <= 5000
+    assert found.spent["race"] > 0
+    poor = judge(world, rest={"trajectories": trajectories}, **{**given, "max_steps": 4000}).test(sets)
+    assert "windows" not in poor.spent, "three windows of each would choose by luck"
+    assert poor.spent["race"] > 0
+
+
+def test_where_what_was_written_wins_no_second_round_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    around = tuning._around
+    monkeypatch.setattr(tuning, "_around", lambda *given: drawn.append(given[2]) or around(*given))
+    judge(tune=True, tune_settings=9).test([rules("{when: cell > at, do: RIGHT}", constants="{at: [0, 0, 8]}")])
+    assert drawn == []
+    poor = rules("{when: cell > 0, do: RIGHT if cell > at else LEFT}", constants="{at: [6, 0, 8]}")
+    judge(tune=True, tune_settings=9).test([poor])
+    assert drawn == [3]
+
+
+PENDULUM = {
+    "mild": ("own.torque + gain", 0.01, False),
+    "switch": ("2 * sign(tip_speed) * gain", 5.0, True),
+}
+
+
+@pytest.mark.parametrize("kind", list(PENDULUM))
+def test_gains_that_saturate_are_told(kind: str) -> None:
+    world = create_environment("gymnasium:Pendulum-v1")
+    face = interface_of(world)
+    text, gain, saturates = PENDULUM[kind]
+    name = next(iter(face.quantities))
+    do = text.replace("tip_speed", name)
+    made = parse_rules(f"constants: {{gain: [{gain}, -9, 9]}}\nrules: [{{when: true, do: {{torque: {do}}}}}]", face)
+
+    class Slack(Walker):
+        def act_with_uniforms(self, observations: Any, uniforms: Any) -> Any:
+            return (uniforms[:, :1] - 0.5).astype(np.float32)
+
+    found = judge(world, Slack(0.0), pairs=2, min_pairs=2).test([made])
+    assert found.saturated is not None
+    assert found.saturated_alone == 0.0
+    assert found.saturates is saturates
+    assert (found.saturated > 0.9) is saturates
+    assert judge().test([rules(RIGHT)]).saturated is None, "there is nothing to saturate in a corridor"

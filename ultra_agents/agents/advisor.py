@@ -20,7 +20,7 @@ from ultra_agents.agents.validity import flaw
 from ultra_agents.config import AgentsConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.llm.structured import ReplyDropped
-from ultra_agents.records import Attempt, Plan, Suggestion
+from ultra_agents.records import Attempt, Plan, Searched, Suggestion
 
 Next: TypeAlias = Command[Literal["criticise", "test", "reject"]]
 
@@ -72,7 +72,9 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
     return consulted.into(suggested(state, context, plan, said.reasoning))
 
 
-def suggested(state: State, context: Context, plan: Plan, reasoning: str, env_steps: int = 0) -> Next:
+def suggested(
+    state: State, context: Context, plan: Plan, reasoning: str, env_steps: int = 0, search: Searched | None = None
+) -> Next:
     """Take a suggestion over, unless it says nothing new or nothing that can be done.
 
     The action the policy took is one, too, when it is to be held: the policy may have let go of it too early.
@@ -83,12 +85,13 @@ def suggested(state: State, context: Context, plan: Plan, reasoning: str, env_st
         plan: What is suggested for the current critical state.
         reasoning: Why.
         env_steps: Environment steps it took to find it.
+        search: The search that found it, where one did.
     """
     before = case_of(state)
-    case = replace(before, attempts=(*before.attempts, Attempt(plan, reasoning)))
+    case = replace(before, attempts=(*before.attempts, Attempt(plan, reasoning, search=search)))
     suggestion = Suggestion(context.narration.segment.episode, case.step, plan)
     reason = flaw(context, suggestion)
-    if reason is None and any(plan == attempt.plan for attempt in before.attempts):
+    if reason is None and any(plan in (attempt.plan, attempt.written) for attempt in before.attempts):
         reason = "suggested again"
     elif reason is None and plan.moves == ((context.taken(case.step), 1),):
         reason = "same action as taken"

@@ -1,11 +1,11 @@
-"""The controls beside the language models: `random`, `value`, and an `oracle` (not part of the ULTRA paper).
+"""The controls beside the language models: `random`, `value`, `search`, an `oracle` (not part of the ULTRA paper).
 
 They go through the same graph, the same test and the same rules as the models' suggestions; only the three nodes that
 decide are exchanged. A language model is worth its tokens by what it adds over `random`; `value` looks where the
-policy itself saw its prospects fall; `oracle`, where an environment knows an expert, is the upper bound. Controls do
-not revise: as many suggestions per segment as an identifier may name critical states, one for each state. All have the
-implicit reward +1, the policy's actions -1. All draw from streams of their own, so equal seeds and segments give equal
-proposals, whatever runs beside them.
+policy itself saw its prospects fall; `search` looks there too, and the simulator finds the plan; `oracle`, where an
+environment knows an expert, does what it would. Controls do not revise: as many suggestions per segment as an
+identifier may name critical states, one for each state. All have the implicit reward +1, the policy's actions -1. All
+draw from streams of their own, so equal seeds and segments give equal proposals, whatever runs beside them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -22,8 +22,10 @@ import numpy as np
 from ultra_agents.agents.state import Context, State, case_of
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.errors import PluginError
+from ultra_agents.events import StepsSpent
 from ultra_agents.plugin_calls import asking, plugin_name
-from ultra_agents.records import Array, CriticalState, Critique, Move, Plan, Trajectory
+from ultra_agents.records import Array, CriticalState, Critique, Move, Plan, Searched, Trajectory
+from ultra_agents.records.plans import NO_STATE
 from ultra_agents.seeding import Streams
 from ultra_agents.text import valid_text
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from ultra_agents.agents.graph import Roles
 
-ControlName: TypeAlias = Literal["random", "value", "oracle"]
+ControlName: TypeAlias = Literal["random", "value", "search", "oracle"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,16 @@ class Proposal:
     """What a control suggests at one step.
 
     Attributes:
-        plan: The moves.
-        env_steps: Environment steps it took to find them.
+        plan: The moves; None where it has nothing to suggest.
+        env_steps: Environment steps it took to find them, or to find nothing.
+        search: The search that found them, where one did.
+        reason: Why there are none, short and countable.
     """
 
-    plan: Plan
+    plan: Plan | None
     env_steps: int = 0
+    search: Searched | None = None
+    reason: str = "no other action"
 
 
 class Control(ABC):
@@ -89,10 +95,13 @@ def roles_of(control: Control) -> Roles:
     def advise(state: State, runtime: Runtime[Context]) -> Any:
         context, case = runtime.context, case_of(state)
         context.check()
-        made = control.propose(context, case.step)
-        if made is None:
-            return refuse(state, context, case, "advise", "no other action", "", judged=False, told=False)
-        return suggested(state, context, made.plan, control.why, made.env_steps)
+        made = control.propose(context, case.step) or Proposal(None)
+        if made.search is not None:
+            context.emit(StepsSpent("search", made.env_steps, f"{context.segment} {case.step}"))
+        if made.plan is None:
+            spent: State = {"env_steps": made.env_steps}
+            return refuse(state, context, case, "advise", made.reason, "", judged=False, told=False, update=spent)
+        return suggested(state, context, made.plan, control.why, made.env_steps, made.search)
 
     def criticise(state: State, runtime: Runtime[Context]) -> Any:
         return judged(state, runtime.context, Critique("accept", 1.0, -1.0, "a control has no critic"))
@@ -170,6 +179,41 @@ class Value(Random):
         return [CriticalState(step, self.why, float(falls[step] / falls[steps[0]])) for step in sorted(steps)]
 
 
+class Search(Value):
+    """The steps that `Value` chooses; the plan that earned most there in a search, which asks nobody.
+
+    Args:
+        streams: Unused but by the settings: a search draws from a stream of its own.
+        find: Trajectory, step -> what the simulator found; None where it cannot be asked.
+        numbers: What a search depends on, as JSON.
+    """
+
+    name = "search"
+    why = "it earned most in the simulator's search"
+
+    def __init__(
+        self, streams: Streams, find: Callable[[Trajectory, int], Searched] | None, numbers: Mapping[str, Any]
+    ) -> None:
+        super().__init__(streams)
+        self._find, self._numbers = find, numbers
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The stream, the numbers of the search, and whether there is a simulator."""
+        return {**super().settings, **self._numbers, "searches": self._find is not None}
+
+    def critical_states(self, context: Context) -> list[CriticalState]:
+        """As `Value`."""
+        return [replace(one, rationale=Value.why) for one in super().critical_states(context)]
+
+    def propose(self, context: Context, step: int) -> Proposal | None:
+        """What the search found at `step`; no plan where it found no gain, or had nothing to search with."""
+        if self._find is None:
+            return Proposal(None, reason=NO_STATE)
+        found = self._find(context.trajectory, step)
+        return Proposal(found.plan, found.env_steps, found, found.reason)
+
+
 @dataclass(frozen=True, eq=False)
 class ExpertRollout:
     """What an expert did when it was let play on from a stored state.
@@ -208,7 +252,7 @@ class Oracle(Random):
             raise PluginError(
                 f"the environment {plugin_name(environment)} knows no expert",
                 expected="an environment that overrides expert()",
-                hint="set proposer to llm, random or value",
+                hint="set proposer to llm, random, value or search",
             )
         with asking(environment, "expert()"):
             self._expert: Callable[[Array], Array] = environment.expert()

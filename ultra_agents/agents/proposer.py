@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ultra_agents.agents import prompts
 from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
-from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, Tester
+from ultra_agents.agents.state import EXPLANATION, Answer, AsksModels, Context, Refines, Tester
 from ultra_agents.config import AgentsConfig, CriticConfig, VerificationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.events import Emit, StageProgress
@@ -60,6 +60,7 @@ class Proposer:
         effects: What actions do, as every agent is told (`ultra_agents.effects.effects_text`).
         tools: What models that call tools may call; None where they may call none.
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
+        refines: The search around suggestions before their test; None tests them as they are.
     """
 
     roles: Callable[[], Roles]
@@ -74,6 +75,7 @@ class Proposer:
     effects: str = ""
     tools: Toolbox | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    refines: Refines | None = None
 
     def explain(self, items: Sequence[Item], concurrency: int = 1, stop: Stop = never) -> list[Explanation]:
         """Explain `items`, `concurrency` at a time; results in the order of the items, whatever came first.
@@ -107,14 +109,14 @@ class Proposer:
         def context(stop: Stop) -> Context:
             return Context(
                 trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
-                self.emit, self.source, stop, self.effects, self.tools,
+                self.emit, self.source, stop, self.effects, self.tools, self.refines,
             )  # fmt: skip
 
         return Task(narration.segment.name, self._fingerprint(narration), context, "explanation")
 
     def _fingerprint(self, narration: Narration) -> str:
         """What one segment's conversation depends on."""
-        unused = {"concurrency", "rules", "max_repairs", "improve", "checkpoints", "approve"} | (
+        unused = {"concurrency", "rules", "max_repairs", "improve", "checkpoints", "approve", "search"} | (
             {"tools"} if self.tools is None else set()
         )
         return digest(
@@ -144,6 +146,7 @@ def model_proposer(
     models: Mapping[str, Any] | None = None,
     effects: str = "",
     tools: Toolbox | None = None,
+    refines: Refines | None = None,
 ) -> Proposer:
     """Language models propose.
 
@@ -160,10 +163,13 @@ def model_proposer(
             answered from an old explanation.
         effects: What actions do, as every agent is told.
         tools: What models that call tools may call.
+        refines: The search around suggestions before their test; None tests them as they are.
     """
     settings = {"models": dict(models or {}), "prompts": prompts.fingerprint()}
     if tools is not None:
         settings |= {"tools": tools.settings}
+    if refines is not None:
+        settings |= {"search": agents.search.model_dump(mode="json")}
     return Proposer(
         roles=_model_roles,
         environment=environment,
@@ -177,6 +183,7 @@ def model_proposer(
         effects=effects,
         tools=tools,
         settings=settings,
+        refines=refines,
     )
 
 

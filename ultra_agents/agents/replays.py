@@ -30,14 +30,16 @@ def feedback(context: Context, case: CriticalState) -> str:
     """
     told = []
     for attempt in case.attempts:
-        said = (
-            f"{Suggestion(0, case.step, attempt.plan)} was suggested before and did not hold: suggest something else."
-        )
+        suggested = Suggestion(0, case.step, attempt.written)
+        said = f"{suggested} was suggested before and did not hold: suggest something else."
         parts = [said, objection(context, attempt)]
         if attempt.test is not None and attempt.test.replays is not None:
             parts.append(how_they_ended(attempt.test.replays, context.environment))
             if attempt is case.attempts[-1] and context.agents.prompts == "full":
-                parts.append(one_replay(attempt.test.replays, context.environment))
+                changed = attempt.search is not None and attempt.search.changed
+                parts.append(
+                    one_replay(attempt.test.replays, context.environment, "tested" if changed else "suggested")
+                )
         told.append(" ".join(part for part in parts[:2] if part) + "".join(f"\n{part}" for part in parts[2:] if part))
     if any(attempt.test is not None for attempt in case.attempts):
         told.append(_units(context))
@@ -56,13 +58,16 @@ def how_they_ended(replays: Replays, environment: Environment) -> str:
     return f"{text} Reward earned on average: {means[0]}, the policy's own {means[1]}."
 
 
-def one_replay(replays: Replays, environment: Environment) -> str:
-    """One replay beside the policy's own, a row for each time; empty where nothing is known of it."""
+def one_replay(replays: Replays, environment: Environment, done: str = "suggested") -> str:
+    """One replay beside the policy's own, a row for each time; empty where nothing is known of it.
+
+    What was done in it is what was `done`: suggested, or only tested, where a search made another plan of it.
+    """
     if not replays.moments:
         return ""
     units = {name: environment.legend[name].unit for name in replays.moments[0].values}
     names = ", ".join(f"{name} [{unit}]" if unit else name for name, unit in units.items())
-    head = "One of the replays, by steps from there: what is done next as suggested"
+    head = f"One of the replays, by steps from there: what is done next as {done}"
     head += f", {names} | the same of the policy's own" if names else " | by the policy alone"
     return "\n".join([f"{head}.", *(_row(moment) for moment in replays.moments)])
 

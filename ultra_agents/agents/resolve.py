@@ -10,6 +10,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from ultra_agents.agents.decisions import may_revise, refuse, revise, why_refused
+from ultra_agents.agents.searching import searched
 from ultra_agents.agents.state import (
     EXPLANATION,
     NOTES,
@@ -39,13 +40,14 @@ def test(
     context = runtime.context
     context.check()
     assert context.tester is not None, "the graph leads here only with a tester"
-    case = case_of(state)
+    case, searching = searched(context, case_of(state))
     attempt, suggestion = case.attempts[-1], context.suggestion(case)
     earlier = [before.plan for before in case.attempts[:-1] if before.test is not None]
     result = context.tester(context.trajectory, suggestion, earlier)
     if result is None:
-        return refuse(state, context, case, "test", "test budget spent", str(suggestion), judged=False)
-    update: State = {"env_steps": int(result.env_steps)}
+        spent: State = {"env_steps": searching}
+        return refuse(state, context, case, "test", "test budget spent", str(suggestion), judged=False, update=spent)
+    update: State = {"env_steps": searching + int(result.env_steps)}
     context.emit(StepsSpent("test", int(result.env_steps), f"{context.segment} {work_on(case)}"))
     flaw = ""
     if result.stopped == "invalid":

@@ -27,6 +27,7 @@ from ultra_agents.records import (
     Narration,
     Note,
     Plan,
+    Searched,
     Suggestion,
     TestResult,
     Trajectory,
@@ -81,6 +82,14 @@ class Tester(Protocol):
         self, trajectory: Trajectory, suggestion: Suggestion, earlier: Sequence[Plan] = ()
     ) -> TestResult | None:
         """Test one suggestion, after the plans tested at its state `earlier`; None once the budget is spent."""
+        ...
+
+
+class Refines(Protocol):
+    """The search around a suggestion, provided by the pipeline; called from several threads."""
+
+    def __call__(self, trajectory: Trajectory, suggestion: Suggestion) -> Searched:
+        """The suggestion as it was, or with better holds and torques."""
         ...
 
 
@@ -151,6 +160,7 @@ class Context:
         stop: Asked before each node; true ends the segment there, resumably.
         effects: What actions do, as every agent is told; empty where it was not measured.
         tools: What models that call tools may call; None where they may call none.
+        refines: The search around a suggestion before its test; None tests suggestions as they are.
     """
 
     trajectory: Trajectory
@@ -165,6 +175,7 @@ class Context:
     stop: Callable[[], bool]
     effects: str = ""
     tools: Toolbox | None = None
+    refines: Refines | None = None
 
     @property
     def segment(self) -> str:

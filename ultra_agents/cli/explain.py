@@ -22,7 +22,7 @@ def explain(
         typer.Option(
             "--compare",
             metavar="NAMES",
-            help="Side by side on the same episodes: models of the configuration, providers, random, value, oracle.",
+            help="Side by side on the same episodes: configured models, providers, random, value, search, oracle.",
         ),
     ] = None,
     settings: Annotated[

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def members(config: Config, names: str) -> dict[str, Config]:
     """One configuration per name in the comma-separated `names`, all else equal.
 
-    A name is a control (`random`, `value`, `oracle`; of rules `random`, `file`, `constants`), an entry of `llms`, or a
-    provider; in this order. Advice has the form that the configuration asks for.
+    A name is a control (`random`, `value`, `search`, `oracle`; of rules `random`, `file`, `constants`), an entry of
+    `llms`, or a provider; in this order. Advice has the form that the configuration asks for.
 
     Raises:
         ConfigError: No name, a name twice, or an unknown one.

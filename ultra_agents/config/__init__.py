@@ -41,14 +41,15 @@ from ultra_agents.config.run import (
     RefineConfig,
     VerificationConfig,
 )
+from ultra_agents.config.search import SearchConfig
 from ultra_agents.config.tools import ToolsConfig
 
 __all__ = [
     "OF_RULES", "AdviceConfig", "AdviceForm", "AgentConfig", "AgentsConfig", "AgentsSection", "BudgetConfig",
     "CapsConfig", "ClusterConfig", "CollectConfig", "Config", "CriticConfig", "EvaluateConfig", "GatewayConfig",
     "IdentifierConfig", "ImitationConfig", "LLMConfig", "ModulationConfig", "NarrationConfig", "NarrationSection",
-    "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig", "RuleTestConfig", "RunEngineConfig", "Section",
-    "Settled", "ToolsConfig", "VerificationConfig", "baseline_of", "colours_of", "default_baseline", "follows_actions",
-    "load_config", "method_class", "method_names", "parse_config", "prompts_of", "settled", "trains", "usable_methods",
-    "variant_of",
+    "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig", "RuleTestConfig", "RunEngineConfig", "SearchConfig",
+    "Section", "Settled", "ToolsConfig", "VerificationConfig", "baseline_of", "colours_of", "default_baseline",
+    "follows_actions", "load_config", "method_class", "method_names", "parse_config", "prompts_of", "settled",
+    "trains", "usable_methods", "variant_of",
 ]  # fmt: skip

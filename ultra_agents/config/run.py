@@ -38,13 +38,14 @@ from ultra_agents.config.models import (
     Section,
 )
 from ultra_agents.config.rules import RuleTestConfig
+from ultra_agents.config.search import SearchConfig
 from ultra_agents.config.tools import ToolsConfig
 from ultra_agents.contracts.llm import Prompts
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.registry import OURS, find
 from ultra_agents.yaml_text import write_yaml
 
-Proposer: TypeAlias = Literal["llm", "random", "value", "oracle", "file", "constants"]
+Proposer: TypeAlias = Literal["llm", "random", "value", "search", "oracle", "file", "constants"]
 OF_RULES: tuple[Proposer, ...] = ("file", "constants")
 """Proposers that propose sets of rules only; they begin with a file."""
 
@@ -123,6 +124,7 @@ class AgentsTerms(Section):
     critic: CriticConfig = CriticConfig()
     min_hold: int = Field(1, gt=0, description="environment steps a suggestion must hold, at least")
     expert_steps: int = Field(24, gt=0, description="environment steps of an oracle's plan")
+    search: SearchConfig = SearchConfig()
     max_revisions: int = Field(1, ge=0, description="times a suggestion may go back to the advisor")
     concurrency: int = Field(4, gt=0, description="segments explained side by side")
     rules: Literal["text", "atoms"] | None = Field(
@@ -327,7 +329,7 @@ class Config(Section):
             raise ConfigError(
                 "advice.file is read by nobody", found=found, expected=f"proposer: {' or '.join(OF_RULES)}"
             )
-        if self.form != "moves" and self.proposer in ("value", "oracle"):
+        if self.form != "moves" and self.proposer in ("value", "search", "oracle"):
             raise ConfigError(
                 f"the proposer {self.proposer!r} proposes moves only",
                 found=f"advice.form: {form}",
@@ -340,10 +342,17 @@ class Config(Section):
         """What advice looks like in this run."""
         return self.advice.form or ("rules" if self.proposer in OF_RULES else "moves")
 
+    @property
+    def searches(self) -> bool:
+        """Whether the simulator searches plans: as proposer, or around what a model suggests."""
+        return self.proposer == "search" or (self.proposer == "llm" and self.agents.search.refine)
+
     def hash(self) -> str:
         """Twelve hex digits that change with what can change the numbers: not with name, engine or trackers."""
-        none = set() if self.method_options else {"method_options"}
-        text = json.dumps(self.model_dump(mode="json", exclude={"name", "engine", "trackers", *none}), sort_keys=True)
+        none: dict[str, Any] = dict.fromkeys(("name", "engine", "trackers"), True)
+        none |= {} if self.method_options else {"method_options": True}
+        none |= {} if self.agents.search != SearchConfig() else {"agents": {"search"}}
+        text = json.dumps(self.model_dump(mode="json", exclude=none), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def options_of(self, method: str) -> dict[str, Any]:

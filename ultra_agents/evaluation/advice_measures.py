@@ -26,11 +26,12 @@ from ultra_agents.records import (
     set_verdict,
 )
 from ultra_agents.records.cases import NOT_RECORDED
+from ultra_agents.records.plans import CANNOT, NOTHING
 
 FEWEST_RANKS = 5
 """Tested attempts below which a rank correlation says nothing."""
 INVALID = "invalid: "
-WITHOUT_CRITIC = ("random", "value", "oracle")
+WITHOUT_CRITIC = ("random", "value", "search", "oracle")
 """Sources of suggestions that no critic reads."""
 
 
@@ -122,6 +123,7 @@ def advice_measures(
             "importance": rank_correlation([trial.state.importance for trial in trials], _gains(trials)),
             "reward": rank_correlation([trial.reward or 0.0 for trial in rewarded], _gains(rewarded)),
         },
+        "search": searched(explanations),
         "critic": critic_score([one for one in trials if one.source not in WITHOUT_CRITIC], confidence),
         "steps_per_test": float(np.median(steps)) if steps else None,
         "cost": cost,
@@ -147,6 +149,28 @@ def tested_attempts(explanations: Sequence[Explanation]) -> list[TestedAttempt]:
         for revision, attempt in enumerate(state.attempts)
         if attempt.test is not None
     ]
+
+
+def searched(explanations: Sequence[Explanation]) -> dict[str, int] | None:
+    """What searches in the simulator made of suggestions; None where nothing was searched.
+
+    Returns:
+        `suggestions` that came from a search or went through one, of these `changed` (another plan than was written),
+        plans `tried` for them and `env_steps` taken; how many other searches found `nothing`, and how many could not
+        play at all (`fallback`), the suggestion staying as written where there was one.
+    """
+    found = [attempt.search for one in explanations for attempt in one.attempts if attempt.search is not None]
+    drops = [drop.reason for one in explanations for drop in one.drops if drop.reason in (NOTHING, *CANNOT)]
+    if not found and not drops:
+        return None
+    return {
+        "suggestions": len(found),
+        "changed": sum(one.changed for one in found),
+        "tried": sum(one.tried for one in found),
+        "env_steps": sum(one.env_steps for one in found),
+        "nothing": sum(reason == NOTHING for reason in drops),
+        "fallback": sum(one.reason in CANNOT for one in found) + sum(reason in CANNOT for reason in drops),
+    }
 
 
 def headline(measures: Mapping[str, Any]) -> str:
@@ -257,6 +281,7 @@ def trial_row(trial: TestedAttempt) -> dict[str, Any]:
         "plan": str(plan),
         "moves": [list(move) for move in plan.moves],
         "revision": trial.revision,
+        "written": str(trial.attempt.written),
         "importance": trial.state.importance,
         "reward": trial.reward,
         **result,

@@ -12,6 +12,7 @@ WHO = {
     "llm": "language models",
     "random": "random states and actions (control)",
     "value": "random actions where the policy's value fell (control)",
+    "search": "plans searched in the simulator where the policy's value fell (control)",
     "oracle": "an expert policy",
     "file": "a person's file of rules",
     "constants": "rules with constants drawn at random (control)",
@@ -68,11 +69,25 @@ def facts(measures: Mapping[str, Any]) -> list[Fact]:
     touched = measures["touched"]
     meaning = f"with accepted advice; {100 * touched['steps']:.2g} % of all steps"
     rows.append(Fact("Episodes touched", f"{100 * touched['episodes']:.0f} %", "", meaning))
+    if (row := measures.get("search")) is not None:
+        rows.append(Fact("Searched in the simulator", f"{row['suggestions']}", "", _search_words(row)))
     if measures["steps_per_test"] is not None:
         spent = f"{measures['cost']['env_steps']:,} in all, charged to the methods that use the advice"
         rows.append(Fact("Environment steps of a test", _figure(measures["steps_per_test"]), "", f"median; {spent}"))
     rows += _prices(measures)
     return rows
+
+
+def _search_words(row: Mapping[str, int]) -> str:
+    """What became of the searches; what could not be searched is said."""
+    words = [f"suggestions, {row['tried']:,} plans played for them in {row['env_steps']:,} steps"]
+    if row["changed"]:
+        words.append(f"{row['changed']} became another plan than was written")
+    if row["nothing"]:
+        words.append(f"{row['nothing']} searches found no gain")
+    if row["fallback"]:
+        words.append(f"{row['fallback']} could not be searched: no state, or a budget below one rollout")
+    return "; ".join(words)
 
 
 def in_training(report: Mapping[str, Any]) -> list[Fact]:

@@ -316,6 +316,10 @@ def _advice_row(segment: Segment, row: Advice) -> dict[str, Any]:
         "joint": None if joint is None else {
             **asdict(joint), "verdict": joint.verdict
         },
+        "search": None if (search := row.search) is None else {
+            "written": None if search.written is None else str(search.written), "changed": search.changed,
+            "gain": search.gain, "tried": search.tried, "env_steps": search.env_steps, "reason": search.reason,
+        },
         "segment": segment.name,
         "kind": segment.kind,
     }  # fmt: skip

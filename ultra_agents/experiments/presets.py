@@ -20,6 +20,7 @@ UNTESTED: Settings = {"verification": {"mode": "none"}, "imitation": {"mode": "n
 PROPOSERS: dict[str, Settings] = {
     "random": {"proposer": "random", "methods": ["ultra-ra"]},
     "random-untested": {"proposer": "random", "methods": ["ultra-ra"], **UNTESTED},
+    "search": {"proposer": "search", "methods": ["ultra-ra"]},
     "oracle": {"proposer": "oracle", "methods": ["ultra-ra"]},
     "oracle-untested": {"proposer": "oracle", "methods": ["ultra-ra"], **UNTESTED},
 }

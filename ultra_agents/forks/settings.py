@@ -42,7 +42,7 @@ LATER = {
         "verification.rules", "verification.reach_rings", "verification.reach_states", "verification.reach_max_steps",
         "agents.rules", "agents.max_repairs", "agents.improve", "agents.approve",
     ),
-    "rules": ("agents.approve",),
+    "rules": ("agents.approve", "agents.search"),
     "start": ("refine.evaluate_every", "refine.curve_episodes"),
     "imitate": (
         "imitation.table", "verification.rules", "verification.reach_rings", "verification.reach_states",

@@ -9,17 +9,15 @@ from ultra_agents.records.cases import (
     Explanation,
     Fate,
     JointVerdict,
-    Move,
     Note,
-    Plan,
     Ring,
-    Suggestion,
     Variant,
     Verdict,
     advice_of,
     set_verdict,
 )
 from ultra_agents.records.episodes import Array, FloatArray, Narration, Scalar, Segment, Trajectory
+from ultra_agents.records.plans import Move, Plan, Searched, Suggestion
 from ultra_agents.records.replays import Ending, Moment, Replays, TestResult
 from ultra_agents.records.results import CurvePoint, Kept, MethodResult, Returns, Usage
 from ultra_agents.records.rules import Endings, RuleAttempt, RuleProposal, RuleTrial, Situation, Trace
@@ -27,7 +25,7 @@ from ultra_agents.records.rules import Endings, RuleAttempt, RuleProposal, RuleT
 __all__ = [
     "HUMAN", "Advice", "Array", "Attempt", "CriticalState", "Critique", "CurvePoint", "Ending", "Endings",
     "Explanation", "Fate", "FloatArray", "JointVerdict", "Kept", "MethodResult", "Moment", "Move", "Narration", "Note",
-    "Plan", "Replays", "Returns", "Ring",
-    "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Segment", "Situation", "Suggestion", "TestResult", "Trace",
-    "Trajectory", "Usage", "Variant", "Verdict", "advice_of", "set_verdict",
+    "Plan", "Replays", "Returns", "Ring", "RuleAttempt", "RuleProposal", "RuleTrial", "Scalar", "Searched", "Segment",
+    "Situation", "Suggestion", "TestResult", "Trace", "Trajectory", "Usage", "Variant", "Verdict", "advice_of",
+    "set_verdict",
 ]  # fmt: skip

@@ -7,18 +7,17 @@ a projection of the cases that were accepted. Everybody imports these from `ultr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ultra_agents.records.episodes import Segment
+from ultra_agents.records.plans import Plan, Searched
 from ultra_agents.records.replays import TestResult
 
 Variant: TypeAlias = Literal["a", "r", "ra"]
 """Which halves of advice act: suggested actions, implicit rewards, or both."""
 Verdict: TypeAlias = Literal["accept", "revise", "reject"]
-Move: TypeAlias = tuple[str, int]
-"""An action's name and for how many steps it is held."""
 NOT_RECORDED = "not recorded"
 """The reason of a drop: the recording that is replayed has no answer to the question (`gateway.missing: drop`)."""
 HUMAN = "human"
@@ -26,61 +25,6 @@ HUMAN = "human"
 Fate: TypeAlias = Literal["open", "accepted", "left", "rejected", "dropped"]
 """`open`: not decided yet; `left`: as it is, the advisor would change nothing; `rejected`: by the test or the critic;
 `dropped`: nothing to judge, or not paid for."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done from a critical state on.
-
-    Attributes:
-        moves: One after the other; at least one.
-    """
-
-    moves: tuple[Move, ...]
-
-    @classmethod
-    def of(cls, moves: Iterable[Move]) -> Plan:
-        """The plan of `moves`, two moves of one action in a row joined, so that equal plans are equal values."""
-        joined: list[Move] = []
-        for action, hold in moves:
-            if joined and joined[-1][0] == action:
-                joined[-1] = (action, joined[-1][1] + hold)
-            else:
-                joined.append((action, hold))
-        return cls(tuple(joined))
-
-    @property
-    def steps(self) -> int:
-        """Environment steps it takes."""
-        return sum(hold for _, hold in self.moves)
-
-    @property
-    def actions(self) -> str:
-        """The names alone: `UP then STAY`."""
-        return " then ".join(action for action, _ in self.moves)
-
-    def __str__(self) -> str:
-        """`UP for 5 steps, then STAY for 1 step`."""
-        return ", then ".join(f"{action} for {hold} {'step' if hold == 1 else 'steps'}" for action, hold in self.moves)
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """A plan at a step of an episode: what the simulator is asked about.
-
-    Attributes:
-        episode: Index of the episode.
-        step: Step within the episode.
-        plan: What is to be done from there on.
-    """
-
-    episode: int
-    step: int
-    plan: Plan
-
-    def __str__(self) -> str:
-        """`UP for 5 steps at step 118`; of several moves: `UP for 5 steps, then STAY for 2 steps, from step 118`."""
-        return f"{self.plan}{', from' if len(self.plan.moves) > 1 else ' at'} step {self.step}"
 
 
 @dataclass(frozen=True)
@@ -109,11 +53,12 @@ class Attempt:
     """One suggestion for a critical state, with all that was said and measured of it.
 
     Attributes:
-        plan: What was suggested.
+        plan: What was suggested, or what a search made of it: what is tested.
         rationale: Why, in the words of who suggested it.
         critique: The critic's first reading, before any measurement.
         test: The counterfactual test, where one ran.
         reflection: The critic's second reading, with the measurement where there is one.
+        search: The search that found `plan`, or made it of what was written.
     """
 
     plan: Plan
@@ -121,6 +66,12 @@ class Attempt:
     critique: Critique | None = None
     test: TestResult | None = None
     reflection: Critique | None = None
+    search: Searched | None = None
+
+    @property
+    def written(self) -> Plan:
+        """What was suggested in words, whatever a search made of it."""
+        return (self.search.written if self.search else None) or self.plan
 
     @property
     def standing(self) -> Critique | None:
@@ -311,6 +262,7 @@ class Explanation:
                     source=self.source,
                     test=attempt.test,
                     joint=state.joint,
+                    search=attempt.search,
                 )
             )
         return tuple(rows)
@@ -334,6 +286,7 @@ class Advice:
         source: Who proposed it: an LLM's provider, `random`, `oracle`, `human`.
         test: The counterfactual test, where one ran.
         joint: The joint test, where it was part of one.
+        search: The search that found the plan, or made it of what was written.
     """
 
     episode: int
@@ -349,6 +302,7 @@ class Advice:
     source: str
     test: TestResult | None = None
     joint: JointVerdict | None = None
+    search: Searched | None = None
 
 
 def advice_of(explanations: Sequence[Explanation]) -> list[Advice]:

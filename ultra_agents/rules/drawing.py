@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,6 +27,8 @@ SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Quantiles that thresholds are drawn from."""
 GAINS = (0.1, 0.25, 0.5, 1.0)
 """Gains of continuous rules: the shift by one spread of the quantity, in half widths of the component's range."""
+WIDEST = 2.0
+"""Bound of a gain that may be tuned, in the same units."""
 
 
 def quantiles_of(quantities: Mapping[str, Array]) -> dict[str, tuple[float, ...]]:
@@ -39,8 +42,16 @@ def quantiles_of(quantities: Mapping[str, Array]) -> dict[str, tuple[float, ...]
     return found
 
 
-def random_rules(interface: Interface, quantiles: Mapping[str, Sequence[float]], rng: np.random.Generator) -> RuleSet:
-    """A set drawn at random; `quantiles` holds the thresholds of each quantity.
+def random_rules(
+    interface: Interface, quantiles: Mapping[str, Sequence[float]], rng: np.random.Generator, tunable: bool = False
+) -> RuleSet:
+    """A set drawn at random.
+
+    Args:
+        interface: What rules may speak of.
+        quantiles: The thresholds of each quantity.
+        rng: Source of everything drawn; the same set whether it is `tunable` or not.
+        tunable: Gains of continuous actions are declared as constants, free to move up to `WIDEST` either way.
 
     Raises:
         RuleError: There is no quantity that varies.
@@ -57,8 +68,15 @@ def random_rules(interface: Interface, quantiles: Mapping[str, Sequence[float]],
         conditions = [" and ".join(atom() for _ in range(rng.integers(1, 3))) for _ in range(rng.integers(1, 4))]
         if rng.random() < 0.5:
             conditions.append("True")
-        rules = tuple(Rule(when=when, do=_choice(interface, names, quantiles, rng)) for when in conditions)
-        return build(Document(rules=rules), interface)
+        choices = [_choice(interface, names, quantiles, rng) for _ in conditions]
+        constants: dict[str, tuple[float, float, float]] = {}
+        rules = []
+        for number, (when, choice) in enumerate(zip(conditions, choices, strict=True), 1):
+            if isinstance(choice, _Shift) and tunable:
+                constants[f"gain_{number}"] = choice.range
+            do = choice if isinstance(choice, str) else choice.text(f"gain_{number}" if tunable else "")
+            rules.append(Rule(when=when, do=do))
+        return build(Document(constants=constants, rules=tuple(rules)), interface)
 
     for _ in range(DRAWS - 1):
         with suppress(RuleError):  # a condition that is never true, a rule behind one that takes every state
@@ -100,7 +118,7 @@ def random_constants(rules: RuleSet, rng: np.random.Generator) -> RuleSet:
 
 def _choice(
     interface: Interface, names: Sequence[str], quantiles: Mapping[str, Sequence[float]], rng: np.random.Generator
-) -> str | dict[str, str]:
+) -> str | _Shift:
     if not interface.continuous:
         return str(rng.choice(interface.words))
     component = int(rng.integers(len(interface.components)))
@@ -110,5 +128,26 @@ def _choice(
     middle = quantiles[name][len(SHARES) // 2]
     spread = max(quantiles[name][-1] - quantiles[name][0], 1e-6)
     gain = float(rng.choice((-1, 1)) * rng.choice(GAINS)) * half / spread
-    own = interface.components[component]
-    return {own: f"own.{own} + {gain:.6g} * ({name} - {middle:.6g})"}
+    return _Shift(interface.components[component], gain, name, middle, WIDEST * half / spread)
+
+
+@dataclass(frozen=True)
+class _Shift:
+    """A component moved by a gain times a quantity from its middle; `most` bounds the gain."""
+
+    component: str
+    gain: float
+    quantity: str
+    middle: float
+    most: float
+
+    def text(self, constant: str = "") -> dict[str, str]:
+        """The choice of a rule; with the gain under the name of a constant where one is given."""
+        gain = constant or f"{self.gain:.6g}"
+        return {self.component: f"own.{self.component} + {gain} * ({self.quantity} - {self.middle:.6g})"}
+
+    @property
+    def range(self) -> tuple[float, float, float]:
+        """The gain with its bounds, as a declared constant."""
+        low, high = float(f"{-self.most:.6g}"), float(f"{self.most:.6g}")
+        return float(f"{self.gain:.6g}"), low, high

@@ -9,7 +9,7 @@ from pathlib import Path
 from gymnasium.spaces import Discrete
 
 from ultra_agents import postgres
-from ultra_agents.config import Config, variant_of
+from ultra_agents.config import Config, settled, variant_of
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, UltraError
 from ultra_agents.llm.price_check import check_prices
@@ -42,6 +42,7 @@ def build_plugins(
     algorithm, settings = refining(config, (carried or partial(carried_into, config))(environment))
     check_methods(config, environment, algorithm)
     _check_oracle(config, environment)
+    _check_search(config, environment)
     return environment, algorithm, settings
 
 
@@ -145,7 +146,7 @@ def _check_oracle(config: Config, environment: Environment) -> None:
     if "expert" not in capabilities(environment):
         raise ConfigError(
             f"the environment {config.environment.name!r} has no expert, so there is no oracle",
-            expected="proposer: llm, random or value",
+            expected="proposer: llm, random, value or search",
         )
     longest = config.verification.longest_plan
     if config.agents.expert_steps > longest:
@@ -154,6 +155,48 @@ def _check_oracle(config: Config, environment: Environment) -> None:
             found=f"agents.expert_steps: {config.agents.expert_steps}",
             expected=f"at most {longest}",
             hint="lower agents.expert_steps, or raise verification.max_test_steps",
+        )
+
+
+def _check_search(config: Config, environment: Environment) -> None:
+    """Refuse a search that cannot work.
+
+    Raises:
+        ConfigError: States cannot be restored, the budget is below one rollout, plans are longer than a test can be,
+            or suggestions are to be improved before a test that does not take place.
+    """
+    if not config.searches:
+        return
+    agents, search = settled(config).agents, config.agents.search
+    bounds = agents.max_moves, agents.max_hold, agents.plan_steps
+    verification, own = config.verification, config.proposer == "search"
+    if own and "snapshot" not in capabilities(environment):
+        raise ConfigError(
+            f"the environment {config.environment.name!r} cannot restore states, so nothing can be searched",
+            found="proposer: search",
+            expected="an environment with snapshot and restore, or proposer: llm, random or value",
+        )
+    if search.max_steps < (least := search.one_rollout(*bounds)):
+        raise ConfigError(
+            "the budget of a search is below one rollout",
+            found=f"agents.search.max_steps: {search.max_steps}",
+            expected=f"at least {least}: the longest plan and its horizon, and the policy alone beside it",
+            hint="raise agents.search.max_steps, or lower its horizon, moves or max_hold",
+        )
+    tests = verification.mode in ("simulate", "both")
+    if not own and not (tests and verification.decide != "joint"):
+        raise ConfigError(
+            "suggestions are improved before their test, and nothing is tested",
+            found=f"agents.search.refine: true, verification.mode: {verification.mode}, decide: {verification.decide}",
+            expected="verification.mode: simulate or both, and decide: single or both",
+        )
+    longest = search.longest(*bounds)
+    if tests and longest > verification.longest_plan:
+        raise ConfigError(
+            "searched plans can be longer than the test of a suggestion",
+            found=f"{longest} environment steps",
+            expected=f"at most {verification.longest_plan}",
+            hint="lower agents.search.moves or agents.search.max_hold, or raise verification.max_test_steps",
         )
 
 

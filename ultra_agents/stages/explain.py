@@ -9,7 +9,7 @@ from dataclasses import replace
 from ultra_agents.advice import measured_rewards
 from ultra_agents.advice.table import advice_to_lines
 from ultra_agents.agents.checkpoint import checkpoint_of
-from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random, Value
+from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random, Search, Value
 from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
 from ultra_agents.events import Emit, Warned
@@ -23,8 +23,9 @@ from ultra_agents.stages.findings import Explained, Findings
 from ultra_agents.stages.joint import decided_together
 from ultra_agents.stages.narrate import restores
 from ultra_agents.stages.pictures import pictured
+from ultra_agents.stages.searching import searching
 from ultra_agents.stages.tools import tools_of
-from ultra_agents.verification import CounterfactualTester, max_tests, snapshot_of
+from ultra_agents.verification import CounterfactualTester, PlanSearch, max_tests, snapshot_of
 
 
 def explain_episodes(context: RunContext, findings: Findings) -> Explained:
@@ -70,9 +71,12 @@ def _explained(
 ) -> list[Explanation]:
     """What the proposer of this run makes of the segments."""
     config, environment, items = context.config, context.environment, findings.told
-    with pictured(context, [trajectory for trajectory, _ in items]) as emit:
+    with (
+        pictured(context, [trajectory for trajectory, _ in items]) as emit,
+        searching(context, findings, verification, tester is not None) as search,
+    ):
         if config.proposer != "llm":
-            with _control(context, verification) as control:
+            with _control(context, verification, search) as control:
                 proposer = control_proposer(
                     control=control,
                     environment=environment,
@@ -94,6 +98,7 @@ def _explained(
                 emit=emit,
                 source=source_of(config),
                 effects=findings.effects.text,
+                refines=None if search is None else search.improve,
                 models={
                     name: llm.model_dump(mode="json", include={"provider", "options"})
                     for name, llm in config.llms.items()
@@ -117,9 +122,13 @@ def asking(context: RunContext, emit: Emit | None = None) -> Iterator[Gateway]:
 
 
 @contextmanager
-def _control(context: RunContext, verification: VerificationConfig) -> Iterator[Control]:
+def _control(context: RunContext, verification: VerificationConfig, search: PlanSearch | None) -> Iterator[Control]:
     """The control that proposes; an oracle's expert plays on in a simulator where advice is simulated."""
     streams, name = context.streams.child("proposer"), context.config.proposer
+    if name == "search":
+        numbers = context.config.agents.search.model_dump(mode="json")
+        yield Search(streams, None if search is None else search.find, numbers)
+        return
     if name != "oracle":
         yield {"random": Random, "value": Value}[name](streams)
         return

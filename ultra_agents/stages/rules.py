@@ -102,6 +102,8 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     )
     if not found.pairs:
         headline = f"undecided: the budget of {terms.max_steps:,} steps did not pay for a first look"
+    if found.saturates:
+        headline += f"; its gains saturate: {found.saturated:.0%} of the actions are at their bounds"
     best = parse_rules(found.rules, interface)
     context.emit(
         RulesShown(source, len(acting), in_words(best), found.verdict, found.gain, found.low, found.high, found.pairs)
@@ -162,8 +164,13 @@ def propose(context: RunContext, findings: Findings) -> Sequence[RuleProposal]:
         interface = interface_of(environment)
         seen = np.concatenate([one.observations for one in findings.trajectories])
         quantiles = quantiles_of(environment.quantities(seen))
-        draw = random_reward if config.advice.draws == "reward" else random_rules
-        return [RuleProposal(draw(interface, quantiles, rng).to_yaml(), "random") for _ in range(count)]
+
+        def drawn() -> RuleSet:
+            if config.advice.draws == "reward":
+                return random_reward(interface, quantiles, rng)
+            return random_rules(interface, quantiles, rng, tunable=config.verification.rules.tune)
+
+        return [RuleProposal(drawn().to_yaml(), "random") for _ in range(count)]
     return _from_models(context, findings)
 
 

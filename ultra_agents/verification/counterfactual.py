@@ -27,16 +27,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ultra_agents.config import VerificationConfig
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
-from ultra_agents.records import Array, FloatArray, Plan, Suggestion, TestResult, Trajectory
+from ultra_agents.records import FloatArray, Plan, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.jobs import Job, JobResult, Rollout, Terms, difference
+from ultra_agents.verification.candidates import Candidate, CandidatePlayer, RestoredState
+from ultra_agents.verification.jobs import Terms
 from ultra_agents.verification.pool import make_pool
 from ultra_agents.verification.replays import replays
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
@@ -85,14 +86,14 @@ class CounterfactualTester:
         self._usual = usual
         self._environment, self._config = environment, config
         self._cap = min(config.max_steps // max(max_tests, 1), config.max_test_steps)
-        self._slots = max(slots, 2)
-        self._side_by_side = self._slots * max(workers, 1)
+        slots = max(slots, 2)
+        self._side_by_side = slots * max(workers, 1)
         self._lock = threading.Lock()
-        self._states: dict[tuple[int, int], _State] = {}
+        self._states: dict[tuple[int, int], RestoredState] = {}
         self._spreads: dict[int, float] = {}
-        self._spent = 0
         self.refused: Counter[str] = Counter()
-        self._pool = make_pool(environment, policy, Terms(streams, config.discount), workers, self._slots, engine)
+        self._pool = make_pool(environment, policy, Terms(streams, config.discount), workers, slots, engine)
+        self._player = CandidatePlayer(self._pool, slots)
 
     def __enter__(self) -> CounterfactualTester:
         return self
@@ -107,7 +108,7 @@ class CounterfactualTester:
     @property
     def env_steps(self) -> int:
         """Environment steps taken so far."""
-        return self._spent
+        return self._player.spent
 
     def __call__(
         self, trajectory: Trajectory, suggestion: Suggestion, earlier: Sequence[Plan] = ()
@@ -155,18 +156,20 @@ class CounterfactualTester:
         if len({(one.episode, one.step) for one in suggestions}) > 1:
             raise ValueError("candidates for different states cannot be compared")
         results: list[TestResult | None] = [None] * len(suggestions)
-        candidates: list[_Candidate] = []
+        candidates: list[_Tested] = []
         for index, one in enumerate(suggestions):
             why = refusal(self._environment, trajectory, one, self._config.longest_plan)
             if why is None:
-                candidates.append(_Candidate(index, self._environment.actions.encode_plan(one.plan.moves)))
+                candidates.append(_Tested(index, self._environment.actions.encode_plan(one.plan.moves)))
             else:
                 results[index] = self._refused(why)
         if candidates:
             with self._lock:
                 address = suggestions[0].episode, suggestions[0].step
                 first = np.asarray(trajectory.observations[address[1]])
-                state = self._states.setdefault(address, _State(address, snapshot_of(trajectory, address[1]), first))
+                state = self._states.setdefault(
+                    address, RestoredState(address, snapshot_of(trajectory, address[1]), traced=first.nbytes <= TRACED)
+                )
             with state.lock:
                 self._halve(state, candidates, self._rule(trajectory))
         usual = self._usual(trajectory.rewards)
@@ -177,14 +180,14 @@ class CounterfactualTester:
             elif result is not None:
                 own = [state.bases[pair] for pair in range(result.pairs)]
                 found = [candidate.rollouts[pair] for pair in range(result.pairs)]
-                told = replays(self._environment, state.first, own, found, candidate.shown, len(candidate.plan), usual)
+                told = replays(self._environment, first, own, found, candidate.shown, len(candidate.plan), usual)
                 result = replace(result, replays=told)
             results[candidate.index] = result
         return results
 
     # -- one state ---------------------------------------------------------------------------------------------
 
-    def _halve(self, state: _State, candidates: list[_Candidate], rule: Rule) -> None:
+    def _halve(self, state: RestoredState, candidates: list[_Tested], rule: Rule) -> None:
         config, live = self._config, candidates
         stages = [(count, False) for count in rule.looks]
         if config.screen_pairs and config.screen_horizon < config.horizon:
@@ -194,8 +197,8 @@ class CounterfactualTester:
                 length = len(candidate.plan)
                 candidate.until = max(length, config.screen_horizon) if screened else length + config.horizon
             live = [candidate for candidate in live if self._affords(state, candidate, pairs)]
-            self._play(state, live, pairs)
-            doubted: list[_Candidate] = []
+            self._player.play(state, live, pairs)
+            doubted: list[_Tested] = []
             for candidate in live:
                 if candidate.fault:
                     continue
@@ -212,49 +215,13 @@ class CounterfactualTester:
             for candidate in doubted[len(live) :]:
                 candidate.stop("outdone")
 
-    def _affords(self, state: _State, candidate: _Candidate, pairs: int) -> bool:
+    def _affords(self, state: RestoredState, candidate: _Tested, pairs: int) -> bool:
         """Whether a look fits into the candidate's cap in the worst case; stops the candidate if not."""
         worst = sum(candidate.cost(state, pair) for pair in range(max(pairs, len(candidate.rollouts))))
         if worst <= self._cap:
             return True
         candidate.stop("steps")
         return False
-
-    def _play(self, state: _State, candidates: list[_Candidate], pairs: int) -> None:
-        """Bring the first `pairs` pairs of every candidate to its cut."""
-        for start in range(0, len(candidates), self._slots - 1):
-            some = candidates[start : start + self._slots - 1]
-            new = any(0 not in candidate.rollouts for candidate in some)  # the first pair finds out what the plans do
-            for group in (range(1), range(1, pairs)) if new else (range(pairs),):
-                jobs = []
-                for pair in group:
-                    base = state.bases.get(pair)
-                    wanting = [candidate for candidate in some if candidate.wants(base, pair)]
-                    if wanting:
-                        job = Job(
-                            snapshot=state.snapshot,
-                            address=(*state.address, pair),
-                            plans=tuple(candidate.plan for candidate in wanting),
-                            candidates=tuple(candidate.begun(pair) for candidate in wanting),
-                            baseline=base,
-                            until=tuple(candidate.until for candidate in wanting),
-                            after_plan=pair == 0,
-                            trace=pair == 0 and state.first.nbytes <= TRACED,
-                        )
-                        jobs.append((pair, wanting, self._pool.submit(job)))
-                for pair, wanting, future in jobs:
-                    self._note(state, pair, wanting, future.result())
-
-    def _note(self, state: _State, pair: int, candidates: list[_Candidate], outcome: JobResult) -> None:
-        """Put down what a job brought, and share its price."""
-        state.bases[pair] = outcome.baseline
-        share, rest = divmod(outcome.baseline_steps, len(candidates))
-        for place, candidate in enumerate(candidates):
-            candidate.rollouts[pair] = outcome.candidates[place]
-            candidate.steps += outcome.steps[place] + share + (rest if place == 0 else 0)
-            candidate.fault = candidate.fault or outcome.candidates[place].fault or outcome.baseline.fault
-        with self._lock:
-            self._spent += sum(outcome.steps) + outcome.baseline_steps
 
     def _rule(self, trajectory: Trajectory) -> Rule:
         config = self._config
@@ -272,74 +239,12 @@ class CounterfactualTester:
 
 
 @dataclass
-class _State:
-    """A restored state, and what is known of the policy alone from there, by pair."""
+class _Tested(Candidate):
+    """A candidate under test."""
 
-    address: tuple[int, int]
-    snapshot: bytes
-    first: Array
-    bases: dict[int, Rollout] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass
-class _Candidate:
-    """A candidate under test, to be played until `until` steps from the state."""
-
-    index: int
-    plan: Array
-    until: int = 0
-    rollouts: dict[int, Rollout] = field(default_factory=dict)
-    steps: int = 0
-    fault: str = ""
     result: TestResult | None = None
     shown: int = 0
     """Steps of the look that `result` is of."""
-
-    def begun(self, pair: int) -> Rollout | None:
-        """The rollout of `pair` as far as it was played, or of the first pair: until a plan ends all are alike."""
-        if pair in self.rollouts or 0 not in self.rollouts:
-            return self.rollouts.get(pair)
-        first, length = self.rollouts[0], len(self.plan)
-        if first.after_plan is None:  # it ended before its plan did
-            return first
-        end = first.end if first.time == length else 0.0  # nobody asks for it before it was played on
-        return Rollout(
-            first.earned[: length + 1],
-            end,
-            first.returns,
-            (b"",),
-            False,
-            None,
-            first.after_plan[0],
-            after_plan=first.after_plan,
-            rewards=first.rewards[:length],
-        )
-
-    def wants(self, base: Rollout | None, pair: int) -> bool:
-        """Whether something has to be played for `pair`."""
-        rollout, until = self.rollouts.get(pair), self.until
-        if self.fault or (rollout is not None and rollout.merged is not None):
-            return False
-        if rollout is None or base is None:
-            return True
-        return (not rollout.over and rollout.time < until) or (not base.over and base.time < until)
-
-    def cost(self, state: _State, pair: int) -> int:
-        """Steps of a pair at its cut as if no other candidate shared them: what they are, or may be at most."""
-        rollout, length, until = self.rollouts.get(pair), len(self.plan), self.until
-        alike = length if pair else 0  # steps that the first pair has paid for
-        if rollout is None:
-            return 2 * until - alike
-        alike = min(alike, rollout.time)
-        if rollout.merged is not None:
-            return 2 * rollout.merged - alike
-        base = state.bases[pair]
-        return (rollout.time if rollout.over else until) - alike + (min(base.time, until) if base.over else until)
-
-    def differences(self, state: _State, pairs: int) -> list[float]:
-        """Paired differences at the cut."""
-        return [difference(state.bases[pair], self.rollouts[pair], self.until) for pair in range(pairs)]
 
     def conclude(self, found: list[float], rule: Rule, verdict: str | None) -> None:
         """Put down what is known."""

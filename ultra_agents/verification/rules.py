@@ -40,6 +40,7 @@ from ultra_agents.verification.paired import (
     make_wave_pool,
     states_of_interest,
 )
+from ultra_agents.verification.saturation import Saturation
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
 from ultra_agents.verification.tuning import settle, tune
 from ultra_agents.verification.validity import snapshot_of
@@ -47,8 +48,12 @@ from ultra_agents.verification.validity import snapshot_of
 RuleVerdict: TypeAlias = Literal["accepted", "rejected", "undecided"]
 CHOOSING = 0.5
 """Share of the budget that may go into choosing; the rest is for the confirmation."""
+LOOKING, FEWEST_WINDOWS = 0.5, 4
+"""Share of that for windows; the rest is for whole episodes. Windows of each set below which there are none."""
 TUNING = ("tune", "settle")
 """Purposes that have a budget of their own."""
+SATURATED = 0.5
+"""Share of actions at their bounds above which gains are said to saturate them."""
 RACE_HEATS = 4
 """The last heat of a race has this many times the pairs of its first."""
 
@@ -80,6 +85,9 @@ class RuleTest:
         returns: By pair, of the policy alone and with the rules in force.
         spread: Standard deviation of the returns-to-go along the policy's first episode: what gains are measured by.
         spent: Environment steps by purpose: `windows`, `race`, `tune`, `settle`, `leave out`, `confirm`.
+        saturated: Share of the components of continuous actions at a bound, with the rules in force; None where
+            nothing was counted.
+        saturated_alone: The same of the policy alone.
     """
 
     verdict: RuleVerdict
@@ -103,6 +111,14 @@ class RuleTest:
     returns: tuple[tuple[float, float], ...] = ()
     spread: float = 0.0
     spent: Mapping[str, int] = field(default_factory=dict)
+    saturated: float | None = None
+    saturated_alone: float | None = None
+
+    @property
+    def saturates(self) -> bool:
+        """The rules drive most actions to their bounds, and the policy alone does not: their gains are too large."""
+        alone = self.saturated_alone or 0.0
+        return self.saturated is not None and self.saturated > max(SATURATED, alone + SATURATED / 2)
 
     def __repr__(self) -> str:
         measured = f"{self.gain:+.3g} [{self.low:+.3g}, {self.high:+.3g}], {self.pairs} pairs"
@@ -197,12 +213,16 @@ class RuleTester:
         """Positions of the better sets, the best first: all play the same windows."""
         config, streams = self._config, self._streams.child("windows")
         everyone = list(range(len(layers)))
-        states = states_of_interest(self._trajectories, layers, config.windows, streams.generator("states"))
+        limit = int(LOOKING * self._choosing)
+        affordable = min(config.windows, limit // (len(layers) * config.window_steps))
+        if affordable < FEWEST_WINDOWS:  # a comparison of a few states would only cost the race its episodes
+            return everyone
+        states = states_of_interest(self._trajectories, layers, affordable, streams.generator("states"))
         snapshots = [snapshot_of(self._trajectories[episode], step) for episode, step in states]
         if not states:
             return everyone
         entrants = [Entrant(layer) for layer in layers]
-        budget, horizon = self._budget("windows", self._choosing), Horizon(config.window_steps, config.discount)
+        budget, horizon = self._budget("windows", limit), Horizon(config.window_steps, config.discount)
         settings = self._environment, self._policy, streams, horizon, budget
         width = min(8, len(states))
         with Windows(*settings, snapshots=snapshots, width=width, workers=self._workers, pool=self._pool) as windows:
@@ -269,7 +289,8 @@ class RuleTester:
     def _confirmed(self, rules: RuleSet) -> RuleTest:
         """The set in force against the policy alone, on episodes that chose nothing."""
         config = self._config
-        layer, alone = Entrant(self._over(rules)), Entrant(self._policy)
+        counts = [Saturation(self._environment.action_space) for _ in range(2)]
+        layer, alone = Entrant(self._over(rules), watch=counts[0]), Entrant(self._policy, watch=counts[1])
         at, found, stopped = looks(config.min_pairs, config.pairs), list[float](), "steps"
         rule = self._rule(at, alone)
         with self._episodes("confirm", config.max_steps, at[0]) as episodes:
@@ -302,6 +323,8 @@ class RuleTester:
             returns=tuple(zip(alone.returns[:pairs], layer.returns[:pairs], strict=True)),
             spread=returns_spread(alone.rewards, config.discount) if pairs else 0.0,
             spent={purpose: budget.spent for purpose, budget in self._spent.items()},
+            saturated=counts[0].share,
+            saturated_alone=counts[1].share,
         )
 
     # -- parts -------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 1. Each constant half of the way to either bound, all others as written (a model's first guess often has the wrong
    sign), and settings drawn around what was written, raced by successive halving.
-2. One round of the cross-entropy method (Rubinstein 1999): settings drawn around the best ones, as far apart as those
-   are, in the same race.
+2. Unless what was written won, or the winner is no more than a standard error above it: one round of the cross-entropy
+   method (Rubinstein 1999), settings drawn around the best ones, as far apart as those are, in the same race.
 3. The best setting against the one written on fresh episodes. The best of many is best by luck in part, so the
    constants go only part of the way, by the positive-part James-Stein factor `1 - error^2 / difference^2` of that
    comparison, and stay as written where nothing is left of it.
@@ -83,8 +83,12 @@ def tune(
     rng = streams.generator("settings")
     probes = _probes(bounds)
     first = raced([written, *probes, *_drawn(bounds, config.tune_settings - 1 - len(probes), rng)])
-    around = _around(bounds, np.array(first), max(config.tune_settings // 3, 2), rng) if first else []
-    best = (raced([written, *first, *around]) or [written])[0]
+    best = (first or [written])[0]
+    if best != written and not _stands_out(race, entrants[best], entrants[written]):
+        best = written
+    if best != written:
+        around = _around(bounds, np.array(first), max(config.tune_settings // 3, 2), rng)
+        best = (raced([written, *first, *around]) or [best])[0]
     return Tuned(rules, _moved(rules, names, best), sum(bool(one.returns) for one in entrants.values()))
 
 
@@ -104,6 +108,16 @@ def settle(tuned: Tuned, over: Callable[[RuleSet], Policy], episodes: Episodes, 
     if trust == 0.0:
         return written, 0.0
     return _moved(written, names, _rounded(bounds, bounds[:, 0] + trust * (there - bounds[:, 0]))), trust
+
+
+def _stands_out(race: Episodes, best: Entrant, written: Entrant) -> bool:
+    """Whether the winner is more than a standard error above what was written, in the pairs that both have played.
+
+    It was selected by these pairs, so what does not stand out there does not at all.
+    """
+    race.extend([written], len(best.returns))
+    pairs = min(len(best.returns), len(written.returns))
+    return pairs < 2 or shrinkage(np.subtract(best.returns[:pairs], written.returns[:pairs])) > 0
 
 
 def shrinkage(differences: FloatArray) -> float:

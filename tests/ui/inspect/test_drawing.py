@@ -9,7 +9,7 @@ import pytest
 from rich.color import ColorType
 
 from tests.ui.inspect.sample_view import BAD, GOOD, SampleSource, attempt, critical, run_view
-from ultra_agents.records import Critique, Explanation, JointVerdict, Segment, TestResult
+from ultra_agents.records import Critique, Explanation, JointVerdict, Plan, Searched, Segment, TestResult
 from ultra_agents.ui.inspect.details import details
 from ultra_agents.ui.inspect.glyphs import arrow, interval, spark
 from ultra_agents.ui.inspect.plain import lines, to_json
@@ -222,3 +222,22 @@ def test_the_rewards_of_a_control_are_not_a_critics() -> None:
     assert "implicit reward +0.75, action taken -0.50" in told
     assert "critic accept" not in told
     assert {one["verdict"] for case in json.loads(to_json(run))["critical"] for one in case["suggestions"]} == {None}
+
+
+def test_what_was_written_and_what_a_search_made_of_it_stand_side_by_side() -> None:
+    wrote, better = Plan((("UP", 2),)), Plan((("UP", 3),))
+    states = (
+        critical(4, "accepted", attempt(GOOD, search=Searched(better, wrote, 0.7, 12, 400))),
+        critical(5, "accepted", attempt(GOOD, search=Searched(better, None, 0.7, 12, 400))),
+        critical(
+            6, "accepted", attempt(GOOD, search=Searched(better, better, reason="search budget below one rollout"))
+        ),
+    )
+    run = run_view(explanations=(Explanation(Segment(0, 0, 10, "x"), states),))
+    assert "search UP×2 as written, +0.70 there, best of 12 plans; 400 steps" in shown(run, 4)
+    assert "search +0.70 there, best of 12 plans; 400 steps" in shown(run, 5)
+    assert "search as written, search budget below one rollout" in shown(run, 6)
+    rows = [one["suggestions"][0] for one in json.loads(to_json(run))["critical"]]
+    assert [row["written"] for row in rows] == ["UP for 2 steps", "UP for 3 steps", "UP for 3 steps"]
+    assert rows[0]["search"] == {"gain": 0.7, "tried": 12, "env_steps": 400, "reason": "", "changed": True}
+    assert [hit.step for hit in search(run, SampleSource(), "UP for 2 steps")] == [4]

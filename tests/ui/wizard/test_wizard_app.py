@@ -281,7 +281,7 @@ def test_a_file_of_rules_is_checked_on_the_spot(tmp_path: Path) -> None:
     bad.write_text("rules: [{when: cell > 1, do: UP}]")
 
     async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
-        await pilot.press("enter", "enter", *["down"] * 5)
+        await pilot.press("enter", "enter", *["down"] * 6)
         await pilot.pause()
         assert app.screen.query_one("#rules").display
         for words, told in (
@@ -343,7 +343,7 @@ def test_methods_are_marked_with_space_or_a_click() -> None:
 def test_what_the_environment_cannot_have_is_shown_with_the_reason_and_refused() -> None:
     async def play(app: WizardApp, pilot: Pilot[WizardResult]) -> None:
         await pilot.press("enter", "enter")
-        app.screen.query_one("#proposers", OptionList).highlighted = 4
+        app.screen.query_one("#proposers", OptionList).highlighted = 5
         await pilot.press("enter")
         assert at(app) == 3, "this environment has an expert"
         await pilot.press("up", "space")
@@ -352,7 +352,7 @@ def test_what_the_environment_cannot_have_is_shown_with_the_reason_and_refused()
         await pilot.press("enter", *["escape"] * 4)
         await pilot.press("down", "down", "enter", "enter")
         assert "not here: gymnasium:CartPole-v1 has no expert" in text(app)
-        app.screen.query_one("#proposers", OptionList).highlighted = 4
+        app.screen.query_one("#proposers", OptionList).highlighted = 5
         await pilot.press("enter")
         assert at(app) == 2
         assert "oracle cannot propose" in text(app)

@@ -78,7 +78,7 @@ def propose_rules(
         _warn_of_short_replies(config, emit)
     values = [values_of(environment, one) for one in trajectories]
     thresholds = thresholds_of(values)
-    unused = {"concurrency", "checkpoints"} | ({"tools"} if tools is None else set())
+    unused = {"concurrency", "checkpoints", "search"} | ({"tools"} if tools is None else set())
     settings = {
         "agents": ready.agents.model_dump(mode="json", exclude=unused),
         "mode": config.verification.mode,

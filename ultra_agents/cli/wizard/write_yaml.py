@@ -73,7 +73,7 @@ _COMMENTS = {
     "environment": "ultra plugins list shows them all",
     "policy": "where refining starts; a policy that is good already leaves nothing to find",
     "methods": "each from the same policy, on the same seeds and steps",
-    "proposer": "llm, or random, value, oracle: controls without a model; or file: rules of your own",
+    "proposer": "llm, or random, value, search, oracle: controls without a model; or file: rules of your own",
     "llms": "ultra llm check --config THIS_FILE talks to them; secrets stay in the environment",
     "gateway": "a run that reaches a cap stops cleanly: ultra resume RUN --set gateway.budget.calls=MORE",
     "collect": "episodes of the starting policy, played and explained",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from ultra_agents.records import Attempt, CriticalState, Critique, Explanation, JointVerdict, TestResult
+from ultra_agents.records import (
+    Attempt,
+    CriticalState,
+    Critique,
+    Explanation,
+    JointVerdict,
+    Searched,
+    TestResult,
+)
 from ultra_agents.text import clean
 from ultra_agents.ui.inspect.glyphs import SIGNS, arrow, interval, short
 from ultra_agents.ui.inspect.plain import note_text
@@ -111,12 +119,26 @@ def _attempt(text: Text, attempt: Attempt, title: str, width: int, has_critic: b
     words = f" for {hold} step{'s' if hold > 1 else ''}" if single else short(attempt.plan)
     text.append(f"{words}\n", AGENTS["advisor"])
     _said(text, "why", attempt.rationale, AGENTS["advisor"])
+    if attempt.search is not None:
+        _search(text, attempt.search)
     if attempt.critique is not None:
         _critique(text, attempt.critique, "critic " if has_critic else "")
     if attempt.test is not None:
         _test(text, attempt.test, width)
     if attempt.reflection is not None:
         _critique(text, attempt.reflection, "critic again " if has_critic else "")
+
+
+def _search(text: Text, search: Searched) -> None:
+    """What was written, and what the simulator's search made of it."""
+    text.append("search ", "bold")
+    if search.written is not None:
+        text.append(f"{short(search.written)} as written, " if search.changed else "as written, ", DIM)
+    if search.gain is None:
+        text.append(f"{search.reason}\n", WARM)
+        return
+    text.append(f"{search.gain:+.2f} there", DIM)
+    text.append(f", best of {search.tried} plans; {search.env_steps} steps\n", DIM)
 
 
 def _critique(text: Text, critique: Critique, who: str) -> None:

@@ -160,13 +160,22 @@ def _suggestion(attempt: Attempt, chosen: bool, has_critic: bool) -> dict[str, A
     """One attempt; `verdict`, `reward`, `taken_reward` and `critique` are of the critic's last reading."""
     critique = attempt.standing
     return {
-        "plan": str(attempt.plan), "moves": attempt.plan.moves, "chosen": chosen, "rationale": attempt.rationale,
+        "plan": str(attempt.plan), "moves": attempt.plan.moves, "written": str(attempt.written),
+        "chosen": chosen, "rationale": attempt.rationale,
         "verdict": critique.verdict if critique and has_critic else None,
         "reward": critique.reward if critique else None,
         "taken_reward": critique.taken_reward if critique else None,
         "critique": critique.rationale if critique else "",
-        "test": None if attempt.test is None else asdict(attempt.test),
+        "search": _searched(attempt), "test": None if attempt.test is None else asdict(attempt.test),
     }  # fmt: skip
+
+
+def _searched(attempt: Attempt) -> dict[str, Any] | None:
+    """What the search that made the plan measured; the plans are beside it."""
+    found = attempt.search
+    if found is None:
+        return None
+    return {name: getattr(found, name) for name in ("gain", "tried", "env_steps", "reason", "changed")}
 
 
 def _finite(value: Any) -> Any:

@@ -69,6 +69,7 @@ def _case_text(state: CriticalState) -> str:
     parts = [state.rationale, state.fate, state.reason, state.detail, state.taken_action]
     for attempt in state.attempts:
         parts += [str(attempt.plan), attempt.rationale]
+        parts += [str(attempt.written)] if attempt.written != attempt.plan else []
         for critique in (attempt.critique, attempt.reflection):
             parts += [critique.verdict, critique.rationale] if critique else []
     return " · ".join(part for part in parts if part)

@@ -12,7 +12,7 @@ from ultra_agents.ui.text import count, took
 from ultra_agents.ui.theme import BAD, DIM, WARM
 
 PURPOSES = (
-    "collect", "effects", "tools", "test", "rules", "joint", "imitate", "compare starts", "table", "refine",
+    "collect", "effects", "tools", "search", "test", "rules", "joint", "imitate", "compare starts", "table", "refine",
     "confirm", "evaluate",
 )  # fmt: skip
 

@@ -11,13 +11,14 @@ PolicyKind: TypeAlias = Literal["shipped", "file", "train"]
 Labelled: TypeAlias = tuple[tuple[str, str], ...]
 """Rows of a label and what is said."""
 AdviceForm: TypeAlias = Literal["moves", "rules", "both"]
-CONTROLS = ("random", "value", "oracle", "file", "constants")
+CONTROLS = ("random", "value", "search", "oracle", "file", "constants")
 """Proposers that ask no model."""
 OF_FILE = ("file", "constants")
 """Those that begin with a person's file of rules."""
 FORMS: dict[str, tuple[AdviceForm, ...]] = {
     "random": ("moves", "rules"),
     "value": ("moves",),
+    "search": ("moves",),
     "oracle": ("moves",),
     "file": ("rules",),
     "constants": ("rules",),

@@ -29,6 +29,7 @@ GYMNASIUM = "gymnasium"
 _TOLD = {
     "random": "no model: random steps and actions (the weakest control)",
     "value": "no model: where the value changed most",
+    "search": "no model: there too, the plan that a search in the simulator finds",
     "oracle": "no model: the environment's expert (what perfect advice is worth)",
     "file": "no model: rules that you wrote, tested",
     "constants": "no model: their structure, constants drawn at random (their control)",
