@@ -61,7 +61,7 @@ class Reads:
             value = plain(section, name)
             place = self._names.get(id(section))
             caller = sys._getframe(1).f_globals.get("__name__", "")
-            inside = caller.startswith(("ultra_agents.", "ultra_agents_plugins."))
+            inside = caller.startswith(("ultra_agents.", "ultra_agents_plugins.")) and not _settling()
             if place is not None and self.stage and inside and name in type(section).model_fields:
                 key = f"{place}{name}"
                 if not isinstance(value, BaseModel):
@@ -75,6 +75,18 @@ class Reads:
             self.stage = event.stage
         elif isinstance(event, StageFinished):
             self.stage = ""
+
+
+def _settling() -> bool:
+    """What goes by the models' capacity is compared as a whole (`forks.settings`), not setting by setting."""
+    frame = sys._getframe(2)
+    for _ in range(8):
+        if frame.f_globals.get("__name__") == "ultra_agents.config.capacity":
+            return True
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _named(section: BaseModel, above: str = "") -> Iterator[tuple[int, str]]:
@@ -133,6 +145,7 @@ def told(old: dict[str, Any], new: dict[str, Any], joint: dict[str, Any] | None 
         ({"agents": {**BASE["agents"], "max_hold": 8}}, "explain"),
         ({"agents": {**BASE["agents"], "search": {"refine": True}}}, "explain"),
         ({"llms": {"default": {"provider": "local"}}}, "explain"),
+        ({"llms": {"default": {**BASE["llms"]["default"], "prompts": "full"}}}, "narrate"),
         ({"gateway": {"missing": "drop"}}, "explain"),
         ({"advice": {"reward": "measured"}}, "tabulate"),
         ({"evaluate": {"episodes": 2, "video": False, "confidence": 0.9}}, "measure"),

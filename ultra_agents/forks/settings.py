@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ultra_agents.config import Config, follows_actions, variant_of
+from ultra_agents.config import Config, NarrationConfig, follows_actions, settled, variant_of
 from ultra_agents.config.methods import SECTIONS
+from ultra_agents.errors import UltraError
 from ultra_agents.yaml_text import write_yaml
 
 FREE = (
@@ -19,6 +20,8 @@ FREE = (
 )  # fmt: skip
 """Settings that change how fast, where and for how much a number comes, never the number."""
 ASKING = ("proposer", "agents", "llms", "gateway.mode", "gateway.missing", "advice.form")
+ASKED = ("llms", "agents.identifier", "agents.advisor", "agents.critic")
+"""Which models are asked; how much a narration tells goes by the smallest of them."""
 MATCHING = ("advice.match", "advice.hit_rate", "advice.hit_per_entry", "advice.adaptive")
 READS: Mapping[str, tuple[str, ...]] = {
     "policy": ("seed", "environment", "policy"),
@@ -28,7 +31,15 @@ READS: Mapping[str, tuple[str, ...]] = {
     "explain": (*ASKING, "verification"),
     "approve": ("agents.approve",),
     "tabulate": ("advice.reward",),
-    "rules": (*ASKING, "verification.mode", "verification.rules", "advice.file", "advice.candidates", "refine.steps"),
+    "rules": (
+        *ASKING,
+        "verification.mode",
+        "verification.rules",
+        "advice.file",
+        "advice.candidates",
+        "advice.draws",
+        "refine.steps",
+    ),
     "measure": ("evaluate.fidelity", "evaluate.confidence", "verification.horizon", "verification.discount"),
     "start": ("imitation", "advice.apply", "refine", "verification.rules"),
     "imitate": ("imitation", "refine.algorithm", "refine.steps", "methods", "verification"),
@@ -111,7 +122,7 @@ def _reads(stage: str, key: str, old: Config, new: Config, joint: Mapping[str, A
             looks = any(one.narration.prescreen != "none" for one in both)
             tries = any(one.narration.prescreen == "simulator" for one in both)
             more = [*(["proposer"] if looks else []), *(["agents.max_hold", "verification.discount"] if tries else [])]
-            return _within(key, more)
+            return _within(key, more) or (_within(key, ASKED) and _narration(old) != _narration(new))
         case "explain" if joint is not None:
             as_table = () if joint.get("imitated") else ("modulation", *MATCHING)
             return _within(key, ("imitation.mode", "refine.algorithm", "refine.steps", "methods", *as_table))
@@ -119,6 +130,14 @@ def _reads(stage: str, key: str, old: Config, new: Config, joint: Mapping[str, A
             own = [section for section, name in SECTIONS.items() if name == method]
             return _within(key, ("collect.max_steps", "evaluate.fidelity", f"method_options.{method}", *own))
     return False
+
+
+def _narration(config: Config) -> NarrationConfig | None:
+    """How episodes are told; None where a model cannot be built, which a run says in its own words."""
+    try:
+        return settled(config).narration
+    except UltraError:
+        return None
 
 
 def _kinds(config: Config) -> tuple[bool, bool, bool]:
