@@ -73,7 +73,7 @@ def test_a_fork_shares_files_changes_nothing_of_its_parent_and_says_whose_it_is(
     before = contents(runs / "walk")
     done = ultra("fork", "walk", "--from", "explain", "--set", "agents.max_critical=1", "--name", "one", "--plain")
     assert done.code == 0, done.err
-    assert "fork of walk from explain on; agents.max_critical: 3 -> 1" in done.out
+    assert "fork of walk from explain on; agents.max_critical: null -> 1" in done.out
     assert "shared: collect, probe, narrate (paid there: " in done.out
     assert "5 files linked" in done.err
     assert contents(runs / "walk") == before, "the whole fork ran, and not a byte of the parent changed"
@@ -83,7 +83,7 @@ def test_a_fork_shares_files_changes_nothing_of_its_parent_and_says_whose_it_is(
     assert not any((runs / "walk" / name).samefile(runs / "one" / name) for name in grown)
     page, report = (runs / "one/report.html").read_text(), json.loads((runs / "one/report.json").read_text())
     assert '<a href="../walk/report.html">walk</a>' in page
-    assert "agents.max_critical: 1 (there 3)" in page
+    assert "agents.max_critical: 1 (there null)" in page
     assert report["parent"]["shared"] == ["collect", "probe", "narrate"]
     assert report["methods"]["ultra-ra"]["env_steps"]["collect"] > 0, "charged as if this run had played them"
     assert "note forked as one from explain on" in ultra("inspect", "walk", "--plain").out
@@ -255,7 +255,7 @@ def parent_versions(parent: RunFolder) -> dict[str, str]:
         ),
         (
             ["walk", "--from", "table", "--set", "narration.stride=1", "--set", "agents.max_hold=2", "--name", "x"],
-            "narration.stride: 3 -> 1 (stage narrate); agents.max_hold: 16 -> 2 (stage explain)",
+            "narration.stride: null -> 1 (stage narrate); agents.max_hold: 16 -> 2 (stage explain)",
         ),
         (
             ["walk", "--from", "explain", "--set", "narration.effects=true", "--name", "x"],
@@ -277,7 +277,7 @@ def test_what_cannot_be_is_refused_in_one_message(runs: Path, ultra: Any, argume
 def test_a_parent_that_is_not_what_it_says_is_refused(runs: Path, ultra: Any) -> None:
     walk, settings = runs / "walk", ["walk", "--from", "refine", "--name", "x"]
     config = (walk / "config.yaml").read_text()
-    (walk / "config.yaml").write_text(config.replace("max_critical: 3", "max_critical: 2"))
+    (walk / "config.yaml").write_text(config.replace("max_repairs: 2", "max_repairs: 3"))
     assert "config.yaml was changed after the run began" in ultra("fork", *settings).err
     (walk / "config.yaml").write_text(config)
     advice = (walk / "advice.jsonl").read_bytes()

@@ -72,8 +72,8 @@ def member(config: Config, name: str) -> Config:
         )
     key = entries[0] if entries else name
     llm = config.llms[key] if entries else LLMConfig(provider=name)
-    alone = AgentConfig(llm=key)
-    roles = {"identifier": IdentifierConfig(llm=key), "advisor": alone, "critic": alone}
+    critic = config.agents.critic.model_copy(update={"llm": key, "fallback": ()})
+    roles = {"identifier": IdentifierConfig(llm=key), "advisor": AgentConfig(llm=key), "critic": critic}
     agents = config.agents.model_copy(update=roles)
     changes = {"name": folder, "proposer": "llm", "llms": {key: llm}, "agents": agents, "advice": advice}
     return config.model_copy(update=changes)

@@ -43,4 +43,8 @@ def _answer(schema: dict[str, Any], action: str) -> dict[str, Any]:
         return {"reasoning": "scripted", "implicit": "none", "expression": "", "verdict": "accept"}
     if "hold" in fields:
         return {"reasoning": "scripted", "action": action, "hold": fields["hold"].get("maximum", 1)}
+    if "moves" in fields:
+        move = fields["moves"]["items"].get("properties") or schema["$defs"]["Move"]["properties"]
+        hold = move["hold"].get("maximum", 1)
+        return {"reasoning": "scripted", "moves": [{"action": action, "hold": hold}]}
     return {"reasoning": "scripted", "reward": 1.0, "taken_reward": -1.0, "verdict": "accept"}

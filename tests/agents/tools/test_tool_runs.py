@@ -102,7 +102,7 @@ def test_a_replay_asks_the_same_and_ends_the_same(calm, runs):
     assert asked(runs.lines(strict)) == asked(made.lines(folder))
     assert all(row["cached"] for row in runs.lines(strict))
     assert explanations(strict) == explanations(folder)
-    llms = {"default": {"provider": "replay", "options": {"cassette": str(cassette)}}}
+    llms = {"default": {"provider": "replay", "prompts": "short", "options": {"cassette": str(cassette)}}}
     of_words = runs.start("of-words", "asks", llms=llms)
     runs.run(of_words)
     assert asked(runs.lines(of_words)) == asked(made.lines(folder))

@@ -86,11 +86,12 @@ class AnyModel:
         if schema is None:
             return {"story": "a lighthouse"}
         fields = schema["properties"]
-        said = (
-            {"reasoning": "up", "action": "UP", "hold": 2}
-            if "UP" in fields.get("action", {}).get("enum", ())
-            else good([], schema)
-        )
+        if "UP" in fields.get("action", {}).get("enum", ()):
+            said = {"reasoning": "up", "action": "UP", "hold": 2}
+        elif "moves" in fields and '"UP"' in json.dumps(schema):
+            said = {"reasoning": "up", "moves": [{"action": "UP", "hold": 2}]}
+        else:
+            said = good([], schema)
         if self.echo:
             first = next(iter(said))
             if isinstance(said[first], str):
