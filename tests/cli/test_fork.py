@@ -90,6 +90,16 @@ def test_a_fork_shares_files_changes_nothing_of_its_parent_and_says_whose_it_is(
     assert "note fork of walk from explain on" in ultra("inspect", "one", "--plain").out
 
 
+def test_a_persons_notes_go_along_and_what_is_asked_anew_is_asked_with_them(runs: Path, ultra: Any) -> None:
+    assert ultra("note", "walk", "mind the lure").code == 0
+    child = forked(RunFolder.open(runs / "walk"), "explain", name="noted")
+    assert "mind the lure" in ultra("note", "noted").out
+    finish(child)
+    asked = [json.loads(line) for line in child.transcript.read_text().splitlines()]
+    assert asked
+    assert all("mind the lure" in str(row["messages"]) for row in asked)
+
+
 def test_a_fork_under_the_same_settings_ends_with_the_same_numbers(runs: Path) -> None:
     parent = RunFolder.open(runs / "walk")
     report = json.loads(parent.report_json.read_text())

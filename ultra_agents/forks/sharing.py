@@ -27,6 +27,7 @@ from ultra_agents.records import Usage
 from ultra_agents.runs import RunFolder, read_lines
 from ultra_agents.runs.files import PLAYED, plain
 from ultra_agents.runs.lineage import Paid
+from ultra_agents.runs.notes import NOTES
 from ultra_agents.text import valid_text
 
 ASKING = ("explain", "rules")
@@ -113,6 +114,8 @@ def take_over(parent: RunFolder, fork: RunFolder, stages: Sequence[str], *, asks
     _write_lines(fork, fork.events, (row | ({"charged": False} if _is_reply(row) else {}) for row in told))
     trained = set(_refined(stages))
     _write_lines(fork, fork.metrics, (row for row in read_lines(parent.metrics) if row.get("method") in trained))
+    if (parent.path / NOTES).is_file():  # a person's notes: what is asked anew is asked with them
+        _write_lines(fork, fork.path / NOTES, read_lines(parent.path / NOTES))
     if asks and fork.config.gateway.cache is None:
         _copy_answers(parent.cache, fork.cache)
     if (carried := parent.carried) is not None:
