@@ -114,5 +114,5 @@ def test_replies_have_room_for_reasons():
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/recorded/*/run.yaml")), ids=lambda path: path.parent.name)
 def test_recorded_runs_are_valid_and_full(path):
     found = settled(load_config(path, []))
-    assert (found.prompts, found.narration.token_budget, found.narration.stride) == ("full", 2500, 1)
+    assert (found.prompts, found.narration.token_budget, found.narration.stride) == ("full", 6000, 1)
     assert (found.agents.max_moves, found.agents.max_hold, found.agents.plan_steps) == (3, 12, 40)

@@ -52,7 +52,8 @@ def value(folder: RunFolder, stage: str) -> Any:
 
 
 def prompts(folder: RunFolder) -> list[str]:
-    return [json.loads(line)["messages"][0][1] for line in folder.transcript.read_text().splitlines()]
+    rows = map(json.loads, folder.transcript.read_text().splitlines())
+    return [row["messages"][0][1] for row in rows if row["messages"]]  # a call that was cut off has no words
 
 
 def spent(events: list[Event], purpose: str) -> int:
