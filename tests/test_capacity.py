@@ -115,4 +115,4 @@ def test_replies_have_room_for_reasons():
 def test_recorded_runs_are_valid_and_full(path):
     found = settled(load_config(path, []))
     assert (found.prompts, found.narration.token_budget, found.narration.stride) == ("full", 6000, 1)
-    assert (found.agents.max_moves, found.agents.max_hold, found.agents.plan_steps) == (3, 12, 40)
+    assert (found.agents.max_moves, found.agents.max_hold, found.agents.plan_steps) == (8, 40, 40)
