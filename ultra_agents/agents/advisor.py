@@ -53,16 +53,7 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
     messages = [("system", state["opening"]), *ask]
     consulted = consult(context, state, "advisor", context.segment, messages, reply, case.step, work_on(case))
     try:
-        said = consulted.reply(
-            lambda asked: context.gateway.ask(
-                agent="advisor",
-                segment=context.segment,
-                models=context.chain("advisor"),
-                messages=asked,
-                reply=reply,
-                step=case.step,
-            )
-        )
+        said = consulted.reply()
     except ReplyDropped as problem:
         dropped = refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
         return consulted.into(dropped)

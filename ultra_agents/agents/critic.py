@@ -28,15 +28,7 @@ def criticise(
     case = case_of(state)
     if context.rewards_only:
         return rewarded(state, context, case)
-    ask = load_prompt("critic").fill(
-        situation=context.situation(case.step),
-        case_analysis=case.rationale,
-        outcome=context.outcome(case.step),
-        suggestion=context.suggestion(case),
-        reasoning=_reasoning(context, case),
-        taken_action=context.taken(case.step),
-        length=length_in_words(context.agents.reasoning),
-    )
+    ask = load_prompt("critic").fill(**_case(context, case))
     try:
         critique = _ask(state, context, case, ask)
     except ReplyDropped as problem:
@@ -51,16 +43,7 @@ def rewarded(state: State, context: Context, case: CriticalState) -> Command[Any
     """
     attempt, update = case.attempts[-1], State()
     assert attempt.test is not None, "the graph leads here only from the test"
-    ask = load_prompt("rewards").fill(
-        situation=context.situation(case.step),
-        case_analysis=case.rationale,
-        outcome=context.outcome(case.step),
-        suggestion=context.suggestion(case),
-        reasoning=_reasoning(context, case),
-        taken_action=context.taken(case.step),
-        measurement=measured(attempt.plan, attempt.test),
-        length=length_in_words(context.agents.reasoning),
-    )
+    ask = load_prompt("rewards").fill(**_case(context, case), measurement=measured(attempt.plan, attempt.test))
     critique = Critique("accept", 0.0, 0.0, "")
     try:
         said = _ask(state, context, case, ask, verdict=False)
@@ -157,6 +140,19 @@ def _decide(
     else:
         reason = "no revision left"
     return refuse(state, context, case, "criticise", reason, critique.rationale, judged=True, update=update)
+
+
+def _case(context: Context, case: CriticalState) -> dict[str, object]:
+    """What both of the critic's first questions are about."""
+    return {
+        "situation": context.situation(case.step),
+        "case_analysis": case.rationale,
+        "outcome": context.outcome(case.step),
+        "suggestion": context.suggestion(case),
+        "reasoning": _reasoning(context, case),
+        "taken_action": context.taken(case.step),
+        "length": length_in_words(context.agents.reasoning),
+    }
 
 
 def _reasoning(context: Context, case: CriticalState) -> str:

@@ -44,15 +44,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
         return voted(context, messages, reply)
     consulted = consult(context, state, "identifier", context.segment, messages, reply)
     try:
-        said = consulted.reply(
-            lambda asked: context.gateway.ask(
-                agent="identifier",
-                segment=context.segment,
-                models=context.chain("identifier"),
-                messages=asked,
-                reply=reply,
-            )
-        )
+        said = consulted.reply()
     except ReplyDropped as problem:
         dropped = context.noted("identify", problem.reason, problem.detail, work="0")
         return consulted.into(named(context, (), [dropped]))

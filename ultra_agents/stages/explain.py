@@ -37,24 +37,29 @@ def explain_episodes(context: RunContext, findings: Findings) -> Explained:
     if not simulates or verification.decide == "joint":  # together or not at all: nothing is tested alone
         made = _explained(context, findings, verification, None)
     else:
-        agents = context.agents
-        with CounterfactualTester(
-            context.environment,
-            context.policy,
-            verification,
-            streams_of_tests(context, findings),
-            max_tests=max_tests(len(findings.narrations), agents.max_critical, agents.max_revisions),
-            workers=verification.workers,
-            slots=verification.slots,
-            engine=context.config.engine,
-            usual=usual_reward,
-        ) as tester:
+        with suggestion_tester(context, findings) as tester:
             made = _explained(context, findings, verification, tester)
     made = [
         replace(one, env_steps=one.env_steps + narration.env_steps)
         for one, narration in zip(made, findings.narrations, strict=True)
     ]
     return decided_together(context, findings, made) if simulates else Explained(tuple(made))
+
+
+def suggestion_tester(context: RunContext, findings: Findings, workers: int | None = None) -> CounterfactualTester:
+    """What tests suggestions of this run, whoever made them; `workers` other than `verification.workers`, if given."""
+    verification, agents = context.config.verification, context.agents
+    return CounterfactualTester(
+        context.environment,
+        context.policy,
+        verification,
+        streams_of_tests(context, findings),
+        max_tests=max_tests(len(findings.narrations), agents.max_critical, agents.max_revisions),
+        workers=verification.workers if workers is None else workers,
+        slots=verification.slots,
+        engine=context.config.engine,
+        usual=usual_reward,
+    )
 
 
 def streams_of_tests(context: RunContext, findings: Findings) -> Streams:

@@ -21,7 +21,6 @@ from typing import TypeAlias
 from ultra_agents.agents.decisions import why_refused
 from ultra_agents.agents.wording import measured
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.narration.rewards import usual_reward
 from ultra_agents.plugin_calls import action_word
 from ultra_agents.records import (
     HUMAN,
@@ -39,12 +38,12 @@ from ultra_agents.records import (
 from ultra_agents.rollout.store import load_trajectories
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext
-from ultra_agents.stages.explain import streams_of_tests
+from ultra_agents.stages.explain import suggestion_tester
 from ultra_agents.stages.findings import AsJSON, Explained, Findings, MeasuredEffects, Restoring
 from ultra_agents.stages.human_kept import kept
 from ultra_agents.stages.narrate import probe_restoring
 from ultra_agents.stages.rules_overview import read_rules
-from ultra_agents.verification import CounterfactualTester, check_place, max_tests, parse_moves
+from ultra_agents.verification import check_place, parse_moves
 
 Progress: TypeAlias = Callable[[str, int], object]
 """Told what is being done and the environment steps so far."""
@@ -251,18 +250,7 @@ def try_moves(
             expected="an environment that restores states exactly, and episodes with simulator states",
             hint="a rule is tested in whole episodes and needs neither: --rule FILE",
         )
-    verification, agents = context.config.verification, context.agents
-    tester = CounterfactualTester(
-        context.environment,
-        context.policy,
-        verification,
-        streams_of_tests(context, findings),
-        max_tests=max_tests(len(findings.narrations), agents.max_critical, agents.max_revisions),
-        workers=verification.workers if workers is None else workers,
-        slots=verification.slots,
-        engine=context.config.engine,
-        usual=usual_reward,
-    )
+    tester = suggestion_tester(context, findings, workers)
     with tester, telling("test", lambda: tester.env_steps, progress):
         result = tester(trajectory, suggestion)
     if result is None or result.stopped == "invalid":

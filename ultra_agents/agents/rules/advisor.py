@@ -46,11 +46,7 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
     segment = context.about(sum(not one.refusal for one in before))
     consulted = consult(context, state, "advisor", segment, asked, reply, work=work_on(state))
     try:
-        said = consulted.reply(
-            lambda messages: context.gateway.ask(
-                agent="advisor", segment=segment, models=context.chain("advisor"), messages=messages, reply=reply
-            )
-        )
+        said = consulted.reply()
     except ReplyDropped as problem:
         note = context.noted("advise", problem.reason, problem.detail, work=work_on(state))
         return consulted.into(Command(goto="finish", update={"notes": [note], "refused": []}))

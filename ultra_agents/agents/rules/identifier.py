@@ -27,15 +27,7 @@ def identify(state: State, runtime: Runtime[Context]) -> Next:
     messages = [("system", state["opening"]), *ask]
     consulted = consult(context, state, "identifier", context.about(), messages, reply)
     try:
-        said = consulted.reply(
-            lambda asked: context.gateway.ask(
-                agent="identifier",
-                segment=context.about(),
-                models=context.chain("identifier"),
-                messages=asked,
-                reply=reply,
-            )
-        )
+        said = consulted.reply()
     except ReplyDropped as problem:
         dropped = context.noted("identify", problem.reason, problem.detail, work="0")
         return consulted.into(_named([], [dropped]))

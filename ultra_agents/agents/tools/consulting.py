@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from langgraph.types import Command
 
@@ -19,6 +19,9 @@ from ultra_agents.llm.structured import ReplyDropped, reply_schema
 from ultra_agents.llm.tools import CALLS, RESULT, calls_text, in_words
 from ultra_agents.records import Trajectory
 from ultra_agents.text import clean, parsed_json
+
+if TYPE_CHECKING:
+    from ultra_agents.agents.state import Answer, AsksModels
 
 STAGE = "tools"
 """Under which drops and environment steps of tools are counted."""
@@ -32,6 +35,11 @@ class Consults(Protocol):
     @property
     def tools(self) -> Toolbox | None:
         """The tools, where there are any."""
+        ...
+
+    @property
+    def gateway(self) -> AsksModels:
+        """The models."""
         ...
 
     @property
@@ -62,6 +70,7 @@ class Consulted:
     """What came of consulting.
 
     Attributes:
+        ask: Asks the question in other words: messages -> the answer.
         messages: What the question has become: as it was, or with what the tools said.
         value: The reply, where the model has given it already.
         problem: Why the question is dropped, where it is.
@@ -70,6 +79,7 @@ class Consulted:
         notes: What was not carried out, as `Note`s.
     """
 
+    ask: Callable[[list[Message]], Answer]
     messages: list[Message]
     value: Any = None
     problem: ReplyDropped | None = None
@@ -77,11 +87,11 @@ class Consulted:
     steps: int = 0
     notes: list[dict[str, Any]] = field(default_factory=list)
 
-    def reply(self, ask: Callable[[list[Message]], Any]) -> Any:
-        """The reply, asked for with `ask` where it is not there yet; raises `ReplyDropped`."""
+    def reply(self) -> Any:
+        """The reply, asked for where it is not there yet; raises `ReplyDropped`."""
         if self.problem is not None:
             raise self.problem
-        return ask(self.messages).value if self.value is None else self.value
+        return self.ask(self.messages).value if self.value is None else self.value
 
     def into(self, command: Command[Any]) -> Command[Any]:
         """`command`, whose update charges what was consulted as well."""
@@ -123,12 +133,16 @@ def consult(
         UltraError: As those of the gateway and of plugins.
     """
     plain, box, models = list(messages), context.tools, context.chain(role)
+
+    def ask(asked: list[Message]) -> Answer:
+        return context.gateway.ask(agent=role, segment=segment, models=models, messages=asked, reply=reply, step=step)
+
     if box is None or not box.offered(role, models):
-        return Consulted(plain)
+        return Consulted(ask, plain)
     before = Share(state.get("tool_calls", 0), state.get("tool_steps", 0))
     left = Share(box.share.calls - before.calls, box.share.steps - before.steps)
     if left.calls <= 0:
-        return Consulted(plain)
+        return Consulted(ask, plain)
     consultation = _Consultation(context, box, segment, f"{role} {work}".strip(), left)
     asked = [*plain[:-1], (plain[-1][0], f"{plain[-1][1]}\n\n{box.guidance(left, json.dumps(reply_schema(reply)))}")]
     said: list[Message] = []
@@ -150,7 +164,7 @@ def consult(
     except ReplyDropped as dropped:
         problem = dropped
     final = [*plain, *in_words([*said, ("user", ENOUGH)])] if said else plain
-    return Consulted(final, value, problem, consultation.calls, consultation.steps, consultation.notes)
+    return Consulted(ask, final, value, problem, consultation.calls, consultation.steps, consultation.notes)
 
 
 class _Consultation:
