@@ -26,6 +26,10 @@ NOISE = 0.6
 """Pixels per step by which a velocity may be wrong; those of the screen are, by up to half a pixel."""
 FASTEST = 3
 """Pixels per frame a ball moves up or down at most; off my paddle at most 2."""
+PUSH = 5.6
+"""Pixels by which a frame's push moves the place where my paddle comes to rest. In every second frame, nearly always
+those after which `ball_x` is even, the paddle goes half of the way that is left to where it would have rested by the
+pushes before that frame (`benchmarks/pong_hits.py` moves it so)."""
 _TIE = 0.1
 """Pixels: of speeds that lead to the same place (2 and 3 sometimes do) the slower is taken, which is the usual one."""
 _ROUNDING = 1e-3
@@ -104,3 +108,31 @@ def _speed(y: FloatArray, vy: FloatArray, frame_skip: int) -> FloatArray:
         nearer = apart < least - _TIE
         best, least = np.where(nearer, speed, best), np.where(nearer, apart, least)
     return np.where(bounced, best, plain)
+
+
+def paddle_in_words(frame_skip: int) -> str:
+    """How my paddle answers a push, at most about 100 words."""
+    law = (
+        f"My paddle (measured): each frame of a push moves the place where it will come to rest by {PUSH} px, and in "
+        "every second frame it goes half of the way that is left to it."
+    )
+    if frame_skip != 4:
+        return law
+    even, odd = (own_push(first) for first in (False, True))
+    return (
+        f"{law} So the push of one step moves it {4 * PUSH:.0f} px in all: {even:.0f} in its own step and "
+        f"{0.75 * (4 * PUSH - even):.0f} in the next where ball_x is even as the step begins, {odd:.0f} and "
+        f"{0.75 * (4 * PUSH - odd):.0f} where it is odd (so nine times in ten). How far it still goes by itself: "
+        f"own_v / 3 after a step without a push, and {way_left(even):.0f} px more in the direction of the push "
+        f"({way_left(odd):.0f} where ball_x is odd) after a step with one."
+    )
+
+
+def own_push(odd: bool) -> float:
+    """Pixels my paddle moves within a step of four frames because of that step's own push; see `PUSH`."""
+    return PUSH * (1.0 if odd else 1.75)
+
+
+def way_left(moved: float) -> float:
+    """Pixels that a push has left to go at its step's end beyond a third of the movement; `moved` of `own_push`."""
+    return 4 * PUSH - 4 * moved / 3

@@ -28,6 +28,9 @@ HALF = 80.0
 OWN_SPEED = 6.0
 """Pixels per frame that one unit of paddle velocity is worth; the ball's units are 1 (x) and 2 (y)."""
 
+_DIGITS = 3
+"""Of a pixel that single precision still tells apart: the rest would turn 140 into 139.999 and floor into 139."""
+
 OBSERVATION = (
     "ball_x", "ball_y", "ball_vx", "ball_vy", "own_y", "opponent_y", "own_vy", "opponent_vy", "ball_in_play",
 )  # fmt: skip
@@ -98,7 +101,7 @@ def quantities(observations: Array, frame_skip: int) -> dict[str, FloatArray]:
     speed = OWN_SPEED * frame_skip
     scale = np.array([HALF, HALF, frame_skip, 2 * frame_skip, HALF, HALF, speed, speed], np.float64)
     middle = np.array([CENTRE_X, CENTRE_Y, 0, 0, CENTRE_Y, CENTRE_Y, 0, 0], np.float64)
-    known = values[:8] * scale[:, None] + middle[:, None]
+    known = np.round(values[:8] * scale[:, None] + middle[:, None], _DIGITS)
     return named(ball=known[:4], paddles=known[[4, 6, 5, 7]], in_play=values[8] > 0.5, frame_skip=frame_skip)
 
 

@@ -15,6 +15,7 @@ from ultra_agents.records import Array, FloatArray, Scalar
 
 from .._mlp import load_expert, shipped
 from . import ram as court
+from .flight import paddle_in_words
 from .vector import PongOptions, PongVectorEnv
 
 
@@ -47,8 +48,7 @@ class PongGame(Environment):
                 "most 8 px above or 9 px below the paddle's centre, or when the paddle gets there within 4 frames. "
                 "Where it hits decides how it leaves (measured): 1 px above to 2 px below the centre level; 2 to 5 px "
                 f"above or 3 to 6 below rising or falling {skip} px/step; farther out steeply, {2 * skip} px/step. "
-                "The opponent follows the ball but is slower than a steep one. My paddle speeds up over the first "
-                "steps of a held direction and coasts on for a step or two after it."
+                f"The opponent follows the ball but is slower than a steep one. {paddle_in_words(skip)}"
             ),
             actions="STAY: no push, a moving paddle coasts to rest. UP: push the paddle up. DOWN: push it down.",
             reward="+1 when the opponent misses the ball, -1 when I miss it, 0 otherwise.",

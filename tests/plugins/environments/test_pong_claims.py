@@ -90,3 +90,39 @@ def test_balls_leave_my_paddle_as_the_brief_says() -> None:
     assert f"{1 - level} to {-low} px above or {slant} to {high} below rising or falling {-4 * slow} px/step" in brief
     assert steep == high + 1
     assert f"farther out steeply, {4 * fast} px/step" in brief
+
+
+def test_the_paddle_answers_pushes_as_the_brief_says() -> None:
+    """Its movement in a step, from what it did in the last one and the pushes of both: nine times in ten to 2 px."""
+    pong, rng, games, steps = create_environment("pong"), np.random.default_rng(0), 8, 700
+    envs = pong.make(games)
+    _, info = envs.reset(seed=list(range(games)))
+    pushes, hold, places, balls = np.zeros((steps, games)), np.zeros(games, int), [info["own_y"]], [info["ball_x"]]
+    for step in range(steps):
+        pushes[step] = np.where(hold > 0, pushes[step - 1], rng.integers(-1, 2, games))
+        hold = np.where(hold > 0, hold - 1, rng.integers(1, 5, games))
+        _, _, _, _, info = envs.step(np.where(pushes[step] < 0, 1, np.where(pushes[step] > 0, 2, 0)))
+        places.append(info["own_y"])
+        balls.append(info["ball_x"])
+    envs.close()
+    y, x = np.array(places, float), np.array(balls)
+    before, moved = np.diff(y, axis=0)[:-1], np.diff(y, axis=0)[1:]
+    clear = (np.abs(y - 115) < 55)[:-2] & (np.abs(y - 115) < 55)[1:-1] & (np.abs(y - 115) < 55)[2:]
+    flying = (x > 24) & (x < 130)
+    clear &= flying[:-2] & flying[1:-1] & flying[2:]
+    starts = clear & (pushes[:-1] == 0) & (pushes[1:] != 0)
+    odd = x[1:-1] % 2 == 1
+
+    def missed(odd: Array, where: Array) -> float:
+        own = np.where(odd, flight.own_push(True), flight.own_push(False))
+        left = (
+            before / 3
+            + np.where(odd, *(flight.way_left(flight.own_push(first)) for first in (True, False))) * pushes[:-1]
+        )
+        return float(np.mean(np.abs(0.75 * left + own * pushes[1:] - moved)[where] > 2))
+
+    assert missed(odd, clear) < 0.12
+    assert missed(odd, starts) < 0.15 < 0.5 < missed(~odd, starts)
+    brief = pong.brief.dynamics
+    assert "10 in its own step and 9 in the next where ball_x is even" in brief
+    assert "6 and 13 where it is odd" in brief
