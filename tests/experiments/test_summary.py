@@ -359,3 +359,11 @@ def test_an_interval_is_over_the_seeds_that_were_paired(small: Any) -> None:
     done = {cell.name: made(cell) for cell in cells if cell.name != "corridor-continue-1"}
     (one,) = answers(summarise(experiment, cells, done, {}, {"corridor": 10.0}))
     assert one.basis == "2 training seeds"
+
+
+def test_a_set_that_acted_is_told_apart_from_suggestions_that_held_alone(small: Any, worth: dict[str, Any]) -> None:
+    experiment, cells, _ = small(seeds=3)
+    as_a_set = {**worth, "held": 0, "accepted": 4}
+    results = {cell.name: made(cell, as_a_set if cell.method == "ultra-ra" else None) for cell in cells}
+    (one,) = answers(summarise(experiment, cells, results, {}, {"corridor": 10.0}))
+    assert one.advice == "none of 12 tested suggestions held by itself, 12 as part of a set"

@@ -162,7 +162,9 @@ def _advice(row: Mapping[str, Any]) -> str:
     if (worth := row["advice"]) is not None and worth["proposed"]:
         tested, held = worth["tested"], worth["held"]
         if tested:
-            said.append(f"{held or 'none'} of {tested} tested suggestions held")
+            alone = f"{held or 'none'} of {tested} tested suggestions held"
+            more = worth["accepted"] > held  # a set is put to a test of its own
+            said.append(f"{alone} by itself, {worth['accepted']} as part of a set" if more else alone)
         else:
             said.append(f"{worth['accepted']} of {worth['proposed']} suggestions accepted, untested")
     return ", ".join(said)
