@@ -97,7 +97,9 @@ def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], basel
     if baseline not in summary["methods"]:
         return f"{task}: {baseline} is not among the methods, so there is nothing to hold them against."
     there = summary["tasks"][task]["methods"]
-    if there and baseline not in there:
+    if not there:
+        return f"{task}: nothing finished yet."
+    if baseline not in there:
         return f"{task}: no cell of {baseline} is finished, so there is nothing to hold the others against."
     if not found:
         return f"{task}: nothing finished beside {baseline}."
