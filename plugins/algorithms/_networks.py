@@ -267,6 +267,12 @@ class PPOPolicy(Policy):
             **({} if self.widening is None else self.widening.described()),
         }  # fmt: skip
 
+    def acting_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """`state`, without a widening that nothing was learnt from."""
+        state = self.state()
+        first = "actor.0.weight", "critic.0.weight"
+        return state if self.widening is None else self.widening.left_out(*state, first)
+
     def load(self, arrays: dict[str, Array]) -> None:
         """Take over arrays made by `state`, in place; raises `PolicyError` when they do not fit."""
         now, _ = self.state()

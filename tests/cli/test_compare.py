@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ultra_agents.events import CellChanged, RunFinished, from_json
+from ultra_agents.events import CellChanged, RunFinished, Warned, from_json
 from ultra_agents.experiments.engines import LocalEngine
 
 TINY: dict[str, Any] = {
@@ -81,6 +81,54 @@ def test_reporting_only_runs_nothing(ultra: Any, tiny: Any) -> None:
     assert done.code == 0, done.err
     assert not Path("runs/tiny/cells").exists()
     assert "2 of 2 cells are not in these numbers" in Path("runs/tiny/report.html").read_text()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_comparison_in_pieces(ultra: Any, tiny: Any) -> None:
+    file = tiny(seeds=2)
+    first = ultra("compare", file, "--plain", "--method", "none", "--seed", "1")
+    assert first.code == 0, first.err
+    assert "1 cell to do (corridor 1), nothing of corridor (1 cell) being timed yet" in first.out
+    assert "not finished, and needed to hold these against: corridor-continue-1" in first.out
+    assert first.out.count("running") == 1
+    assert "3 of 4 cells are not in these numbers: corridor 3 of 4." in first.out
+    second = ultra("compare", file, "--plain", "--task", "corridor", "--seed", "1")
+    assert second.code == 0, second.err
+    assert "1 cell to do (corridor 1), about 5 s" in second.out
+    assert "needed to hold" not in second.out
+    report = json.loads(Path("runs/tiny/report.json").read_text())
+    assert {cell["name"]: cell["status"] for cell in report["cells"]} == {
+        "corridor-none-0": "missing", "corridor-continue-0": "missing",
+        "corridor-none-1": "finished", "corridor-continue-1": "finished",
+    }  # fmt: skip
+    assert "2 of 4 cells are not in these numbers: corridor 2 of 4." in Path("runs/tiny/report.html").read_text()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_json_names_the_missing_control_as_a_warning(ultra: Any, tiny: Any) -> None:
+    done = ultra("compare", tiny(), "--json", "--method", "none")
+    assert (done.code, done.err) == (0, "")
+    (warned,) = [one for line in done.out.splitlines() if isinstance(one := from_json(json.loads(line)), Warned)]
+    assert warned.text == "not finished, and needed to hold these against: corridor-continue-0"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [
+        (
+            ("--task", "coridor"),
+            "the experiment tiny has no task 'coridor' expected: some of: corridor do: did you mean",
+        ),
+        (("--method", "rice"), "has no method 'rice' expected: some of: none, continue"),
+        (("--seed", "4"), "has no seed '4' expected: some of: 0"),
+        (("--report", "--seed", "0"), "--report runs nothing, so there is nothing to choose"),
+    ],
+)
+def test_a_choice_the_file_does_not_have_stops_at_once(ultra: Any, tiny: Any, chosen: Any, says: str) -> None:
+    done = ultra("compare", tiny(), "--plain", *chosen)
+    assert done.code == 2
+    assert says in " ".join(done.err.split())
+    assert not Path("runs/tiny").exists()
 
 
 @pytest.mark.parametrize(

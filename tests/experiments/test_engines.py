@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ultra_agents.experiments.engines import CellQueue, LocalEngine
 from ultra_agents.experiments.ray_engine import RayEngine
 from ultra_agents.experiments.spec import references
 from ultra_agents.runs import RunFolder, read_lines
+from ultra_agents.runs.files import SCORED
 
 
 def never(*_: Any) -> bool:
@@ -56,6 +58,14 @@ def test_a_comparison_from_start_to_report_and_read_back(small: Any) -> None:
     for cell in cells:  # the budget is the same for all, everything charged
         spent = sum(results[cell.name].method.env_steps.values())
         assert spent == 0 if cell.method == "none" else abs(spent - 1024) <= 8, (cell.name, spent)
+    for cell in cells:  # where learning curves start is played by the first cell of a seed
+        first = cells_folder(root) / f"corridor-none-{cell.seed}" / SCORED
+        known, scored = (
+            json.loads(first.read_bytes()),
+            json.loads((cells_folder(root) / cell.name / SCORED).read_bytes()),
+        )
+        assert len(known) == 1
+        assert known.items() <= scored.items()
     copied = (cells_folder(root) / "corridor-ultra-a-0" / "advice.jsonl").read_bytes()
     assert copied == (cells_folder(root) / "corridor-ultra-ra-0" / "advice.jsonl").read_bytes()
     first = read_lines(cells_folder(root) / "corridor-none-0" / "events.jsonl")

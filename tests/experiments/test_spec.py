@@ -57,6 +57,14 @@ def test_a_variant_has_settings_of_its_own(small: Any) -> None:
     assert [cell.config.modulation.probability for cell in cells] == [0.3, 0.9]
 
 
+def test_a_method_may_have_settings_on_one_task_only(small: Any) -> None:
+    often = {"name": "often", "method": "rice", "settings": {"rice": {"probability": 0.9, "pool": 3}}}
+    tuned = {**TASK, "settings_of": {"often": {"rice": {"probability": 0.5}}}}
+    _, cells, _ = small(seeds=1, methods=["rice", often], tasks={"a": tuned, "b": TASK})
+    found = {cell.name: (cell.config.rice.probability, cell.config.rice.pool) for cell in cells}
+    assert found == {"a-rice-0": (0.25, 16), "a-often-0": (0.5, 3), "b-rice-0": (0.25, 16), "b-often-0": (0.9, 3)}
+
+
 def test_the_papers_methods_believe_everything(small: Any) -> None:
     _, (cell,), _ = small(seeds=1, methods=["ultra-ra-untested"])
     assert cell.config.verification.mode == "none"
@@ -106,6 +114,15 @@ def test_rules_are_tested_once_for_all_ways_of_using_them(small: Any) -> None:
         ({"methods": [{"name": "more", "method": "continue", "settings": {"refine": {"steps": 9}}}]}, "other terms"),
         ({"methods": [{"name": "x", "method": "rice", "settings": {"evaluate": {"episodes": 9}}}]}, "other terms"),
         ({"tasks": {"corridor": {**TASK, "reference": "high"}}}, "reference is no number"),
+        ({"tasks": {"corridor": {**TASK, "settings_of": {"rise": {}}}}}, "corridor.settings_of is no mapping"),
+        ({"tasks": {"corridor": {**TASK, "settings_of": ["continue"]}}}, "corridor.settings_of is no mapping"),
+        ({"tasks": {"corridor": {**TASK, "settings_of": {"continue": 3}}}}, "corridor.settings_of is no mapping"),
+        ({"tasks": {"corridor": {**TASK, "settings_of": {"continue": {"seed": 3}}}}}, "other terms"),
+        (
+            {"tasks": {"corridor": {**TASK, "settings_of": {"continue": {"refine": {"steps": 9}}}}}},
+            "'continue on corridor' would be compared on other terms",
+        ),
+        ({"tasks": {"corridor": {**TASK, "settings_of": {"continue": {"refine": {"stepz": 5}}}}}}, "refine.stepz"),
         ({"methods": ["rules-file"]}, "reads a set of rules, and none is named"),
         (
             {"methods": [{"name": "x", "method": "rules-file", "settings": {"advice": {"file": "mine.yaml"}}}]},

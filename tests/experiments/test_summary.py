@@ -10,11 +10,13 @@ from scipy import stats
 
 from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.answers import answers, headline
+from ultra_agents.experiments.answers import answers, gaps, headline
 from ultra_agents.experiments.cells import CellOutcome, CellResult
 from ultra_agents.experiments.page import render
 from ultra_agents.experiments.summary import summarise
 from ultra_agents.records import CurvePoint, MethodResult, Returns
+
+from .conftest import TASK
 
 LAST = {"continue": [1.0, 2.0, 3.0], "ultra-ra": [4.0, 5.5, 6.0]}
 
@@ -242,9 +244,23 @@ def test_cells_that_failed_or_are_missing_are_named_and_not_counted(small: Any) 
     assert summary["tasks"]["corridor"]["methods"]["ultra-ra"]["difference_by_seed"].keys() == {"0", "2"}
     assert "continue" not in summary["overall"]["methods"], "an aggregate needs every seed"
     page = render(summary, "again")
-    assert "2 of 6 cells are not in these numbers" in page
+    assert "2 of 6 cells are not in these numbers: corridor 2 of 6." in page
     assert "corridor-continue-1 (failed: the &lt;disk&gt; is full)" in page
     assert "corridor-ultra-ra-1 (missing)" in page
+
+
+def test_the_report_says_how_many_cells_of_each_task_are_missing(small: Any) -> None:
+    experiment, cells, _ = small(seeds=2, tasks={"a": TASK, "b": TASK})
+    done = {cell.name: made(cell) for cell in cells if cell.task == "a" or cell.seed == 0}
+    summary = summarise(experiment, cells, done, {}, {"a": 10.0, "b": 10.0})
+    assert headline(summarise(experiment, cells, {}, {}, {"a": 1.0, "b": 1.0})) == (
+        "a: nothing finished yet. b: nothing finished yet."
+    )
+    assert gaps(summary) == "2 of 8 cells are not in these numbers: a 0 of 4, b 2 of 4."
+    assert gaps(summary) in render(summary, "again")
+    whole = summarise(experiment, cells, {cell.name: made(cell) for cell in cells}, {}, {"a": 10.0, "b": 10.0})
+    assert gaps(whole) == ""
+    assert "not in these numbers" not in render(whole, "again")
 
 
 def test_the_page_claims_what_the_intervals_carry(summary: dict[str, Any]) -> None:
@@ -309,7 +325,9 @@ def test_without_the_baseline_among_the_methods_nothing_is_claimed(summary: dict
     assert answers(told) == []
     assert headline(told) == "corridor: continue is not among the methods, so there is nothing to hold them against."
     still = {**told, "methods": ["continue", "ultra-ra"]}
-    assert headline(still) == "corridor: nothing finished beside continue."
+    assert headline(still) == (
+        "corridor: no cell of continue is finished, so there is nothing to hold the others against."
+    )
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,10 @@ class Policy(ABC):
         One with a `widening` is given its environment's plugin then (`bind`).
         """
 
+    def acting_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """`state` without what changes nothing: equal for policies that are known to act alike, to the bit."""
+        return self.state()
+
     def bind(self, environment: Environment) -> None:
         """Give a rebuilt policy the plugin whose quantities it takes; changes nothing for one that takes none.
 

@@ -193,6 +193,23 @@ class Widening:
         """What belongs among a policy's arrays."""
         return {f"{WIDENING}.mean": self.mean.copy(), f"{WIDENING}.scale": self.scale.copy()}
 
+    def left_out(
+        self, arrays: Mapping[str, Array], description: Mapping[str, Any], first: Iterable[str]
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        """A widened policy's state as if it were not widened, if nothing was learnt from these inputs; else the same.
+
+        Args:
+            arrays: Of the policy.
+            description: Of the policy.
+            first: Names of the arrays `(outputs, inputs)` that these inputs, the last ones, are multiplied with.
+        """
+        names = tuple(first)
+        if any(arrays[name][:, -self.width :].any() for name in names):
+            return dict(arrays), dict(description)
+        kept = {name: array for name, array in arrays.items() if not name.startswith(f"{WIDENING}.")}
+        kept |= {name: arrays[name][:, : -self.width] for name in names}
+        return kept, {key: value for key, value in description.items() if key != WIDENING}
+
     def __repr__(self) -> str:
         return f"Widening({', '.join(self.units)})"
 

@@ -82,9 +82,25 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             for task in summary["tasks"]]  # fmt: skip
 
 
+def gaps(summary: Mapping[str, Any]) -> str:
+    """How many cells of the file are not in the numbers, by task; empty where all are."""
+    rows: dict[str, list[bool]] = {}
+    for cell in summary["cells"]:
+        rows.setdefault(cell["task"], []).append(cell["status"] != "finished")
+    missing, each = sum(map(sum, rows.values())), [f"{task} {sum(row)} of {len(row)}" for task, row in rows.items()]
+    return (
+        f"{missing} of {len(summary['cells'])} cells are not in these numbers: {', '.join(each)}." if missing else ""
+    )
+
+
 def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], baseline: str) -> str:
     if baseline not in summary["methods"]:
         return f"{task}: {baseline} is not among the methods, so there is nothing to hold them against."
+    there = summary["tasks"][task]["methods"]
+    if not there:
+        return f"{task}: nothing finished yet."
+    if baseline not in there:
+        return f"{task}: no cell of {baseline} is finished, so there is nothing to hold the others against."
     if not found:
         return f"{task}: nothing finished beside {baseline}."
     said = [f"{one.method} {one.verdict}, {one.gain}" for one in found if one.verdict in (HELPED, HURT)]

@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ultra_agents.errors import BudgetReached, Interrupted, UltraError
-from ultra_agents.events import Emit, Event, RunContinued, RunPaused, ignore
+from ultra_agents.events import Emit, Event, RunContinued, RunFinished, RunPaused, from_json, ignore
 from ultra_agents.experiments.sharing import share_advice, share_episodes, take_up
 from ultra_agents.experiments.spec import Cell
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.records import MethodResult
 from ultra_agents.runs import RunFolder
-from ultra_agents.text import parsed_json
+from ultra_agents.text import json_row, parsed_json
 from ultra_agents.ui.training_log import TrainingLog
 
 STOP_FILE = ".stop"
@@ -156,12 +156,14 @@ class CellResult:
         method: Returns before and after, costs and learning curve.
         measures: The measures of its advice; None without advice.
         refining: What it refined with (`events.RefiningSettled`); None where the run does not say.
+        seconds: Wall time of all its parts that ended by themselves; None where its log does not say.
     """
 
     cell: Cell
     method: MethodResult
     measures: dict[str, Any] | None
     refining: dict[str, Any] | None = None
+    seconds: float | None = None
 
 
 def result_of(cell: Cell, root: Path) -> CellResult | None:
@@ -179,7 +181,8 @@ def result_of(cell: Cell, root: Path) -> CellResult | None:
     measured = folder.stage_done("measure")
     with folder.reading("evaluate"):
         (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
-        return CellResult(cell, method, None if measured is None else measured["value"], _refining(folder))
+        measures = None if measured is None else measured["value"]
+        return CellResult(cell, method, measures, _refining(folder), _seconds(folder))
 
 
 def _refining(folder: RunFolder) -> dict[str, Any] | None:
@@ -189,3 +192,14 @@ def _refining(folder: RunFolder) -> dict[str, Any] | None:
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _seconds(folder: RunFolder) -> float | None:
+    """Wall time of a run: of each of its parts that its log saw the end of, together."""
+    try:
+        with (folder.path / "events.jsonl").open("rb") as file:
+            rows = [json_row(line.decode("utf-8", "replace")) for line in file if b"RunFinished" in line]
+    except OSError:
+        return None
+    ends = [one.seconds for row in rows if isinstance(one := from_json(row or {}), RunFinished)]
+    return sum(ends) if ends else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.events import StageProgress, StageStarted, TrainingProgress, from_json
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.answers import Answer, answers, sentences
+from ultra_agents.experiments.answers import Answer, answers, gaps, sentences
 from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, CellOutcome, CellResult, cells_folder, result_of
 from ultra_agents.experiments.engines import POLL_S, Engine
 from ultra_agents.experiments.page import render
@@ -26,6 +27,15 @@ _TAIL_BYTES = 4096
 """Read from the end of an event log."""
 
 
+def finished_cells(cells: Sequence[Cell], root: Path) -> dict[str, CellResult]:
+    """Results of the finished ones of `cells`, by name.
+
+    Raises:
+        RunError: A cell's folder is of another configuration, or damaged.
+    """
+    return {cell.name: found for cell in cells if (found := result_of(cell, root)) is not None}
+
+
 def drive(
     cells: Sequence[Cell],
     root: Path,
@@ -33,25 +43,27 @@ def drive(
     stop: Callable[[], bool],
     show: Callable[[Sequence[CellStatus]], None],
     paused: Callable[[], bool] = lambda: False,
+    finished: Mapping[str, CellResult] | None = None,
 ) -> tuple[dict[str, CellResult], dict[str, CellOutcome]]:
     """Run every cell that is not finished.
 
     Args:
-        cells: All cells of the comparison.
+        cells: What is to be finished: all cells of a comparison, or some (`choice.by_themselves`).
         root: Its folder.
         engine: Where they run; None runs nothing.
         stop: True once the user requested a stop; running cells stop cleanly.
         show: Called with the status of all cells, a few times a second.
         paused: True while the user pauses the cells; running ones wait at their next safe point.
+        finished: What `finished_cells` found in the folder, of other cells too; None: it is read here.
 
     Returns:
-        Results of the finished cells, and how the others ended, both by name.
+        Results of the finished cells, those of `finished` among them, and how the others ended, both by name.
 
     Raises:
         RunError: A cell's folder is of another configuration, or damaged.
     """
     by_name = {cell.name: cell for cell in cells}
-    results = {name: found for name, cell in by_name.items() if (found := result_of(cell, root)) is not None}
+    results = finished_cells(cells, root) if finished is None else dict(finished)
     outcomes: dict[str, CellOutcome] = {}
     colours = colours_of(dict.fromkeys(cell.method for cell in cells))
     stop_file, pause_file = root / STOP_FILE, root / PAUSE_FILE
@@ -113,7 +125,8 @@ def write_report(
     """Write `report.json`, `report.html`, `tables.md` and `tables.tex`.
 
     Returns:
-        The sentence that answers the question for each task, and the answer for each method of each task.
+        The sentence that answers the question for each task, and one about cells of the file that are not finished;
+        and the answer for each method of each task.
 
     Raises:
         RunError: They cannot be written.
@@ -129,7 +142,7 @@ def write_report(
         write_whole(root / "tables.tex", "\n".join(tables.latex(table) for table in made if table is not None))
     except OSError as error:
         raise RunError(f"the report of {root} cannot be written", found=str(error)) from error
-    return sentences(summary), answers(summary)
+    return [*sentences(summary), *([gap] if (gap := gaps(summary)) else [])], answers(summary)
 
 
 def _state(
@@ -145,7 +158,7 @@ def _state(
 
     if cell.name in results:
         last = results[cell.name].method.last.values
-        return shown("finished", f"{sum(last) / len(last):.4g}")
+        return replace(shown("finished", f"{sum(last) / len(last):.4g}"), seconds=results[cell.name].seconds)
     if cell.name in outcomes:
         return shown(outcomes[cell.name].status, outcomes[cell.name].error)
     if cell.name in running:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.answers import answers, sentences
+from ultra_agents.experiments.answers import answers, gaps, sentences
 from ultra_agents.experiments.charts import costs, curves, forest, profiles
 
 
@@ -24,7 +24,8 @@ def render(summary: Mapping[str, Any], command: str) -> str:
     methods = {name: index for index, name in enumerate(summary["methods"])}
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = files("ultra_agents.experiments").joinpath("comparison.html.j2").read_text(encoding="utf-8")
-    lost = [cell for cell in summary["cells"] if cell["status"] != "finished"]
+    missing = [cell["name"] for cell in summary["cells"] if cell["status"] == "missing"]
+    lost = [cell for cell in summary["cells"] if cell["status"] not in ("finished", "missing")]
     return engine.from_string(source).render(
         summary=summary,
         command=command,
@@ -48,6 +49,8 @@ def render(summary: Mapping[str, Any], command: str) -> str:
         advice=_with_runs(summary, tables.advice(summary)),
         rules=_with_runs(summary, tables.rules(summary)),
         lost=lost,
+        missing=missing,
+        gaps=gaps(summary),
     )
 
 

@@ -10,7 +10,7 @@ from ultra_agents.config import Config
 from ultra_agents.errors import RunError
 from ultra_agents.files import whole_file
 from ultra_agents.runs import RunFolder, with_absolute_paths
-from ultra_agents.runs.files import PLAYED
+from ultra_agents.runs.files import PLAYED, SCORED
 
 ADVICE_STAGES = ("probe", "narrate", "explain", "tabulate", "rules", "measure", "imitate")
 _ADVICE_FILES = ("advice.jsonl", "measures.json", "transcript.jsonl")
@@ -41,7 +41,7 @@ def take_up(root: Path, config: Config, again: str) -> RunFolder:
 
 
 def share_episodes(source: RunFolder, target: RunFolder) -> None:
-    """Give `target` the starting policy of `source`, its episodes and its score: the same for the same seed.
+    """Give `target` the starting policy of `source`, its episodes and its scores: the same for the same seed.
 
     Raises:
         RunError: They cannot be copied.
@@ -54,7 +54,7 @@ def share_episodes(source: RunFolder, target: RunFolder) -> None:
     except OSError as error:
         raise RunError(f"cannot copy the episodes of {source.path}", found=str(error)) from error
     _copy((source.checkpoint("start"),), target.checkpoints)
-    _copy((source.path / PLAYED,), target.path)
+    _copy((source.path / PLAYED, source.path / SCORED), target.path)
     target.mark_done("collect", collected)
 
 

@@ -9,7 +9,8 @@ tasks:
   pong: {environment: {name: pong}, policy: {shipped: suboptimal}, refine: {steps: 80000}, reference: 20.7}
 ```
 
-A method may also be a variant with settings of its own: `{name: rice-often, method: rice, settings: {rice: {...}}}`.
+A method may also be a variant with settings of its own: `{name: rice-often, method: rice, settings: {rice: {...}}}`;
+settings that a method has on one task only are the task's: `settings_of: {rice-often: {rice: {...}}}`.
 What would make a comparison unfair is refused: budgets, seeds, policies, episodes, evaluation and a file of rules
 (`advice: {file: PATH}`, which the presets `rules-file`, `-constants`, `-layer` and `-imitate` read) are the task's.
 """
@@ -17,7 +18,7 @@ What would make a comparison unfair is refused: budgets, seeds, policies, episod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from ultra_agents.config.engine import ClusterConfig
 from ultra_agents.config.methods import SECTIONS
 from ultra_agents.config.models import Section
 from ultra_agents.contracts import capabilities
-from ultra_agents.errors import ConfigError
+from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.experiments.presets import Settings, missing, preset
 from ultra_agents.registry import create_environment, options_error
 from ultra_agents.yaml_text import read_settings
@@ -62,7 +63,8 @@ class Experiment(Section):
     seeds: tuple[int, ...] = Field(description="training seeds; a number n means 0 to n - 1")
     methods: tuple[MethodVariant, ...] = Field(min_length=1, description="what is compared")
     tasks: dict[str, Settings] = Field(
-        min_length=1, description="settings of a run by task, with `reference`, and `seeds` of its own"
+        min_length=1,
+        description="settings of a run by task, with `reference`, `seeds` of its own and `settings_of` single methods",
     )
     common: Settings = Field(default_factory=dict, description="settings of every run")
     engine: EngineConfig = EngineConfig()
@@ -97,16 +99,11 @@ class Experiment(Section):
             raise ConfigError(f"two methods are called {twice[0]!r}", found=", ".join(names))
         for one in self.methods:
             preset(one.method)
-            unfair = [key for key in FAIR if key in one.settings]
-            unfair += ["advice.file"] if "file" in (one.settings.get("advice") or {}) else []
-            unfair += ["refine.steps"] if "steps" in (one.settings.get("refine") or {}) else []
-            if unfair:
-                raise ConfigError(
-                    f"the method {one.name!r} would be compared on other terms than the rest",
-                    found=f"settings of its own for {', '.join(unfair)}",
-                    expected="budget, policy, episodes and evaluation set by the task, for all methods alike",
-                )
-        variants = ((one.name, one.settings) for one in self.methods)
+        variants = [(one.name, one.settings) for one in self.methods]
+        for task in self.tasks:
+            variants += [(f"{name} on {task}", settings) for name, settings in self._settings_of(task).items()]
+        for name, settings in variants:
+            _check_fair(name, settings)
         for where, settings in (("common", self.common), *self.tasks.items(), *variants):
             if "engine" in settings:
                 raise ConfigError(
@@ -125,10 +122,44 @@ class Experiment(Section):
         found = _counted(self.tasks[task].get("seeds", self.seeds))
         return tuple(found) if isinstance(found, list | tuple) else (found,)
 
+    def _settings_of(self, task: str) -> dict[str, Settings]:
+        """The task's `settings_of`, by method.
+
+        Raises:
+            ConfigError: No mapping of settings by method that is compared on the task.
+        """
+        found: dict[str, Settings] = self.tasks[task].get("settings_of", {})
+        known = [one.name for one in self.methods_of(task)]
+        usable = isinstance(found, dict) and all(isinstance(settings, dict) for settings in found.values())
+        strange = [str(name) for name in found if name not in known] if usable else []
+        if not usable or strange:
+            raise ConfigError(
+                f"tasks.{task}.settings_of is no mapping of settings by method",
+                found=", ".join(strange) or repr(found), expected=f"some of: {', '.join(known)}",
+                hint=did_you_mean(strange[0], known) if strange else "settings_of: {rice: {rice: {probability: 0.5}}}",
+            )  # fmt: skip
+        return found
+
+    def settings_of(self, task: str, method: MethodVariant) -> Settings:
+        """The settings a method has on one task: its own, and over them the task's `settings_of` it."""
+        return merged(method.settings, self._settings_of(task).get(method.name, {}))
+
     def methods_of(self, task: str) -> tuple[MethodVariant, ...]:
         """What is compared on one task: all methods but those it is `without`."""
         left = self.tasks[task].get("without", ())
         return tuple(one for one in self.methods if one.name not in left)
+
+
+def _check_fair(name: str, settings: Settings) -> None:
+    unfair = [key for key in FAIR if key in settings]
+    unfair += ["advice.file"] if "file" in (settings.get("advice") or {}) else []
+    unfair += ["refine.steps"] if "steps" in (settings.get("refine") or {}) else []
+    if unfair:
+        raise ConfigError(
+            f"the method {name!r} would be compared on other terms than the rest",
+            found=f"settings of its own for {', '.join(unfair)}",
+            expected="budget, policy, episodes and evaluation set by the task, for all methods alike",
+        )
 
 
 def _counted(value: Any) -> Any:
@@ -145,7 +176,7 @@ def _check_seeds(what: str, seeds: tuple[Any, ...]) -> None:
         )  # fmt: skip
 
 
-TASK_ONLY = ("reference", "seeds", "without")
+TASK_ONLY = ("reference", "seeds", "without", "settings_of")
 """Keys of a task that are no settings of a run."""
 
 
@@ -198,13 +229,17 @@ def load_experiment(path: Path) -> Experiment:
         raise options_error(str(path), error, Experiment) from error
 
 
-def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> list[Cell]:
+def cells_of(
+    experiment: Experiment, root: Path, base: Path | None = None, runs: Callable[[str, str, int], bool] | None = None
+) -> list[Cell]:
     """Every run of a comparison, those that others wait for first.
 
     Args:
         experiment: What is compared.
         root: Folder of the comparison; answers of language models are kept there, for all cells.
         base: Folder that relative paths in the settings start from.
+        runs: Whether a cell of a task, method and seed may be run: of others nobody asks what their environment
+            offers. None: all may.
 
     Raises:
         ConfigError: Settings no run can have, or an environment that lacks what a method needs: all of it is listed.
@@ -215,13 +250,14 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
         common = merged(
             CELL, experiment.common, {key: value for key, value in settings.items() if key not in TASK_ONLY}
         )
-        seeds = experiment.seeds_of(task)
-        for seed in seeds:
+        asked = set[str]()
+        for seed in experiment.seeds_of(task):
             leaders: dict[str, str] = {}
             first: str | None = None
             for method in experiment.methods_of(task):
                 name = f"{task}-{method.name}-{seed}"
-                row = merged(common, method.settings, preset(method.method), {"name": name, "seed": seed})
+                own = experiment.settings_of(task, method)
+                row = merged(common, own, preset(method.method), {"name": name, "seed": seed})
                 row = _with_rules_read(row)
                 config = parse_config(row, f"task {task}, method {method.name}", base)
                 if config.gateway.cache is None:
@@ -229,7 +265,9 @@ def cells_of(experiment: Experiment, root: Path, base: Path | None = None) -> li
                     asks = task if config.collect.folder is not None else f"{task}-{seed}"
                     cache = (root / f"answers-{asks}.sqlite").absolute()
                     config = config.model_copy(update={"gateway": config.gateway.model_copy(update={"cache": cache})})
-                lacking |= dict.fromkeys(_lacks(config, task, method.name) if seed == seeds[0] else ())
+                if method.name not in asked and (runs is None or runs(task, method.name, seed)):
+                    asked.add(method.name)
+                    lacking |= dict.fromkeys(_lacks(config, task, method.name))
                 leader = leaders.setdefault(_advice_key(config), name) if variant_of(config.methods[0]) else None
                 made.append(Cell(task, method.name, seed, config, first, None if leader == name else leader))
                 first = first or name

@@ -25,7 +25,7 @@ from ultra_agents.events import AgentSpoke, StepsSpent, TrainingProgress, from_j
 from ultra_agents.llm.transcript import usage_of_row
 from ultra_agents.records import Usage
 from ultra_agents.runs import RunFolder, read_lines
-from ultra_agents.runs.files import PLAYED, plain
+from ultra_agents.runs.files import PLAYED, SCORED, plain
 from ultra_agents.runs.lineage import Paid
 from ultra_agents.runs.notes import NOTES
 from ultra_agents.text import valid_text
@@ -71,6 +71,7 @@ def files_of(run: RunFolder, stages: Sequence[str]) -> Iterator[tuple[Path, bool
     checkpoints = run.checkpoints
     yield run.checkpoint("start"), run.config.policy.train_steps is not None
     yield run.path / PLAYED, False
+    yield run.path / SCORED, False
     if "collect" in stages:
         found = sorted(run.trajectories.glob("episode-*.npz"))
         yield from ((path, True) for path in found or [run.trajectories / "episode-000000.npz"])

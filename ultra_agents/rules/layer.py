@@ -159,6 +159,11 @@ class RulePolicy(BoundRules, Policy):
         arrays, description = self.alone.state()
         return arrays, {ALONE: description, RULES: self.rules.to_yaml()}
 
+    def acting_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """The same of what acts in the policy below."""
+        arrays, description = self.alone.acting_state()
+        return arrays, {ALONE: description, RULES: self.rules.to_yaml()}
+
     def __repr__(self) -> str:
         return f"RulePolicy({self.alone!r}, {self.rules!r})"
 

@@ -27,6 +27,8 @@ PACKAGES = (
 
 PLAYED = "played.json"
 """Evaluation episodes of a run folder, by policy."""
+SCORED = "scored.json"
+"""Episodes on the selection seeds, likewise: of policies that refining begins with, where learning curves start."""
 _held: set[int] = set()
 """Descriptors of the locks this process holds."""
 

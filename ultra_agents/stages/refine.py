@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
 from ultra_agents.config import variant_of
 from ultra_agents.contracts import Advised, Policy, Setting
-from ultra_agents.evaluation.returns import evaluate_returns
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.methods import EngineServices, method_of, terms_of
 from ultra_agents.records import MethodResult, Returns
 from ultra_agents.refinement.refine import refine
 from ultra_agents.rollout.restarts import critical_snapshots
+from ultra_agents.runs.files import SCORED
 from ultra_agents.stages import keep
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
+from ultra_agents.stages.played import PlayedOnce
 from ultra_agents.stages.start import ruled
 from ultra_agents.stages.table import modulation_engine
 
@@ -39,23 +39,13 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     simulators = context.simulators(config.refine.num_envs)
     scoring = context.simulators(min(len(seeds), config.refine.num_envs))
 
-    def score(policy: Policy, steps: int) -> Sequence[float]:
-        found = evaluate_returns(
-            policy,
-            context.environment,
-            scoring,
-            seeds,
-            selection,
-            poll=context.check_stop,
-            on_note=partial(context.note, "cut episodes"),
-        )
-        return found.values
+    played = PlayedOnce(context, scoring, seeds, selection, SCORED)
 
     def save(which: str, policy: Policy) -> None:
         context.save_policy(folder.checkpoints / f"{method}-{which}.safetensors", policy, method)
 
     def scored(policy: Policy, steps: int) -> Sequence[float]:
-        return score(prepared.as_trained(policy), steps)
+        return played.play(prepared.as_trained(policy), keep=steps == 0).values  # others meet the start, too
 
     reserved = config.refine.steps // keep.SHARE if prepared.confirm else 0
     gone = sum(spent.values()) + reserved

@@ -31,6 +31,7 @@ from ultra_agents.rollout.simulators import make_simulators
 from ultra_agents.rules import interface_of, load_rules, parse_rules
 from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.seeding import Streams
+from ultra_agents.stages.played import fingerprint
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 
 NAMES = ("to_right_end", "cell")
@@ -128,6 +129,23 @@ def test_a_widened_ppo_policy_acts_and_values_as_before_to_the_bit(name: str) ->
     assert wide.normalize(observations).shape == (len(observations), policy.obs_dim + 2 * len(names))  # type: ignore[attr-defined]
     assert np.abs(wide.normalize(observations)[:, policy.obs_dim :]).max() > 0.5  # type: ignore[attr-defined]
     assert policy.widening is None, "the policy given is left alone"
+
+
+def test_a_policy_that_learnt_nothing_from_further_inputs_counts_as_the_one_without() -> None:
+    environment = create_environment("corridor")
+    policy, observations = policy_of(environment), met(environment)
+    wide: Any = create_algorithm("ppo").widen(policy, Widening.of(environment, list(environment.legend), observations))
+    assert fingerprint(wide) == fingerprint(policy)
+    assert wide.acting_state()[1] == policy.state()[1]
+    rules = parse_rules("rules: [{when: cell > 2, do: RIGHT}]", interface_of(environment))
+    assert fingerprint(RulePolicy(wide, rules, environment)) == fingerprint(RulePolicy(policy, rules, environment))
+    assert fingerprint(RulePolicy(wide, rules, environment)) != fingerprint(policy)
+    for name in ("actor.0.weight", "critic.0.weight"):
+        learnt, (arrays, _) = wide.copy(), wide.state()
+        arrays[name][3, -1] = 1e-3
+        learnt.load(arrays)
+        assert fingerprint(learnt) != fingerprint(policy), name
+        assert learnt.acting_state()[1] == learnt.state()[1]
 
 
 def test_a_widened_sac_policy_acts_and_values_as_before_but_for_rounding() -> None:

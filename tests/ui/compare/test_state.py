@@ -23,6 +23,7 @@ from ultra_agents.ui.compare.state import (
     other_task,
     start_of,
 )
+from ultra_agents.ui.compare.time_left import TimeLeft, time_left
 from ultra_agents.ui.run_state import RunState, reduce
 
 
@@ -87,12 +88,45 @@ def test_the_work_is_followed_until_somebody_chooses() -> None:
     assert followed(replace(first, follow=False)).selected == 0
 
 
-def test_time_left_counts_what_was_done_since_the_start_without_pauses() -> None:
-    cells = tuple(cell("m", seed, {}, "finished" if seed < 3 else "waiting") for seed in range(6))
-    one = ComparisonState("x", "", cells, started=100.0, done_before=1.0)
-    assert one.left(120.0) == pytest.approx(30.0), "two cells took 20 s, three are to come"
-    assert one.left(101.0) is None
-    assert replace(one, paused=120.0).left(500.0) == pytest.approx(30.0)
+def timed(task: str, method: str, seed: int, seconds: float | None = None) -> CellStatus:
+    return CellStatus(task, method, seed, "waiting" if seconds is None else "finished", seconds=seconds)
+
+
+def test_time_left_goes_by_the_finished_cells_of_the_same_task() -> None:
+    cells = [timed("a", "m", 0, 10.0), timed("a", "m", 1, 14.0), timed("a", "n", 0, 60.0), timed("a", "m", 2)]
+    assert time_left(cells) == TimeLeft(12.0, {}), "the method's own cells first"
+    other = [*cells, timed("a", "x", 0), timed("a", "x", 1)]
+    assert time_left(other).seconds == pytest.approx(12.0 + 2 * 28.0), "a method without any takes the task's mean"
+    assert time_left(other, workers=2).seconds == pytest.approx(34.0)
+    assert time_left(other, workers=9).seconds == pytest.approx(28.0), "no sooner than the longest one"
+    assert str(time_left(cells)) == time_left(cells).told == "about 15 s"
+
+
+def test_cells_of_a_task_that_nobody_has_timed_are_said_to_be_left_out() -> None:
+    cells = [timed("a", "m", 0, 120.0), timed("a", "m", 1), timed("b", "m", 0), timed("b", "m", 1)]
+    found = time_left(cells)
+    assert found == TimeLeft(120.0, {"b": 2})
+    assert (str(found), found.told) == ("at least 2 min", "at least 2 min, nothing of b (2 cells) being timed yet")
+    nothing = time_left(cells[2:])
+    assert (str(nothing), nothing.told) == ("", "nothing of b (2 cells) being timed yet")
+    assert time_left(cells[:1]) == TimeLeft(None, {}), "all have ended"
+
+
+def test_a_running_cell_counts_with_what_is_left_of_it() -> None:
+    cells = [timed("a", "m", 0, 100.0), replace(timed("a", "m", 1), status="running")]
+    assert time_left(cells, 1, {("a", "m", 1): (30.0, 500.0)}).seconds == pytest.approx(70.0)
+    assert time_left(cells, 1, {("a", "m", 1): (130.0, 20.0)}).seconds == 0.0
+    assert time_left(cells[1:], 1, {("a", "m", 1): (30.0, 500.0)}).seconds == 500.0, "what it expects itself"
+    assert time_left(cells[1:], 1, {("a", "m", 1): (1.0, None)}) == TimeLeft(None, {"a": 1})
+
+
+def test_the_time_left_stands_still_in_a_pause_and_ends_with_the_cells() -> None:
+    done = CellProgress(timed("a", "m", 0, 50.0))
+    begun = reduce(RunState(), RunStarted("m", "", "0", False, (("explain", 0.5), ("refine m", 0.5))), 100.0)
+    running = CellProgress(replace(timed("a", "m", 1), status="running"), begun)
+    one = ComparisonState("x", "", (done, running, CellProgress(timed("a", "m", 2))), started=100.0)
+    assert one.left(120.0) == TimeLeft(80.0, {})
+    assert replace(one, paused=120.0).left(500.0) == TimeLeft(80.0, {})
     assert replace(one, ended=130.0).left(140.0) is None
 
 

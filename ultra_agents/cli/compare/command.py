@@ -24,20 +24,25 @@ def compare(
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live screen.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
+    task: Annotated[list[str] | None, typer.Option(help="Only cells of this task now; may be repeated.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only cells of this method now; may be repeated.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only cells of this training seed; may be repeated.")] = None,
     report_only: Annotated[bool, typer.Option("--report", help="Run nothing: report what is finished.")] = False,
 ) -> None:
     """Compare methods on tasks with seeds, at equal total budgets, and write one report.
 
-    Stopped or failed cells are taken up again by the same command; finished ones are read back.
+    Stopped or failed cells are taken up again by the same command; finished ones are read back. The report is over
+    everything that is finished, whatever was chosen to run now.
     """
     from ultra_agents.cli.compare.answers import print_answers
     from ultra_agents.cli.compare.display import ComparisonDisplay
     from ultra_agents.cli.console import out
     from ultra_agents.cli.run_control import RunControl
     from ultra_agents.cli.run_display import display_mode, preflight
-    from ultra_agents.errors import Interrupted, UltraError
-    from ultra_agents.events import RunFinished
-    from ultra_agents.experiments.drive import drive, write_report
+    from ultra_agents.errors import ConfigError, Interrupted, UltraError
+    from ultra_agents.events import RunFinished, Warned
+    from ultra_agents.experiments.choice import Choice, controls_missing, forecast, part_of
+    from ultra_agents.experiments.drive import drive, finished_cells, write_report
     from ultra_agents.experiments.spec import cells_of, load_experiment, references
 
     mode = display_mode(plain or (report_only and not json), json)
@@ -46,16 +51,36 @@ def compare(
     changes = {"kind": engine, "workers": workers, "address": address}
     settings = asked.engine.model_dump() | {key: value for key, value in changes.items() if value is not None}
     asked = asked.model_copy(update={"engine": type(asked.engine).model_validate(settings)})
-    root = runs / asked.name
-    cells, goals = cells_of(asked, root, experiment.parent), references(asked)
-    for cell in cells:
-        if cell.seed == asked.seeds_of(cell.task)[0]:
+    root, choice = runs / asked.name, Choice(tuple(task or ()), tuple(method or ()), tuple(seed or ()))
+    if report_only and choice:
+        raise ConfigError(
+            "--report runs nothing, so there is nothing to choose",
+            found=" ".join(choice.options()),
+            expected="--report alone: it tells of all finished cells",
+        )
+    choice.check(asked)
+    cells, goals = cells_of(asked, root, experiment.parent, choice.includes), references(asked)
+    done = finished_cells(cells, root)
+    part = part_of(cells, choice, done) if choice else cells
+    seen = set[tuple[str, str]]()
+    for cell in part:
+        if cell.name not in done and (cell.task, cell.method) not in seen:
+            seen.add((cell.task, cell.method))
             preflight(cell.config)
     command = f"ultra compare {shlex.quote(str(experiment))}"
-    console = out()
-    with RunControl() as stop, ComparisonDisplay(console, asked.name, root, cells, stop, mode) as shown:
+    again, console, lacking = " ".join([command, *map(shlex.quote, choice.options())]), out(), ""
+    if controls := controls_missing(asked, cells, part):
+        lacking = f"not finished, and needed to hold these against: {', '.join(controls)}"
+    if mode != "json" and not report_only:
+        for line in (forecast(part, done, asked.engine.workers), lacking):
+            console.print(line, soft_wrap=True, highlight=False, markup=False, end="\n" if line else "")
+    with RunControl() as stop, ComparisonDisplay(console, asked.name, root, part, stop, mode) as shown:
+        if mode == "json" and lacking:
+            shown.handle(Warned(lacking))
         where = None if report_only else _engine(asked, root / "output.txt" if shown.screen else None)
-        results, outcomes = drive(cells, root, where, lambda: stop.stop_requested, shown.update, lambda: stop.paused)
+        results, outcomes = drive(
+            part, root, where, lambda: stop.stop_requested, shown.update, lambda: stop.paused, done
+        )
     claims, answers = write_report(asked, cells, results, outcomes, goals, root, command)
     stopped = [one for one in outcomes.values() if one.status == "stopped"]
     failed = [one for one in outcomes.values() if one.status == "failed"]
@@ -66,12 +91,12 @@ def compare(
     else:
         print_answers(console, claims, answers, root / "report.html")
     if stop.stop_requested or stopped:
-        raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=command)
+        raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=again)
     if failed:
         raise UltraError(
-            f"{len(failed)} of {len(cells)} cells failed",
+            f"{len(failed)} of {len(part)} cells failed",
             found="; ".join(f"{one.cell}: {one.error}" for one in failed[:4]),
-            hint=f"mend the cause and go on: {command}",
+            hint=f"mend the cause and go on: {again}",
         )
 
 

@@ -31,6 +31,7 @@ class CellStatus:
         status: `waiting`, `running`, `finished`, `stopped` or `failed`.
         note: Its stage while it runs, its return, or its error.
         colour: The method's place in the palette; None: any.
+        seconds: Wall time of a finished cell; None where its log does not say.
     """
 
     task: str
@@ -39,6 +40,7 @@ class CellStatus:
     status: str
     note: str = ""
     colour: int | None = None
+    seconds: float | None = None
 
 
 class CellTable:

@@ -86,8 +86,6 @@ class CompareDisplay(FullScreenDisplay):
                 cells = old
             comparison = followed(replace(self.comparison, cells=cells))
             live = self._logs.run_state(comparison.selected, states[comparison.selected].status) if states else EMPTY
-            if not old:
-                comparison = replace(comparison, done_before=comparison.work_done)
             if comparison.selected != self.comparison.selected:
                 self.view = replace(self.view, scroll={}, held={})
             changed = (

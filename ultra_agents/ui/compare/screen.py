@@ -179,7 +179,7 @@ def header(comparison: ComparisonState, now: float, width: int) -> Text:
     line = Text.assemble((" ultra compare ", "bold reverse"), (f" {clean(comparison.name, 40)} ", "bold"))
     if paused:
         line.append(" PAUSED ", f"bold reverse {WARM}")
-    told = "waiting for you" if paused else f"about {about(left)} left" if left else ""
+    told = "waiting for you" if paused else f"{left} left" if left and str(left) else ""
     time = Text.assemble((clock(comparison.elapsed(now)), "bold"), (f"  {told}" if told else "", "cyan"), " ")
     share = comparison.work_done / max(len(comparison.cells), 1)
     progress = Text.assemble((" " if paused else "", ""), bar(share, 16), (f" {share:.0%}  ", "cyan"))

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import TypeAlias
 
 from ultra_agents.ui.compare.cell_table import CellStatus
+from ultra_agents.ui.compare.time_left import TimeLeft, time_left
 from ultra_agents.ui.run_state import RunState, half_width
 
 MeanCurve: TypeAlias = tuple[tuple[int, float, float], ...]
@@ -62,7 +63,6 @@ class ComparisonState:
         started: When the display began, on the caller's clock in seconds.
         ended: When the last cell ended; None before.
         paused: When the user paused the cells; None while they run.
-        done_before: The `work_done` at `started`, in cells.
         warnings: Warnings about the comparison itself.
     """
 
@@ -76,7 +76,6 @@ class ComparisonState:
     started: float = 0.0
     ended: float | None = None
     paused: float | None = None
-    done_before: float = 0.0
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -102,13 +101,17 @@ class ComparisonState:
         """Seconds since the display began, without pauses."""
         return max(self.moment(now) - self.started, 0.0)
 
-    def left(self, now: float) -> float | None:
-        """Expected seconds to the end, at the mean speed so far; None while it is too early."""
-        done, elapsed = self.work_done - self.done_before, self.elapsed(now)
-        rest = len(self.cells) - self.work_done
-        if self.ended is not None or elapsed < 3 or done < 0.02 * max(rest, 1.0):
+    def left(self, now: float) -> TimeLeft | None:
+        """What is left, from the times of finished cells; None once all have ended."""
+        if self.ended is not None:
             return None
-        return elapsed * rest / done
+        moment = self.moment(now)
+        running = {
+            (one.reported.task, one.reported.method, one.reported.seed): (one.state.elapsed(moment), one.left(moment))
+            for one in self.cells
+            if one.reported.status == "running"
+        }
+        return time_left([one.reported for one in self.cells], max(len(running), 1), running)
 
     def count(self, status: str) -> int:
         """Number of cells of that status."""
