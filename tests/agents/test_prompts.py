@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ultra_agents.agents.graph import build_graph
-from ultra_agents.agents.prompts import PROMPTS, RULES_PROMPTS, TOOLS_PROMPTS, load_prompt, opening, parse_prompt
+from ultra_agents.agents.prompts import GOALS_PROMPTS, PROMPTS, RULES_PROMPTS, TOOLS_PROMPTS, load_prompt, opening, parse_prompt
 from ultra_agents.contracts import Brief
 from ultra_agents.errors import ConfigError
 from ultra_agents.narration.describe import estimate_tokens
@@ -50,7 +50,7 @@ def test_the_drawing_of_the_graph():
 
 def test_every_prompt_file_is_loaded_and_every_loaded_one_is_a_file():
     there = {path.name for path in files("ultra_agents_prompts").iterdir() if path.name.endswith(".md")}
-    names = (*PROMPTS, *RULES_PROMPTS, *TOOLS_PROMPTS)
+    names = (*PROMPTS, *RULES_PROMPTS, *TOOLS_PROMPTS, *GOALS_PROMPTS)
     assert there == {f"{name}.md" for name in names}
     assert all(load_prompt(name).reply for name in names)
 

@@ -84,10 +84,12 @@ def missing(config: Config, environment: Environment) -> list[str]:
     (name,) = config.methods
     method = method_of(config, name)
     if config.form != "moves" and method.advice is not None and "quantities" not in has:
-        lacks.append("quantities (for rules to speak of)")
+        lacks.append(f"quantities (for {'goals' if config.form == 'goals' else 'rules'} to speak of)")
     tested = method.advice is not None and config.verification.mode in ("simulate", "both")
-    if tested and config.form != "rules" and "snapshot" not in has:
+    if tested and config.of_moves and "snapshot" not in has:
         lacks.append("snapshot and restore (to test advice)")
+    elif config.form == "goals" and method.advice is not None and "snapshot" not in has:
+        lacks.append("snapshot and restore (to search for goals)")
     if method.advice is not None and config.proposer == "oracle" and "expert" not in has:
         lacks.append("an expert (to be the oracle)")
     algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)
