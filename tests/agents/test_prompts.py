@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from ultra_agents.agents.graph import build_graph
-from ultra_agents.agents.prompts import GOALS_PROMPTS, PROMPTS, RULES_PROMPTS, TOOLS_PROMPTS, load_prompt, opening, parse_prompt
+from ultra_agents.agents.prompts import (
+    GOALS_PROMPTS,
+    PROMPTS,
+    RULES_PROMPTS,
+    TOOLS_PROMPTS,
+    load_prompt,
+    opening,
+    parse_prompt,
+)
 from ultra_agents.contracts import Brief
 from ultra_agents.errors import ConfigError
 from ultra_agents.narration.describe import estimate_tokens

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
 
 NO_STATE = "no simulator state to search from"
 TOO_LITTLE = "search budget below one rollout"
@@ -138,6 +138,11 @@ class GoalReached:
         word = "" if self.goal.aim in ("maximise", "minimise") else ": reached" if self.reached else ": not reached"
         found, alone = self._came_to(self.value, self.steps), self._came_to(self.alone, self.alone_steps)
         return f"came to {found}, the policy alone to {alone}{word}"
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The same in JSON types, with the goal and what was reached in words."""
+        return {**asdict(self), "goal": str(self.goal), "words": self.words}
 
     def _came_to(self, value: float | None, steps: int) -> str:
         ended = f" (the episode ended after {steps} steps)" if steps < self.goal.steps else ""

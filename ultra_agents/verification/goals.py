@@ -5,12 +5,12 @@ A goal is an expression in the language of rules, what its value is to be, and o
 
 1. The expression's values `x_1 .. x_k` are those of the states that the `k` actions lead to. Where it has no value
    (NaN) stands the worst that the collected episodes or the rollout show. So it does for the steps that are lacking
-   where the episode terminated with less earned than the policy's value function promised at the state: falling over
-   reaches nothing. Of any other early end the last value is kept.
+   where the episode terminated with less earned than the policy's value function promises at the state, or at half of
+   the collected ones: falling over reaches nothing. Of any other early end the last value is kept.
 2. The shortfall of a value is 0 where the target is met, else the distance from it, negated. Of `maximise` and
    `minimise`, which have no target, it is the value, for `minimise` negated.
 3. `on average` is the shortfall of the mean, `at the end` that of `x_k`, `throughout` the least of all, `once` the
-   greatest.
+   greatest. But for `once`, what ended badly has not reached its target, and stands behind whatever has.
 
 So 0 is a goal reached, and more is never better than that: of plans that reach a goal the one that earns most counts.
 Not part of the ULTRA paper.
@@ -37,7 +37,9 @@ WIDER = 1.0
 """How far beyond what the episodes show a target may lie, as a share of that."""
 MOST_CHARACTERS = 200
 """Of an expression."""
-_EXACT = 1e-9
+TARGETS = ("at least", "at most", "between")
+"""Aims with a target."""
+_EXACT, _BEHIND = 1e-9, 1e-6
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class GoalMeter:
         """By episode the quantities of its steps, name -> `(T,)`."""
         return tuple(self.columns_of(one) for one in self._trajectories)
 
+    @cached_property
+    def _usual(self) -> float:
+        """The median of the policy's values of the collected states."""
+        return float(np.median(np.concatenate([one.values for one in self._trajectories])))
+
     def columns_of(self, trajectory: Trajectory) -> Mapping[str, FloatArray]:
         """The quantities of an episode's steps, name -> `(T,)`."""
         return self._quantities(trajectory.observations)
@@ -110,7 +117,7 @@ class GoalMeter:
                 f"{goal.quantity} is {least:.3g} to {most:.3g} in {steps}, and no target outside {lowest:.3g} to "
                 f"{highest:.3g} is taken for reachable"
             )
-        if goal.aim in ends and low <= least and high >= most:
+        if goal.aim in TARGETS and low <= least and high >= most:
             return f"{goal.quantity} is {least:.3g} to {most:.3g} in {steps}: every one of them meets this target"
         return ""
 
@@ -132,7 +139,7 @@ class GoalMeter:
         if (at := rollout.merged) is not None:
             seen, last = [*seen[:at], *(one for _, one in alone.seen[at:])], alone
             earned = float(rollout.earned[at]) + alone.end - float(alone.earned[at])
-        return self.reading(goal, np.stack(seen[: goal.steps]), last.terminated and earned < worth)
+        return self.reading(goal, np.stack(seen[: goal.steps]), last.terminated and earned < max(worth, self._usual))
 
     def reading(self, goal: Goal, observations: Array, lost: bool = False) -> Reading:
         """How far a rollout reaches `goal`.
@@ -158,7 +165,9 @@ class GoalMeter:
             at = place[goal.when]
             value, score = float(filled[at]), float(each[at])
             known = bool(finite[at]) if at < len(values) else bool(finite[-1]) and not lost
-        reached = goal.aim not in ("maximise", "minimise") and score >= -_EXACT and known
+        if lost and len(values) < goal.steps and goal.when != "once":
+            score = min(score, -_BEHIND) if goal.aim in TARGETS else score
+        reached = goal.aim in TARGETS and score >= -_EXACT and known
         return Reading(score, value if known else None, reached, len(values))
 
     def _within_reach(self, quantity: str, least: float, most: float) -> tuple[float, float]:

@@ -192,17 +192,20 @@ class PlanSearch:
         for number in range(config.rounds):
             allowed = race.spent + (race.budget - race.spent) // (config.rounds - number)
             fresh = race.enter(space.draw(config.population, rng, race.played))
-            if not race.play(fresh, 1, allowed):
+            if not race.play(fresh[:1] if alone is None else fresh, 1, allowed):
                 continue  # what is left is shared out among fewer rounds
             if (base := race.state.bases[0]).fault:
                 return Searched(reason=NOT_FINITE, env_steps=race.spent)
-            alone = alone or meter.read(goal, base, base, worth)
+            if alone is None:  # nothing that would not happen anyway is searched for
+                alone = meter.read(goal, base, base, worth)
+                if not alone.reached:
+                    race.play(fresh, 1, allowed)
             for one in fresh:
                 if one.pairs:
                     readings[one.drawn.plan] = meter.read(goal, one.candidate.rollouts[0], base, worth)
             ranked = sorted(race.best(), key=rank, reverse=True)
             if alone.reached or not ranked:
-                break  # nothing that would not happen anyway is asked for
+                break
             space.learn([one.drawn for one in ranked[: config.elites]])
         if alone is None or not ranked:
             return Searched(reason=TOO_LITTLE if alone is None else NOT_FINITE, env_steps=race.spent)

@@ -239,5 +239,6 @@ def test_what_was_written_and_what_a_search_made_of_it_stand_side_by_side() -> N
     assert "search as written, search budget below one rollout" in shown(run, 6)
     rows = [one["suggestions"][0] for one in json.loads(to_json(run))["critical"]]
     assert [row["written"] for row in rows] == ["UP for 2 steps", "UP for 3 steps", "UP for 3 steps"]
-    assert rows[0]["search"] == {"gain": 0.7, "tried": 12, "env_steps": 400, "reason": "", "changed": True}
+    told = {"gain": 0.7, "tried": 12, "env_steps": 400, "reason": "", "changed": True, "goal": None}
+    assert rows[0]["search"] == told
     assert [hit.step for hit in search(run, SampleSource(), "UP for 2 steps")] == [4]
