@@ -85,7 +85,7 @@ def test_the_advisor_is_told_what_goals_can_be_about(bench: Any, item: Any, says
     assert "seen 1 to 5" in told
     assert "At this step / 5 steps later, as the policy went on: cell 4 / 1, to_right_end 4 / 7." in told
     assert 'how many "steps", 1 to 8' in told
-    assert "It may be an expression of them" in told
+    assert "may be an expression of these" in told
     assert f'answer "{LEAVE}" as the quantity' in told
     assert "LEFT, RIGHT" not in told, "it says where to, not how"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ultra_agents.agents.goals import Goals
 from ultra_agents.agents.graph import build_graph
 from ultra_agents.agents.prompts import (
     GOALS_PROMPTS,
@@ -18,10 +19,14 @@ from ultra_agents.agents.prompts import (
     opening,
     parse_prompt,
 )
+from ultra_agents.agents.proposer import model_proposer
+from ultra_agents.config import AgentsConfig, SearchConfig, VerificationConfig
 from ultra_agents.contracts import Brief
 from ultra_agents.errors import ConfigError
 from ultra_agents.narration.describe import estimate_tokens
+from ultra_agents.records import GoalReached, Plan, Searched
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
+from ultra_agents.verification import GoalMeter
 
 GOLDEN = Path(__file__).parent / "golden"
 GOOD = "---\nversion: 1\nvariables: [a]\nreply: nothing\n---\n## user\nSay $a.\n"
@@ -50,6 +55,31 @@ def test_the_conversation_about_a_segment(bench, item, says):
     check_golden("opening.txt", told(asked[0]["messages"][:1]))
     for name, row in zip(("identifier", "advisor", "critic", "reflection", "revision"), asked, strict=False):
         check_golden(f"{name}.txt", told(row["messages"][1:]))
+
+
+def test_the_question_for_a_goal(bench, item, says):
+    def reach(trajectory, step, goal):
+        toward = GoalReached(goal, 6.0, 3.0, True, goal.steps, goal.steps)
+        return Searched(Plan.of([("RIGHT", goal.steps)]), None, 0.4, 12, 50, "", toward)
+
+    def said(low, steps):
+        asked = {"quantity": "cell", "aim": "at least", "low": low, "when": "at the end", "steps": steps}
+        return {"reasoning": "to the right", **asked}
+
+    world = Corridor(CorridorOptions())
+    goals = Goals(GoalMeter(world, [item()[0]]), reach, 1, 8, SearchConfig())
+    story = says.story(identifier=says.cases(3), advisor=[said(5, 4), said(6, 5)], critic=says.verdict())
+    bench.gateway = says.gateway(story)
+    proposer = model_proposer(
+        environment=world, gateway=bench.gateway, agents=AgentsConfig(prompts="full"),
+        verification=VerificationConfig(mode="simulate"), tester=says.tester([-0.5, 0.5]), checkpoint=None,
+        emit=bench.events.append, source="fake", goals=goals,
+    )  # fmt: skip
+    proposer.explain([item()])
+    assert bench.gateway.agents() == ["identifier", "advisor", "critic", "advisor", "critic"]
+    asked = bench.gateway.asked
+    for name, which in (("goals_advisor", 1), ("goals_critic", 2), ("goals_revision", 3)):
+        check_golden(f"{name}.txt", told(asked[which]["messages"][1:]))
 
 
 def test_the_drawing_of_the_graph():

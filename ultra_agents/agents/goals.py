@@ -37,8 +37,8 @@ from ultra_agents.verification.goals import MOST_CHARACTERS, GoalMeter
 
 Next: TypeAlias = Command[Literal["advise", "criticise", "test", "reject"]]
 LANGUAGE = (
-    "It may be an expression of them, in numbers, names, + - * / %, A if CONDITION else B, and functions such as "
-    "abs(x), min(a, b), max(a, b), sqrt(x), clip(x, low, high)."
+    "The quantity of a goal may be an expression of these, in numbers, names, + - * / %, A if CONDITION else B, and "
+    "functions such as abs(x), min(a, b), max(a, b), sqrt(x), clip(x, low, high)."
 )
 
 

@@ -25,6 +25,11 @@ PROPOSERS: dict[str, Settings] = {
     "oracle-untested": {"proposer": "oracle", "methods": ["ultra-ra"], **UNTESTED},
 }
 """ULTRA with another proposer in the place of the language model."""
+GOALS: dict[str, Settings] = {
+    "goals": {"proposer": "llm", "methods": ["ultra-ra"], "advice": {"form": "goals"}},
+    "goals-random": {"proposer": "random", "methods": ["ultra-ra"], "advice": {"form": "goals"}},
+}
+"""ULTRA with goals in the place of moves, a model's or drawn."""
 RULES: dict[str, Settings] = {
     "rules": {"proposer": "llm", "methods": ["ultra-ra"], "advice": {"form": "rules"}},
     "rules-random": {"proposer": "random", "methods": ["ultra-ra"], "advice": {"form": "rules"}},
@@ -47,7 +52,7 @@ def presets() -> dict[str, Settings]:
     untested: dict[str, Settings] = {
         f"{name}-untested": {"methods": [name], **UNTESTED} for name, cls in methods.items() if cls.advice is not None
     }
-    return {**untested, **PROPOSERS, **RULES, **plain}
+    return {**untested, **PROPOSERS, **GOALS, **RULES, **plain}
 
 
 def preset(name: str) -> Settings:
