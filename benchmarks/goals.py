@@ -63,7 +63,7 @@ def moves_at_random(environment: Any, rng: np.random.Generator) -> Any:
 def measured(seed: int, budget: int, share: int) -> dict[str, list[Tally]]:
     """By proposer, a tally for each state."""
     from ultra_agents.agents.goal_control import draw_goal
-    from ultra_agents.agents.goals import Goals
+    from ultra_agents.agents.goal_terms import Goals
     from ultra_agents.config import SearchConfig, VerificationConfig
     from ultra_agents.policies import load_policy
     from ultra_agents.records import Searched, Suggestion

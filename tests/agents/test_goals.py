@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from ultra_agents.agents.goal_control import RandomGoals, draw_goal
-from ultra_agents.agents.goals import Goals, goal_of, goal_reply
+from ultra_agents.agents.goal_terms import Goals
+from ultra_agents.agents.goals import goal_of, goal_reply
 from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.agents.schemas import LEAVE
 from ultra_agents.config import AgentsConfig, SearchConfig, VerificationConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ultra_agents.agents.goals import Goals
+from ultra_agents.agents.goal_terms import Goals
 from ultra_agents.agents.graph import build_graph
 from ultra_agents.agents.prompts import (
     GOALS_PROMPTS,

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ultra_agents.agents.controls import Proposal, Random
-from ultra_agents.agents.goals import Goals
+from ultra_agents.agents.goal_terms import Goals
 from ultra_agents.agents.state import Context
 from ultra_agents.records import Goal
 from ultra_agents.records.plans import OF_NO_USE, Aim, When

@@ -8,8 +8,7 @@ it once; one that leads nowhere in the simulator comes back with what the search
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,58 +18,27 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 
 from ultra_agents.agents.advisor import suggested
 from ultra_agents.agents.decisions import leave, may_revise, refuse, revise
-from ultra_agents.agents.legend import legend_lines
-from ultra_agents.agents.prompts import GOALS_PROMPTS, fingerprint, load_prompt
+from ultra_agents.agents.goal_terms import Goals
+from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.replays import feedback
 from ultra_agents.agents.schemas import LEAVE, AdvisorReply
 from ultra_agents.agents.sentences import length_in_words, reason
 from ultra_agents.agents.state import Context, State, case_of, work_on
 from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.agents.wording import toward_words
-from ultra_agents.config import AgentsConfig, SearchConfig
+from ultra_agents.config import AgentsConfig
 from ultra_agents.events import StepsSpent
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.narration import figure
-from ultra_agents.records import Attempt, Goal, Searched, Trajectory
+from ultra_agents.records import Attempt, Goal
 from ultra_agents.records.plans import OF_NO_USE, Aim, When
-from ultra_agents.verification.goals import MOST_CHARACTERS, GoalMeter
+from ultra_agents.verification.goals import MOST_CHARACTERS
 
 Next: TypeAlias = Command[Literal["advise", "criticise", "test", "reject"]]
 LANGUAGE = (
     "The quantity of a goal may be an expression of these, in numbers, names, + - * / %, A if CONDITION else B, and "
     "functions such as abs(x), min(a, b), max(a, b), sqrt(x), clip(x, low, high)."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Goals:
-    """Goals in one run: what they may speak of, and what searches for them.
-
-    Attributes:
-        meter: Checks them against the collected episodes.
-        reach: The search for one from a step of an episode; called from several threads.
-        least: Environment steps of a goal, at least.
-        most: And at most.
-        search: The numbers of the search.
-    """
-
-    meter: GoalMeter
-    reach: Callable[[Trajectory, int, Goal], Searched]
-    least: int
-    most: int
-    search: SearchConfig
-
-    @property
-    def legend(self) -> str:
-        """The quantities, and what the collected episodes show of them."""
-        return legend_lines(self.meter.environment, self.meter.interface.quantities, self.meter.columns)
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What an explanation with goals depends on, as JSON."""
-        search = self.search.model_dump(mode="json")
-        return {"prompts": fingerprint(GOALS_PROMPTS), "legend": self.legend, "search": search,
-                "steps": [self.least, self.most]}  # fmt: skip
 
 
 def advise(state: State, runtime: Runtime[Context]) -> Next:

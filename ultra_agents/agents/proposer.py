@@ -21,7 +21,7 @@ from ultra_agents.records import Explanation, Narration, Trajectory
 if TYPE_CHECKING:
     from ultra_agents.agents.checkpoint import CheckpointPlace
     from ultra_agents.agents.controls import Control
-    from ultra_agents.agents.goals import Goals
+    from ultra_agents.agents.goal_terms import Goals
     from ultra_agents.agents.graph import Roles
     from ultra_agents.agents.tools.toolbox import Toolbox
 

@@ -34,7 +34,7 @@ from ultra_agents.records import (
 )
 
 if TYPE_CHECKING:
-    from ultra_agents.agents.goals import Goals
+    from ultra_agents.agents.goal_terms import Goals
     from ultra_agents.agents.tools.toolbox import Toolbox
 
 JSONObject: TypeAlias = dict[str, Any]

@@ -11,7 +11,7 @@ from ultra_agents.advice.table import advice_to_lines
 from ultra_agents.agents.checkpoint import checkpoint_of
 from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random, Search, Value
 from ultra_agents.agents.goal_control import RandomGoals
-from ultra_agents.agents.goals import Goals
+from ultra_agents.agents.goal_terms import Goals
 from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
 from ultra_agents.events import Emit, Warned

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from ultra_agents.agents.goals import Goals
+from ultra_agents.agents.goal_terms import Goals
 from ultra_agents.config import VerificationConfig
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
