@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
+from ultra_agents.cli.explain_members import member
 from ultra_agents.cli.main import invoke
 from ultra_agents.config import parse_config
 from ultra_agents.contracts import Environment
-from ultra_agents.errors import ConfigError
+from ultra_agents.errors import ConfigError, RunError
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.records import Explanation
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages import narrate
 from ultra_agents.stages.check import check_run
+from ultra_agents.stages.human import check_takes
 from ultra_agents.testing.corridor import Corridor
 from ultra_agents.verification import Probe
 
@@ -146,6 +148,20 @@ def test_an_environment_that_cannot_is_refused(
     with pytest.raises(ConfigError, match=said) as caught:
         check_run(parse_config(settings(), "test"))
     assert "advice.form: goals" in (caught.value.found or "")
+
+
+def test_goals_are_compared_with_goals_at_random_and_with_the_search_alone() -> None:
+    config = parse_config(settings(), "test")
+    forms = {name: member(config, name).form for name in ("random", "search", "value", "default")}
+    assert forms == {"random": "goals", "search": "moves", "value": "moves", "default": "goals"}
+
+
+def test_a_person_may_add_moves_and_no_rules(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    explain(folder)
+    check_takes(folder, rules=False)
+    with pytest.raises(RunError, match="cannot use rules: its advice is goals"):
+        check_takes(folder, rules=True)
 
 
 def test_the_explanations_are_read_back(tmp_path: Path) -> None:
