@@ -258,6 +258,7 @@ def test_what_became_of_goals_is_told():
     found = measures([aimed(trial(0.5)), aimed(trial(-0.5), reached=False), nowhere, alone])
     assert found["search"]["goals"] == {"set": 4, "reached": 1, "nearer": 1, "alone": 1, "no_nearer": 1}
     assert (found["search"]["suggestions"], found["search"]["nothing"], found["search"]["env_steps"]) == (2, 2, 800)
+    assert found["unusable"] == 0, "they were searched for"
     assert found["trials"][0]["goal"] == "vx at least 1.5, on average over 20 steps"
     told = {fact.name: fact for fact in facts(found)}["Searched in the simulator"].meaning
     assert "of 4 goals 1 reached, 1 come nearer to or bettered, 1 not come nearer to, 1 reached by the policy" in told

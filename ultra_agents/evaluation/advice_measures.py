@@ -110,7 +110,9 @@ def advice_measures(
         "proposed": sum(len(explanation.attempts) for explanation in explanations),
         "invalid": sum(drop.reason.startswith(INVALID) for drop in drops),
         "not_recorded": sum(drop.reason.endswith(NOT_RECORDED) for drop in drops),
-        "unusable": sum(drop.stage in ("identify", "advise", "criticise") for drop in drops),
+        "unusable": sum(
+            drop.stage in ("identify", "advise", "criticise") for drop in drops if drop.reason not in OF_NO_USE
+        ),
         "tested": len(trials),
         "held": len(held),
         "undecided": sum(trial.test.verdict == "undecided" for trial in trials),
