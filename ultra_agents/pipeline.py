@@ -62,16 +62,16 @@ Until: TypeAlias = Literal["measure"]
 def plan_of(config: Config, until: Until | None = None) -> dict[str, float]:
     """The stages of a run in order, with their shares of its time; some may turn out to have nothing to do."""
     advised = until == "measure" or any(variant_of(method) for method in config.methods)
-    moves = config.form != "rules"
+    moves = config.of_moves
     plan = {"policy": 0.02, "collect": 0.03}
     if advised:
         plan |= {"probe": 0.01, **({"effects": 0.01} if stages.tells_effects(config) else {}), "narrate": 0.01}
         asked = config.agents.approve
         plan |= {"explain": 0.5, **({"approve": 0.01} if asked else {}), "tabulate": 0.01} if moves else {}
-        plan |= {"rules": 0.2, **({"approve rules": 0.01} if asked else {})} if config.form != "moves" else {}
+        plan |= {"rules": 0.2, **({"approve rules": 0.01} if asked else {})} if config.of_rules else {}
         plan |= {"measure": 0.01}
     if until is None:
-        plan |= {"start": 0.05} if advised and config.form != "moves" else {}
+        plan |= {"start": 0.05} if advised and config.of_rules else {}
         plan |= {"imitate": 0.03} if moves and any(map(follows_actions, config.methods)) else {}
         plan |= {"table": 0.02} if advised and moves else {}
         plan |= {f"refine {method}": 0.4 / len(config.methods) for method in config.methods}
@@ -103,7 +103,7 @@ def run_pipeline(
     """
     run = _Run(folder, emit)
     plan = tuple(plan_of(config, until).items())
-    moves, advised = config.form != "rules", "probe" in dict(plan)
+    moves, advised = config.of_moves, "probe" in dict(plan)
     imitated = moves and until is None and any(map(follows_actions, config.methods))
     colours = tuple(colours_of(config.methods).items())
     parent = folder.parent
@@ -203,7 +203,7 @@ def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findin
         AsJSON[list[Narration]](list[Narration]),
     )
     findings = replace(findings, narrations=narrations)
-    if context.config.form != "rules":
+    if context.config.of_moves:
         explained = run.once(
             "explain",
             "Ask where the episodes were decided",
@@ -226,7 +226,7 @@ def _advice(run: _Run, context: stages.RunContext, findings: Findings) -> Findin
             AsJSON[list[Advice]](list[Advice]),
         )
         findings = replace(findings, advice=advice)
-    if context.config.form != "moves":
+    if context.config.of_rules:
         rules = run.once(
             "rules",
             "Propose rules, and test them",

@@ -8,12 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from ultra_agents.agents.goal_terms import Goals
 from ultra_agents.agents.graph import build_graph
-from ultra_agents.agents.prompts import PROMPTS, RULES_PROMPTS, TOOLS_PROMPTS, load_prompt, opening, parse_prompt
+from ultra_agents.agents.prompts import (
+    GOALS_PROMPTS,
+    PROMPTS,
+    RULES_PROMPTS,
+    TOOLS_PROMPTS,
+    load_prompt,
+    opening,
+    parse_prompt,
+)
+from ultra_agents.agents.proposer import model_proposer
+from ultra_agents.config import AgentsConfig, SearchConfig, VerificationConfig
 from ultra_agents.contracts import Brief
 from ultra_agents.errors import ConfigError
 from ultra_agents.narration.describe import estimate_tokens
+from ultra_agents.records import GoalReached, Plan, Searched
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
+from ultra_agents.verification import GoalMeter
 
 GOLDEN = Path(__file__).parent / "golden"
 GOOD = "---\nversion: 1\nvariables: [a]\nreply: nothing\n---\n## user\nSay $a.\n"
@@ -44,13 +57,38 @@ def test_the_conversation_about_a_segment(bench, item, says):
         check_golden(f"{name}.txt", told(row["messages"][1:]))
 
 
+def test_the_question_for_a_goal(bench, item, says):
+    def reach(trajectory, step, goal):
+        toward = GoalReached(goal, 6.0, 3.0, True, goal.steps, goal.steps)
+        return Searched(Plan.of([("RIGHT", goal.steps)]), None, 0.4, 12, 50, "", toward)
+
+    def said(low, steps):
+        asked = {"quantity": "cell", "aim": "at least", "low": low, "when": "at the end", "steps": steps}
+        return {"reasoning": "to the right", **asked}
+
+    world = Corridor(CorridorOptions())
+    goals = Goals(GoalMeter(world, [item()[0]]), reach, 1, 8, SearchConfig())
+    story = says.story(identifier=says.cases(3), advisor=[said(5, 4), said(6, 5)], critic=says.verdict())
+    bench.gateway = says.gateway(story)
+    proposer = model_proposer(
+        environment=world, gateway=bench.gateway, agents=AgentsConfig(prompts="full"),
+        verification=VerificationConfig(mode="simulate"), tester=says.tester([-0.5, 0.5]), checkpoint=None,
+        emit=bench.events.append, source="fake", goals=goals,
+    )  # fmt: skip
+    proposer.explain([item()])
+    assert bench.gateway.agents() == ["identifier", "advisor", "critic", "advisor", "critic"]
+    asked = bench.gateway.asked
+    for name, which in (("goals_advisor", 1), ("goals_critic", 2), ("goals_revision", 3)):
+        check_golden(f"{name}.txt", told(asked[which]["messages"][1:]))
+
+
 def test_the_drawing_of_the_graph():
     check_golden("graph.mmd", build_graph().get_graph().draw_mermaid())
 
 
 def test_every_prompt_file_is_loaded_and_every_loaded_one_is_a_file():
     there = {path.name for path in files("ultra_agents_prompts").iterdir() if path.name.endswith(".md")}
-    names = (*PROMPTS, *RULES_PROMPTS, *TOOLS_PROMPTS)
+    names = (*PROMPTS, *RULES_PROMPTS, *TOOLS_PROMPTS, *GOALS_PROMPTS)
     assert there == {f"{name}.md" for name in names}
     assert all(load_prompt(name).reply for name in names)
 

@@ -16,8 +16,8 @@ from ultra_agents.cli.measures_table import print_measures
 from ultra_agents.evaluation.advice_charts import fidelity, gains
 from ultra_agents.evaluation.advice_measures import advice_measures, rank_correlation, touched
 from ultra_agents.evaluation.advice_page import facts, fidelity_rows
-from ultra_agents.records import Note, Plan, Replays, Searched, TestResult, Trajectory, Usage
-from ultra_agents.records.plans import NOTHING, TOO_LITTLE
+from ultra_agents.records import Goal, GoalReached, Note, Plan, Replays, Searched, TestResult, Trajectory, Usage
+from ultra_agents.records.plans import ALONE, NO_NEARER, NOTHING, TOO_LITTLE
 
 
 def trajectory(episode, length=100):
@@ -242,6 +242,27 @@ def test_what_a_search_made_of_suggestions_is_told():
     assert "22 plans played for them in 700 steps; 1 became another plan than was written" in told.meaning
     assert "1 searches found no gain; 1 could not be searched" in told.meaning
     assert measures([trial(0.5)])["search"] is None
+
+
+def test_what_became_of_goals_is_told():
+    goal = Goal("vx", "at least", 20, low=1.5)
+
+    def aimed(state, reason="", reached=True, **rest):
+        toward = GoalReached(goal, 1.6 if reached else 1.2, 0.8, reached, 20, 20)
+        plan = state.attempts[0].plan
+        search = Searched(plan, None, 0.7, 12, 400, reason, toward)
+        return replace(state, attempts=(replace(state.attempts[0], search=search, **rest),))
+
+    nowhere = replace(aimed(trial(0.0), NO_NEARER, False, test=None), fate="dropped", stage="advise", reason=NO_NEARER)
+    alone = replace(trial(0.0), attempts=(), fate="dropped", stage="advise", reason=ALONE)
+    found = measures([aimed(trial(0.5)), aimed(trial(-0.5), reached=False), nowhere, alone])
+    assert found["search"]["goals"] == {"set": 4, "reached": 1, "nearer": 1, "alone": 1, "no_nearer": 1}
+    assert (found["search"]["suggestions"], found["search"]["nothing"], found["search"]["env_steps"]) == (2, 2, 800)
+    assert found["unusable"] == 0, "they were searched for"
+    assert found["trials"][0]["goal"] == "vx at least 1.5, on average over 20 steps"
+    told = {fact.name: fact for fact in facts(found)}["Searched in the simulator"].meaning
+    assert "of 4 goals 1 reached, 1 come nearer to or bettered, 1 not come nearer to, 1 reached by the policy" in told
+    assert "goals" not in measures([replace(trial(0.0), attempts=(), fate="dropped", reason=NOTHING)])["search"]
 
 
 def printed(found):

@@ -75,7 +75,8 @@ def test_the_papers_methods_believe_everything(small: Any) -> None:
 def test_every_method_is_one_a_run_knows(name: str, small: Any) -> None:
     _, (cell,), _ = small(seeds=1, methods=[name], tasks=RULED)
     assert list(cell.config.methods) == preset(name)["methods"]
-    assert (cell.config.form != "moves") == name.startswith(("rules", "reward"))
+    assert cell.config.of_rules == name.startswith(("rules", "reward"))
+    assert (cell.config.form == "goals") == name.startswith("goals")
 
 
 def test_a_tasks_file_of_rules_is_read_by_the_cells_that_are_about_it(small: Any) -> None:

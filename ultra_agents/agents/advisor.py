@@ -21,6 +21,7 @@ from ultra_agents.config import AgentsConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import Attempt, Plan, Searched, Suggestion
+from ultra_agents.records.plans import OF_NO_USE
 
 Next: TypeAlias = Command[Literal["criticise", "test", "reject"]]
 
@@ -82,7 +83,8 @@ def suggested(
     case = replace(before, attempts=(*before.attempts, Attempt(plan, reasoning, search=search)))
     suggestion = Suggestion(context.narration.segment.episode, case.step, plan)
     reason = flaw(context, suggestion)
-    if reason is None and any(plan in (attempt.plan, attempt.written) for attempt in before.attempts):
+    played = [attempt for attempt in before.attempts if not (attempt.search and attempt.search.reason in OF_NO_USE)]
+    if reason is None and any(plan in (attempt.plan, attempt.written) for attempt in played):
         reason = "suggested again"
     elif reason is None and plan.moves == ((context.taken(case.step), 1),):
         reason = "same action as taken"

@@ -14,7 +14,7 @@ from ultra_agents.agents.schemas import critic_reply
 from ultra_agents.agents.sentences import length_in_words
 from ultra_agents.agents.state import Context, State, case_of, with_attempt, with_case, work_on
 from ultra_agents.agents.validity import reward_flaw
-from ultra_agents.agents.wording import measured
+from ultra_agents.agents.wording import brief_plan, measurement, toward_words
 from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.records import CriticalState, Critique, Verdict
 
@@ -43,7 +43,7 @@ def rewarded(state: State, context: Context, case: CriticalState) -> Command[Any
     """
     attempt, update = case.attempts[-1], State()
     assert attempt.test is not None, "the graph leads here only from the test"
-    ask = load_prompt("rewards").fill(**_case(context, case), measurement=measured(attempt.plan, attempt.test))
+    ask = load_prompt("rewards").fill(**_case(context, case), measurement=measurement(attempt))
     critique = Critique("accept", 0.0, 0.0, "")
     try:
         said = _ask(state, context, case, ask, verdict=False)
@@ -92,16 +92,16 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
     case = case_of(state)
     attempt = case.attempts[-1]
     first, test = _present(attempt.critique), attempt.test
-    measurement = measured(attempt.plan, test) if test else ""
+    measured = measurement(attempt) if test else ""
     ask = load_prompt("reflection").fill(
         situation=context.situation(case.step),
-        suggestion=context.suggestion(case),
+        suggestion=suggestion_words(context, case),
         taken_action=context.taken(case.step),
         verdict=first.verdict,
         reward=f"{first.reward:g}",
         taken_reward=f"{first.taken_reward:g}",
         reasoning=first.rationale,
-        measurement=measurement,
+        measurement=measured,
         length=length_in_words(context.agents.reasoning),
     )
     update: State = {}
@@ -123,7 +123,7 @@ def reflect(state: State, runtime: Runtime[Context]) -> Command[Literal["accept"
     if test.passed:
         return Command(goto="accept", update={**update, **with_case(state, case)})
     if critique.verdict == "reject":
-        return refuse(state, context, case, "test", why_refused(test), measurement, judged=True, update=update)
+        return refuse(state, context, case, "test", why_refused(test), measured, judged=True, update=update)
     return revise(state, context, case, update)
 
 
@@ -148,11 +148,20 @@ def _case(context: Context, case: CriticalState) -> dict[str, object]:
         "situation": context.situation(case.step),
         "case_analysis": case.rationale,
         "outcome": context.outcome(case.step),
-        "suggestion": context.suggestion(case),
+        "suggestion": suggestion_words(context, case),
         "reasoning": _reasoning(context, case),
         "taken_action": context.taken(case.step),
         "length": length_in_words(context.agents.reasoning),
     }
+
+
+def suggestion_words(context: Context, case: CriticalState) -> str:
+    """What the critic reads of the last attempt of `case`: the plan, or the goal and what was found for it."""
+    attempt = case.attempts[-1]
+    if attempt.goal is None or attempt.search is None:
+        return str(context.suggestion(case))
+    found = f"{toward_words(attempt.search)} What it does: {brief_plan(attempt.plan)}"
+    return f"from step {case.step} on, {attempt.goal} ({found})"
 
 
 def _reasoning(context: Context, case: CriticalState) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from langgraph.types import Command
 
 from ultra_agents.agents.state import Context, State, with_case, work_on
-from ultra_agents.agents.wording import measured
+from ultra_agents.agents.wording import measurement, toward_words
 from ultra_agents.records import Attempt, CriticalState, TestResult
 
 NO_GAIN, UNDECIDED, LEFT = "no gain in simulation", "undecided in simulation", "left as it is"
@@ -71,9 +71,9 @@ def leave(state: State, context: Context, case: CriticalState, reasoning: str) -
 
 def objection(context: Context, attempt: Attempt) -> str:
     """What speaks against an attempt that comes back: the measurement, the critic, or both."""
-    said = []
+    said = [toward_words(attempt.search)] if attempt.search is not None and attempt.goal is not None else []
     if attempt.test is not None:
-        said.append(measured(attempt.plan, attempt.test))
+        said.append(measurement(attempt))
     if (attempt.test is None or context.reflects) and attempt.standing is not None:
         said.append(f"The critic: {attempt.standing.rationale}")
     return " ".join(said)

@@ -24,6 +24,7 @@ RULES_PROMPTS = (
     "rules_critic_atoms", "rules_reflection",
 )  # fmt: skip
 TOOLS_PROMPTS = ("tools",)
+GOALS_PROMPTS = ("goals_advisor",)
 _SHAPE = re.compile(r"\A---\n(?P<front>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
 _SECTION = re.compile(r"^## (system|user)\n", re.MULTILINE)
 

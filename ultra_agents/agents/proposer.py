@@ -21,6 +21,7 @@ from ultra_agents.records import Explanation, Narration, Trajectory
 if TYPE_CHECKING:
     from ultra_agents.agents.checkpoint import CheckpointPlace
     from ultra_agents.agents.controls import Control
+    from ultra_agents.agents.goal_terms import Goals
     from ultra_agents.agents.graph import Roles
     from ultra_agents.agents.tools.toolbox import Toolbox
 
@@ -61,6 +62,7 @@ class Proposer:
         tools: What models that call tools may call; None where they may call none.
         settings: What else an explanation depends on, as JSON: a segment explained under others is explained anew.
         refines: The search around suggestions before their test; None tests them as they are.
+        goals: What goals may be about and the search for them, where advice is goals.
     """
 
     roles: Callable[[], Roles]
@@ -76,6 +78,7 @@ class Proposer:
     tools: Toolbox | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     refines: Refines | None = None
+    goals: Goals | None = None
 
     def explain(self, items: Sequence[Item], concurrency: int = 1, stop: Stop = never) -> list[Explanation]:
         """Explain `items`, `concurrency` at a time; results in the order of the items, whatever came first.
@@ -109,7 +112,7 @@ class Proposer:
         def context(stop: Stop) -> Context:
             return Context(
                 trajectory, narration, self.environment, self.gateway, self.agents, self.verification, self.tester,
-                self.emit, self.source, stop, self.effects, self.tools, self.refines,
+                self.emit, self.source, stop, self.effects, self.tools, self.refines, self.goals,
             )  # fmt: skip
 
         return Task(narration.segment.name, self._fingerprint(narration), context, "explanation")
@@ -147,6 +150,7 @@ def model_proposer(
     effects: str = "",
     tools: Toolbox | None = None,
     refines: Refines | None = None,
+    goals: Goals | None = None,
 ) -> Proposer:
     """Language models propose.
 
@@ -164,14 +168,17 @@ def model_proposer(
         effects: What actions do, as every agent is told.
         tools: What models that call tools may call.
         refines: The search around suggestions before their test; None tests them as they are.
+        goals: Where the advisor is asked for goals: what they may be about, and the search for them.
     """
     settings = {"models": dict(models or {}), "prompts": prompts.fingerprint()}
     if tools is not None:
         settings |= {"tools": tools.settings}
     if refines is not None:
         settings |= {"search": agents.search.model_dump(mode="json")}
+    if goals is not None:
+        settings |= {"goals": goals.settings}
     return Proposer(
-        roles=_model_roles,
+        roles=_model_roles if goals is None else _goal_roles,
         environment=environment,
         agents=agents,
         verification=verification,
@@ -184,6 +191,7 @@ def model_proposer(
         tools=tools,
         settings=settings,
         refines=refines,
+        goals=goals,
     )
 
 
@@ -236,3 +244,10 @@ def _model_roles() -> Roles:
     from ultra_agents.agents.graph import Roles
 
     return Roles()
+
+
+def _goal_roles() -> Roles:
+    from ultra_agents.agents.goals import advise
+    from ultra_agents.agents.graph import Roles
+
+    return Roles(advise=advise)

@@ -30,16 +30,18 @@ def feedback(context: Context, case: CriticalState) -> str:
     """
     told = []
     for attempt in case.attempts:
-        suggested = Suggestion(0, case.step, attempt.written)
-        said = f"{suggested} was suggested before and did not hold: suggest something else."
+        if attempt.goal is None:
+            suggested = Suggestion(0, case.step, attempt.written)
+            said = f"{suggested} was suggested before and did not hold: suggest something else."
+        else:
+            said = f"The goal set here before, {attempt.goal}, did not help: set another one."
         parts = [said, objection(context, attempt)]
         if attempt.test is not None and attempt.test.replays is not None:
             parts.append(how_they_ended(attempt.test.replays, context.environment))
             if attempt is case.attempts[-1] and context.agents.prompts == "full":
                 changed = attempt.search is not None and attempt.search.changed
-                parts.append(
-                    one_replay(attempt.test.replays, context.environment, "tested" if changed else "suggested")
-                )
+                done = "found" if attempt.goal is not None else "tested" if changed else "suggested"
+                parts.append(one_replay(attempt.test.replays, context.environment, done))
         told.append(" ".join(part for part in parts[:2] if part) + "".join(f"\n{part}" for part in parts[2:] if part))
     if any(attempt.test is not None for attempt in case.attempts):
         told.append(_units(context))
@@ -61,7 +63,8 @@ def how_they_ended(replays: Replays, environment: Environment) -> str:
 def one_replay(replays: Replays, environment: Environment, done: str = "suggested") -> str:
     """One replay beside the policy's own, a row for each time; empty where nothing is known of it.
 
-    What was done in it is what was `done`: suggested, or only tested, where a search made another plan of it.
+    What was done in it is what was `done`: suggested; or only tested, where a search made another plan of it; or found
+    by the search for a goal.
     """
     if not replays.moments:
         return ""

@@ -23,7 +23,7 @@ from ultra_agents.agents.state import (
     work_on,
 )
 from ultra_agents.agents.validity import INVALID
-from ultra_agents.agents.wording import measured
+from ultra_agents.agents.wording import measurement
 from ultra_agents.events import StepsSpent
 from ultra_agents.records import Explanation, TestResult
 from ultra_agents.verification import refusal
@@ -60,7 +60,7 @@ def test(
     case = with_attempt(case, attempt)
     rejected = attempt.critique is not None and attempt.critique.verdict == "reject"
     if not result.passed and (rejected or not may_revise(context, case)):
-        words = measured(attempt.plan, result)
+        words = measurement(attempt)
         return refuse(state, context, case, "test", why_refused(result), words, judged=True, update=update)
     if context.rewards_only:
         if not result.passed:
@@ -75,13 +75,7 @@ def accept(state: State, runtime: Runtime[Context]) -> Command[Literal["advise",
     """Close the case with advice, and go on to the next critical state."""
     context, case = runtime.context, replace(case_of(state), fate="accepted")
     attempt = case.attempts[-1]
-    why = (
-        measured(attempt.plan, attempt.test)
-        if attempt.test
-        else attempt.standing.rationale
-        if attempt.standing
-        else ""
-    )
+    why = measurement(attempt) if attempt.test else attempt.standing.rationale if attempt.standing else ""
     context.decided(case, "accept", why)
     return _onward(state, with_case(state, case))
 

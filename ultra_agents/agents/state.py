@@ -34,6 +34,7 @@ from ultra_agents.records import (
 )
 
 if TYPE_CHECKING:
+    from ultra_agents.agents.goal_terms import Goals
     from ultra_agents.agents.tools.toolbox import Toolbox
 
 JSONObject: TypeAlias = dict[str, Any]
@@ -161,6 +162,7 @@ class Context:
         effects: What actions do, as every agent is told; empty where it was not measured.
         tools: What models that call tools may call; None where they may call none.
         refines: The search around a suggestion before its test; None tests suggestions as they are.
+        goals: What goals may be about and the search for them, where advice is goals.
     """
 
     trajectory: Trajectory
@@ -176,6 +178,7 @@ class Context:
     effects: str = ""
     tools: Toolbox | None = None
     refines: Refines | None = None
+    goals: Goals | None = None
 
     @property
     def segment(self) -> str:
@@ -239,12 +242,14 @@ class Context:
 
     def decided(self, case: CriticalState, decision: str, reason: str) -> None:
         """Tell what became of the last attempt of `case`: `accept`, `revise` or `reject`."""
-        plan, test = case.attempts[-1].plan, case.attempts[-1].test
+        attempt = case.attempts[-1]
+        plan, test = attempt.plan, attempt.test
+        what = plan.actions if attempt.goal is None else str(attempt.goal)
         gain, low, high, pairs = (
             (None, None, None, 0) if test is None else (test.gain, test.low, test.high, test.pairs)
         )
         spread = gain, low, high, pairs, work_on(case)
-        self.emit(AdviceDecided(self.segment, case.step, plan.actions, plan.steps, decision, reason, *spread))
+        self.emit(AdviceDecided(self.segment, case.step, what, plan.steps, decision, reason, *spread))
 
     def left(self, case: CriticalState) -> None:
         """Tell that the advisor would leave a case as it is."""

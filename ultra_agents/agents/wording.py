@@ -4,13 +4,39 @@ from __future__ import annotations
 
 import math
 
-from ultra_agents.records import Plan, TestResult
+from ultra_agents.records import Attempt, Plan, Searched, TestResult
+from ultra_agents.records.plans import ALONE
 
 FEWEST = 4
 """Pairs below which no interval is told: it would say nothing, in numbers that look as if they did."""
 
 
-def measured(plan: Plan, result: TestResult) -> str:
+def measurement(attempt: Attempt) -> str:
+    """`measured` of a tested attempt; of one with a goal the plan is not spelled out."""
+    assert attempt.test is not None, "it was tested"
+    return measured(attempt.plan if attempt.goal is None else "What the search found for this goal", attempt.test)
+
+
+def toward_words(search: Searched) -> str:
+    """What a search for a goal came to; empty where there was none.
+
+    `Of 48 sequences tried the best came to 1.62, the policy alone to 0.81: reached.`
+    """
+    if search.toward is None:
+        return ""
+    if search.reason == ALONE:
+        return f"The policy alone reaches that, with {search.toward.alone:.3g}."
+    return f"Of {search.tried} action sequences that the simulator tried the best {search.toward.words}."
+
+
+def brief_plan(plan: Plan, most: int = 6) -> str:
+    """The plan in words, of more than `most` moves the first ones."""
+    if len(plan.moves) <= most:
+        return str(plan)
+    return f"{Plan(plan.moves[:most])}, and so on: {len(plan.moves)} moves in {plan.steps} steps"
+
+
+def measured(plan: Plan | str, result: TestResult) -> str:
     """The measurement as a sentence for the advisor and the critic, in units of the environment's return.
 
     `UP for 8 steps lost 0.31 return on average: it did worse in 7 of 8 replays, better in 1 (interval of the gain

@@ -45,12 +45,13 @@ def member(config: Config, name: str) -> Config:
             f"--compare {name}: a set of rules is read, and the configuration names none",
             found="advice.file: null", expected="proposer: file and advice.file: PATH in the configuration",
         )  # fmt: skip
-    if name in controls and name not in OF_RULES and name != "random" and config.form != "moves":
+    moves_only = name in controls and name not in OF_RULES and name != "random"
+    if moves_only and config.of_rules:
         raise ConfigError(
             f"--compare {name}: it proposes moves only", found=f"advice.form: {config.form}",
             expected=f"random, {', '.join(OF_RULES)} or a model",
         )  # fmt: skip
-    form: AdviceForm | None = None if name in OF_RULES else config.form
+    form: AdviceForm | None = None if name in OF_RULES else "moves" if moves_only else config.form
     file = config.advice.file if name in OF_RULES else None
     advice = config.advice.model_copy(update={"form": form, "file": file})
     if name in controls:

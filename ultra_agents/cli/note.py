@@ -55,7 +55,7 @@ def who_reads(folder: RunFolder) -> str:
     config = folder.config
     if config.proposer != "llm":
         return f"kept, and read by nobody: no agents are asked in this run (proposer: {config.proposer})"
-    stages = {"moves": ("explain",), "rules": ("rules",), "both": ("explain", "rules")}[config.form]
+    stages = [*(["explain"] if config.of_moves else []), *(["rules"] if config.of_rules else [])]
     if all(folder.stage_done(stage) is not None for stage in stages):
         return "the agents of this run have finished: a note from now on is kept, and read by nobody"
     return "the agents read notes from their next question on"

@@ -10,7 +10,7 @@ from pydantic import Field
 from ultra_agents.config.models import Section
 from ultra_agents.contracts.modulation import Learn
 
-AdviceForm: TypeAlias = Literal["moves", "rules", "both"]
+AdviceForm: TypeAlias = Literal["moves", "rules", "both", "goals"]
 
 
 class AdviceConfig(Section):
@@ -18,7 +18,8 @@ class AdviceConfig(Section):
 
     form: AdviceForm | None = Field(
         None,
-        description="moves at single steps, closed-loop rules, or both; null: rules for proposer file or constants",
+        description="moves at single steps, closed-loop rules, or both; or goals at single steps, for which a search "
+        "finds the moves; null: rules for proposer file or constants",
     )
     file: Path | None = Field(
         None, description="a set of rules (YAML) for proposer file, and constants: its structure"

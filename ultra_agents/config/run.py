@@ -330,10 +330,17 @@ class Config(Section):
                 "advice.file is read by nobody", found=found, expected=f"proposer: {' or '.join(OF_RULES)}"
             )
         if self.form != "moves" and self.proposer in ("value", "search", "oracle"):
+            others = "of goals: llm, random" if form == "goals" else "of rules: llm, random, file, constants"
             raise ConfigError(
                 f"the proposer {self.proposer!r} proposes moves only",
                 found=f"advice.form: {form}",
-                expected="advice.form: moves, or a proposer of rules: llm, random, file, constants",
+                expected=f"advice.form: moves, or a proposer {others}",
+            )
+        if form == "goals" and self.agents.search.refine:
+            raise ConfigError(
+                "what a search finds for a goal is not written by anybody, so there is nothing to refine",
+                found="advice.form: goals, agents.search.refine: true",
+                expected="one of the two",
             )
         return self
 
@@ -343,9 +350,20 @@ class Config(Section):
         return self.advice.form or ("rules" if self.proposer in OF_RULES else "moves")
 
     @property
+    def of_moves(self) -> bool:
+        """Whether advice is plans at single steps, written or found for goals."""
+        return self.form != "rules"
+
+    @property
+    def of_rules(self) -> bool:
+        """Whether advice is sets of rules, alone or beside moves."""
+        return self.form in ("rules", "both")
+
+    @property
     def searches(self) -> bool:
-        """Whether the simulator searches plans: as proposer, or around what a model suggests."""
-        return self.proposer == "search" or (self.proposer == "llm" and self.agents.search.refine)
+        """Whether the simulator searches plans: as proposer, for goals, or around what a model suggests."""
+        refines = self.proposer == "llm" and self.agents.search.refine
+        return self.proposer == "search" or self.form == "goals" or refines
 
     def hash(self) -> str:
         """Twelve hex digits that change with what can change the numbers: not with name, engine or trackers."""

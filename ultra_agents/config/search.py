@@ -8,10 +8,12 @@ from ultra_agents.config.models import Section
 
 
 class SearchConfig(Section):
-    """The search of plans from stored states, as a proposer of its own or around what a model suggests."""
+    """The search of plans from stored states: as a proposer, for goals, or around what a model suggests."""
 
     refine: bool = Field(False, description="improve holds and torques of a model's suggestion before it is tested")
-    moves: int | None = Field(None, gt=0, le=64, description="moves of a searched plan, at most; null: max_moves")
+    moves: int | None = Field(
+        None, gt=0, le=64, description="moves of a searched plan, at most; null: max_moves; for goals 4 at least"
+    )
     max_hold: int | None = Field(None, gt=0, description="environment steps of each, at most; null: agents.max_hold")
     population: int = Field(16, gt=1, description="plans drawn in each round")
     rounds: int = Field(3, gt=0, description="rounds of drawing around the best plans (cross-entropy method)")

@@ -26,7 +26,7 @@ from ultra_agents.records import (
     set_verdict,
 )
 from ultra_agents.records.cases import NOT_RECORDED
-from ultra_agents.records.plans import CANNOT, NOTHING
+from ultra_agents.records.plans import ALONE, CANNOT, NO_NEARER, NOTHING, OF_NO_USE
 
 FEWEST_RANKS = 5
 """Tested attempts below which a rank correlation says nothing."""
@@ -110,7 +110,9 @@ def advice_measures(
         "proposed": sum(len(explanation.attempts) for explanation in explanations),
         "invalid": sum(drop.reason.startswith(INVALID) for drop in drops),
         "not_recorded": sum(drop.reason.endswith(NOT_RECORDED) for drop in drops),
-        "unusable": sum(drop.stage in ("identify", "advise", "criticise") for drop in drops),
+        "unusable": sum(
+            drop.stage in ("identify", "advise", "criticise") for drop in drops if drop.reason not in OF_NO_USE
+        ),
         "tested": len(trials),
         "held": len(held),
         "undecided": sum(trial.test.verdict == "undecided" for trial in trials),
@@ -151,24 +153,38 @@ def tested_attempts(explanations: Sequence[Explanation]) -> list[TestedAttempt]:
     ]
 
 
-def searched(explanations: Sequence[Explanation]) -> dict[str, int] | None:
+def searched(explanations: Sequence[Explanation]) -> dict[str, Any] | None:
     """What searches in the simulator made of suggestions; None where nothing was searched.
 
     Returns:
         `suggestions` that came from a search or went through one, of these `changed` (another plan than was written),
         plans `tried` for them and `env_steps` taken; how many other searches found `nothing`, and how many could not
-        play at all (`fallback`), the suggestion staying as written where there was one.
+        play at all (`fallback`), the suggestion staying as written where there was one. Where goals were set, `goals`:
+        how many were searched for (`set`), of these `reached`, only come `nearer` to (or bettered, where there is no
+        target), reached by the policy `alone`, and those to which the search came `no_nearer`.
     """
-    found = [attempt.search for one in explanations for attempt in one.attempts if attempt.search is not None]
+    every = [attempt.search for one in explanations for attempt in one.attempts if attempt.search is not None]
+    found = [one for one in every if one.reason not in OF_NO_USE]
+    attempted = [one.reason for one in every if one.reason in OF_NO_USE]
+    # A control keeps no attempt where its search led nowhere; a model's is in the case that it closes.
+    closed = [state for one in explanations for state in one.states if not any(a.search for a in state.attempts)]
+    nowhere = [*attempted, *(state.reason for state in closed if state.reason in OF_NO_USE)]
     drops = [drop.reason for one in explanations for drop in one.drops if drop.reason in (NOTHING, *CANNOT)]
-    if not found and not drops:
+    if not found and not drops and not nowhere:
         return None
+    toward = [one.toward for one in found if one.toward is not None]
+    reached = sum(one.reached for one in toward)
+    goals = {
+        "set": len(toward) + len(nowhere), "reached": reached, "nearer": len(toward) - reached,
+        "alone": nowhere.count(ALONE), "no_nearer": nowhere.count(NO_NEARER),
+    }  # fmt: skip
     return {
+        **({"goals": goals} if goals["set"] else {}),
         "suggestions": len(found),
         "changed": sum(one.changed for one in found),
         "tried": sum(one.tried for one in found),
         "env_steps": sum(one.env_steps for one in found),
-        "nothing": sum(reason == NOTHING for reason in drops),
+        "nothing": sum(reason == NOTHING for reason in drops) + len(nowhere),
         "fallback": sum(one.reason in CANNOT for one in found) + sum(reason in CANNOT for reason in drops),
     }
 
@@ -282,6 +298,7 @@ def trial_row(trial: TestedAttempt) -> dict[str, Any]:
         "moves": [list(move) for move in plan.moves],
         "revision": trial.revision,
         "written": str(trial.attempt.written),
+        **({"goal": str(goal)} if (goal := trial.attempt.goal) is not None else {}),
         "importance": trial.state.importance,
         "reward": trial.reward,
         **result,

@@ -78,12 +78,17 @@ def facts(measures: Mapping[str, Any]) -> list[Fact]:
     return rows
 
 
-def _search_words(row: Mapping[str, int]) -> str:
+def _search_words(row: Mapping[str, Any]) -> str:
     """What became of the searches; what could not be searched is said."""
     words = [f"suggestions, {row['tried']:,} plans played for them in {row['env_steps']:,} steps"]
+    if (goals := row.get("goals")) is not None:
+        words.append(
+            f"of {goals['set']} goals {goals['reached']} reached, {goals['nearer']} come nearer to or bettered, "
+            f"{goals['no_nearer']} not come nearer to, {goals['alone']} reached by the policy alone"
+        )
     if row["changed"]:
         words.append(f"{row['changed']} became another plan than was written")
-    if row["nothing"]:
+    if row["nothing"] and goals is None:
         words.append(f"{row['nothing']} searches found no gain")
     if row["fallback"]:
         words.append(f"{row['fallback']} could not be searched: no state, or a budget below one rollout")

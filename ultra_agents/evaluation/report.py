@@ -319,6 +319,7 @@ def _advice_row(segment: Segment, row: Advice) -> dict[str, Any]:
         "search": None if (search := row.search) is None else {
             "written": None if search.written is None else str(search.written), "changed": search.changed,
             "gain": search.gain, "tried": search.tried, "env_steps": search.env_steps, "reason": search.reason,
+            "goal": None if search.toward is None else search.toward.row,
         },
         "segment": segment.name,
         "kind": segment.kind,

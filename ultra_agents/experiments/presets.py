@@ -25,6 +25,11 @@ PROPOSERS: dict[str, Settings] = {
     "oracle-untested": {"proposer": "oracle", "methods": ["ultra-ra"], **UNTESTED},
 }
 """ULTRA with another proposer in the place of the language model."""
+GOALS: dict[str, Settings] = {
+    "goals": {"proposer": "llm", "methods": ["ultra-ra"], "advice": {"form": "goals"}},
+    "goals-random": {"proposer": "random", "methods": ["ultra-ra"], "advice": {"form": "goals"}},
+}
+"""ULTRA with goals in the place of moves, a model's or drawn."""
 RULES: dict[str, Settings] = {
     "rules": {"proposer": "llm", "methods": ["ultra-ra"], "advice": {"form": "rules"}},
     "rules-random": {"proposer": "random", "methods": ["ultra-ra"], "advice": {"form": "rules"}},
@@ -47,7 +52,7 @@ def presets() -> dict[str, Settings]:
     untested: dict[str, Settings] = {
         f"{name}-untested": {"methods": [name], **UNTESTED} for name, cls in methods.items() if cls.advice is not None
     }
-    return {**untested, **PROPOSERS, **RULES, **plain}
+    return {**untested, **PROPOSERS, **GOALS, **RULES, **plain}
 
 
 def preset(name: str) -> Settings:
@@ -84,10 +89,12 @@ def missing(config: Config, environment: Environment) -> list[str]:
     (name,) = config.methods
     method = method_of(config, name)
     if config.form != "moves" and method.advice is not None and "quantities" not in has:
-        lacks.append("quantities (for rules to speak of)")
+        lacks.append(f"quantities (for {'goals' if config.form == 'goals' else 'rules'} to speak of)")
     tested = method.advice is not None and config.verification.mode in ("simulate", "both")
-    if tested and config.form != "rules" and "snapshot" not in has:
+    if tested and config.of_moves and "snapshot" not in has:
         lacks.append("snapshot and restore (to test advice)")
+    elif config.form == "goals" and method.advice is not None and "snapshot" not in has:
+        lacks.append("snapshot and restore (to search for goals)")
     if method.advice is not None and config.proposer == "oracle" and "expert" not in has:
         lacks.append("an expert (to be the oracle)")
     algorithm = create_algorithm(config.refine.algorithm.name, config.refine.algorithm.options)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ultra_agents.records.episodes import Segment
-from ultra_agents.records.plans import Plan, Searched
+from ultra_agents.records.plans import Goal, Plan, Searched
 from ultra_agents.records.replays import TestResult
 
 Variant: TypeAlias = Literal["a", "r", "ra"]
@@ -72,6 +72,11 @@ class Attempt:
     def written(self) -> Plan:
         """What was suggested in words, whatever a search made of it."""
         return (self.search.written if self.search else None) or self.plan
+
+    @property
+    def goal(self) -> Goal | None:
+        """What was to be reached, where that was suggested and a search found the plan."""
+        return self.search.toward.goal if self.search and self.search.toward else None
 
     @property
     def standing(self) -> Critique | None:

@@ -23,19 +23,25 @@ class Query:
         interface: What it may speak of.
         kind: A number (a condition counts as 1 or 0), or a condition.
         whose: Names the text in messages.
+        own: It may speak of `own`, what the policy proposes.
 
     Raises:
         RuleError: It cannot be read, speaks of what is not there, or is of another kind.
     """
 
     def __init__(
-        self, text: str, interface: Interface, kind: Literal["number", "condition"] = "number", whose: str = ""
+        self,
+        text: str,
+        interface: Interface,
+        kind: Literal["number", "condition"] = "number",
+        whose: str = "",
+        own: bool = True,
     ) -> None:
         self._kind, self._interface = kind, interface
         compiler = Compiler(interface.quantities, interface.words, interface.components, interface.continuous)
         place = Place(whose or "the expression", RuleError)
         try:
-            slot = compiler.compile(text, Context(text, place, own=True), kind)
+            slot = compiler.compile(text, Context(text, place, own=own), kind)
         except RecursionError:
             raise place.refusal("there is no room left on the stack to read it") from None
         self._program = compiler.graph.program([slot])
@@ -45,7 +51,8 @@ class Query:
 
         Args:
             columns: Each quantity of the interface, `(n,)`.
-            own: The policy's own actions: `(n,)` indices into the interface's actions, or `(n, k)` numbers.
+            own: The policy's own actions: `(n,)` indices into the interface's actions, or `(n, k)` numbers; where the
+                expression may not speak of them only their number `n` counts.
         """
         (found,) = self._run(columns, own)
         return np.array(np.broadcast_to(np.asarray(found, np.float64), (len(own),)))

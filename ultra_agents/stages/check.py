@@ -9,7 +9,7 @@ from pathlib import Path
 from gymnasium.spaces import Discrete
 
 from ultra_agents import postgres
-from ultra_agents.config import Config, settled, variant_of
+from ultra_agents.config import AgentsConfig, Config, settled, variant_of
 from ultra_agents.contracts import Algorithm, Environment, Policy, capabilities
 from ultra_agents.errors import ConfigError, UltraError
 from ultra_agents.llm.price_check import check_prices
@@ -58,7 +58,7 @@ def check_run(config: Config, *, advised: bool | None = None) -> None:
             unusable models, a cap on money without prices, a database that cannot be reached.
     """
     environment, algorithm, _ = build_plugins(config)
-    if config.form != "moves":
+    if config.of_rules:
         _check_rules(config, environment)
     if config.proposer == "llm" and (any(map(variant_of, config.methods)) if advised is None else advised):
         _check_models(config)
@@ -162,20 +162,24 @@ def _check_search(config: Config, environment: Environment) -> None:
     """Refuse a search that cannot work.
 
     Raises:
-        ConfigError: States cannot be restored, the budget is below one rollout, plans are longer than a test can be,
-            or suggestions are to be improved before a test that does not take place.
+        ConfigError: States cannot be restored, goals have nothing to speak of, the budget is below one rollout, plans
+            are longer than a test can be, or suggestions are to be improved before a test that does not take place.
     """
     if not config.searches:
         return
-    agents, search = settled(config).agents, config.agents.search
+    agents, search, goals = settled(config).agents, config.agents.search, config.form == "goals"
     bounds = agents.max_moves, agents.max_hold, agents.plan_steps
-    verification, own = config.verification, config.proposer == "search"
+    verification, own = config.verification, config.proposer == "search" or goals
     if own and "snapshot" not in capabilities(environment):
         raise ConfigError(
             f"the environment {config.environment.name!r} cannot restore states, so nothing can be searched",
-            found="proposer: search",
-            expected="an environment with snapshot and restore, or proposer: llm, random or value",
+            found="advice.form: goals" if goals else "proposer: search",
+            expected="an environment with snapshot and restore, or "
+            + ("advice.form: moves or rules" if goals else "proposer: llm, random or value"),
         )
+    if goals:
+        _check_goals(config, environment, agents)
+        return
     if search.max_steps < (least := search.one_rollout(*bounds)):
         raise ConfigError(
             "the budget of a search is below one rollout",
@@ -197,6 +201,24 @@ def _check_search(config: Config, environment: Environment) -> None:
             found=f"{longest} environment steps",
             expected=f"at most {verification.longest_plan}",
             hint="lower agents.search.moves or agents.search.max_hold, or raise verification.max_test_steps",
+        )
+
+
+def _check_goals(config: Config, environment: Environment, agents: AgentsConfig) -> None:
+    """Goals have something to speak of, and the shortest one can be searched for."""
+    if "quantities" not in capabilities(environment):
+        raise ConfigError(
+            f"goals have nothing to speak of in {environment.env_id!r}: its plugin offers no quantities",
+            found="advice.form: goals",
+            expected="an environment with quantities and legend, or advice.form: moves",
+            hint="override both in the plugin (examples/write_an_environment_plugin.md)",
+        )
+    if config.agents.search.max_steps < (least := 2 * agents.min_hold):
+        raise ConfigError(
+            "the budget of a search is below one rollout",
+            found=f"agents.search.max_steps: {config.agents.search.max_steps}",
+            expected=f"at least {least}: the shortest goal, and the policy alone beside it",
+            hint="raise agents.search.max_steps, or lower agents.min_hold",
         )
 
 

@@ -10,6 +10,8 @@ from ultra_agents.advice import measured_rewards
 from ultra_agents.advice.table import advice_to_lines
 from ultra_agents.agents.checkpoint import checkpoint_of
 from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random, Search, Value
+from ultra_agents.agents.goal_control import RandomGoals
+from ultra_agents.agents.goal_terms import Goals
 from ultra_agents.agents.proposer import control_proposer, model_proposer
 from ultra_agents.config import Config, VerificationConfig
 from ultra_agents.events import Emit, Warned
@@ -23,7 +25,7 @@ from ultra_agents.stages.findings import Explained, Findings
 from ultra_agents.stages.joint import decided_together
 from ultra_agents.stages.narrate import restores
 from ultra_agents.stages.pictures import pictured
-from ultra_agents.stages.searching import searching
+from ultra_agents.stages.searching import goals_of, searching
 from ultra_agents.stages.tools import tools_of
 from ultra_agents.verification import CounterfactualTester, PlanSearch, max_tests, snapshot_of
 
@@ -80,8 +82,9 @@ def _explained(
         pictured(context, [trajectory for trajectory, _ in items]) as emit,
         searching(context, findings, verification, tester is not None) as search,
     ):
+        goals = goals_of(context, findings, search)
         if config.proposer != "llm":
-            with _control(context, verification, search) as control:
+            with _control(context, verification, search, goals) as control:
                 proposer = control_proposer(
                     control=control,
                     environment=environment,
@@ -103,7 +106,8 @@ def _explained(
                 emit=emit,
                 source=source_of(config),
                 effects=findings.effects.text,
-                refines=None if search is None else search.improve,
+                refines=search.improve if search is not None and config.agents.search.refine else None,
+                goals=goals,
                 models={
                     name: llm.model_dump(mode="json", include={"provider", "options"})
                     for name, llm in config.llms.items()
@@ -127,9 +131,14 @@ def asking(context: RunContext, emit: Emit | None = None) -> Iterator[Gateway]:
 
 
 @contextmanager
-def _control(context: RunContext, verification: VerificationConfig, search: PlanSearch | None) -> Iterator[Control]:
+def _control(
+    context: RunContext, verification: VerificationConfig, search: PlanSearch | None, goals: Goals | None
+) -> Iterator[Control]:
     """The control that proposes; an oracle's expert plays on in a simulator where advice is simulated."""
     streams, name = context.streams.child("proposer"), context.config.proposer
+    if goals is not None:
+        yield RandomGoals(streams, goals)
+        return
     if name == "search":
         numbers = context.config.agents.search.model_dump(mode="json")
         yield Search(streams, None if search is None else search.find, numbers)

@@ -138,7 +138,7 @@ def check_takes(folder: RunFolder, rules: bool) -> None:
     """
     what, form = ("rules" if rules else "moves"), folder.config.form
     only = "--dry tests it all the same and keeps nothing"
-    if form not in (what, "both"):
+    if not (folder.config.of_rules if rules else folder.config.of_moves):
         raise RunError(
             f"the run {folder.name} cannot use {what}: its advice is {form}",
             found=f"advice.form: {form}",

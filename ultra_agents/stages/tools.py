@@ -30,8 +30,8 @@ def tools_of(context: RunContext, findings: Findings, gateway: Gateway) -> Itera
     simulates = any(name in SIMULATED for name in wanted.use)
     exact = not simulates or restores(context, findings, "tools try nothing in the simulator")
     roles = [getattr(config.agents, role) for role in wanted.roles]
-    conversations = len(findings.told) if config.form != "rules" else 0
-    if config.form != "moves":
+    conversations = len(findings.told) if config.of_moves else 0
+    if config.of_rules:
         conversations += len({one.segment.episode for one in findings.narrations})
     with Toolbox(
         gateway=gateway,

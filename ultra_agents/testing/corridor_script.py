@@ -41,6 +41,9 @@ def _answer(schema: dict[str, Any], action: str) -> dict[str, Any]:
         }
     if "expression" in fields:
         return {"reasoning": "scripted", "implicit": "none", "expression": "", "verdict": "accept"}
+    if "quantity" in fields:
+        goal = {"quantity": "cell", "aim": "maximise" if action == "RIGHT" else "minimise", "when": "at the end"}
+        return {"reasoning": "scripted", **goal, "steps": fields["steps"].get("maximum", 1)}
     if "hold" in fields:
         return {"reasoning": "scripted", "action": action, "hold": fields["hold"].get("maximum", 1)}
     if "moves" in fields:

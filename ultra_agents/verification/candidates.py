@@ -15,12 +15,14 @@ from ultra_agents.verification.local_pool import Pool
 class RestoredState:
     """A restored state, and what is known of the policy alone from there, by pair.
 
-    With `traced` the first pair is kept with its actions and observations.
+    With `traced` the first pair is kept with its actions and observations; with `whole` the policy alone is played to
+    the cut there, even where no candidate needs it.
     """
 
     address: tuple[int, int]
     snapshot: bytes
     traced: bool = False
+    whole: bool = False
     bases: dict[int, Rollout] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -122,6 +124,7 @@ class CandidatePlayer:
                             until=tuple(candidate.until for candidate in wanting),
                             after_plan=pair == 0,
                             trace=pair == 0 and state.traced,
+                            whole=pair == 0 and state.whole,
                         )
                         jobs.append((pair, wanting, self._pool.submit(job)))
                 for pair, wanting, future in jobs:

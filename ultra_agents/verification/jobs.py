@@ -64,6 +64,7 @@ class Job:
         until: Steps from the state at which each candidate is cut.
         after_plan: Whether the state right after each plan is to be kept.
         trace: Whether actions and observations are to be kept.
+        whole: Whether the policy alone is played to the last cut, even where no candidate needs it.
     """
 
     snapshot: bytes
@@ -74,6 +75,7 @@ class Job:
     until: tuple[int, ...]
     after_plan: bool = False
     trace: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +222,9 @@ class ActiveJob:
         if baseline.fault:
             return []
         live = [one for one in self.candidates if not one.idle]
-        needed = max((one.until for one in self.candidates if one.merged is None and not one.fault), default=0)
+        whole = self.job.whole
+        needing = [one for one in self.candidates if whole or (one.merged is None and not one.fault)]
+        needed = max((one.until for one in needing), default=0)
         now = min((rollout.time for rollout in live), default=needed)
         follows = not baseline.ended and baseline.time < needed and baseline.time <= now
         if follows and baseline.time < now:

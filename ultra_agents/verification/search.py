@@ -1,16 +1,16 @@
 """The simulator searches plans from a stored state: what to do there, found by playing and not by asking.
 
 `find` is the cross-entropy method over plans (`plan_space.py`), with no model at all; `improve` races the holds and
-torques around a given plan by successive halving. Both play short rollouts with the policy's value at the cut, paired
-with the policy alone under common random numbers, which the later test does not use: what chose a plan does not score
-it. Every environment step is charged, a search ends where its share of the budget does. Not part of the ULTRA paper.
+torques around a given plan by successive halving; `reach` is `find` with a goal on named quantities (`goals.py`) in
+the place of the return. All play short rollouts with the policy's value at the cut, paired with the policy alone under
+common random numbers, which the later test does not use: what chose a plan does not score it. Every environment step
+is charged, a search ends where its share of the budget does. Not part of the ULTRA paper.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -18,16 +18,21 @@ import numpy as np
 from ultra_agents.config import SearchConfig
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
-from ultra_agents.records import FloatArray, Plan, Searched, Suggestion, Trajectory
-from ultra_agents.records.plans import NO_STATE, NOTHING, TOO_LITTLE
+from ultra_agents.records import FloatArray, Goal, GoalReached, Plan, Searched, Suggestion, Trajectory
+from ultra_agents.records.plans import ALONE, NO_NEARER, NO_STATE, NOT_FINITE, NOTHING, TOO_LITTLE
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.candidates import Candidate, CandidatePlayer, RestoredState
+from ultra_agents.verification.candidates import CandidatePlayer, RestoredState
+from ultra_agents.verification.goals import NEARER, GoalMeter, Reading
 from ultra_agents.verification.halving import KEPT
 from ultra_agents.verification.jobs import Terms
-from ultra_agents.verification.plan_space import Drawn, PlanSpace, continuous
+from ultra_agents.verification.plan_space import PlanSpace, continuous
 from ultra_agents.verification.pool import make_pool
+from ultra_agents.verification.race import Entrant, Race
 from ultra_agents.verification.sequential import returns_spread
 from ultra_agents.verification.validity import refusal, snapshot_of
+
+LEAST_MOVES = 4
+"""Moves of a plan towards a goal unless `agents.search.moves` says otherwise: whoever names it wrote none of them."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,9 @@ class PlanSearch:
         workers: Processes that play; 0 plays in a thread of this one.
         slots: Rollouts played side by side, in each process.
         engine: Where the workers are: see `make_pool`.
+
+    Attributes:
+        terms: Numbers.
     """
 
     def __init__(
@@ -87,7 +95,7 @@ class PlanSearch:
         engine: RunEngineConfig | None = None,
     ) -> None:
         self._environment, self._policy = environment, policy
-        self._terms, self._streams = terms, streams
+        self.terms, self._streams = terms, streams
         slots = max(slots, 2)
         self._pool = make_pool(environment, policy, Terms(streams, terms.discount), workers, slots, engine)
         self._player = CandidatePlayer(self._pool, slots)
@@ -112,7 +120,7 @@ class PlanSearch:
         race = self._race(trajectory, step)
         if race is None:
             return Searched(reason=NO_STATE)
-        config, rng = self._terms.config, self._streams.generator("plans", trajectory.episode, step)
+        config, rng = self.terms.config, self._streams.generator("plans", trajectory.episode, step)
         space = self._space(trajectory, step)
         for number in range(config.rounds):
             allowed = race.spent + (race.budget - race.spent) // (config.rounds - number)
@@ -141,7 +149,7 @@ class PlanSearch:
         race = self._race(trajectory, step)
         if race is None or refusal(self._environment, trajectory, suggestion) is not None:
             return Searched(plan, plan, reason=NO_STATE if race is None else "")
-        config, rng = self._terms.config, self._streams.generator("around", trajectory.episode, step, str(plan))
+        config, rng = self.terms.config, self._streams.generator("around", trajectory.episode, step, str(plan))
         space = self._space(trajectory, step, max(self._moves, len(plan.moves)))
         live = race.enter(space.around(plan, config.population, rng))
         written, pairs = live[0], 1
@@ -158,116 +166,94 @@ class PlanSearch:
         chosen = best if better else written
         return Searched(chosen.drawn.plan, plan, chosen.mean(), len(race.played), race.spent)
 
+    def reach(self, trajectory: Trajectory, step: int, goal: Goal, meter: GoalMeter) -> Searched:
+        """The plan that comes nearest to `goal` from `step`, of all that the budget paid for.
+
+        The cross-entropy method as in `find`, but what is ranked is how far a rollout of `goal.steps` steps reaches
+        the goal, played once beside the policy alone. Of plans that reach it equally far (to `NEARER`) the one counts
+        that earns most, with the policy's value at the cut.
+
+        Raises:
+            EnvironmentFault: The plugin failed, or a worker died.
+        """
+        race = self._race(trajectory, step, goal.steps)
+        if race is None:
+            return Searched(reason=NO_STATE)
+        config, rng = self.terms.config, self._streams.generator("goal", trajectory.episode, step, str(goal))
+        space = self._space(trajectory, step, config.moves or max(self._moves, LEAST_MOVES), goal.steps)
+        grain, worth = max(NEARER * meter.spread(goal), 1e-9), float(trajectory.values[step])
+        alone: Reading | None = None
+        readings: dict[Plan, Reading] = {}
+        ranked: list[Entrant] = []
+
+        def rank(one: Entrant) -> tuple[float, float]:
+            return (readings[one.drawn.plan].score + 1e-9) // grain, one.mean()
+
+        for number in range(config.rounds):
+            allowed = race.spent + (race.budget - race.spent) // (config.rounds - number)
+            fresh = race.enter(space.draw(config.population, rng, race.played))
+            if not race.play(fresh[:1] if alone is None else fresh, 1, allowed):
+                continue  # what is left is shared out among fewer rounds
+            if (base := race.state.bases[0]).fault:
+                return Searched(reason=NOT_FINITE, env_steps=race.spent)
+            if alone is None:  # nothing that would not happen anyway is searched for
+                alone = meter.read(goal, base, base, worth)
+                if not alone.reached:
+                    race.play(fresh, 1, allowed)
+            for one in fresh:
+                if one.pairs:
+                    readings[one.drawn.plan] = meter.read(goal, one.candidate.rollouts[0], base, worth)
+            ranked = sorted(race.best(), key=rank, reverse=True)
+            if alone.reached or not ranked:
+                break
+            space.learn([one.drawn for one in ranked[: config.elites]])
+        if alone is None or not ranked:
+            return Searched(reason=TOO_LITTLE if alone is None else NOT_FINITE, env_steps=race.spent)
+        plan, best = ranked[0].drawn.plan, readings[ranked[0].drawn.plan]
+        nearer = best.reached or best.score - alone.score >= grain
+        reason = ALONE if alone.reached else "" if nearer else NO_NEARER
+        toward = GoalReached(goal, best.value, alone.value, best.reached, best.steps, alone.steps)
+        return Searched(plan, None, ranked[0].mean(), len(race.played), race.spent, reason, toward)
+
     # -- parts -------------------------------------------------------------------------------------------------
 
     @property
     def _moves(self) -> int:
-        return self._terms.config.moves or self._terms.moves
+        return self.terms.config.moves or self.terms.moves
 
     def _worth(self, trajectory: Trajectory) -> float:
         """Gain below which the first look of the test would call a plan hopeless."""
-        return self._terms.min_gain * returns_spread(trajectory.rewards, self._terms.discount) / 2
+        return self.terms.min_gain * returns_spread(trajectory.rewards, self.terms.discount) / 2
 
-    def _space(self, trajectory: Trajectory, step: int, moves: int = 0) -> PlanSpace:
-        """Plans as the configuration bounds them, around what the policy would do without its noise where it went."""
-        terms, moves = self._terms, moves or self._moves
+    def _space(self, trajectory: Trajectory, step: int, moves: int = 0, steps: int | None = None) -> PlanSpace:
+        """Plans as the configuration bounds them, around what the policy would do without its noise where it went.
+
+        Args:
+            trajectory: Where the policy went.
+            step: Where the plans begin.
+            moves: Moves of a plan, at most; 0: as configured.
+            steps: Environment steps of a plan, at most; None: as configured.
+        """
+        terms, moves = self.terms, moves or self._moves
+        most = steps or terms.plan_steps
         high = max(terms.config.max_hold or terms.max_hold, terms.min_hold)
-        longest = min(moves * high, terms.plan_steps or moves * high)
+        high = high if steps is None else min(high, steps)
+        longest = min(moves * high, most or moves * high)
         own: FloatArray = np.zeros((longest, 0))
         if continuous(self._environment):
             met = np.minimum(step + np.arange(longest), len(trajectory) - 1)
             own = np.asarray(self._policy.act(trajectory.observations[met], deterministic=True), np.float64)
-        return PlanSpace(self._environment, moves, terms.min_hold, high, own, terms.plan_steps)
+        return PlanSpace(self._environment, moves, terms.min_hold, high, own, most)
 
-    def _race(self, trajectory: Trajectory, step: int) -> _Race | None:
+    def _race(self, trajectory: Trajectory, step: int, cut: int | None = None) -> Race | None:
+        """A race of plans at `step`, cut after the configured horizon, or after `cut` steps and watched all along."""
         if trajectory.snapshots is None or not 0 <= step < len(trajectory.snapshots):
             return None
-        state = RestoredState((trajectory.episode, step), snapshot_of(trajectory, step))
+        watched, horizon = cut is not None, self.terms.config.horizon
+        state = RestoredState((trajectory.episode, step), snapshot_of(trajectory, step), watched, watched)
         encode = self._environment.actions.encode_plan
-        return _Race(state, self._player, self._terms.config.horizon, self._terms.budget, lambda p: encode(p.moves))
 
+        def until(length: int) -> int:
+            return length + horizon if cut is None else max(cut, length)
 
-@dataclass(eq=False)
-class _Entrant:
-    """A plan in a race; `differences` by pair from the policy alone."""
-
-    drawn: Drawn
-    candidate: Candidate
-    differences: list[float] = field(default_factory=list)
-
-    @property
-    def pairs(self) -> int:
-        return len(self.differences)
-
-    def mean(self, pairs: int | None = None) -> float:
-        return float(np.mean(self.differences[:pairs])) if self.differences else -math.inf
-
-
-@dataclass(eq=False)
-class _Race:
-    """Plans at one state, and what they cost so far."""
-
-    state: RestoredState
-    player: CandidatePlayer
-    horizon: int
-    budget: int
-    encode: Callable[[Plan], FloatArray]
-    entrants: dict[Plan, _Entrant] = field(default_factory=dict)
-
-    @property
-    def spent(self) -> int:
-        return sum(one.candidate.steps for one in self.entrants.values())
-
-    @property
-    def played(self) -> set[Plan]:
-        """Plans that were played."""
-        return {plan for plan, one in self.entrants.items() if one.pairs}
-
-    def enter(self, plans: Sequence[Drawn]) -> list[_Entrant]:
-        """Entrants of `plans`, in their order; those that are in already as they are."""
-        found = []
-        for drawn in plans:
-            if drawn.plan not in self.entrants:
-                actions = self.encode(drawn.plan)
-                candidate = Candidate(len(self.entrants), actions, len(actions) + self.horizon)
-                self.entrants[drawn.plan] = _Entrant(drawn, candidate)
-            found.append(self.entrants[drawn.plan])
-        return found
-
-    def play(self, entrants: Sequence[_Entrant], pairs: int, allowed: int) -> bool:
-        """Bring to `pairs` pairs as many of `entrants`, the first ones first, as cannot cost more than `allowed`.
-
-        False where that is none.
-        """
-        some, left = list[_Entrant](), allowed - self.spent
-        alone = [0] * pairs  # steps of the policy alone, by pair
-        for one in entrants:
-            until, length = one.candidate.until, len(one.candidate.plan)
-            more = 0
-            for pair in range(one.pairs, pairs):
-                base = self.state.bases.get(pair)
-                known = 0 if base is None else until if base.over else base.time
-                more += until - (length if pair else 0) + max(until - known - alone[pair], 0)
-            if more > left:
-                break
-            left -= more
-            for pair in range(one.pairs, pairs):
-                base = self.state.bases.get(pair)
-                known = 0 if base is None else until if base.over else base.time
-                alone[pair] += max(until - known - alone[pair], 0)
-            some.append(one)
-        self.player.play(self.state, [one.candidate for one in some], pairs)
-        for one in some:
-            if one.candidate.fault:
-                one.differences = []
-            else:
-                one.differences = one.candidate.differences(self.state, max(pairs, one.pairs))
-        return bool(some)
-
-    def best(self, pairs: int | None = None) -> list[_Entrant]:
-        """Entrants that were played, the best first: by their first `pairs` pairs, or of the most pairs by all."""
-        played = [one for one in self.entrants.values() if one.pairs]
-        if pairs is None:
-            most = max((one.pairs for one in played), default=0)
-            played = [one for one in played if one.pairs == most]
-        return sorted(played, key=lambda one: -one.mean(pairs))
+        return Race(state, self._player, until, self.terms.budget, lambda p: encode(p.moves))

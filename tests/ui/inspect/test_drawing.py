@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.color import ColorType
 
 from tests.ui.inspect.sample_view import BAD, GOOD, SampleSource, attempt, critical, run_view
-from ultra_agents.records import Critique, Explanation, JointVerdict, Plan, Searched, Segment, TestResult
+from ultra_agents.records import (
+    Critique,
+    Explanation,
+    Goal,
+    GoalReached,
+    JointVerdict,
+    Plan,
+    Searched,
+    Segment,
+    TestResult,
+)
 from ultra_agents.ui.inspect.details import details
 from ultra_agents.ui.inspect.glyphs import arrow, interval, spark
 from ultra_agents.ui.inspect.plain import lines, to_json
@@ -239,5 +250,24 @@ def test_what_was_written_and_what_a_search_made_of_it_stand_side_by_side() -> N
     assert "search as written, search budget below one rollout" in shown(run, 6)
     rows = [one["suggestions"][0] for one in json.loads(to_json(run))["critical"]]
     assert [row["written"] for row in rows] == ["UP for 2 steps", "UP for 3 steps", "UP for 3 steps"]
-    assert rows[0]["search"] == {"gain": 0.7, "tried": 12, "env_steps": 400, "reason": "", "changed": True}
+    told = {"gain": 0.7, "tried": 12, "env_steps": 400, "reason": "", "changed": True, "goal": None}
+    assert rows[0]["search"] == told
     assert [hit.step for hit in search(run, SampleSource(), "UP for 2 steps")] == [4]
+
+
+def test_a_goal_and_how_far_it_was_reached_are_shown() -> None:
+    toward = GoalReached(Goal("cell", "at least", 8, low=3), 3.5, 1.0, True, 8, 8)
+    away = replace(toward, value=1.0, reached=False)
+    plan = Plan((("UP", 3),))
+    states = (
+        critical(4, "accepted", attempt(GOOD, search=Searched(plan, None, 0.7, 12, 400, toward=toward))),
+        critical(5, "dropped", attempt(None, search=Searched(plan, None, -0.1, 48, 900, "came no nearer", away))),
+    )
+    run = run_view(explanations=(Explanation(Segment(0, 0, 10, "x"), states),))
+    told = " ".join(shown(run, 4).split())
+    assert "goal cell at least 3, on average over 8 steps came to 3.5, the policy alone to 1: reached" in told
+    assert "search +0.70 there, best of 12 plans; 400 steps" in told
+    assert "best of 48 plans; 900 steps; came no nearer" in " ".join(shown(run, 5).split())
+    row = json.loads(to_json(run))["critical"][0]["suggestions"][0]["search"]["goal"]
+    assert (row["goal"], row["value"]) == ("cell at least 3, on average over 8 steps", 3.5)
+    assert [hit.step for hit in search(run, SampleSource(), "cell at least")] == [4, 5]

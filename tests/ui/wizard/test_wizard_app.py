@@ -311,7 +311,7 @@ def test_the_form_of_advice_is_offered_where_there_is_a_choice() -> None:
         await pilot.press("enter")
         await pilot.pause()
         assert at(app) == 2
-        assert "the form of advice is moves, rules or both, found poems" in text(app)
+        assert "the form of advice is moves, rules, both or goals, found poems" in text(app)
         await fill(app, pilot, "form", "both")
         await pilot.press("enter")
         await settled(app, pilot)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ultra_agents.agents.legend import legend_lines
 from ultra_agents.agents.prompts import load_prompt
 from ultra_agents.agents.rules.state import Form
 from ultra_agents.config import NarrationConfig
@@ -71,7 +72,7 @@ def opening(
     brief = asdict(environment.brief)
     ((_, text),) = load_prompt("rules_opening").fill(
         **brief,
-        quantities=_legend(environment, interface, values),
+        quantities=legend_lines(environment, interface.quantities, values),
         decides=_decides(interface, form, stochastic, environment.brief.actions),
         effects=effects,
         language=_language(interface, values) if form == "text" else "",
@@ -196,25 +197,6 @@ class _Words:
         with asking(self.environment, "actions.decode"):
             name = str(self.environment.actions.decode(np.asarray(action)))
         return self.interface.words[self.interface.actions.index(name)]
-
-
-def _legend(environment: Environment, interface: Interface, values: Sequence[Mapping[str, FloatArray]]) -> str:
-    """One line for each quantity: unit, meaning, sign, what is usual, what was seen."""
-    rows = []
-    for name in interface.quantities:
-        about = environment.legend[name]
-        column = np.concatenate([one[name] for one in values])
-        there = column[np.isfinite(column)]
-        parts = [about.meaning, f"positive: {about.sign}" if about.sign else ""]
-        if np.isfinite([about.low, about.high]).all():
-            parts.append(f"usually {figure(about.low)} to {figure(about.high)}")
-        if len(there):
-            least, low, high, most = (figure(float(value)) for value in np.quantile(there, [0, 0.1, 0.9, 1]))
-            parts.append(f"seen {least} to {most}, mostly {low} to {high}")
-        if len(there) < len(column):
-            parts.append(f"NaN in {100 * (1 - len(there) / max(len(column), 1)):.0f} % of the steps seen")
-        rows.append(f"- {name} [{about.unit}]: {'; '.join(part for part in parts if part)}.")
-    return "\n".join(rows)
 
 
 def _decides(interface: Interface, form: Form, stochastic: bool, about: str) -> str:

@@ -41,7 +41,7 @@ def read_run(
     status, notes = status_of(folder), list(damage)
     if not finished:
         notes.append(f"the agents are not finished: {len(explanations)} segments so far")
-    elif folder.config.form == "rules":
+    elif not folder.config.of_moves:
         notes += [] if rules is not None else ["no rules yet" if status == "running" else "no rules were looked for"]
     elif not any(one.states for one in shown):
         notes.append("no critical states yet" if status == "running" else "no critical states were found")
@@ -70,7 +70,7 @@ def remarks_of(folder: RunFolder) -> tuple[str, ...]:
         f"note of {clean(row['time'])}, read with {row['questions']} questions: {clean(row['text'])}"
         for row in note_rows(folder.path)
     ]
-    rules = None if folder.config.form == "moves" else read_rules(folder)
+    rules = read_rules(folder) if folder.config.of_rules else None
     for index, one in enumerate(() if rules is None else rules.proposals):
         if one.source == HUMAN and rules is not None and index != rules.chosen:
             told = "".join(f"{each.feedback} {each.gain or 0:+.3g} per episode" for each in one.attempts[-1:])

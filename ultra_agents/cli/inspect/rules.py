@@ -26,7 +26,7 @@ def read_view(
     Raises:
         RunError: What the run kept is damaged.
     """
-    if folder.config.form == "moves":
+    if not folder.config.of_rules:
         return None, None, []
     from ultra_agents.stages.rules_overview import bound_of, read_rules, read_start, rule_rows, verdict_of
 

@@ -57,7 +57,7 @@ def found_rules(run: str, runs: Path) -> tuple[RunFolder, RulesFound]:
     folder = RunFolder.open(find_folder(run, runs))
     found = read_rules(folder)
     if found is None:
-        moves = folder.config.form == "moves"
+        moves = not folder.config.of_rules
         raise RunError(
             f"{folder.path} has no rules" if moves else f"{folder.path} has no rules yet",
             found="advice as moves at single steps"

@@ -131,6 +131,10 @@ def _attempt(text: Text, attempt: Attempt, title: str, width: int, has_critic: b
 
 def _search(text: Text, search: Searched) -> None:
     """What was written, and what the simulator's search made of it."""
+    if search.toward is not None:
+        text.append("goal ", "bold")
+        text.append(f"{search.toward.goal}", AGENTS["advisor"])
+        text.append(f"  {search.toward.words}\n", GOOD if search.toward.reached else DIM)
     text.append("search ", "bold")
     if search.written is not None:
         text.append(f"{short(search.written)} as written, " if search.changed else "as written, ", DIM)
@@ -138,7 +142,8 @@ def _search(text: Text, search: Searched) -> None:
         text.append(f"{search.reason}\n", WARM)
         return
     text.append(f"{search.gain:+.2f} there", DIM)
-    text.append(f", best of {search.tried} plans; {search.env_steps} steps\n", DIM)
+    text.append(f", best of {search.tried} plans; {search.env_steps} steps", DIM)
+    text.append(f"; {search.reason}\n" if search.reason else "\n", WARM)
 
 
 def _critique(text: Text, critique: Critique, who: str) -> None:

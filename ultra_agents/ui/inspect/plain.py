@@ -175,7 +175,8 @@ def _searched(attempt: Attempt) -> dict[str, Any] | None:
     found = attempt.search
     if found is None:
         return None
-    return {name: getattr(found, name) for name in ("gain", "tried", "env_steps", "reason", "changed")}
+    told = {name: getattr(found, name) for name in ("gain", "tried", "env_steps", "reason", "changed")}
+    return {**told, "goal": None if found.toward is None else found.toward.row}
 
 
 def _finite(value: Any) -> Any:

@@ -70,6 +70,7 @@ def _case_text(state: CriticalState) -> str:
     for attempt in state.attempts:
         parts += [str(attempt.plan), attempt.rationale]
         parts += [str(attempt.written)] if attempt.written != attempt.plan else []
+        parts += [str(attempt.goal)] if attempt.goal is not None else []
         for critique in (attempt.critique, attempt.reflection):
             parts += [critique.verdict, critique.rationale] if critique else []
     return " · ".join(part for part in parts if part)

@@ -10,13 +10,13 @@ from typing import Literal, Protocol, TypeAlias
 PolicyKind: TypeAlias = Literal["shipped", "file", "train"]
 Labelled: TypeAlias = tuple[tuple[str, str], ...]
 """Rows of a label and what is said."""
-AdviceForm: TypeAlias = Literal["moves", "rules", "both"]
+AdviceForm: TypeAlias = Literal["moves", "rules", "both", "goals"]
 CONTROLS = ("random", "value", "search", "oracle", "file", "constants")
 """Proposers that ask no model."""
 OF_FILE = ("file", "constants")
 """Those that begin with a person's file of rules."""
 FORMS: dict[str, tuple[AdviceForm, ...]] = {
-    "random": ("moves", "rules"),
+    "random": ("moves", "rules", "goals"),
     "value": ("moves",),
     "search": ("moves",),
     "oracle": ("moves",),

@@ -154,7 +154,9 @@ class ProposerPage(Page):
         yield Field("Model", "model", "as the provider names it")
         yield Field("Address", "base_url")
         yield Field("Further options", "options", "key=value, separated by blanks")
-        yield Field("Form of advice", "form", "moves at single steps, rules that act wherever they hold, or both")
+        yield Field(
+            "Form of advice", "form", "moves at single steps, rules that act wherever they hold, both, or goals"
+        )
         yield Field("File of rules", "rules", "YAML; examples/rules/ has some")
 
     def enter(self, answers: Answers) -> None:
@@ -224,7 +226,7 @@ class ProposerPage(Page):
                 f"the form of advice is {', '.join(forms[:-1])} or {forms[-1]}, found {clean(wanted, 40) or 'nothing'}"
             )
         if form != "moves" and not self.facts.environment(answers.environment).quantities:
-            return f"{answers.environment} names no quantities, which rules speak of: use moves"
+            return f"{answers.environment} names no quantities, which rules and goals speak of: use moves"
         return form
 
     def leave(self, answers: Answers) -> Answers | str:
