@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ultra_agents.contracts.vector import sharing_cores
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
@@ -175,3 +176,16 @@ def test_an_environment_that_cannot_be_built_is_named(workers: int) -> None:
         make_pool(Unbuildable(CorridorOptions()), Walker(0.5), TERMS, workers=workers)
     assert "no display" in str(caught.value)
     assert not multiprocessing.active_children()
+
+
+class Telling(Corridor):
+    """Refuses to be built, and tells with how many processes it would share its cores."""
+
+    def make(self, num_envs: int) -> Any:
+        raise EnvironmentFault(f"{sharing_cores()} processes")
+
+
+@pytest.mark.parametrize(("workers", "told"), [(0, "1 processes"), (3, "3 processes")])
+def test_workers_know_with_how_many_they_share_the_cores(workers: int, told: str) -> None:
+    with pytest.raises(EnvironmentFault, match=told):
+        make_pool(Telling(CorridorOptions()), Walker(0.5), TERMS, workers)
