@@ -5,12 +5,17 @@
 
 Random actions, one control step a call. All rows of a column are measured in turns, five rounds, and the median
 counts, so that what else the machine does hits them alike. Figures are agent steps per second over all environments,
-and in brackets the ratio to Gymnasium's sync (to the plugin's where that is absent). The rows:
+and in brackets the median ratio, round by round, to Gymnasium's sync (where that is absent, to the first row). The rows:
 
+  one MjData each       the plugin with MuJoCo's worlds stepped one by one, as before `mujoco.batch`
   sync, native, async   the plugin with `vector: sync | native | async`; async in one worker process per CPU core
   gymnasium sync/async  `gymnasium.make_vec` with that mode, resetting in the same step
   ALE vector            `ale_py.vector_env.AtariVectorEnv`, which EnvPool's Atari is the model of (no RAM, no states)
   EnvPool               where it is installed (`pip install envpool`); other numbers for the same seeds, no states
+
+With `--part restored` worlds are put back to stored states in turn, every 16 steps one of them, as tests of suggestions
+do, and saved as often; `--part tests` and `--part search` run the tests of an episode's suggestions and the search for
+plans, in one process, on both ways of stepping MuJoCo (processor time of this process; verdicts and plans must agree).
 
 Only the plugin's rows can save and restore a state; they agree with one another to the bit, and for MuJoCo with
 Gymnasium's.
@@ -46,20 +51,28 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--envs", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--envs", nargs="+", type=int, default=[1, 8, 32, 128])
+    parser.add_argument("--part", choices=["stepping", "restored", "tests", "search"], default="stepping")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each cell")
     args = parser.parse_args()
     console = Console(width=110)
     console.print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}; steps per second")
     warnings.simplefilter("ignore")
+    if args.part in ("tests", "search"):
+        from _mujoco_loop import LOOPS
+        from _mujoco_verification import compare
+
+        for task in (task for task in args.tasks if task in LOOPS):
+            compare(console, task, args.part)
+        return
     for task in args.tasks:
-        made = makers(task)
+        made = makers(task) if args.part == "stepping" else restored(task)
         rates = {count: measure(made, count, args.seconds) for count in args.envs}
         table = Table("way", *(f"{count} env{'s' if count > 1 else ''}" for count in args.envs), title=task)
         for name in made:
             table.add_row(name, *(_cell(rates[count], name) for count in args.envs))
         console.print(table)
-        for count in args.envs:
+        for count in args.envs if args.part == "stepping" else ():
             ours = {name: rate for name, rate in rates[count].items() if name in ("sync", "native", "async")}
             console.print(f"  fastest of the plugin's ways at {count:>2}: {max(ours, key=lambda name: ours[name])}")
 
@@ -67,7 +80,7 @@ def main() -> None:
 def _cell(rates: dict[str, float], name: str) -> str:
     if name not in rates:
         return "not installed"
-    base = rates.get(BASE, rates["sync"])
+    base = rates.get(BASE, rates.get("one MjData each", rates["sync"]))
     return f"{rates[name]:8,.0f}  ({rates[name] / base:.2f}x)"
 
 
@@ -76,6 +89,8 @@ def makers(task: str) -> dict[str, Maker]:
     fields = type(create_environment(task).options).model_fields
     ways = ("sync", "native", "async") if "native" in str(fields["vector"].annotation) else ("sync", "async")
     found: dict[str, Maker] = {way: plugin(task, way) for way in ways}
+    if task in ENVPOOL and task != "pong-pixels":
+        found = {"one MjData each": loop(task)} | found
     if task in GYMNASIUM:
         found |= {f"gymnasium {mode}": gymnasium_vector(task, mode) for mode in ("sync", "async")}
     if task == "pong-pixels":
@@ -88,6 +103,48 @@ def makers(task: str) -> dict[str, Maker]:
 def plugin(task: str, way: str) -> Maker:
     """The plugin as the engine steps it."""
     return lambda count: make_simulators(create_environment(task, {"vector": way}), count)
+
+
+def loop(task: str) -> Maker:
+    """The plugin as the engine steps it, with an `MjData` for each world."""
+    from _mujoco_loop import LOOPS
+
+    return lambda count: make_simulators(LOOPS[task](LOOPS[task].Options()), count)
+
+
+class Restored:
+    """Simulators of which, every 16 steps, each is saved once and put back to a stored state once."""
+
+    def __init__(self, simulators: Any) -> None:
+        self._simulators, self._steps, self._states = simulators, 0, list[bytes]()
+        self.single_action_space = simulators.single_action_space
+
+    def reset(self) -> None:
+        """Begin, and store the states to be put back."""
+        count = self._simulators.num_envs
+        self._simulators.reset(seed=list(range(count)))
+        self._states = self._simulators.snapshot(range(count))
+
+    def step(self, actions: Any) -> None:
+        """One step, with what is due of saving and putting back."""
+        self._simulators.step(actions)
+        self._steps += 1
+        count = self._simulators.num_envs
+        due = [index for index in range(count) if (self._steps + index) % 16 == 0]
+        if due:
+            self._simulators.snapshot(due)
+            self._simulators.restore(due, [self._states[index] for index in due])
+
+    def close(self) -> None:
+        """Close them."""
+        self._simulators.close()
+
+
+def restored(task: str) -> dict[str, Maker]:
+    """Row -> what builds the environments, for those that can save and restore."""
+    ways = {"one MjData each": loop(task)} if task in ENVPOOL and task != "pong-pixels" else {}
+    ways |= {"sync": plugin(task, "sync")}
+    return {name: lambda count, make=make: Restored(make(count)) for name, make in ways.items()}
 
 
 def gymnasium_vector(task: str, mode: str) -> Maker:

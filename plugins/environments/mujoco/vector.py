@@ -198,17 +198,21 @@ class MujocoVectorEnv(SameStepVectorEnv):
 
     def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
         actions = np.asarray(actions, np.float32)
-        before, active = self.qpos.copy(), self.active
+        before = self.qpos.copy()
+        self._simulate(self.active, actions)
+        self._steps += 1
+        self._look(range(self.num_envs))
+        rewards, terminated = self._score(before, actions)
+        return rewards, terminated, self._steps >= self._options.max_steps
+
+    def _simulate(self, active: Sequence[int], actions: Array) -> None:
+        """One agent step of the worlds at `active`; actions `(n, nu)`."""
         if len(active) == self.num_envs:
             self._controls[:] = actions
             self._batch.step(nstep=self.physics.frame_skip)
         else:
             self._controls[active] = actions[active]
             self._batch.step(active, self.physics.frame_skip)
-        self._steps += 1
-        self._look(range(self.num_envs))
-        rewards, terminated = self._score(before, actions)
-        return rewards, terminated, self._steps >= self._options.max_steps
 
 
 class LocomotionVectorEnv(MujocoVectorEnv):
