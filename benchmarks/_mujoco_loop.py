@@ -1,4 +1,4 @@
-"""The MuJoCo tasks on one `MjData` per world, stepped one after another: what `mujoco.batch` replaced, to compare with.
+"""The MuJoCo tasks on one `MjData` per world, stepped one by one: what `mujoco.batch` replaced.
 
 Same results to the bit.
 """

@@ -3,19 +3,20 @@
     python benchmarks/environments.py
     python benchmarks/environments.py --tasks hopper --envs 1 8 --seconds 5
 
-Random actions, one control step a call. All rows of a column are measured in turns, five rounds, and the median
-counts, so that what else the machine does hits them alike. Figures are agent steps per second over all environments,
-and in brackets the median ratio, round by round, to Gymnasium's sync (where that is absent, to the first row). The rows:
+Random actions, one control step a call. All rows of a column are measured in turns, nine rounds, so that what else the
+machine does hits them alike. Figures are agent steps per second over all environments (median), in brackets the ratio
+to the first row (median over rounds), and where everything happens in this process the microseconds of processor time
+per step, which a busy machine changes least. The rows:
 
-  one MjData each       the plugin with MuJoCo's worlds stepped one by one, as before `mujoco.batch`
+  one MjData each       the plugin with MuJoCo's worlds stepped one by one, as it was before `mujoco.batch`
   sync, native, async   the plugin with `vector: sync | native | async`; async in one worker process per CPU core
-  gymnasium sync/async  `gymnasium.make_vec` with that mode, resetting in the same step
+  gymnasium sync/async  `gymnasium.make_vec` with that mode, resetting in the same step; async up to 32 processes
   ALE vector            `ale_py.vector_env.AtariVectorEnv`, which EnvPool's Atari is the model of (no RAM, no states)
   EnvPool               where it is installed (`pip install envpool`); other numbers for the same seeds, no states
 
-With `--part restored` worlds are put back to stored states in turn, every 16 steps one of them, as tests of suggestions
-do, and saved as often; `--part tests` and `--part search` run the tests of an episode's suggestions and the search for
-plans, in one process, on both ways of stepping MuJoCo (processor time of this process; verdicts and plans must agree).
+With `--part restored` worlds are put back to stored states in turn, every 16 steps one of them, and saved as often, as
+tests of suggestions do. `--part tests` and `--part search` run the tests of an episode and the search for
+plans in one process on both ways of stepping MuJoCo, by processor time; verdicts and plans must agree.
 
 Only the plugin's rows can save and restore a state; they agree with one another to the bit, and for MuJoCo with
 Gymnasium's.
@@ -42,9 +43,11 @@ from ultra_agents.rollout.simulators import make_simulators
 GYMNASIUM = {"pong": "ALE/Pong-v5", "hopper": "Hopper-v5", "half-cheetah": "HalfCheetah-v5"}
 ENVPOOL = {"pong-pixels": "Pong-v5", "hopper": "Hopper-v5", "half-cheetah": "HalfCheetah-v5"}
 TASKS = ("pong", "pong-pixels", "hopper", "half-cheetah")
-BASE = "gymnasium sync"
-ROUNDS = 5
+ROUNDS = 9
+MOST_PROCESSES = 32
 Maker = Callable[[int], Any]
+Rates = list[tuple[float, float]]
+"""By round: steps per second, and microseconds of processor time of this process per step."""
 
 
 def main() -> None:
@@ -55,7 +58,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["stepping", "restored", "tests", "search"], default="stepping")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each cell")
     args = parser.parse_args()
-    console = Console(width=110)
+    console = Console(width=130)
     console.print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}; steps per second")
     warnings.simplefilter("ignore")
     if args.part in ("tests", "search"):
@@ -73,15 +76,21 @@ def main() -> None:
             table.add_row(name, *(_cell(rates[count], name) for count in args.envs))
         console.print(table)
         for count in args.envs if args.part == "stepping" else ():
-            ours = {name: rate for name, rate in rates[count].items() if name in ("sync", "native", "async")}
+            ours = {
+                name: np.median([rate for rate, _ in found])
+                for name, found in rates[count].items()
+                if name in ("sync", "native", "async")
+            }
             console.print(f"  fastest of the plugin's ways at {count:>2}: {max(ours, key=lambda name: ours[name])}")
 
 
-def _cell(rates: dict[str, float], name: str) -> str:
+def _cell(rates: dict[str, Rates], name: str) -> str:
     if name not in rates:
-        return "not installed"
-    base = rates.get(BASE, rates.get("one MjData each", rates["sync"]))
-    return f"{rates[name]:8,.0f}  ({rates[name] / base:.2f}x)"
+        return "not there"
+    rate, core = np.array(rates[name]).T
+    ratio = np.median(rate / np.array(next(iter(rates.values())))[:, 0])
+    apart = "async" in name
+    return f"{np.median(rate):,.0f} ({ratio:.2f}x" + (")" if apart else f", {np.median(core):.1f} us)")
 
 
 def makers(task: str) -> dict[str, Maker]:
@@ -156,6 +165,8 @@ def gymnasium_vector(task: str, mode: str) -> Maker:
             import ale_py
 
             gymnasium.register_envs(ale_py)
+        if mode == "async" and count > MOST_PROCESSES:
+            return None
         return gymnasium.make_vec(
             GYMNASIUM[task],
             num_envs=count,
@@ -187,25 +198,25 @@ def envpool(env_id: str) -> Maker:
     return make
 
 
-def measure(made: dict[str, Maker], count: int, seconds: float) -> dict[str, float]:
-    """Steps per second over `count` environments by row: the median of rounds in which each row has its turn."""
+def measure(made: dict[str, Maker], count: int, seconds: float) -> dict[str, Rates]:
+    """Steps per second over `count` environments, and processor time per step, by row and round."""
     built = {name: envs for name, make in made.items() if (envs := make(count)) is not None}
     batches = {name: _actions(envs, count) for name, envs in built.items()}
     for name, envs in built.items():
         envs.reset()
         for batch in batches[name][:8]:
             envs.step(batch)
-    rates: dict[str, list[float]] = {name: [] for name in built}
+    rates: dict[str, Rates] = {name: [] for name in built}
     for _ in range(ROUNDS):
         for name, envs in built.items():
-            steps, began = 0, time.perf_counter()
+            steps, began, busy = 0, time.perf_counter(), time.process_time()
             while (spent := time.perf_counter() - began) < seconds / ROUNDS or steps == 0:
                 envs.step(batches[name][steps % len(batches[name])])
                 steps += 1
-            rates[name].append(steps * count / spent)
+            rates[name].append((steps * count / spent, 1e6 * (time.process_time() - busy) / (steps * count)))
     for envs in built.values():
         envs.close()
-    return {name: float(np.median(row)) for name, row in rates.items()}
+    return rates
 
 
 def _actions(envs: Any, count: int) -> list[Any]:
