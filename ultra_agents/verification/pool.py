@@ -7,6 +7,7 @@ outcome comes back. Which worker plays a job, and what else it plays, does not c
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from functools import partial
 from multiprocessing.connection import Connection
@@ -164,6 +165,7 @@ def _serve(
             pipe.send(plugin_fault(environment, error))
             return
         pipe.send(None)
+        gc.freeze()  # as in `LocalPool`
         while True:
             while not player.busy or pipe.poll():
                 message = pipe.recv()
