@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import queue
 import threading
 import traceback
@@ -89,16 +88,11 @@ class Pool(ABC, Generic[J, R]):
 
 
 class LocalPool(Pool[Job, JobResult]):
-    """One thread of this process plays.
-
-    Until it is closed, garbage collections leave out the objects there were when it was made. A process with PyTorch
-    in it holds half a million: a full collection took a tenth of a second, 7 % of testing an episode's suggestions.
-    """
+    """One thread of this process plays."""
 
     def __init__(self, environment: Environment, policy: Policy, terms: Terms, slots: int) -> None:
         super().__init__(environment)
         self._player = Player(environment, policy, slots, terms)
-        gc.freeze()
         self._jobs: queue.SimpleQueue[tuple[int, Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._play, name="rollouts", daemon=True)
         self._thread.start()
@@ -110,7 +104,6 @@ class LocalPool(Pool[Job, JobResult]):
         self._jobs.put(None)
         self._thread.join()
         self._player.close()
-        gc.unfreeze()
 
     def _play(self) -> None:
         player = self._player
