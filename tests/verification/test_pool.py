@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import pickle
 import signal
 from typing import Any
 
@@ -189,3 +190,18 @@ class Telling(Corridor):
 def test_workers_know_with_how_many_they_share_the_cores(workers: int, told: str) -> None:
     with pytest.raises(EnvironmentFault, match=told):
         make_pool(Telling(CorridorOptions()), Walker(0.5), TERMS, workers)
+
+
+def test_what_a_rollout_saw_survives_being_sent() -> None:
+    player = Player(corridor(), Walker(0.5), 4, TERMS)
+    (traced,) = played(player, job(trace=True))
+    (plain,) = played(player, job())
+    player.close()
+    rollout, back = traced.candidates[0], pickle.loads(pickle.dumps(traced)).candidates[0]
+    assert len(back.seen) == len(rollout.seen) == rollout.time > 0
+    for (action, shown), (other_action, other_shown) in zip(rollout.seen, back.seen, strict=True):
+        assert np.array_equal(action, other_action)
+        assert np.array_equal(shown, other_shown)
+        assert (action.dtype, shown.dtype) == (other_action.dtype, other_shown.dtype)
+    assert (back.digests, back.rewards, back.end) == (rollout.digests, rollout.rewards, rollout.end)
+    assert pickle.loads(pickle.dumps(plain)).candidates[0].seen == ()

@@ -165,9 +165,7 @@ def _serve(
             pipe.send(plugin_fault(environment, error))
             return
         pipe.send(None)
-        # A full garbage collection goes through the half a million objects that come with PyTorch: a tenth of a second,
-        # 7 % of testing an episode's suggestions. They live as long as this process.
-        gc.freeze()
+        gc.freeze()  # see `LocalPool`
         while True:
             while not player.busy or pipe.poll():
                 message = pipe.recv()
