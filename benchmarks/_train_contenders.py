@@ -83,8 +83,13 @@ def bound(task: str, sims: Any, seed: int) -> Train:
     return train
 
 
-def ours(task: str, sims: Any, seed: int, entries: int = 0, total: int = 10**9, **options: Any) -> Train:
-    """`plugins/algorithms/ppo.py`, with a table of advice of `entries` rows if there are any."""
+def ours(
+    task: str, sims: Any, seed: int, entries: int = 0, total: int = 10**9, autograd: bool = False, **options: Any
+) -> Train:
+    """`plugins/algorithms/ppo`, with a table of advice of `entries` rows if there are any.
+
+    With `autograd` the gradient of tanh networks comes from PyTorch instead of the formulas in `ppo/mlp.py`.
+    """
     from ultra_agents.registry import create_algorithm
     from ultra_agents.seeding import Streams
 
@@ -95,6 +100,10 @@ def ours(task: str, sims: Any, seed: int, entries: int = 0, total: int = 10**9, 
     policy = algorithm.create_policy(sims.single_observation_space, sims.single_action_space, seed)
     modulation = advised(sims, entries) if entries else None
     trainer = algorithm.trainer(policy, sims, total, Streams(seed), modulation, fresh=True)
+    if autograd:
+        from ultra_agents_plugins.algorithms.ppo.autograd import AutogradLearner
+
+        trainer._learner = AutogradLearner(trainer.policy, trainer.options)
 
     def train() -> int:
         before = trainer.steps

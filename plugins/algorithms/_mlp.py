@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ultra_agents.records import Array
+
 F32 = npt.NDArray[np.float32]
 BLOCK = 16
 """Rows per matrix product. A product's last bits depend on its shape, so every batch is padded to whole blocks of one
@@ -43,6 +45,11 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+def clipped(values: Array, low: float | Array, high: float | Array) -> Array:
+    """`np.clip` to the bit, in half the time for a few hundred numbers."""
+    return np.minimum(np.maximum(values, low), high)
+
+
 def forward(layers: Sequence[tuple[F32, F32]], rows: F32, own: int | None = None) -> F32:
     """Inputs `(n, inputs)` -> outputs `(n, outputs)`.
 
@@ -54,13 +61,18 @@ def forward(layers: Sequence[tuple[F32, F32]], rows: F32, own: int | None = None
     n, width = rows.shape
     padding = -n % BLOCK
     if padding:
-        rows = np.concatenate([rows, np.zeros((padding, width), dtype=np.float32)])
+        padded = np.zeros((n + padding, width), dtype=np.float32)
+        padded[:n] = rows
+        rows = padded
     out = rows.reshape(-1, BLOCK, width)
     for index, (weight, bias) in enumerate(layers):
         if index:
-            out = np.tanh(out)
+            np.tanh(out, out=out)
         if index or own is None:
-            out = np.matmul(out, weight) + bias
+            out = np.matmul(out, weight)
+            out += bias
         else:
-            out = (np.matmul(out[..., :own], weight[:own]) + bias) + np.matmul(out[..., own:], weight[own:])
+            out, further = np.matmul(out[..., :own], weight[:own]), np.matmul(out[..., own:], weight[own:])
+            out += bias
+            out += further
     return np.asarray(out.reshape(n + padding, -1)[:n])

@@ -27,7 +27,7 @@ from ultra_agents.errors import PluginError, PolicyError
 from ultra_agents.records import Array, FloatArray
 
 from ._encoders import FEATURES, NatureCNN, is_image
-from ._mlp import F32, forward, mlp, one_thread
+from ._mlp import F32, clipped, forward, mlp, one_thread
 
 IMAGE_BLOCK = 8
 """Rows per pass through the convolutions, for the reason given at `_mlp.BLOCK`."""
@@ -131,8 +131,9 @@ class PPOPolicy(Policy):
         if self.encoder is not None:
             return np.asarray(observations, dtype=np.uint8).reshape(len(observations), self.obs_dim)
         flat = np.asarray(observations, dtype=np.float64).reshape(len(observations), self.raw_dim)
-        scaled = (flat - self.mean) / np.sqrt(self.var + 1e-8)
-        normalized = np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+        scaled = flat - self.mean
+        scaled /= self._spread
+        normalized = clipped(scaled, -self.clip, self.clip).astype(np.float32)
         if self.widening is None:
             return normalized
         return np.concatenate([normalized, self.widening.inputs(observations)], axis=1)
@@ -176,8 +177,10 @@ class PPOPolicy(Policy):
         if self.discrete:
             cdf = np.cumsum(np.exp(_log_softmax(outputs)), axis=1)
             return np.asarray((uniforms[:, :1] > cdf[:, :-1]).sum(axis=1), dtype=np.int64)
-        z = ndtri(np.clip(uniforms, 1e-12, 1.0 - 1e-12))
-        return np.asarray(outputs + np.exp(self._log_std()) * z, dtype=np.float32)
+        z = ndtri(clipped(uniforms, 1e-12, 1.0 - 1e-12))
+        z *= np.exp(self._log_std())
+        z += outputs
+        return np.asarray(z, dtype=np.float32)
 
     def log_prob(self, outputs: F32, actions: Array) -> FloatArray:
         """Log-probability (density, for unclipped continuous actions) `(n,)` of `actions`."""
@@ -190,7 +193,8 @@ class PPOPolicy(Policy):
     def bounded(self, actions: Array) -> Array:
         """Actions as the environment takes them: continuous ones clipped to the bounds of the space."""
         if isinstance(self.action_space, Box):
-            return np.clip(actions, self.action_space.low, self.action_space.high).astype(self.action_space.dtype)
+            space = self.action_space
+            return clipped(actions, space.low, space.high).astype(space.dtype, copy=False)
         return actions
 
     @property
@@ -339,9 +343,16 @@ class PPOPolicy(Policy):
         assert self.log_std is not None
         return self.log_std.detach().cpu().numpy().astype(np.float64)
 
+    @property
+    def _spread(self) -> FloatArray:
+        """Standard deviations `(raw_dim,)` observations are divided by."""
+        if self.__dict__.get("_spread_of", (None,))[0] is not self.var:  # it is replaced, never changed in place
+            self.__dict__["_spread_of"] = self.var, np.sqrt(self.var + 1e-8)
+        return np.asarray(self.__dict__["_spread_of"][1])
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the numpy views: a copy must look at its own weights."""
-        return {key: value for key, value in self.__dict__.items() if key != "_views"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_views", "_spread_of")}
 
     def __repr__(self) -> str:
         inside = "nature_cnn" if self.encoder is not None else f"hidden={self.hidden}"

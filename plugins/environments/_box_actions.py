@@ -61,7 +61,10 @@ class BoxActions(ActionCodec):
 
     def decode(self, action: Array) -> str:
         """The name of the nearest preset, each part measured against its range."""
-        apart = (np.nan_to_num(np.asarray(action, np.float64)) - self._presets) / self._scale
+        wanted = np.asarray(action, np.float64)
+        if not np.isfinite(wanted).all():
+            wanted = np.nan_to_num(wanted)
+        apart = (wanted - self._presets) / self._scale
         return self._names[int(np.argmin(np.square(apart).sum(axis=1)))]
 
     def spell(self, action: Array) -> str:

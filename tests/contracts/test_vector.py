@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from ultra_agents.contracts import Environment, capabilities
+from ultra_agents.contracts import Environment, capabilities, vector
 from ultra_agents.contracts.vector import (
     GENERATOR_BYTES,
     SameStepVectorEnv,
+    cores,
     pack_generator,
+    share_cores,
+    sharing_cores,
+    stepping_threads,
     unpack_generator,
     unpack_snapshot,
     workers_wanted,
@@ -47,6 +51,15 @@ class Countdown(SameStepVectorEnv):
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.left -= 1
         return self.left.copy(), self.left <= 0, np.zeros(self.num_envs, bool)
+
+
+class Sharing(Corridor):
+    """Tells with how many processes the one that built it shares its cores."""
+
+    def make(self, num_envs: int) -> Any:
+        envs, told = super().make(num_envs), np.full(num_envs, sharing_cores())
+        envs.info = lambda: {"sharing": told}  # type: ignore[method-assign]
+        return envs
 
 
 def test_an_ended_episode_gives_its_last_observation_and_the_next_ones_first() -> None:
@@ -147,3 +160,24 @@ def test_an_instance_may_lack_what_its_class_offers() -> None:
     made: Environment = Pictureless(Corridor.Options())
     assert "render" in capabilities(Pictureless)
     assert capabilities(made) == capabilities(Corridor) - {"render"}
+
+
+def test_processes_that_step_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector, "cores", lambda: 8)
+    assert (sharing_cores(), stepping_threads()) == (1, 8)
+    before = share_cores(3)
+    try:
+        assert (before, sharing_cores(), stepping_threads()) == (1, 3, 2)
+        share_cores(20)
+        assert stepping_threads() == 1
+    finally:
+        share_cores(before)
+    assert cores() >= 1
+
+
+@pytest.mark.parametrize(("workers", "processes"), [(1, 2), (2, 2), (3, 3)])
+def test_workers_are_told_with_how_many_they_share_the_cores(workers: int, processes: int) -> None:
+    with make_simulators(Sharing(Sharing.Options()), 6, workers) as simulators:
+        _, info = simulators.reset(seed=0)
+    assert info["sharing"].tolist() == [processes] * 6
+    assert sharing_cores() == 1

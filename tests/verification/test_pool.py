@@ -1,11 +1,13 @@
 import multiprocessing
 import os
+import pickle
 import signal
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ultra_agents.contracts.vector import sharing_cores
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
@@ -175,3 +177,31 @@ def test_an_environment_that_cannot_be_built_is_named(workers: int) -> None:
         make_pool(Unbuildable(CorridorOptions()), Walker(0.5), TERMS, workers=workers)
     assert "no display" in str(caught.value)
     assert not multiprocessing.active_children()
+
+
+class Telling(Corridor):
+    """Refuses to be built, and tells with how many processes it would share its cores."""
+
+    def make(self, num_envs: int) -> Any:
+        raise EnvironmentFault(f"{sharing_cores()} processes")
+
+
+@pytest.mark.parametrize(("workers", "told"), [(0, "1 processes"), (3, "3 processes")])
+def test_workers_know_with_how_many_they_share_the_cores(workers: int, told: str) -> None:
+    with pytest.raises(EnvironmentFault, match=told):
+        make_pool(Telling(CorridorOptions()), Walker(0.5), TERMS, workers)
+
+
+def test_what_a_rollout_saw_survives_being_sent() -> None:
+    player = Player(corridor(), Walker(0.5), 4, TERMS)
+    (traced,) = played(player, job(trace=True))
+    (plain,) = played(player, job())
+    player.close()
+    rollout, back = traced.candidates[0], pickle.loads(pickle.dumps(traced)).candidates[0]
+    assert len(back.seen) == len(rollout.seen) == rollout.time > 0
+    for (action, shown), (other_action, other_shown) in zip(rollout.seen, back.seen, strict=True):
+        assert np.array_equal(action, other_action)
+        assert np.array_equal(shown, other_shown)
+        assert (action.dtype, shown.dtype) == (other_action.dtype, other_shown.dtype)
+    assert (back.digests, back.rewards, back.end) == (rollout.digests, rollout.rewards, rollout.end)
+    assert pickle.loads(pickle.dumps(plain)).candidates[0].seen == ()

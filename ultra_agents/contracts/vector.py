@@ -22,6 +22,35 @@ from ultra_agents.contracts.environment import Environment, Options
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray
 
+_stepping = 1
+"""Processes of the engine that step side by side with this one, itself included."""
+
+
+def share_cores(processes: int) -> int:
+    """Let environments built in this process from now on share its cores with so many processes, itself included.
+
+    The engine says so in every process it starts; the former number is returned, for whoever puts it back.
+    """
+    global _stepping
+    before, _stepping = _stepping, max(processes, 1)
+    return before
+
+
+def sharing_cores() -> int:
+    """Processes that step on this process's cores, itself included."""
+    return _stepping
+
+
+def stepping_threads() -> int:
+    """Threads an environment of this process may step on, at least 1: its share of the cores, so that none has two."""
+    return max(cores() // _stepping, 1)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 Vectorisation: TypeAlias = Literal["sync", "async", "native"]
 
 _GENERATOR = struct.Struct("<B16s16sI")
@@ -35,7 +64,8 @@ class VectorOptions(Options):
     vector: Vectorisation = Field(
         "sync",
         description="sync: one after another in each process; async: the engine spreads them over at least one "
-        "worker process per CPU core; native: the simulator's own parallelism, several threads in each process",
+        "worker process per CPU core; native: the simulator's own parallelism, in each process as many threads as it "
+        "has cores to itself",
     )
 
 

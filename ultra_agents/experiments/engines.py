@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Protocol
 
+from ultra_agents.contracts.vector import share_cores
 from ultra_agents.experiments.cells import CellOutcome, run_cell
 from ultra_agents.experiments.spec import Cell
 from ultra_agents.files import no_link
@@ -149,12 +150,15 @@ class LocalEngine:
         os.environ.setdefault(
             "OMP_NUM_THREADS", "1"
         )  # inherited by the workers: small networks are slower with more threads
-        return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _init_worker, (self._output,))
+        return ProcessPoolExecutor(
+            self.workers, multiprocessing.get_context("spawn"), _init_worker, (self._output, self.workers)
+        )
 
 
-def _init_worker(output: Path | None) -> None:
+def _init_worker(output: Path | None, processes: int) -> None:
     """In a worker: Ctrl-C and SIGTERM are the driver's, which asks for a clean stop through the stop file."""
     leave_to_parent(GRACE_S)
+    share_cores(processes)
     if output is not None:
         with open(output, "ab", opener=no_link) as file:
             for stream in (1, 2):

@@ -9,7 +9,6 @@ The byte comes through the pipe in order with all other messages, and a dead pro
 
 from __future__ import annotations
 
-import os
 import time
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -153,8 +152,3 @@ class Channel:
 def shared_counters() -> Any:
     """Two counters in memory that a process about to be started will share."""
     return get_context("spawn").RawArray("b", 2 * CACHE_LINE)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,6 +19,7 @@ from pickle import PicklingError
 from typing import Any
 
 from ultra_agents.contracts import Environment
+from ultra_agents.contracts.vector import share_cores
 from ultra_agents.errors import UltraError
 from ultra_agents.plugin_calls import asking, plugin_fault
 from ultra_agents.records import Array
@@ -58,10 +59,17 @@ def hang_up(pipe: Connection) -> None:
 
 
 def serve(
-    pipe: Connection, environment: Environment, sizes: list[int], slots: list[StepSlot], counters: Any, spin: bool
+    pipe: Connection,
+    environment: Environment,
+    sizes: list[int],
+    slots: list[StepSlot],
+    counters: Any,
+    spin: bool,
+    processes: int,
 ) -> None:
     """The worker's loop: build, answer each request with `(ok, result)`, end when the pipe closes."""
     leave_to_parent()
+    share_cores(processes)
     channel = Channel(pipe, counters, 1, spin)
     try:
         try:

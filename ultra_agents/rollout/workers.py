@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.contracts import Environment
+from ultra_agents.contracts.vector import cores, share_cores, sharing_cores
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.plugin_calls import asking, plugin_name
 from ultra_agents.records import Array
-from ultra_agents.rollout.shared_memory import Channel, StepSlot, cores, shared_counters
+from ultra_agents.rollout.shared_memory import Channel, StepSlot, shared_counters
 from ultra_agents.rollout.vector import Simulators, StepResult, build, chunks, halves
 from ultra_agents.rollout.worker_process import EXIT_WAIT_S, answer, handlers, serve, start_worker
 
@@ -49,17 +50,22 @@ class WorkerSimulators(Simulators):
         self._pending: dict[int, deque[tuple[Any, ...]]] = {}
         try:
             spin = cores() > len(self._in_flight)
+            processes = sharing_cores() * (len(self._in_flight) + (IN_PROCESS in self._worker))
             for worker in range(len(self._in_flight)):
                 slots = [slot for slot, who in zip(self._slots, self._worker, strict=True) if who == worker]
                 sizes = [len(chunk) for chunk, who in zip(self._chunks, self._worker, strict=True) if who == worker]
                 counters = shared_counters()
-                pipe, process = start_worker(serve, environment, sizes, slots, counters, spin)
+                pipe, process = start_worker(serve, environment, sizes, slots, counters, spin, processes)
                 self._channels.append(Channel(pipe, counters, 0, spin))
                 self._processes.append(process)
             for part, chunk in enumerate(self._chunks):
                 if self._worker[part] == IN_PROCESS:
-                    with asking(environment):
-                        self._local_envs[part], self._pending[part] = build(environment, len(chunk)), deque()
+                    before = share_cores(processes)
+                    try:
+                        with asking(environment):
+                            self._local_envs[part], self._pending[part] = build(environment, len(chunk)), deque()
+                    finally:
+                        share_cores(before)
             for worker in range(len(self._in_flight)):
                 self._in_flight[worker].append(self._worker.index(worker))
                 self._receive(self._worker.index(worker))

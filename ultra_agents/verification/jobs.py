@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,14 @@ class Rollout:
     def time(self) -> int:
         """Steps played."""
         return len(self.earned) - 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With what was seen as two arrays: one by one a hundred small ones take longer to pickle than to play."""
+        return self.__dict__ | {"seen": tuple(np.stack(part) for part in zip(*self.seen, strict=True))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Inverse of `__getstate__`."""
+        self.__dict__.update(state, seen=tuple(zip(*state["seen"], strict=True)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ outcome comes back. Which worker plays a job, and what else it plays, does not c
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from functools import partial
 from multiprocessing.connection import Connection
@@ -14,6 +15,7 @@ from typing import Any
 
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
+from ultra_agents.contracts.vector import share_cores, sharing_cores
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.plugin_calls import plugin_fault, plugin_name
 from ultra_agents.rollout.worker_process import EXIT_WAIT_S, start_worker
@@ -66,7 +68,7 @@ class WorkerPool(Pool[Job, JobResult]):
         self._locks = [threading.Lock() for _ in range(workers)]
         try:
             for _ in range(workers):
-                pipe, process = start_worker(_serve, environment, policy, slots, terms)
+                pipe, process = start_worker(_serve, environment, policy, slots, terms, sharing_cores() * workers)
                 self._pipes.append(pipe)
                 self._processes.append(process)
             for part in range(workers):
@@ -150,9 +152,12 @@ def _hang_up(pipe: Connection) -> None:
         pipe.send(None)
 
 
-def _serve(pipe: Connection, environment: Environment, policy: Policy, slots: int, terms: Terms) -> None:
+def _serve(
+    pipe: Connection, environment: Environment, policy: Policy, slots: int, terms: Terms, processes: int
+) -> None:
     """The worker's loop: build, play the jobs that arrive, end on None or when the pipe closes."""
     leave_to_parent()
+    share_cores(processes)
     try:
         try:
             player = Player(environment, policy, slots, terms)
@@ -160,6 +165,7 @@ def _serve(pipe: Connection, environment: Environment, policy: Policy, slots: in
             pipe.send(plugin_fault(environment, error))
             return
         pipe.send(None)
+        gc.freeze()  # see `LocalPool`
         while True:
             while not player.busy or pipe.poll():
                 message = pipe.recv()

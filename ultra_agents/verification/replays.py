@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -81,14 +81,15 @@ def _moments(
     last = sides[0][1] if rollout.merged is not None else max(steps for _, steps in sides)
     times = _times(rollout, sides, endings, length, last)
     values = [_values(environment, first, one, steps) for one, steps in sides]
-    shown = _shown(environment, values, times)
+    told = {name: (_at(column, times), _at(values[1][name], times)) for name, column in values[0].items()}
+    shown = {name: list(zip(*told[name], strict=True)) for name in _shown(environment, told)}
     return tuple(
         Moment(
             time,
             (_action(environment, *sides[0], time), _action(environment, *sides[1], time)),
-            {name: (_at(values[0][name], time), _at(values[1][name], time)) for name in shown},
+            {name: rows[number] for name, rows in shown.items()},
         )
-        for time in times
+        for number, time in enumerate(times)
     )
 
 
@@ -110,26 +111,29 @@ def _values(environment: Environment, first: Array, rollout: Rollout, steps: int
         return {name: np.asarray(column, np.float64) for name, column in environment.quantities(observations).items()}
 
 
-def _shown(environment: Environment, values: Sequence[dict[str, FloatArray]], times: Sequence[int]) -> list[str]:
-    """The quantities in which the two differ most, then those that change most; in the environment's order."""
+Told = Sequence[float | None]
+"""A quantity at the times that are kept; None where there is none."""
 
-    def weight(name: str) -> tuple[bool, float]:
-        about = environment.legend[name]
+
+def _shown(environment: Environment, told: Mapping[str, tuple[Told, Told]]) -> list[str]:
+    """The quantities in which the two differ most, then those that change most; in the environment's order."""
+    weights, legend = {}, environment.legend
+    for name, (advised, alone) in told.items():
+        about = legend[name]
         scale = abs(about.high - about.low)
         scale = scale if math.isfinite(scale) and scale > 0 else 1.0
-        rows = [(_at(values[0][name], time), _at(values[1][name], time)) for time in times]
-        apart = sum(abs(a - b) for a, b in rows if a is not None and b is not None)
-        own = [b for _, b in rows if b is not None]
-        return apart > 0, (apart or max(own, default=0.0) - min(own, default=0.0)) / scale
+        apart = sum(abs(a - b) for a, b in zip(advised, alone, strict=True) if a is not None and b is not None)
+        own = [b for b in alone if b is not None]
+        weight = (apart or max(own, default=0.0) - min(own, default=0.0)) / scale
+        if weight > 0:
+            weights[name] = apart > 0, weight
+    best = set(sorted(weights, key=weights.__getitem__, reverse=True)[:QUANTITIES])
+    return [name for name in told if name in best]
 
-    best = [name for name in values[0] if weight(name)[1] > 0]
-    best = sorted(best, key=weight, reverse=True)[:QUANTITIES]
-    return [name for name in values[0] if name in best]
 
-
-def _at(column: FloatArray, time: int) -> float | None:
-    value = float(column[time]) if time < len(column) else math.nan
-    return value if math.isfinite(value) else None
+def _at(column: FloatArray, times: Sequence[int]) -> list[float | None]:
+    values, end = column.tolist(), len(column)
+    return [values[time] if time < end and math.isfinite(values[time]) else None for time in times]
 
 
 def _action(environment: Environment, rollout: Rollout, steps: int, time: int) -> str:

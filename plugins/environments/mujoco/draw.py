@@ -16,9 +16,9 @@ _CAPSULE, _SPHERE, _CYLINDER = (
 _COLOURS = ((50, 90, 200), (80, 150, 90), (220, 130, 50), (150, 80, 170), (90, 160, 180), (190, 80, 110), (90, 90, 90))
 
 
-def side_view(model: Any, data: Any, line: float | None, height: int = 240, width: int = 320) -> Array:
+def side_view(model: Any, positions: FloatArray, line: float | None, height: int = 240, width: int = 320) -> Array:
     """The x-z plane around the torso, 2.4 m high; `line` is marked on the ground."""
-    scratch = _posed(model, data)
+    scratch = _posed(model, positions)
     metres = 2.4 / height
     middle, floor = float(scratch.qpos[0]), height - 30
     xs = middle + (np.arange(width) - width / 2) * metres
@@ -32,19 +32,19 @@ def side_view(model: Any, data: Any, line: float | None, height: int = 240, widt
     return frame
 
 
-def top_view(model: Any, data: Any, size: int = 240) -> Array:
+def top_view(model: Any, positions: FloatArray, size: int = 240) -> Array:
     """The x-y plane, 60 cm wide: arm and target."""
-    scratch = _posed(model, data)
+    scratch = _posed(model, positions)
     across = (np.arange(size) - size / 2) * (0.6 / size)
     frame = np.full((size, size, 3), _SKY, np.uint8)
     _bodies(frame, model, scratch, (0, 1), across, -across, skip=("root", "sideS", "sideE", "sideN", "sideW"))
     return frame
 
 
-def _posed(model: Any, data: Any) -> Any:
-    """A copy whose geometry belongs to its positions; the world itself must not be touched."""
+def _posed(model: Any, positions: FloatArray) -> Any:
+    """A scratch copy of the world at these positions `(nq,)`."""
     scratch = mujoco.MjData(model)
-    scratch.qpos[:] = data.qpos
+    scratch.qpos[:] = positions
     mujoco.mj_kinematics(model, scratch)
     return scratch
 

@@ -1,21 +1,20 @@
 """Parallel MuJoCo worlds, bit-identical to Gymnasium's v5 environments (a test compares them), with exact snapshots.
 
-The physics is MuJoCo's own, one `MjData` per environment on a shared model; observations and rewards are computed for
-all of them at once, which is what makes this faster than one Gymnasium environment after another. Stepping through
-`mujoco.rollout` was left out: its states lack the solver's warm start, so that results would differ in the last bits.
+The physics is MuJoCo's own, stepped by `mujoco.batch`: a world is its row of integration state (positions, velocities,
+inputs and the solver's warm start), and one `MjData` computes a thread's worlds in turn. That is bit-identical to one
+`MjData` per world (tests hold them together, in unstable worlds too). Observations and rewards are computed for all
+worlds at once. `mujoco.rollout` would not do: its states lack the warm start; results would differ in the last bits.
 
-`vector: native` steps parts of the worlds on threads, which MuJoCo lets run beside Python. It pays only where cores
-are idle: with two busy ones it was 0.8 to 1.0 times as fast as `sync` (benchmarks/environments.py), hence the default.
+`vector: native` gives the batch a thread for each core that no other process of the engine steps on. It pays only
+where cores are idle, hence the default. What each way brings is in `docs/results.md`.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -24,6 +23,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from mujoco.batch import Batch
 from pydantic import Field
 
 from ultra_agents.contracts.vector import (
@@ -31,16 +31,17 @@ from ultra_agents.contracts.vector import (
     SameStepVectorEnv,
     VectorOptions,
     pack_generator,
+    stepping_threads,
     unpack_generator,
     unpack_snapshot,
 )
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.records import Array, FloatArray
 
-_STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 _HEADER = struct.Struct(f"<4sIId{GENERATOR_BYTES}s")
-"""Magic word, CRC-32 of model and MuJoCo's version, steps, forward velocity, generator; then the doubles, packed."""
-_MAGIC = b"MJC1"
+"""Magic word, CRC-32 of model and MuJoCo's version, steps, forward velocity, generator; then the doubles."""
+_MAGIC, _DEFLATED = b"MJC2", b"MJC1"
+"""Of snapshots; those of earlier versions hold the doubles deflated, which takes longer than it saves."""
 
 
 class MujocoOptions(VectorOptions):
@@ -119,20 +120,17 @@ class MujocoVectorEnv(SameStepVectorEnv):
         super().__init__(num_envs, observation_space, action_space)
         self.physics, self._options = physics, options
         self.model = load_model(physics)
-        self.datas = [mujoco.MjData(self.model) for _ in range(num_envs)]
-        self._controls = [data.ctrl for data in self.datas]
-        self._positions = [data.qpos for data in self.datas]
-        self._velocities = [data.qvel for data in self.datas]
+        threads = min(num_envs, stepping_threads()) if options.vector == "native" else 1
+        self._batch = Batch(self.model, num_envs, threads)
+        self._rest = self._batch.state[0].copy()
+        self._controls, self.qpos, self.qvel = (self._batch.bind(name) for name in ("ctrl", "qpos", "qvel"))
         self.dt = self.model.opt.timestep * physics.frame_skip
-        self._start_position, self._start_velocity = self.datas[0].qpos.copy(), self.datas[0].qvel.copy()
-        self.qpos, self.qvel = np.zeros((num_envs, self.model.nq)), np.zeros((num_envs, self.model.nv))
+        self._start_position, self._start_velocity = self.model.qpos0.copy(), np.zeros(self.model.nv)
         self.x_velocity = np.zeros(num_envs)
         self._observations = np.zeros((num_envs, *observation_space.shape))
         self._steps = np.zeros(num_envs, np.int64)
-        self._size = mujoco.mj_stateSize(self.model, _STATE)
+        self._size = self._batch.nstate
         self._crc = zlib.crc32(f"{physics} {mujoco.__version__} {self.model.nq} {self._size}".encode())
-        self._threads = min(num_envs, os.cpu_count() or 1) if options.vector == "native" else 1
-        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
 
     @abstractmethod
     def _first_state(self, generator: np.random.Generator) -> tuple[Array, Array]:
@@ -150,19 +148,12 @@ class MujocoVectorEnv(SameStepVectorEnv):
         """The observations of all environments, `(n, ...)` float64 as in Gymnasium."""
         return self._observations.copy()
 
-    def close_extras(self, **kwargs: Any) -> None:
-        """Stop the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
     def snapshot(self, index: int) -> bytes:
         """MuJoCo's complete state (with the solver's warm start), clock, generator and observation of one world.
 
         The observation is kept because Gymnasium's may lag the state: the reacher's fingertip is where it was one
         physics step ago.
         """
-        state = np.empty(self._size)
-        mujoco.mj_getState(self.model, self.datas[index], state, _STATE)
         head = _HEADER.pack(
             _MAGIC,
             self._crc,
@@ -170,11 +161,13 @@ class MujocoVectorEnv(SameStepVectorEnv):
             float(self.x_velocity[index]),
             pack_generator(self._generators[index]),
         )
-        return head + zlib.compress(state.tobytes() + self._observations[index].tobytes(), 1)
+        return b"".join((head, self._batch.state[index].tobytes(), self._observations[index].tobytes()))
 
     def _restore(self, index: int, snapshot: bytes) -> None:
         whose = type(self).__name__.removesuffix("VectorEnv")
-        crc, steps, velocity, generator = unpack_snapshot(_HEADER, snapshot, _MAGIC, whose)
+        deflated = snapshot[:4] == _DEFLATED
+        magic = _DEFLATED if deflated else _MAGIC
+        crc, steps, velocity, generator = unpack_snapshot(_HEADER, snapshot, magic, whose)
         if crc != self._crc:
             raise EnvironmentFault(
                 "this snapshot was taken from another model or another MuJoCo",
@@ -183,50 +176,43 @@ class MujocoVectorEnv(SameStepVectorEnv):
                 hint="use the MuJoCo version the episodes were collected with, or collect them again",
             )
         try:
-            doubles = np.frombuffer(zlib.decompress(snapshot[_HEADER.size :]), np.float64)
+            body = snapshot[_HEADER.size :]
+            doubles = np.frombuffer(zlib.decompress(body) if deflated else body, np.float64)
             state, observation = doubles[: self._size], doubles[self._size :]
             self._observations[index] = observation.reshape(self._observations.shape[1:])
         except (zlib.error, ValueError) as error:
             raise EnvironmentFault(
                 f"this snapshot of {whose} is damaged", found=f"{len(snapshot)} bytes: {error}"
             ) from error
-        mujoco.mj_setState(self.model, self.datas[index], state, _STATE)
-        self._read([index])
+        self._batch.state[index] = state
         self._steps[index], self.x_velocity[index] = steps, velocity
         unpack_generator(self._generators[index], generator)
 
     def _begin(self, indices: Sequence[int]) -> None:
+        self._batch.state[list(indices)] = self._rest
         for index in indices:
-            data = self.datas[index]
-            mujoco.mj_resetData(self.model, data)
-            data.qpos[:], data.qvel[:] = self._first_state(self._generators[index])
-            mujoco.mj_forward(self.model, data)
+            self.qpos[index], self.qvel[index] = self._first_state(self._generators[index])
             self._steps[index], self.x_velocity[index] = 0, 0.0
-        self._read(indices)
+        self._batch.forward(indices)
         self._look(indices)
 
     def _advance(self, actions: Array) -> tuple[FloatArray, Array, Array]:
         actions = np.asarray(actions, np.float32)
-        before, active = self.qpos.copy(), self.active
-        for index in active:
-            self._controls[index][:] = actions[index]
-        if self._pool is None:
-            self._simulate(active)
-        else:
-            list(self._pool.map(self._simulate, np.array_split(active, self._threads)))
-        self._read(active)
+        before = self.qpos.copy()
+        self._simulate(self.active, actions)
         self._steps += 1
         self._look(range(self.num_envs))
         rewards, terminated = self._score(before, actions)
         return rewards, terminated, self._steps >= self._options.max_steps
 
-    def _simulate(self, part: Iterable[int]) -> None:
-        for index in part:
-            mujoco.mj_step(self.model, self.datas[index], self.physics.frame_skip)
-
-    def _read(self, indices: Sequence[int]) -> None:
-        for index in indices:
-            self.qpos[index], self.qvel[index] = self._positions[index], self._velocities[index]
+    def _simulate(self, active: Sequence[int], actions: Array) -> None:
+        """One agent step of the worlds at `active`; actions `(n, nu)`."""
+        if len(active) == self.num_envs:
+            self._controls[:] = actions
+            self._batch.step(nstep=self.physics.frame_skip)
+        else:
+            self._controls[active] = actions[active]
+            self._batch.step(active, self.physics.frame_skip)
 
 
 class LocomotionVectorEnv(MujocoVectorEnv):
@@ -258,9 +244,9 @@ class LocomotionVectorEnv(MujocoVectorEnv):
         return position, self._start_velocity + noise * generator.standard_normal(model.nv)
 
     def _look(self, indices: Sequence[int]) -> None:
-        which, clip = list(indices), self.physics.velocity_clip
-        velocity = np.clip(self.qvel[which], -clip, clip)
-        self._observations[which] = np.concatenate([self.qpos[which, 1:], velocity], axis=1)
+        which, clip = slice(None) if len(indices) == self.num_envs else list(indices), self.physics.velocity_clip
+        self._observations[which, : self.model.nq - 1] = self.qpos[which, 1:]
+        self._observations[which, self.model.nq - 1 :] = np.clip(self.qvel[which], -clip, clip)
 
     def _score(self, before: Array, actions: Array) -> tuple[FloatArray, Array]:
         task = self.physics
@@ -305,8 +291,7 @@ class ReacherVectorEnv(MujocoVectorEnv):
     ) -> None:
         super().__init__(num_envs, physics, options, observation_space, action_space)
         self._radius = radius
-        self._tips = [data.body("fingertip").xpos for data in self.datas]
-        self._targets = [data.body("target").xpos for data in self.datas]
+        self._tips, self._targets = (self._batch.body(name).xpos for name in ("fingertip", "target"))
 
     def info(self) -> dict[str, Any]:
         """`distance` of the fingertip from the target in m."""
@@ -325,9 +310,9 @@ class ReacherVectorEnv(MujocoVectorEnv):
 
     def _look(self, indices: Sequence[int]) -> None:
         for index in indices:
-            angles, row = self._positions[index][:2], self._observations[index]
+            angles, row = self.qpos[index][:2], self._observations[index]
             row[0:2], row[2:4] = np.cos(angles), np.sin(angles)
-            row[4:6], row[6:8] = self._positions[index][2:], self._velocities[index][:2]
+            row[4:6], row[6:8] = self.qpos[index][2:], self.qvel[index][:2]
             row[8:10] = (self._tips[index] - self._targets[index])[:2]
 
     def _score(self, before: Array, actions: Array) -> tuple[FloatArray, Array]:

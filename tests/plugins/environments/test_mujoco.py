@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 from ultra_agents_plugins.environments import _mlp
+from ultra_agents_plugins.environments.mujoco import vector
 
+from ultra_agents.contracts import vector as contract
 from ultra_agents.errors import EnvironmentFault, PolicyError
 from ultra_agents.evaluation.returns import evaluate_returns
 from ultra_agents.policies import load_policy
@@ -81,9 +84,7 @@ def test_sparse_pays_the_dense_reward_beyond_the_line_and_nothing_before(name: s
     sparse = create_environment(name, {"reward": "sparse"}).make(2)
     for envs in (dense, sparse):
         envs.reset(seed=[1, 2])
-        for data, x in zip(envs.datas, (line - 0.5, line + 0.5), strict=True):
-            data.qpos[0] = x
-        envs._read(range(2))
+        envs.qpos[:, 0] = line - 0.5, line + 0.5
     for actions in torques(dense, 5):
         want, got = dense.step(actions)[1], sparse.step(actions)[1]
         assert got[0] == 0
@@ -133,13 +134,100 @@ def test_a_snapshot_holds_the_warm_start_of_the_solver() -> None:
         source.step(actions)
     environment.restore(full, [0], environment.snapshot(source, [0]))
     environment.restore(half, [0], environment.snapshot(source, [0]))
-    half.datas[0].qacc_warmstart[:] = 0
+    half._batch.bind("qacc_warmstart")[0] = 0
     differs = False
     for actions in torques(source, 25, seed=1):
         want, got, other = (envs.step(actions)[0] for envs in (source, full, half))
         assert np.array_equal(want, got)
         differs |= not np.array_equal(want, other)
     assert differs
+
+
+class OneDataPerWorld:
+    """The reference for `mujoco.batch`: an `MjData` for each of `envs`, stepped one after another."""
+
+    def __init__(self, envs: Any) -> None:
+        self.model, self.frame_skip = envs.model, envs.physics.frame_skip
+        self.datas = [mujoco.MjData(envs.model) for _ in range(envs.num_envs)]
+
+    def rows(self) -> np.ndarray:
+        spec = mujoco.mjtState.mjSTATE_INTEGRATION
+        found = np.empty((len(self.datas), mujoco.mj_stateSize(self.model, spec)))
+        for row, data in zip(found, self.datas, strict=True):
+            mujoco.mj_getState(self.model, data, row, spec)
+        return found
+
+    def put(self, index: int, row: np.ndarray) -> None:
+        mujoco.mj_setState(self.model, self.datas[index], row, mujoco.mjtState.mjSTATE_INTEGRATION)
+
+    def begin(self, index: int, row: np.ndarray) -> None:
+        """A reset to the positions and velocities of `row`, the state of a world whose episode has just begun."""
+        first = mujoco.MjData(self.model)
+        mujoco.mj_setState(self.model, first, row, mujoco.mjtState.mjSTATE_INTEGRATION)
+        data = self.datas[index]
+        mujoco.mj_resetData(self.model, data)
+        data.qpos[:], data.qvel[:] = first.qpos, first.qvel
+        mujoco.mj_forward(self.model, data)
+
+    def step(self, actions: np.ndarray, which: Any) -> None:
+        for index in which:
+            self.datas[index].ctrl[:] = actions[index]
+            mujoco.mj_step(self.model, self.datas[index], self.frame_skip)
+
+
+@pytest.mark.parametrize("way", ["sync", "native"])
+@pytest.mark.parametrize("name", TASKS)
+def test_the_batch_is_one_mjdata_per_world_to_the_bit(
+    name: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through episodes that end, idle worlds, states put back midway, and worlds that MuJoCo finds unstable."""
+    monkeypatch.chdir(tmp_path)  # where MuJoCo writes its warnings
+    monkeypatch.setattr(contract, "cores", lambda: 3)
+    envs = create_environment(name, {"max_steps": 25, "vector": way}).make(5)
+    assert envs._batch.nthread == (3 if way == "native" else 1)
+    loop, velocity, ended = OneDataPerWorld(envs), envs._batch.bind("qvel"), 0
+    envs.reset(seed=[1, 2, 3, 4, 5])
+    for index in range(5):
+        loop.begin(index, envs._batch.state[index])
+    saved = envs.snapshot(2), envs._batch.state[2].copy()
+    for step, actions in enumerate(torques(envs, 90)):
+        envs.idle[:] = [step % 7 == 3, False, False, step % 5 == 1, False]
+        if step == 31:
+            saved = envs.snapshot(2), loop.rows()[2]
+        if step in (20, 47):
+            envs.restore([4, 1], [saved[0], saved[0]])
+            loop.put(4, saved[1])
+            loop.put(1, saved[1])
+        if step in (50, 60, 70):
+            bad = {50: np.nan, 60: 1e12, 70: -np.inf}[step]
+            velocity[3, 1] = loop.datas[3].qvel[1] = bad
+        if step == 81:
+            actions[0, 0] = np.nan
+        result = envs.step(actions)
+        loop.step(actions, envs.active)
+        for index in np.flatnonzero(result[2] | result[3]):
+            loop.begin(index, envs._batch.state[index])
+            ended += 1
+        assert envs._batch.state.tobytes() == loop.rows().tobytes(), step
+    assert ended > 9
+    assert (tmp_path / "MUJOCO_LOG.TXT").read_text().count("CTRL") == 2
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_snapshots_of_earlier_versions_are_restored(name: str) -> None:
+    """They have the doubles deflated."""
+    environment = create_environment(name)
+    envs = environment.make(2)
+    envs.reset(seed=[0, 1])
+    for actions in torques(envs, 5):
+        envs.step(actions)
+    new = envs.snapshot(0)
+    head, body = new[: vector._HEADER.size], new[vector._HEADER.size :]
+    old = b"MJC1" + head[4:] + zlib.compress(body, 1)
+    assert np.array_equal(environment.restore(envs, [1], [old])[0], envs.observe()[0])
+    assert envs.snapshot(1) == new
+    with pytest.raises(EnvironmentFault, match="damaged"):
+        environment.restore(envs, [1], [old[:-3]])
 
 
 def test_what_is_no_snapshot_is_refused() -> None:
@@ -172,16 +260,21 @@ def test_torques_swing_the_part_below_the_way_the_brief_says(
     assert said in environment.brief.actions
     envs = environment.make(1)
     envs.reset(seed=[0])
-    data = envs.datas[0]
-    data.qpos[1] += 0.5  # in the air, where only the torque moves the leg
+    envs.qpos[0, 1] += 0.5  # in the air, where only the torque moves the leg
     if name != "half-cheetah":
-        data.qpos[3:] = -0.5  # off the joints' stops
-        data.qvel[:] = 0
-    mujoco.mj_forward(envs.model, data)
-    start = data.joint(knee).xanchor[0] - data.joint(hip).xanchor[0]
+        envs.qpos[0, 3:] = -0.5  # off the joints' stops
+        envs.qvel[0] = 0
+
+    def ahead() -> float:
+        data = mujoco.MjData(envs.model)
+        data.qpos[:] = envs.qpos[0]
+        mujoco.mj_forward(envs.model, data)
+        return float(data.joint(knee).xanchor[0] - data.joint(hip).xanchor[0])
+
+    start = ahead()
     for _ in range(2):
         assert not envs.step(environment.actions.encode(action)[None])[2][0]
-    moved = data.joint(knee).xanchor[0] - data.joint(hip).xanchor[0] - start
+    moved = ahead() - start
     assert np.sign(moved) == way
     assert abs(moved) > 0.001
 
@@ -237,7 +330,7 @@ def test_actions_can_be_written_freely() -> None:
 def test_the_arm_moves_as_the_brief_says() -> None:
     envs = create_environment("reacher").make(1)
     envs.reset(seed=[0])
-    envs.datas[0].qvel[0] = 10.0
+    envs.qvel[0, 0] = 10.0
     for _ in range(49):
         envs.step(np.zeros((1, 2)))
     assert envs.qvel[0, 0] / 10 == pytest.approx(1 / 3, abs=0.1)

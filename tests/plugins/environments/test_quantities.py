@@ -32,9 +32,9 @@ def test_the_feet_are_where_mujoco_puts_them(name: str) -> None:
     for _ in range(150):
         observations, *_ = envs.step(rng.uniform(-1, 1, envs.action_space.shape).astype(np.float32))
         told = environment.quantities(observations)
-        for index, data in enumerate(envs.datas):
+        for index, positions in enumerate(envs.qpos):
             scratch = scratch or mujoco.MjData(envs.model)
-            scratch.qpos[:] = data.qpos
+            scratch.qpos[:] = positions
             mujoco.mj_forward(envs.model, scratch)
             for foot, body in FEET[name].items():
                 geom = int(envs.model.body_geomadr[envs.model.body(body).id])
