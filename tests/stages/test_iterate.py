@@ -16,9 +16,10 @@ from ultra_agents.runs import RunFolder
 from ultra_agents.stages import iterate as iterate_module
 from ultra_agents.stages.context import RunContext
 
+BUDGET = 30_000
 SETTINGS: dict[str, Any] = {
     "name": "rounds",
-    "environment": {"name": "corridor", "options": {"length": 15, "max_steps": 30, "lure": -0.5}},
+    "environment": {"name": "corridor", "options": {"length": 15, "max_steps": 30, "lure": -0.5, "slip": 0.2}},
     "policy": {"train_steps": 64},
     "proposer": "search",
     "collect": {"episodes": 3},
@@ -30,8 +31,8 @@ SETTINGS: dict[str, Any] = {
     "imitation": {"mode": "better", "iterations": 3, "weights": "gain"},
     "methods": ["ultra-ra", "continue"],
     "refine": {
-        "steps": 60_000, "num_envs": 8, "workers": 0, "evaluate_every": 60_000, "curve_episodes": 2,
-        "algorithm": {"name": "ppo", "options": {"hidden": [16, 16], "clone_steps": 200, "clone_learning_rate": 0.01}},
+        "steps": BUDGET, "num_envs": 8, "workers": 0, "evaluate_every": BUDGET, "curve_episodes": 2,
+        "algorithm": {"name": "ppo", "options": {"hidden": [16, 16], "clone_steps": 40, "clone_learning_rate": 0.01}},
     },
     "evaluate": {"episodes": 2, "video": False},
 }  # fmt: skip
@@ -48,13 +49,6 @@ def finish(folder: RunFolder, emit: Any = lambda event: None, stop: Any = lambda
     return found
 
 
-def value(folder: RunFolder, stage: str) -> dict[str, Any]:
-    done = folder.stage_done(stage)
-    assert done is not None, stage
-    found: dict[str, Any] = done["value"]
-    return found
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, dict[str, Any], list[Event]]:
     folder, events = begin(tmp_path_factory.mktemp("whole")), list[Event]()
@@ -62,14 +56,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, dict[str
 
 
 def test_a_round_plays_searches_tests_and_learns_from_the_better_copy(whole: Any) -> None:
-    folder, report, _ = whole
+    _, report, _ = whole
     assert report["imitation"]["used"]
     second = report["rounds"][0]
     assert (second["number"], second["episodes"]) == (2, 3)
-    collected = [value(folder, "collect")["episodes"], report["methods"]["ultra-ra"]["returns_before"]["mean"]]
-    assert second["mean_return"] > collected[1], "its episodes are the copy's, not the starting policy's"
-    assert second["collecting"] > 0
-    assert second["testing"] > 0
+    before = report["methods"]["ultra-ra"]["returns_before"]["mean"]
+    assert second["mean_return"] > before, "its episodes are the copy's, not the starting policy's"
+    assert min(second["collecting"], second["testing"], second["imitating"], second["steps"]) > 0
+    assert second["tested"] >= second["plans"] > 0
+    assert second["agreement"][0] < second["agreement"][1] <= 1
+    assert f"{second['tested']} suggestions tested" in second["headline"]
 
 
 def test_every_round_is_charged_and_told(whole: Any) -> None:
@@ -79,7 +75,7 @@ def test_every_round_is_charged_and_told(whole: Any) -> None:
     spent = report["methods"]["ultra-ra"]["env_steps"]
     paid = sum(one["collecting"] + one["testing"] + one["imitating"] for one in rounds)
     assert spent["imitate"] == report["imitation"]["env_steps"] + paid
-    assert 0.9 * 60_000 <= spent["total"] <= 60_000 + 8
+    assert 0.9 * BUDGET <= spent["total"] <= BUDGET + 8
     assert "imitate" not in report["methods"]["continue"]["env_steps"]
     told = {(one.purpose, one.work): one.steps for one in events if isinstance(one, StepsSpent)}
     of_rounds = sum(steps for (_, work), steps in told.items() if work.startswith("round "))
@@ -116,9 +112,7 @@ def test_rounds_leave_half_of_the_budget_for_refining(tmp_path: Path) -> None:
     assert any(one["headline"].startswith("not begun") for one in report["rounds"])
 
 
-def test_a_resumed_run_ends_with_the_same_rounds(
-    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_ends_with_the_same_rounds(whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, report, _ = whole
     folder = begin(tmp_path)
     learn = iterate_module.imitate_advice

@@ -77,7 +77,7 @@ def decided_together(context: RunContext, findings: Findings, explanations: Sequ
         imitated=imitator is not None,
         advice=tuple((row.episode, row.step) for row in kept),
         steps=0 if shown is None else len(shown),
-        agreement=() if imitator is None or shown is None or copy is None else imitator.agreement(shown, copy),
+        agreement=imitator.agreement(shown, copy) if imitator and shown and isinstance(copy, Policy) else (),
     )
     told = list(explanations)
     if outcome.pairs or rule.decide == "joint":  # else not a single pair could be paid for: nothing is known
