@@ -44,12 +44,14 @@ def settings(seed: int, episodes: int, **changes: Any) -> dict[str, Any]:
         "methods": ["ultra-a"],
         "collect": {"episodes": episodes},
         "narration": {"segments_per_episode": 6, "segment_steps": 60},
-        "agents": {"max_critical": 4, "max_hold": 6, "max_moves": 4, "max_revisions": 0, "search": SEARCH},
-        "verification": {"decide": "single", "max_steps": 100_000_000},
+        "agents": {
+            "max_critical": 4, "max_hold": 6, "max_moves": 4, "max_revisions": 0, "search": SEARCH, "concurrency": 24,
+        },
+        "verification": {"decide": "single", "max_steps": 100_000_000, "slots": 256},
         "refine": {"steps": 10_000_000, "workers": 0},
         "evaluate": {"video": False},
         **changes,
-    }
+    }  # fmt: skip
 
 
 def run(out: Path, config: dict[str, Any], last: str) -> Any:

@@ -159,7 +159,7 @@ def run_pipeline(
             made = run.once(
                 stage,
                 f"Once more from the better copy: round {number}",
-                partial(stages.iterate, context, findings, number),
+                partial(stages.iterate_advice, context, findings, number),
                 WithCopy(context, Round, f"imitated-{number}"),
             )
             findings = replace(findings, rounds=(*findings.rounds, made))

@@ -13,7 +13,7 @@ from ultra_agents.errors import ConfigError, Interrupted
 from ultra_agents.events import Event, StepsSpent
 from ultra_agents.pipeline import plan_of, rounds_of, run_pipeline
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages import iterate as iterate_module
+from ultra_agents.stages import iterate
 from ultra_agents.stages.context import RunContext
 
 BUDGET = 30_000
@@ -115,19 +115,17 @@ def test_rounds_leave_half_of_the_budget_for_refining(tmp_path: Path) -> None:
 def test_a_resumed_run_ends_with_the_same_rounds(whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, report, _ = whole
     folder = begin(tmp_path)
-    learn = iterate_module.imitate_advice
 
     def stopped(context: RunContext, findings: Any) -> Any:
         raise Interrupted("stopped in the middle of a round")
 
     with monkeypatch.context() as patched:
-        patched.setattr(iterate_module, "imitate_advice", stopped)
+        patched.setattr(iterate, "imitate_advice", stopped)
         with pytest.raises(Interrupted):
             finish(folder)
     assert folder.stage_done("imitate") is not None
     assert folder.stage_done("iterate 2") is None
     assert folder.explain.with_name(f"{folder.explain.stem}-2{folder.explain.suffix}").exists()
-    assert learn is iterate_module.imitate_advice
     folder.close()
     folder = RunFolder.open(folder.path)
     again = finish(folder)

@@ -62,7 +62,7 @@ def test_a_copy_of_corrected_actions_executes_what_the_policy_executes_under_the
     context, findings = begin(tmp_path)
     layer = layer_of(context, CORRECTED)
     mean, at_bound = executed(layer, findings)
-    assert mean > 1.9, "the correction drives most samples to the bound"
+    assert mean > 1.7, "the correction drives most samples to the bound"
     copy, learning = taught(context, findings, context.policy, layer)
     assert copy is not None
     assert executed(copy, findings) == (pytest.approx(mean, abs=0.06), pytest.approx(at_bound, abs=0.1))

@@ -28,7 +28,7 @@ from ultra_agents.stages.findings import (
 )
 from ultra_agents.stages.imitate import imitate_advice
 from ultra_agents.stages.in_force import try_table
-from ultra_agents.stages.iterate import iterate
+from ultra_agents.stages.iterate import iterate_advice
 from ultra_agents.stages.keeping import AsJSON, Episodes, Keeping, WithCopy
 from ultra_agents.stages.measure import measure
 from ultra_agents.stages.narrate import narrate_episodes, probe_restoring
@@ -40,11 +40,11 @@ from ultra_agents.stages.rules import find_rules
 from ultra_agents.stages.start import choose_start
 
 __all__ = [
-    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring",
-    "Round", "RulesFound", "RunContext", "Start", "TableTest", "WithCopy", "approve_advice", "approve_rules",
-    "check_run", "choose_start", "collect_episodes", "evaluate_methods", "explain_episodes", "find_effects",
-    "find_rules", "imitate_advice", "iterate", "measure", "narrate_episodes", "probe_restoring", "refine_method",
-    "report", "run_context", "starting_policy", "summary", "tabulate", "tells_effects", "try_table", "without_refused",
+    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring", "Round",
+    "RulesFound", "RunContext", "Start", "TableTest", "WithCopy", "approve_advice", "approve_rules", "check_run",
+    "choose_start", "collect_episodes", "evaluate_methods", "explain_episodes", "find_effects", "find_rules",
+    "imitate_advice", "iterate_advice", "measure", "narrate_episodes", "probe_restoring", "refine_method", "report",
+    "run_context", "starting_policy", "summary", "tabulate", "tells_effects", "try_table", "without_refused",
 ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ LEAST = 4
 """A round begins where so many times the steps of its episodes are left for it."""
 
 
-def iterate(context: RunContext, findings: Findings, number: int) -> Round:
+def iterate_advice(context: RunContext, findings: Findings, number: int) -> Round:
     """Round `number`, 2 for the first one after the stage `imitate`.
 
     Raises:
