@@ -26,7 +26,7 @@ CORRECTED = "rules: [{when: cos_theta > -2, do: {torque: own.torque + 3}}]\n"
 WRITTEN = "rules: [{when: cos_theta > -2, do: {torque: 1.5}}]\n"
 
 
-def begin(root: Path, algorithm: str = "ppo", **options: Any) -> tuple[RunContext, Findings]:
+def begin(root: Path, algorithm: str = "ppo") -> tuple[RunContext, Findings]:
     row = {
         "environment": {"name": "gymnasium:Pendulum-v1"},
         "policy": {"train_steps": 64},
@@ -37,7 +37,7 @@ def begin(root: Path, algorithm: str = "ppo", **options: Any) -> tuple[RunContex
             "num_envs": 4, "workers": 0,
             "algorithm": {
                 "name": algorithm,
-                "options": {"hidden": [32, 32], "clone_steps": 800, "clone_steps_max": 2000, **options},
+                "options": {"hidden": [16, 16], "clone_steps": 300, "clone_steps_max": 1000, "clone_learning_rate": 5e-3},
             },
         },
     }  # fmt: skip
