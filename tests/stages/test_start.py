@@ -37,7 +37,9 @@ def begin(root: Path, algorithm: str = "ppo") -> tuple[RunContext, Findings]:
             "num_envs": 4, "workers": 0,
             "algorithm": {
                 "name": algorithm,
-                "options": {"hidden": [16, 16], "clone_steps": 300, "clone_steps_max": 1000, "clone_learning_rate": 5e-3},
+                "options": {
+                    "hidden": [16, 16], "clone_steps": 300, "clone_steps_max": 1000, "clone_learning_rate": 5e-3,
+                },
             },
         },
     }  # fmt: skip
