@@ -67,7 +67,7 @@ def test_a_copy_of_corrected_actions_executes_what_the_policy_executes_under_the
     assert mean > 1.7, "the correction drives most samples to the bound"
     copy, learning = taught(context, findings, context.policy, layer)
     assert copy is not None
-    assert executed(copy, findings) == (pytest.approx(mean, abs=0.06), pytest.approx(at_bound, abs=0.1))
+    assert executed(copy, findings) == (pytest.approx(mean, abs=0.12), pytest.approx(at_bound, abs=0.1))
     assert learning.agreement[0] > 0.9, "held against what the rules make of the likeliest action"
 
 
