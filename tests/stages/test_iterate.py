@@ -16,7 +16,7 @@ from ultra_agents.runs import RunFolder
 from ultra_agents.stages import iterate
 from ultra_agents.stages.context import RunContext
 
-BUDGET = 20_000
+BUDGET = 30_000
 SETTINGS: dict[str, Any] = {
     "name": "rounds",
     "environment": {"name": "corridor", "options": {"length": 15, "max_steps": 30, "lure": -0.5, "slip": 0.2}},
