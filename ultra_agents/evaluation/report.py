@@ -1,7 +1,6 @@
 """Stage 11: what a run found, as `report.json` for programs and `report.html` for people.
 
-The page is made from the JSON alone, apart from pictures and narrations. It opens with the answer, states what was
-compared and at which cost, and never claims what the intervals do not carry.
+The page is made from the JSON alone, apart from pictures and narrations, and claims only what intervals carry.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class ReportInputs:
         env_steps_by_purpose: Environment steps of the whole run (`collect`, `test`, `refine:<method>`, ...).
         table: `entries`, `radius`, `hit_rate` of the advice table, and what its test found (`stages.TableTest`).
         imitation: What became of imitating it (`stages.Imitation`, without the policy), where that was tried.
-        rounds: Further rounds of expert iteration (`stages.Round`, likewise).
+        rounds: Further rounds (`stages.Round`, likewise).
         refining: What every method refined with (`events.RefiningSettled`).
         command: What to type to get this run again.
         started: ISO time.
