@@ -28,7 +28,8 @@ from ultra_agents.pipeline import _Run
 from ultra_agents.policies import describe_policy_file, read_safetensors, write_safetensors
 from ultra_agents.rollout.store import load_trajectories
 from ultra_agents.runs import RunFolder
-from ultra_agents.stages.findings import AsJSON, Restoring
+from ultra_agents.stages.findings import Restoring
+from ultra_agents.stages.keeping import AsJSON
 
 SETTINGS: dict[str, Any] = {
     "name": "one",

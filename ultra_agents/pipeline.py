@@ -14,6 +14,7 @@ within a token budget | `effects/`, `narration/` + the describer |
 | 7 | tabulate, measure | accepted advice -> `AdviceTable`; what the advice is worth | `advice/`, `evaluation/` |
 | 8 | start | rules that held -> a copy that learnt them, the rules in force, or both | `stages/start.py` |
 | 8 | imitate | accepted plans, replayed -> a policy that does the same, if it proves better | `stages/imitate.py` |
+| 8 | iterate | the better copy's episodes -> advice, tested, imitated once more | `stages/iterate.py` |
 | 8 | test the table | rows at their neighbours, the table in whole episodes -> what may act | `stages/in_force.py` |
 | 9 | modulate | actions, observations, table -> executed actions, bonus | `modulation/` |
 | 10 | refine | modulated rollouts -> better policy | algorithm plugin, `refinement/` |
@@ -48,6 +49,7 @@ from ultra_agents.stages import (
     Keeping,
     MeasuredEffects,
     Restoring,
+    Round,
     RulesFound,
     Start,
     TableTest,
@@ -73,10 +75,16 @@ def plan_of(config: Config, until: Until | None = None) -> dict[str, float]:
     if until is None:
         plan |= {"start": 0.05} if advised and config.of_rules else {}
         plan |= {"imitate": 0.03} if moves and any(map(follows_actions, config.methods)) else {}
+        plan |= {name: 0.1 for name in rounds_of(config)} if "imitate" in plan else {}
         plan |= {"table": 0.02} if advised and moves else {}
         plan |= {f"refine {method}": 0.4 / len(config.methods) for method in config.methods}
         plan |= {"evaluate": 0.1, "report": 0.02}
     return plan
+
+
+def rounds_of(config: Config) -> dict[str, int]:
+    """The stages of expert iteration after the first round, which are the stages up to `imitate`, by their number."""
+    return {f"iterate {number}": number for number in range(2, config.imitation.iterations + 1)}
 
 
 def run_pipeline(
@@ -147,6 +155,14 @@ def run_pipeline(
             WithCopy(context, Imitation, "imitated"),
         )
         findings = replace(findings, imitation=imitation)
+        for stage, number in rounds_of(config).items():
+            made = run.once(
+                stage,
+                f"Once more from the better copy: round {number}",
+                partial(stages.iterate_advice, context, findings, number),
+                WithCopy(context, Round, f"imitated-{number}"),
+            )
+            findings = replace(findings, rounds=(*findings.rounds, made))
     if advised and moves and not held:
         table = run.once(
             "table",

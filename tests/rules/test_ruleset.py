@@ -41,6 +41,7 @@ def test_the_first_rule_that_holds_acts_and_elsewhere_the_policy() -> None:
 def test_without_the_policys_actions_what_is_not_covered_is_marked() -> None:
     rules = parse_rules(TEXT.replace("UP if own_y > 10 else own", "UP"), PONG)
     assert not rules.needs_own
+    assert not rules.corrects
     actions, covered = rules.act(Q)
     assert actions.dtype == np.int64
     assert covered.dtype == bool
@@ -50,6 +51,7 @@ def test_without_the_policys_actions_what_is_not_covered_is_marked() -> None:
 def test_rules_that_use_the_policys_actions_need_them() -> None:
     rules = parse_rules(TEXT, PONG)
     assert rules.needs_own
+    assert rules.corrects
     with pytest.raises(RuleError, match="need the policy's own actions"):
         rules.act(Q)
 

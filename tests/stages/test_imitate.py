@@ -24,8 +24,9 @@ from ultra_agents.runs import RunFolder
 from ultra_agents.stages import Explained, Findings, imitate, joint
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.explain import _control
-from ultra_agents.stages.findings import AsJSON, Imitation, WithCopy
+from ultra_agents.stages.findings import Imitation
 from ultra_agents.stages.imitate import Imitator, imitate_advice
+from ultra_agents.stages.keeping import AsJSON, WithCopy
 from ultra_agents.testing.corridor import Corridor
 
 SETTINGS: dict[str, Any] = {

@@ -15,8 +15,10 @@ from ultra_agents.records import Array
 from ultra_agents.rules import interface_of, parse_rules
 from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.runs import RunFolder
+from ultra_agents.stages import keep
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.keep import better_of
+from ultra_agents.verification.sequential import GainInterval
 
 LEFT, RIGHT = 0, 1
 EVERYWHERE = "rules: [{when: cell >= 0, do: RIGHT}]\n"
@@ -71,6 +73,29 @@ def test_the_better_network_is_kept_whatever_the_rules_leave_to_it(
     assert (kept.gain > 0) == (what == "trained")
     assert kept.pairs > 0
     assert 0 < spent <= LIMIT
+
+
+def test_a_network_that_ruins_what_the_rules_win_is_not_kept_for_being_a_little_better_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, start, trained = context(tmp_path), Always(LEFT), Always(RIGHT)
+    found = iter([GainInterval(-2.0, -5.0, 1.0), GainInterval(0.5, 0.1, 0.9)])  # in force, then alone
+    monkeypatch.setattr(keep, "interval", lambda differences, rule: next(found))
+    parsed = parse_rules(FAR, interface_of(run.environment))
+    over = lambda policy: RulePolicy(policy, parsed, run.environment)  # noqa: E731
+    network, kept, _ = better_of(
+        run, "ultra-ra", Prepared(start, over=over, in_force=True, confirm=True), trained, LIMIT
+    )
+    assert network is start
+    assert (kept.what, kept.gain) == ("start", -2.0)
+
+
+def test_as_many_pairs_are_played_side_by_side_as_the_steps_pay_for(tmp_path: Path) -> None:
+    prepared = Prepared(Always(LEFT), confirm=True)
+    _, kept, spent = better_of(context(tmp_path), "ultra-ra", prepared, Always(RIGHT), 3 * HORIZON)
+    assert kept.pairs >= 1, "one pair is at most two episodes; four at once would pay for one side only"
+    assert 0 < spent <= 3 * HORIZON
+    assert kept.what == "trained"
 
 
 def test_steps_for_no_pair_keep_the_start(tmp_path: Path) -> None:

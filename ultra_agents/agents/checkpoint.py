@@ -42,10 +42,14 @@ class SharedCheckpoints:
 CheckpointPlace: TypeAlias = Path | SharedCheckpoints
 
 
-def checkpoint_of(folder: RunFolder) -> CheckpointPlace:
-    """Where the agents of a run keep their progress."""
-    address = folder.config.agents.checkpoints
-    return folder.explain if address is None else SharedCheckpoints(address, folder.id)
+def checkpoint_of(folder: RunFolder, number: int = 1) -> CheckpointPlace:
+    """Where the agents of a run keep their progress; each round of expert iteration has a place of its own."""
+    address, file = folder.config.agents.checkpoints, folder.explain
+    if number == 1:
+        return file if address is None else SharedCheckpoints(address, folder.id)
+    if address is None:
+        return file.with_name(f"{file.stem}-{number}{file.suffix}")
+    return SharedCheckpoints(address, f"{folder.id}/round-{number}")
 
 
 def thread_of(place: CheckpointPlace | None, segment: str) -> str:

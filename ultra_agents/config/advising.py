@@ -51,6 +51,15 @@ class ImitationConfig(Section):
         description="start refining from a copy that does as advised: if it is better with the confidence asked; also "
         "if, undecided after all pairs, it earned more; always, untested; never",
     )
+    weights: Literal["equal", "gain"] = Field(
+        "equal", description="how much a replayed plan's steps count: all alike, or by the plan's measured gain"
+    )
+    iterations: int = Field(
+        1,
+        gt=0,
+        description="times advice is found, tested and imitated, from the second on for new episodes of the better "
+        "copy (expert iteration; proposer search, random, value or oracle)",
+    )
     rounds: int = Field(2, ge=0, description="rounds in which rules label what their copy meets (DAgger)")
     round_steps: int = Field(3200, gt=0, description="environment steps of each")
     widen: bool = Field(False, description="a copy of rules gets the quantities they speak of as further inputs")

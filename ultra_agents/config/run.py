@@ -46,6 +46,8 @@ from ultra_agents.registry import OURS, find
 from ultra_agents.yaml_text import write_yaml
 
 Proposer: TypeAlias = Literal["llm", "random", "value", "search", "oracle", "file", "constants"]
+OF_MOVES: tuple[Proposer, ...] = ("search", "random", "value", "oracle")
+"""Proposers that suggest moves for any policy's episodes and ask no model."""
 OF_RULES: tuple[Proposer, ...] = ("file", "constants")
 """Proposers that propose sets of rules only; they begin with a file."""
 
@@ -344,6 +346,16 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _rounds_ask_no_model(self) -> Config:
+        if self.imitation.iterations > 1 and self.proposer not in OF_MOVES:
+            raise ConfigError(
+                f"imitation.iterations asks the proposer again, and {self.proposer!r} answers for one policy only",
+                found=f"imitation.iterations: {self.imitation.iterations}",
+                expected=f"proposer: one of {', '.join(OF_MOVES)}, or imitation.iterations: 1",
+            )
+        return self
+
     @property
     def form(self) -> AdviceForm:
         """What advice looks like in this run."""
@@ -370,6 +382,9 @@ class Config(Section):
         none: dict[str, Any] = dict.fromkeys(("name", "engine", "trackers"), True)
         none |= {} if self.method_options else {"method_options": True}
         none |= {} if self.agents.search != SearchConfig() else {"agents": {"search"}}
+        later = {"weights": "equal", "iterations": 1}  # as it was before there were these
+        usual = {name for name, value in later.items() if getattr(self.imitation, name) == value}
+        none |= {"imitation": usual} if usual else {}
         text = json.dumps(self.model_dump(mode="json", exclude=none), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

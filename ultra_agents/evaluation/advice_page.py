@@ -103,6 +103,14 @@ def in_training(report: Mapping[str, Any]) -> list[Fact]:
         used = "refining starts from it" if copy["used"] else "not used"
         meaning = f"gain per episode of a copy that learnt the advice: {copy['verdict']}; {used}"
         rows.append(_whole("Copy of the policy", copy, meaning))
+    for one in report.get("rounds") or ():
+        spent = one["collecting"] + one["testing"] + one["imitating"]
+        used = f"{one['verdict']}; " + ("refining starts from it or a later one" if one["used"] else "not used")
+        meaning = f"gain per episode over the copy before: {used}" if one["verdict"] else one["headline"]
+        told = (
+            f"; {one['plans']} plans of {one['tested']} tested, {spent:,} environment steps" if one["episodes"] else ""
+        )
+        rows.append(_whole(f"Copy of round {one['number']}", one, meaning + told))
     if table.get("verdict") and table["verdict"] not in ("empty", "retired"):
         used = "it acts in training" if table["acts"] else "it does not act in training"
         reach = f"; {sum(one > 0 for one in table['reaches'])} of {table['rows']} rows beyond their own state"

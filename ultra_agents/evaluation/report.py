@@ -1,7 +1,6 @@
 """Stage 11: what a run found, as `report.json` for programs and `report.html` for people.
 
-The page is made from the JSON alone, apart from pictures and narrations. It opens with the answer, states what was
-compared and at which cost, and never claims what the intervals do not carry.
+The page is made from the JSON alone, apart from pictures and narrations, and claims only what intervals carry.
 """
 
 from __future__ import annotations
@@ -67,6 +66,7 @@ class ReportInputs:
         env_steps_by_purpose: Environment steps of the whole run (`collect`, `test`, `refine:<method>`, ...).
         table: `entries`, `radius`, `hit_rate` of the advice table, and what its test found (`stages.TableTest`).
         imitation: What became of imitating it (`stages.Imitation`, without the policy), where that was tried.
+        rounds: Further rounds (`stages.Round`, likewise).
         refining: What every method refined with (`events.RefiningSettled`).
         command: What to type to get this run again.
         started: ISO time.
@@ -94,6 +94,7 @@ class ReportInputs:
     env_steps_by_purpose: Mapping[str, int] = field(default_factory=dict)
     table: Mapping[str, Any] = field(default_factory=dict)
     imitation: Mapping[str, Any] | None = None
+    rounds: Sequence[Mapping[str, Any]] = ()
     refining: Mapping[str, Any] | None = None
     command: str = ""
     started: str = ""
@@ -132,6 +133,7 @@ def build_report(inputs: ReportInputs) -> dict[str, Any]:
         "measures": None if inputs.measures is None else dict(inputs.measures),
         "table": dict(inputs.table),
         "imitation": None if inputs.imitation is None else {k: v for k, v in inputs.imitation.items() if k != "copy"},
+        "rounds": [{k: v for k, v in one.items() if k != "copy"} for one in inputs.rounds],
         "llm": _llm(inputs.usage, _accepted_of_proposer(advice)),
         "env_steps": dict(inputs.env_steps_by_purpose),
         "reference": None if inputs.reference is None else asdict(inputs.reference),

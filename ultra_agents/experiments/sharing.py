@@ -69,8 +69,10 @@ def share_advice(source: RunFolder, target: RunFolder) -> None:
     if source.stage_done("measure") is None or target.stage_done("measure") is not None:
         return
     _copy((source.path / name for name in _ADVICE_FILES), target.path)
-    _copy((source.checkpoint("imitated"), source.checkpoint("tested-together")), target.checkpoints)
-    for stage in ADVICE_STAGES:
+    rounds = [stage for stage in source.done if stage.startswith("iterate ")]
+    copies = ["imitated", "tested-together", *(f"imitated-{stage.partition(' ')[2]}" for stage in rounds)]
+    _copy((source.checkpoint(name) for name in copies), target.checkpoints)
+    for stage in (*ADVICE_STAGES, *rounds):
         done = source.stage_done(stage)
         if done is not None:
             target.mark_done(stage, done)

@@ -43,6 +43,16 @@ READS: Mapping[str, tuple[str, ...]] = {
     "measure": ("evaluate.fidelity", "evaluate.confidence", "verification.horizon", "verification.discount"),
     "start": ("imitation", "advice.apply", "refine", "verification.rules"),
     "imitate": ("imitation", "refine.algorithm", "refine.steps", "methods", "verification"),
+    "iterate": (
+        "imitation",
+        "refine.algorithm",
+        "refine.steps",
+        "methods",
+        "verification",
+        "collect",
+        "narration",
+        "agents",
+    ),
     "table": ("advice", "imitation.table", "modulation", "refine.steps", "methods", "verification"),
     "refine": ("refine", "modulation", "imitation", "advice", "verification"),
     "evaluate": ("methods", "evaluate"),
@@ -56,6 +66,10 @@ LATER = {
     "rules": ("agents.approve", "agents.search"),
     "start": ("refine.evaluate_every", "refine.curve_episodes"),
     "imitate": (
+        "imitation.table", "verification.rules", "verification.reach_rings", "verification.reach_states",
+        "verification.reach_max_steps",
+    ),
+    "iterate": (
         "imitation.table", "verification.rules", "verification.reach_rings", "verification.reach_states",
         "verification.reach_max_steps",
     ),

@@ -75,7 +75,9 @@ def files_of(run: RunFolder, stages: Sequence[str]) -> Iterator[tuple[Path, bool
     if "collect" in stages:
         found = sorted(run.trajectories.glob("episode-*.npz"))
         yield from ((path, True) for path in found or [run.trajectories / "episode-000000.npz"])
-    for name, stage in COPIES.items():
+    rounds = [stage for stage in stages if stage.startswith("iterate ")]
+    copies = {f"imitated-{stage.partition(' ')[2]}": stage for stage in rounds}
+    for name, stage in (COPIES | copies).items():
         value = (run.stage_done(stage) or {}).get("value") if stage in stages else None
         if isinstance(value, dict) and value.get("copy"):
             yield run.checkpoint(name), True

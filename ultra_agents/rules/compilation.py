@@ -27,6 +27,7 @@ class Compiled:
         upcoming: Quantities that are read after it.
         quantities: Both, in order of appearance.
         needs_own: Whether the policy's own actions must be known.
+        reads_own: Whether an expression speaks of them.
     """
 
     rules: Program
@@ -37,6 +38,7 @@ class Compiled:
     upcoming: tuple[str, ...]
     quantities: tuple[str, ...]
     needs_own: bool
+    reads_own: bool
 
 
 def compile_document(
@@ -65,13 +67,14 @@ def compile_document(
     rules = graph.program(outputs)
     used = [leaf for program in (rules, *programs.values()) if program for _, leaf in program.leaves]
     width = len(interface.components)
-    needs_own = any(source == "own" for source, _ in used) or any(len(one) < width for one in decided if width)
+    reads_own = any(source == "own" for source, _ in used)
+    needs_own = reads_own or any(len(one) < width for one in decided if width)
     seen, upcoming = (
         tuple(name for name in work.compiler.seen if (source, name) in used) for source in ("quantity", "next")
     )
     both = tuple(name for name in work.compiler.seen if name in seen or name in upcoming)
     compiled = Compiled(
-        rules, tuple(decided), programs["potential"], programs["reward"], seen, upcoming, both, needs_own
+        rules, tuple(decided), programs["potential"], programs["reward"], seen, upcoming, both, needs_own, reads_own
     )
     return compiled, interface
 

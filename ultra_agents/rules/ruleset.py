@@ -75,6 +75,11 @@ class RuleSet:
         """Whether `act` needs the policy's own actions: the rules use them, or leave a component to the policy."""
         return self.compiled.needs_own
 
+    @property
+    def corrects(self) -> bool:
+        """Whether the rules speak of the policy's own actions: over a network that has learnt them they act twice."""
+        return self.compiled.reads_own
+
     def act(self, quantities: Quantities, own: Array | None = None) -> tuple[Array, Array]:
         """The actions in `n` states and where a rule acted; see `decide`."""
         decision = self.decide(quantities, own)

@@ -17,35 +17,34 @@ from ultra_agents.stages.effects import find_effects, tells_effects
 from ultra_agents.stages.evaluate import evaluate_methods
 from ultra_agents.stages.explain import explain_episodes, tabulate
 from ultra_agents.stages.findings import (
-    AsJSON,
-    Episodes,
     Explained,
     Findings,
     Imitation,
-    Keeping,
     MeasuredEffects,
     Restoring,
     RulesFound,
     Start,
     TableTest,
-    WithCopy,
 )
 from ultra_agents.stages.imitate import imitate_advice
 from ultra_agents.stages.in_force import try_table
+from ultra_agents.stages.iterate import iterate_advice
+from ultra_agents.stages.keeping import AsJSON, Episodes, Keeping, WithCopy
 from ultra_agents.stages.measure import measure
 from ultra_agents.stages.narrate import narrate_episodes, probe_restoring
 from ultra_agents.stages.prepare import collect_episodes, starting_policy
 from ultra_agents.stages.refine import refine_method
 from ultra_agents.stages.report import report
+from ultra_agents.stages.rounds import Round
 from ultra_agents.stages.rules import find_rules
 from ultra_agents.stages.start import choose_start
 
 __all__ = [
-    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring",
+    "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring", "Round",
     "RulesFound", "RunContext", "Start", "TableTest", "WithCopy", "approve_advice", "approve_rules", "check_run",
     "choose_start", "collect_episodes", "evaluate_methods", "explain_episodes", "find_effects", "find_rules",
-    "imitate_advice", "measure", "narrate_episodes", "probe_restoring", "refine_method", "report", "run_context",
-    "starting_policy", "summary", "tabulate", "tells_effects", "try_table", "without_refused",
+    "imitate_advice", "iterate_advice", "measure", "narrate_episodes", "probe_restoring", "refine_method", "report",
+    "run_context", "starting_policy", "summary", "tabulate", "tells_effects", "try_table", "without_refused",
 ]  # fmt: skip
 
 
@@ -55,7 +54,7 @@ def summary(made: Any) -> str:
         return made
     if isinstance(made, dict):
         return str(made.get("headline", ""))
-    if isinstance(made, Imitation | RulesFound | Start | TableTest):
+    if isinstance(made, Imitation | Round | RulesFound | Start | TableTest):
         return made.headline
     if isinstance(made, Restoring):
         return "yes" if made.exact else made.why

@@ -34,6 +34,7 @@ class RunContext:
         refining: Its settings, and where they come from.
         emit_streaming: Told of the agents' replies while they are written; None where nobody looks.
         start: The starting policy, once stage 0 made it.
+        round: Of expert iteration: 1 but in `stages.iterate`, where `start` is the copy that is iterated from.
     """
 
     folder: RunFolder
@@ -46,6 +47,7 @@ class RunContext:
     streams: Streams
     emit_streaming: EmitStreaming | None = None
     start: Policy | None = None
+    round: int = 1
     _noted: set[str] = field(default_factory=set)
 
     @property

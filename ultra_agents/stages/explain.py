@@ -91,7 +91,7 @@ def _explained(
                     agents=context.agents,
                     tester=tester,
                     emit=emit,
-                    checkpoint=checkpoint_of(context.folder),
+                    checkpoint=checkpoint_of(context.folder, context.round),
                     verification=verification,
                 )
                 return proposer.explain(items, context.agents.concurrency, context.stop)
@@ -102,7 +102,7 @@ def _explained(
                 agents=context.agents,
                 verification=verification,
                 tester=tester,
-                checkpoint=checkpoint_of(context.folder),
+                checkpoint=checkpoint_of(context.folder, context.round),
                 emit=emit,
                 source=source_of(config),
                 effects=findings.effects.text,

@@ -1,23 +1,17 @@
-"""What a run knows of its starting policy's episodes, growing stage by stage, and how each stage's value is kept."""
+"""What a run knows of its starting policy's episodes, growing stage by stage."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
-
-from pydantic import TypeAdapter
+from typing import Any, Literal, TypeAlias
 
 from ultra_agents.contracts import Policy
 from ultra_agents.effects import Effects, Event
-from ultra_agents.policies import load_policy
 from ultra_agents.records import HUMAN, Advice, Explanation, Narration, RuleProposal, Trajectory
-from ultra_agents.rollout.store import load_trajectories, save_trajectories
-from ultra_agents.stages.context import RunContext
+from ultra_agents.stages.rounds import Round
 from ultra_agents.verification import JointResult, RuleTest
 from ultra_agents.verification.reward import RewardTest
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,7 @@ class JointOutcome(JointResult):
         imitated: The set was tested as the policy that imitates it, not as the table in force.
         advice: Episode and step of the rows kept.
         steps: Demonstrated steps that policy learnt from.
+        agreement: As `Imitation.agreement`, of that policy.
     """
 
     rows: int = 0
@@ -52,6 +47,7 @@ class JointOutcome(JointResult):
     imitated: bool = False
     advice: tuple[tuple[int, int], ...] = ()
     steps: int = 0
+    agreement: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,7 @@ class Imitation:
             where nothing was compared, empty where nothing was imitated.
         headline: One line for a person.
         copy: The policy that learnt, where it is used.
+        agreement: How nearly the policy and the copy do there what was demonstrated (`contracts.agreed`).
     """
 
     plans: int
@@ -99,6 +96,7 @@ class Imitation:
     headline: str
     copy: Any = None  # a Policy; pydantic shall not look into it
     verdict: str = ""
+    agreement: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -271,6 +269,7 @@ class Findings:
         advice: The rows of the advice table.
         measures: What the advice is worth.
         imitation: What became of imitating it.
+        rounds: Further rounds of expert iteration.
         rules: What came of advice as rules.
         start: Where refining starts with them.
         table: Whether the table may act in training; None where nobody asked.
@@ -284,6 +283,7 @@ class Findings:
     advice: Sequence[Advice] = ()
     measures: dict[str, Any] = field(default_factory=dict)
     imitation: Imitation | None = None
+    rounds: tuple[Round, ...] = ()
     rules: RulesFound | None = None
     start: Start | None = None
     table: TableTest | None = None
@@ -292,6 +292,28 @@ class Findings:
     def explanations(self) -> tuple[Explanation, ...]:
         """One per segment."""
         return self.explained.explanations
+
+    @property
+    def copy(self) -> Policy | None:
+        """The newest copy that learnt from advice and is used."""
+        made = [one.copy for one in (self.imitation, *self.rounds) if one is not None and one.copy is not None]
+        return made[-1] if made else None
+
+    @property
+    def explaining(self) -> int:
+        """Environment steps of collecting, explaining and testing."""
+        tested = sum(one.env_steps for one in self.explanations)
+        return sum(map(len, self.trajectories)) + tested + self.effects.env_steps
+
+    @property
+    def imitating(self) -> int:
+        """Environment steps of learning from advice, the first time."""
+        return 0 if self.imitation is None else self.imitation.env_steps
+
+    @property
+    def iterating(self) -> int:
+        """Environment steps of further rounds."""
+        return sum(one.env_steps for one in self.rounds)
 
     @property
     def human_rule_steps(self) -> int:
@@ -308,74 +330,3 @@ class Findings:
         """Each narration with its episode."""
         by_episode = {one.episode: one for one in self.trajectories}
         return [(by_episode[one.segment.episode], one) for one in self.narrations]
-
-
-class Keeping(Protocol[T]):
-    """How the value of a stage is kept in the run folder."""
-
-    def write(self, value: T) -> Any:
-        """Keep it; what `state.json` remembers."""
-        ...
-
-    def read(self, kept: Any) -> T:
-        """The value, from what `write` returned."""
-        ...
-
-
-@dataclass(frozen=True)
-class AsJSON(Generic[T]):
-    """Kept in `state.json` itself; `kind` is the value's type."""
-
-    kind: Any
-
-    def write(self, value: T) -> Any:
-        """In JSON types."""
-        return TypeAdapter(self.kind).dump_python(value, mode="json")
-
-    def read(self, kept: Any) -> T:
-        """Validated."""
-        value: T = TypeAdapter(self.kind).validate_python(kept)
-        return value
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """Episodes, kept as files below `trajectories/`."""
-
-    context: RunContext
-
-    def write(self, value: Sequence[Trajectory]) -> Any:
-        """One file each."""
-        save_trajectories(self.context.folder.trajectories, value)
-        return {"episodes": len(value)}
-
-    def read(self, kept: Any) -> Sequence[Trajectory]:
-        """From the files."""
-        return load_trajectories(self.context.folder.trajectories)
-
-
-C = TypeVar("C", Explained, Imitation, Start)
-
-
-@dataclass(frozen=True)
-class WithCopy(Generic[C]):
-    """A value with a policy in it, which is kept as `checkpoints/<checkpoint>.safetensors`."""
-
-    context: RunContext
-    kind: type[C]
-    checkpoint: str
-
-    def write(self, value: C) -> Any:
-        """The policy first, then the rest in JSON types."""
-        copied = value.copy is not None
-        if copied:
-            self.context.save_policy(self.context.folder.checkpoint(self.checkpoint), value.copy, "imitation")
-        return {**AsJSON[C](self.kind).write(replace(value, copy=None)), "copy": copied}
-
-    def read(self, kept: Any) -> C:
-        """The value with its policy."""
-        copy: Policy | None = None
-        if kept["copy"]:
-            path, name = self.context.folder.checkpoint(self.checkpoint), self.context.config.environment.name
-            copy = load_policy(path, name, self.context.environment).policy
-        return replace(AsJSON[C](self.kind).read({**kept, "copy": None}), copy=copy)

@@ -39,8 +39,9 @@ from ultra_agents.rollout.store import load_trajectories
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import suggestion_tester
-from ultra_agents.stages.findings import AsJSON, Explained, Findings, MeasuredEffects, Restoring
+from ultra_agents.stages.findings import Explained, Findings, MeasuredEffects, Restoring
 from ultra_agents.stages.human_kept import kept
+from ultra_agents.stages.keeping import AsJSON
 from ultra_agents.stages.narrate import probe_restoring
 from ultra_agents.stages.rules_overview import read_rules
 from ultra_agents.verification import check_place, parse_moves

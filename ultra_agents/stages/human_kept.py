@@ -12,7 +12,8 @@ from ultra_agents.records import Advice, Explanation, RuleAttempt, RuleProposal
 from ultra_agents.rules import interface_of, parse_rules
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import rows_of_table
-from ultra_agents.stages.findings import AsJSON, Findings, RulesFound
+from ultra_agents.stages.findings import Findings, RulesFound
+from ultra_agents.stages.keeping import AsJSON
 from ultra_agents.stages.measure import measures_of, measures_path
 from ultra_agents.stages.rules import in_words, rule_terms, test_reward
 from ultra_agents.verification import RuleTest

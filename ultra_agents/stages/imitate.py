@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from ultra_agents.config import VerificationConfig, follows_actions
-from ultra_agents.contracts import Demonstrations, Policy
+from ultra_agents.contracts import Demonstrations, Policy, agreed
 from ultra_agents.events import StageProgress, StepsSpent
-from ultra_agents.records import HUMAN, Advice, Plan, Trajectory
+from ultra_agents.records import HUMAN, Advice, FloatArray, Plan, Trajectory
 from ultra_agents.rollout.replays import Replay, plans_act, replay
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Imitation
@@ -52,14 +52,14 @@ class Imitator:
         return sum(map(len, self._replays.values()))
 
     def demonstrations(self, advice: Sequence[Advice]) -> Demonstrations:
-        """The states that `advice` passes and what it does there; every step counts alike."""
+        """The states that `advice` passes and what it does there, weighted as `imitation.weights` says."""
         self._replay([row for row in advice if _key(row) not in self._replays])
         replays = [self._replays[_key(row)] for row in advice]
         actions = np.concatenate([one.actions for one in replays])
         return Demonstrations(
             observations=np.concatenate([one.observations for one in replays]),
             actions=actions,
-            weights=np.ones(len(actions)),
+            weights=weights_of(advice, [len(one) for one in replays], self._context.config.imitation.weights),
             visited=np.concatenate([one.observations for one in self._by_episode.values()]),
         )
 
@@ -73,6 +73,12 @@ class Imitator:
         context.check_stop()
         return context.algorithm.imitate(context.policy, demonstrations, context.streams.child("imitate", "clone"))
 
+    def agreement(self, demonstrations: Demonstrations, copy: Policy) -> tuple[float, float]:
+        """How nearly the starting policy and the copy do, without their noise, what was demonstrated."""
+        seen, done = demonstrations.observations, demonstrations.actions
+        before, after = (agreed(one.act(seen, deterministic=True), done) for one in (self._context.policy, copy))
+        return before, after
+
     def _replay(self, advice: Sequence[Advice]) -> None:
         if not advice:
             return
@@ -83,6 +89,20 @@ class Imitator:
             simulators.reset(seed=context.streams.integers(simulators.num_envs, "imitate", "reset"))
             made = replay(simulators, snapshots, [len(plan) for plan in plans], plans_act(plans))
         self._replays |= {_key(row): one for row, one in zip(advice, made, strict=True)}
+
+
+def weights_of(advice: Sequence[Advice], lengths: Sequence[int], by: Literal["equal", "gain"]) -> FloatArray:
+    """How much each demonstrated step counts, `(sum of lengths,)`, mean 1.
+
+    By gain a plan's steps count as much as its own test measured. A plan without a gain of its own (it is held with
+    others, or untested) counts as the least of those that have one.
+    """
+    gains = np.array([0.0 if row.test is None else row.test.gain for row in advice])
+    if by == "equal" or not (gains > 0).any():
+        return np.ones(sum(lengths))
+    gains[gains <= 0] = gains[gains > 0].min()
+    weights = np.repeat(gains, lengths)
+    return np.asarray(weights / weights.mean())
 
 
 def imitates(context: RunContext, findings: Findings) -> str | None:
@@ -109,8 +129,10 @@ def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
         return Imitation(0, 0, 0.0, 0.0, 0.0, 0, 0, False, f"nothing imitated: {why}")
     copy: Policy
     found: JointResult | None
+    agreement: tuple[float, ...]
     if joint is not None and findings.explained.copy is not None and _same(joint.advice, advice):
         copy, found, steps, spent = findings.explained.copy, joint, joint.steps, 0
+        agreement = joint.agreement
     else:
         imitator = Imitator(context, findings.trajectories)
         context.emit(StageProgress("imitate", 0, 0, f"replaying {len(advice)} plans"))
@@ -119,14 +141,17 @@ def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
         context.emit(StepsSpent("imitate", spent, "replays"))
         context.emit(StageProgress("imitate", 0, 0, f"learning from {steps} demonstrated steps"))
         copy = imitator.learnt(demonstrations)
+        agreement = imitator.agreement(demonstrations, copy)
         if config.imitation.mode != "always":
             found = _compared(context, copy, 0 if joint is None else joint.env_steps)
             spent += found.env_steps
             context.emit(StepsSpent("imitate", found.env_steps, "comparison"))
     used = found is None or found.passed or (config.imitation.mode == "better" and found.leans)
     verdict = "untested" if found is None else found.verdict
-    made = Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, "", copy if used else None, verdict)
+    made = Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, "", copy if used else None, verdict, agreement)
     what = f"{len(advice)} plans, {steps} demonstrated steps"
+    if agreement:
+        what += f", agreement with them {agreement[0]:.2f} before and {agreement[1]:.2f} after"
     if found is None:
         return replace(made, headline=f"{what}; used untested")
     measured = f"{found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] in {found.pairs} pairs"

@@ -61,12 +61,11 @@ def try_table(context: RunContext, findings: Findings) -> TableTest:
 
 def _policy_under_the_table(context: RunContext, findings: Findings) -> Policy | None:
     """The policy that refining starts from with the table in force; None where the table acts for nobody."""
-    config, made = context.config, findings.imitation
-    if made is None or made.copy is None:
+    config, copy = context.config, findings.copy
+    if copy is None:
         return context.policy
     if config.imitation.table == "keep" and any(map(follows_actions, config.methods)):
-        policy: Policy = made.copy
-        return policy
+        return copy
     rewarded = any(variant_of(method) == "r" for method in config.methods)
     return context.policy if rewarded else None
 

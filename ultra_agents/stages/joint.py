@@ -67,6 +67,7 @@ def decided_together(context: RunContext, findings: Findings, explanations: Sequ
         found = tester.select(rows, lean=imitator is not None and config.imitation.mode == "better")
         kept = [rows[index] for index in found.kept]
         copy = tester.built(found.kept) if imitator is not None and kept else None
+    shown = imitator.demonstrations(kept) if imitator is not None and kept else None
     spent = found.env_steps + (0 if imitator is None else imitator.env_steps)
     context.emit(StepsSpent("joint", spent, "set"))
     outcome = JointOutcome(
@@ -75,7 +76,8 @@ def decided_together(context: RunContext, findings: Findings, explanations: Sequ
         decide=rule.decide,
         imitated=imitator is not None,
         advice=tuple((row.episode, row.step) for row in kept),
-        steps=0 if imitator is None or not kept else len(imitator.demonstrations(kept)),
+        steps=0 if shown is None else len(shown),
+        agreement=imitator.agreement(shown, copy) if imitator and shown and isinstance(copy, Policy) else (),
     )
     told = list(explanations)
     if outcome.pairs or rule.decide == "joint":  # else not a single pair could be paid for: nothing is known

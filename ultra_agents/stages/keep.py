@@ -2,8 +2,9 @@
 
 PPO under rules in force can ruin what the rules had won, and a copy can unlearn them. The higher mean wins. Under
 rules that leave little to the network both act nearly alike, whatever became of the network: where half of the steps
-do not tell them apart, the other half compares the networks alone. Charged to the method, out of a part of its budget
-that is set aside before it trains. Not part of the ULTRA paper.
+do not tell them apart, the other half compares the networks alone, and of the two comparisons the one that found the
+larger difference decides: a network that is a little better alone may have ruined what the rules win over it. Charged
+to the method, out of a part of its budget that is set aside before it trains. Not part of the ULTRA paper.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ultra_agents.verification.sequential import GainInterval, Rule, interval, r
 SHARE = 10
 """The test may take one in so many of the environment steps that each method has."""
 WAVE = 4
-"""Pairs played side by side; half as many where two comparisons share the steps."""
+"""Pairs played side by side, if the steps pay for so many; half as many where two comparisons share the steps."""
 
 
 def better_of(
@@ -49,7 +50,8 @@ def better_of(
         nonlocal spent
         start, end, found, budget = Entrant(before), Entrant(after), list[float](), Budget(most)
         settings = context.environment, prepared.start, context.streams.child("confirm", method), horizon, budget
-        workers, wave = context.config.verification.workers, WAVE // 2 if prepared.in_force else WAVE
+        workers, most_pairs = context.config.verification.workers, WAVE // 2 if prepared.in_force else WAVE
+        wave = min(max(most // (2 * terms.horizon), 1), most_pairs)
         with Episodes(*settings, width=wave, workers=workers, strict=False) as episodes:
             while episodes.extend([start, end], len(found) + wave):
                 context.check_stop()
@@ -65,7 +67,8 @@ def better_of(
     ends, pairs = compared(*in_force, limit // 2 if prepared.in_force else limit)
     if prepared.in_force and ends.low <= 0 <= ends.high:
         alone, more = compared(prepared.start, trained, limit - spent)
-        ends, pairs = (alone, more) if more else (ends, pairs)
+        if more and abs(alone.mean) > abs(ends.mean):
+            ends, pairs = alone, more
     better = ends.mean > 0
     kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, pairs)
     context.emit(StepsSpent("confirm", spent, method))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from gymnasium.spaces import Box
 
 from ultra_agents.contracts import Demonstrations, Policy, Widening, agreed
 from ultra_agents.events import StageProgress
@@ -53,25 +54,33 @@ class Lessons:
 
     def demonstrations(self, held_out: bool) -> Demonstrations:
         """All that is shown, with what is held out or without."""
-        shown = _together(self.shown)
+        shown = _together(self.shown, "shown")
         return replace(shown, held_out=_together(self.held_out)) if held_out and self.held_out else shown
 
 
 @dataclass(frozen=True, eq=False)
 class _Labelled:
-    """`n` states `(n, ...)`, what the rules do there, and where they do anything `(n,)` bool."""
+    """`n` states, and what the rules do there.
+
+    Attributes:
+        observations: `(n, *observation_shape)`.
+        actions: `(n, ...)` what they make of the policy's likeliest action.
+        shown: `(n, ...)` what is learnt.
+        covered: `(n,)` bool, where they do anything.
+    """
 
     observations: Array
     actions: Array
+    shown: Array
     covered: Array
 
     def where(self, rows: Array) -> _Labelled:
-        return _Labelled(self.observations[rows], self.actions[rows], self.covered[rows])
+        return _Labelled(self.observations[rows], self.actions[rows], self.shown[rows], self.covered[rows])
 
 
-def _together(parts: Sequence[_Labelled]) -> Demonstrations:
+def _together(parts: Sequence[_Labelled], which: str = "actions") -> Demonstrations:
     observations, actions, covered = (
-        np.concatenate([getattr(one, name) for one in parts]) for name in ("observations", "actions", "covered")
+        np.concatenate([getattr(one, name) for one in parts]) for name in ("observations", which, "covered")
     )
     weights = np.ones(int(covered.sum()))
     return Demonstrations(observations[covered], actions[covered], weights, observations[~covered])
@@ -84,15 +93,19 @@ def taught(
     rounds, learning = context.config.imitation.rounds, Lessons()
     streams = context.streams.child("start", "clone")
 
-    def labelled(observations: Array) -> _Labelled:
-        actions, decision = layer.over(observations, policy.act(observations, deterministic=True))
-        return _Labelled(observations, actions, decision.covered)
+    # A correction of the policy's torques acts on its noise as well, and the sum is clipped to the bounds.
+    sampled = layer.rules.needs_own and isinstance(context.environment.action_space, Box)
 
-    learning.shown.append(labelled(np.concatenate([one.observations for one in findings.trajectories])))
+    def labelled(observations: Array, *which: str | int) -> _Labelled:
+        actions, decision = layer.over(observations, policy.act(observations, deterministic=True))
+        shown = layer.act(observations, streams.generator("label", *which)) if sampled else actions
+        return _Labelled(observations, actions, shown, decision.covered)
+
+    learning.shown.append(labelled(np.concatenate([one.observations for one in findings.trajectories]), "collected"))
     copy: Policy | None = None
     for number in range(rounds):
         met, environments = _met(context, number, layer, copy)
-        found = labelled(met)
+        found = labelled(met, number)
         learning.env_steps += len(met)
         if copy is not None and found.covered.any():
             own = copy.act(met[found.covered], deterministic=True)

@@ -88,7 +88,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
 def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
     """What this run gives a method."""
     trajectories, explanations, advice = findings.trajectories, findings.explanations, findings.advice
-    imitation, table = findings.imitation, findings.table
+    table = findings.table
     advised: Advised | None = None
     if variant_of(method) is not None:
         advised = Advised(
@@ -102,8 +102,8 @@ def _setting(context: RunContext, method: str, findings: Findings) -> Setting:
             ),
             spent=_spent(findings),
             refused="" if table is None or table.acts else table.verdict,
-            copy=None if imitation is None else imitation.copy,
-            copying=0 if imitation is None else imitation.env_steps,
+            copy=findings.copy,
+            copying=findings.imitating + findings.iterating,
             critical=critical_snapshots(trajectories, explanations, advice)
             if context.config.modulation.restart_probability
             else (),

@@ -79,6 +79,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
             peak_memory_mb=_peak_memory_mb(),
             warnings=_warnings(folder),
             imitation=None if findings.imitation is None else asdict(replace(findings.imitation, copy=None)),
+            rounds=[asdict(replace(one, copy=None)) for one in findings.rounds],
             measures=measures or None,
             rules=rules,
             start=_start(findings),

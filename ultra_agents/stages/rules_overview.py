@@ -21,7 +21,8 @@ from ultra_agents.rules import RuleError, interface_of, parse_rules
 from ultra_agents.rules.layer import BoundRules
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.decision_map import central, decision_map
-from ultra_agents.stages.findings import AsJSON, RulesFound, Start
+from ultra_agents.stages.findings import RulesFound, Start
+from ultra_agents.stages.keeping import AsJSON
 from ultra_agents.text import valid_text
 
 Row = dict[str, Any]

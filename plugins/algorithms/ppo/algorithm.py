@@ -103,6 +103,7 @@ class PPOOptions(PluginOptions):
         1e-3, gt=0, description="Adam's step size there, falling linearly to 0 over `clone_steps`"
     )
     clone_anchor: float = Field(0.1, ge=0, description="weight there of acting as before elsewhere (KL divergence)")
+    clone_spread: bool = Field(False, description="the spread of continuous actions is learnt there, too")
     log_std_floor: float = Field(-3.0, description="lowest log standard deviation, log of action units")
     freeze_normalizer: bool | None = Field(
         None, description="keep the observation statistics as they are; null: when refining"
@@ -123,7 +124,7 @@ class PPO(Algorithm):
     learns: ClassVar[frozenset[Learn]] = frozenset({"mixture", "policy", "mask", "imitate"})
     not_carried: ClassVar[frozenset[str]] = frozenset({
         "hidden", "value_warmup_updates", "imitate_coef", "clone_steps", "clone_steps_max", "clone_learning_rate",
-        "clone_anchor", "freeze_normalizer", "device", "precision", "compile",
+        "clone_anchor", "clone_spread", "freeze_normalizer", "device", "precision", "compile",
     })  # fmt: skip
     options: PPOOptions
 

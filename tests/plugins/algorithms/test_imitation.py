@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
+from scipy import stats
 from ultra_agents_plugins.algorithms._networks import PPOPolicy
 from ultra_agents_plugins.algorithms.ppo import PPO
+from ultra_agents_plugins.algorithms.ppo.imitation import executed_log_prob
 from ultra_agents_plugins.algorithms.sac import SAC
 
 from ultra_agents.contracts import Demonstrations, agreed
@@ -253,3 +255,76 @@ def test_a_lesson_that_goes_on_may_keep_to_another_policy_elsewhere(name: str) -
     assert apart(back, first) < 0.1
     with pytest.raises(PluginError, match="its own policies only"):
         algorithm.imitate(bent, demonstrated(kind, anchor=object()), Streams(0))
+
+
+BEYOND = np.float32([1.6, -2.5])
+"""Means of a policy whose samples the space clips mostly."""
+
+
+def clipped(count: int = 2000) -> Demonstrations:
+    """What such a policy of the spread of `start` executes, in the states `SHOWN`."""
+    policy, rng = start("continuous"), np.random.default_rng(2)
+    assert policy.log_std is not None
+    sampled = rng.normal(BEYOND, np.exp(policy.log_std.detach().numpy()), (count, 2))
+    seen = SHOWN[np.arange(count) % len(SHOWN)]
+    return demonstrated(
+        "continuous",
+        observations=seen,
+        actions=np.clip(sampled, -1, 1).astype(np.float32),
+        weights=np.ones(count),
+        visited=ELSEWHERE[:0],
+    )
+
+
+def test_what_was_clipped_is_learnt_as_a_sample_at_the_bound_or_beyond() -> None:
+    made = clipped()
+    assert np.abs(made.actions).mean(axis=0).max() < 1.0
+    means = outputs(ppo(clone_steps=1500).imitate(start("continuous"), made, Streams(0)), SHOWN).mean(axis=0)
+    assert means[0] == pytest.approx(BEYOND[0], abs=0.2)
+    assert means[1] < -2.0, "nearly every sample is at the bound: how far beyond it the mean is hardly matters"
+
+
+def test_the_likelihood_of_what_is_executed_is_a_density_within_and_a_chance_at_the_bounds() -> None:
+    policy = start("continuous")
+    assert policy.log_std is not None
+    spread = np.exp(policy.log_std.detach().numpy().astype(np.float64))
+    means = np.array([[0.4, -0.2], [1.7, -30.0], [-40.0, 0.9]])
+    done = np.float32([[0.1, 0.3], [1.0, -1.0], [1.0, -1.0]])
+    found = executed_log_prob(policy, torch.from_numpy(means).float(), torch.from_numpy(done)).detach().numpy()
+    inside = stats.norm.logpdf(done[0], means[0], spread).sum()
+    sure = stats.norm.logsf(1.0, means[1, 0], spread[0]) + stats.norm.logcdf(-1.0, means[1, 1], spread[1])
+    odd = stats.norm.logsf(1.0, means[2, 0], spread[0]) + stats.norm.logcdf(-1.0, means[2, 1], spread[1])
+    assert found == pytest.approx([inside, sure, odd], rel=1e-4)
+    far = torch.from_numpy(means).float().requires_grad_()
+    executed_log_prob(policy, far, torch.from_numpy(done)).sum().backward()  # type: ignore[no-untyped-call,unused-ignore]
+    assert far.grad is not None
+    assert torch.isfinite(far.grad).all(), "however unlikely"
+
+
+def test_the_spread_is_learnt_where_that_is_asked_for_and_no_lower_than_its_floor() -> None:
+    policy, made = start("continuous"), demonstrated("continuous", visited=ELSEWHERE[:0])
+    assert policy.log_std is not None
+    narrow = ppo(clone_spread=True, log_std_floor=-9.0).imitate(policy, made, Streams(0))
+    floored = ppo(clone_spread=True, log_std_floor=-1.0).imitate(policy, made, Streams(0))
+    assert narrow.log_std is not None
+    assert floored.log_std is not None
+    assert (narrow.log_std < policy.log_std - 1.0).all(), "one action, always the same"
+    assert floored.log_std.detach().numpy() == pytest.approx(-1.0)
+    held = ppo(clone_spread=True, clone_anchor=100.0).imitate(policy, demonstrated("continuous"), Streams(0))
+    assert held.log_std is not None
+    assert torch.allclose(held.log_std, policy.log_std, atol=0.1), "elsewhere it is kept, the spread included"
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_weights_say_what_counts_of_continuous_actions(name: str) -> None:
+    half = len(SHOWN) // 2
+    early = np.arange(len(SHOWN)) < half
+    split = np.where(early[:, None], np.float32([0.5, 0.5]), np.float32([-0.5, -0.5]))
+    policy = learner(name).create_policy(SEEN, SPACES["continuous"], 3)
+    where = {}
+    for heavy in (True, False):
+        weights = np.where(early == heavy, 1.9, 0.1)
+        made = demonstrated("continuous", actions=split, weights=weights, visited=ELSEWHERE[:0])
+        copy = learner(name, clone_steps=600).imitate(policy, made, Streams(0))
+        where[heavy] = float(copy.act(SHOWN, deterministic=True).mean())
+    assert where[True] > 0.3 > -0.3 > where[False], "the same states were shown with both actions"

@@ -1,0 +1,103 @@
+"""What is made of rules that correct a continuous policy: the copy does what it does under them, and not twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ultra_agents import stages
+from ultra_agents.config import parse_config
+from ultra_agents.contracts import Policy
+from ultra_agents.events import ignore
+from ultra_agents.records import RuleProposal
+from ultra_agents.rules import interface_of, parse_rules
+from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.runs import RunFolder
+from ultra_agents.stages.context import RunContext, run_context
+from ultra_agents.stages.findings import Findings, RulesFound, Start, StartName
+from ultra_agents.stages.lessons import taught
+from ultra_agents.stages.start import ruled
+
+CORRECTED = "rules: [{when: cos_theta > -2, do: {torque: own.torque + 3}}]\n"
+WRITTEN = "rules: [{when: cos_theta > -2, do: {torque: 1.5}}]\n"
+
+
+def begin(root: Path, algorithm: str = "ppo") -> tuple[RunContext, Findings]:
+    row = {
+        "environment": {"name": "gymnasium:Pendulum-v1"},
+        "policy": {"train_steps": 64},
+        "methods": ["ultra-a"],
+        "collect": {"episodes": 2},
+        "imitation": {"round_steps": 400},
+        "refine": {
+            "num_envs": 4, "workers": 0,
+            "algorithm": {
+                "name": algorithm,
+                "options": {
+                    "hidden": [16, 16], "clone_steps": 300, "clone_steps_max": 1000, "clone_learning_rate": 5e-3,
+                },
+            },
+        },
+    }  # fmt: skip
+    config = parse_config(row, "test")
+    made = run_context(RunFolder.create(root, config), config, ignore, lambda: False)
+    made = made.starting_with(stages.starting_policy(made))
+    return made, Findings(stages.collect_episodes(made))
+
+
+def layer_of(context: RunContext, text: str) -> RulePolicy:
+    return RulePolicy(context.policy, parse_rules(text, interface_of(context.environment)), context.environment)
+
+
+def executed(policy: Policy, findings: Findings) -> Any:
+    """The mean action that the environment gets, and how often it is at a bound, over collected states."""
+    seen = np.concatenate([one.observations for one in findings.trajectories])
+    draws = [policy.act(seen, np.random.default_rng(seed)) for seed in range(8)]
+    return float(np.mean(draws)), float(np.mean(np.abs(draws) >= 2.0))
+
+
+def test_a_copy_of_corrected_actions_executes_what_the_policy_executes_under_the_rules(tmp_path: Path) -> None:
+    context, findings = begin(tmp_path)
+    layer = layer_of(context, CORRECTED)
+    mean, at_bound = executed(layer, findings)
+    assert mean > 1.7, "the correction drives most samples to the bound"
+    copy, learning = taught(context, findings, context.policy, layer)
+    assert copy is not None
+    assert executed(copy, findings) == (pytest.approx(mean, abs=0.12), pytest.approx(at_bound, abs=0.1))
+    assert learning.agreement[0] > 0.9, "held against what the rules make of the likeliest action"
+
+
+def test_a_copy_of_written_actions_learns_these(tmp_path: Path) -> None:
+    context, findings = begin(tmp_path)
+    copy, _ = taught(context, findings, context.policy, layer_of(context, WRITTEN))
+    assert copy is not None
+    seen = findings.trajectories[0].observations
+    assert np.abs(copy.act(seen, deterministic=True) - 1.5).mean() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "text", "chosen", "way"),
+    [
+        ("ppo", CORRECTED, "copy", None),
+        ("ppo", CORRECTED, "policy+rules", "mask"),
+        ("sac", CORRECTED, "copy", None),
+        ("sac", CORRECTED, "policy+rules", "mixture"),
+        ("ppo", WRITTEN, "copy", "imitate"),
+        ("ppo", WRITTEN, "copy+rules", "imitate"),
+    ],
+)
+def test_no_network_is_pulled_towards_a_correction_of_its_own_actions(
+    tmp_path: Path, algorithm: str, text: str, chosen: StartName, way: str | None
+) -> None:
+    context, findings = begin(tmp_path, algorithm)
+    found = RulesFound((RuleProposal(text, "file", ""),), rules=text, untested=True, chosen=0)
+    copy = context.policy if "copy" in chosen else None
+    prepared = ruled(context, replace(findings, rules=found, start=Start(chosen, copy=copy)))
+    assert prepared is not None
+    modulation = prepared.modulation("a")
+    assert (None if modulation is None else modulation.learn) == way
+    assert (prepared.over is None) == (text == CORRECTED and chosen == "copy"), "it is in the copy already"
