@@ -90,12 +90,17 @@ class MujocoEnvironment(Environment):
         return BoxActions(self.joints, self.presets(), -one, one)
 
     def policies(self) -> Mapping[str, Path]:
-        """`suboptimal`: where refinement starts; `expert`: the oracle, where one was trained. None for odd options.
+        """`suboptimal`: where refinement starts; `expert`: the oracle. None for odd options.
 
         All were trained on the dense reward; the sparse version's are the same networks, scored there.
         """
         version = {self.gym_id: "", f"{self.gym_id}-sparse": "_sparse"}.get(self.env_id)
         return {} if version is None else shipped(self.policy_files + version)
+
+    def expert(self) -> Callable[[Array], Array]:
+        """The mean action of the trained policy that ships for the task; the sparse version's is the same."""
+        outputs = load_expert(self.policy_files, type(self).__name__)
+        return lambda observations: np.clip(outputs(observations), -1, 1).astype(np.float32)
 
     @abstractmethod
     def presets(self) -> Sequence[Sequence[float]]:
@@ -228,11 +233,6 @@ class Hopper(Runner):
     def presets(self) -> list[list[float]]:
         """Every combination of no torque and full torque both ways."""
         return [list(each) for each in product((0.0, 1.0, -1.0), repeat=3)]
-
-    def expert(self) -> Callable[[Array], Array]:
-        """The mean action of the trained policy that ships with the plugin."""
-        outputs = load_expert("hopper", "Hopper")
-        return lambda observations: np.clip(outputs(observations), -1, 1).astype(np.float32)
 
 
 class Walker2d(Runner):
