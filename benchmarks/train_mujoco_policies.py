@@ -55,9 +55,14 @@ FIRST = {"reacher": 20_000}
 """Steps of the first evaluation of `suboptimal`, and between two, where a task is learnt sooner than the others."""
 EXPERTS: dict[str, dict[str, Any]] = {
     "hopper": {"steps": 1_200_000, "ppo": {"target_kl": 0.05}},
-    "walker2d": {"steps": 2_000_000, "ppo": {"target_kl": 0.05, "num_minibatches": 16}},
-    "half-cheetah": {"steps": 4_000_000, "spread": 0, "ppo": {"target_kl": 0.05, "gamma": 0.98, "gae_lambda": 0.92}},
-    "reacher": {"steps": 800_000, "ppo": {"target_kl": 0.05, "gamma": 0.95, "num_minibatches": 16}},
+    "walker2d": {"steps": 1_500_000, "ppo": {"target_kl": 0.05, "num_minibatches": 16}},
+    "half-cheetah": {
+        "steps": 4_000_000,
+        "stop": 1_500_000,
+        "spread": 0,
+        "ppo": {"target_kl": 0.05, "gamma": 0.98, "gae_lambda": 0.92},
+    },
+    "reacher": {"steps": 500_000, "first": 60_000, "every": 60_000, "ppo": {"gamma": 0.95, "num_minibatches": 16}},
 }
 """Steps, and options of PPO unlike the others', of `expert`, by task."""
 WEAK_EPISODES, WEAK_STATES = 64, 4_000
@@ -121,7 +126,7 @@ def main() -> None:
     command += f" --steps {args.steps}" if args.steps else ""
     command += f" --ppo '{json.dumps(args.ppo)}'" if args.ppo else ""
     command += f" --start {args.start.name}" if args.start else ""
-    while trainer.steps < steps:
+    while trainer.steps < min(steps, settings.get("stop", steps)):
         metrics = trainer.update()
         if trainer.steps < min(following, steps):
             continue
