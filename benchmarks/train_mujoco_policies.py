@@ -54,7 +54,7 @@ BANDS: dict[str, tuple[float, float]] = {
 FIRST = {"reacher": 20_000}
 """Steps of the first evaluation of `suboptimal`, and between two, where a task is learnt sooner than the others."""
 EXPERTS: dict[str, dict[str, Any]] = {
-    "hopper": {"steps": 1_200_000, "ppo": {"target_kl": 0.05}},
+    "hopper": {"steps": 1_200_000, "stop": 900_000, "ppo": {"target_kl": 0.05}},
     "walker2d": {"steps": 1_500_000, "ppo": {"target_kl": 0.05, "num_minibatches": 16}},
     "half-cheetah": {
         "steps": 4_000_000,
