@@ -280,7 +280,7 @@ def test_the_shipped_policies_are_as_weak_and_as_strong_as_their_files_say(name:
     with make_simulators(environment, 4) as simulators:
         for which, path in environment.policies().items():
             loaded = load_policy(path, name, environment)
-            seeds = streams.integers(4, which)
+            seeds = streams.integers(4, "reset")
             means[which] = evaluate_returns(loaded.policy, environment, simulators, seeds, streams).mean
             means[f"{which}, as its file says"] = loaded.metadata["score"]["mean"]
     assert low < means["suboptimal"] < high
