@@ -209,9 +209,7 @@ def main() -> None:
     parts = {"speed": speed, "modulation": modulation, "learning": learning, "dip": dip}
     parser.add_argument("--part", choices=list(parts), default="speed")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument(
-        "--rows", nargs="+", default=["ours", "SB3", "SBX", "CleanRL"], help="of `speed`, as they begin"
-    )
+    parser.add_argument("--rows", nargs="+", default=["ours", "SB3", "SBX", "CleanRL"], help="as they begin")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)

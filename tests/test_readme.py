@@ -275,7 +275,7 @@ def test_the_flow_is_that_of_the_pipeline() -> None:
     def stages(text: str) -> list[tuple[str, ...]]:
         return re.findall(r"^\| (\d+) \| ([a-z, ]+) \|", text, re.MULTILINE)
 
-    assert len(stages(README)) == 15
+    assert len(stages(README)) == 16
     assert stages(README) == stages(pipeline.__doc__ or "")
 
 

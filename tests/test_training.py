@@ -383,9 +383,11 @@ HOPPER = {
         ("pong", {}, "suboptimal", PONG),
         ("pong", {}, "expert", {"ent_coef": 0.003, "learning_rate": 0.001}),
         ("hopper", {}, "suboptimal", HOPPER),
-        ("hopper", {}, "expert", HOPPER),
+        ("hopper", {}, "expert", {**HOPPER, "target_kl": 0.05}),
         ("hopper", {"reward": "sparse"}, "suboptimal", HOPPER),
-        ("hopper", {"reward": "sparse"}, "expert", HOPPER),
+        ("hopper", {"reward": "sparse"}, "expert", {**HOPPER, "target_kl": 0.05}),
+        ("half-cheetah", {}, "expert", {**HOPPER, "target_kl": 0.05, "gamma": 0.98, "gae_lambda": 0.92}),
+        ("reacher", {"reward": "sparse"}, "expert", {**HOPPER, "gamma": 0.95, "num_minibatches": 16}),
     ],
 )
 def test_the_policies_that_ship_carry_what_trained_them(

@@ -283,9 +283,10 @@ class PPOPolicy(Policy):
         arrays, now["normalizer.clip"] = {"normalizer.clip": np.asarray([CLIP]), **arrays}, np.zeros(1)
         missing, extra = sorted(set(now) - set(arrays)), sorted(set(arrays) - set(now))
         if missing or extra:
+            wrong = ("missing", missing), ("unknown", extra)
             raise PolicyError(
                 "the policy's arrays are not those of this architecture",
-                found="; ".join(filter(None, [_listing("missing", missing), _listing("unknown", extra)])),
+                found="; ".join(f"{word}: {', '.join(them)}" for word, them in wrong if them),
                 expected=", ".join(sorted(now)),
             )
         for name, array in arrays.items():
@@ -377,11 +378,8 @@ def _check_spaces(observation_space: gymnasium.Space[Any], action_space: gymnasi
     if not isinstance(observation_space, Box):
         raise PluginError("ppo takes Box observations only", found=observation_space, hint=TAKE_FLAT)
     discrete = isinstance(action_space, Discrete) and action_space.start == 0
-    continuous = (
-        isinstance(action_space, Box)
-        and len(action_space.shape) == 1
-        and np.issubdtype(action_space.dtype, np.floating)
-    )
+    floats = np.issubdtype(action_space.dtype, np.floating)
+    continuous = isinstance(action_space, Box) and len(action_space.shape) == 1 and floats
     if not (discrete or continuous):
         raise PluginError(
             "ppo takes Discrete actions that start at 0, or one-dimensional Box actions of floats",
@@ -400,7 +398,3 @@ def _network(wanted: str | None, space: gymnasium.Space[Any]) -> str:
             expected="mlp, or nature_cnn for screens of uint8",
         )
     return wanted
-
-
-def _listing(word: str, names: list[str]) -> str:
-    return f"{word}: {', '.join(names)}" if names else ""

@@ -368,7 +368,7 @@ def test_untested_imitation_is_told_from_tested() -> None:
 def test_an_expert_plays_on_where_states_are_restored(tmp_path: Path, proposer: str, mode: str, there: bool) -> None:
     context, findings = at_stage_8(tmp_path, proposer=proposer, verification={"mode": mode})
     trajectory = findings.trajectories[0]
-    with _control(context, context.config.verification, None) as control:
+    with _control(context, context.config.verification, None, None) as control:
         assert isinstance(control, Oracle if proposer == "oracle" else Random)
         play = getattr(control, "_play", None)
         assert (play is not None) is there

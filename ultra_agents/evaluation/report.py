@@ -30,17 +30,7 @@ from ultra_agents.evaluation.statistics import (
 from ultra_agents.evaluation.video import Video
 from ultra_agents.evaluation.wording import headline, method_label
 from ultra_agents.files import write_whole
-from ultra_agents.records import (
-    HUMAN,
-    Advice,
-    Array,
-    Explanation,
-    MethodResult,
-    Narration,
-    Returns,
-    Segment,
-    Usage,
-)
+from ultra_agents.records import HUMAN, Advice, Array, Explanation, MethodResult, Narration, Returns, Segment, Usage
 from ultra_agents.runs.files import plain
 
 __all__ = ["ReportInputs", "build_report", "render_html", "write_report"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -18,9 +18,10 @@ from ultra_agents.contracts import Brief, Environment, Options, Quantity, Refere
 from ultra_agents.records import Array, FloatArray, Scalar
 
 from .._box_actions import BoxActions
-from .._mlp import load_expert, shipped
+from .._mlp import shipped
 from . import naming
 from .draw import side_view, top_view
+from .oracle import ShippedExpert
 from .vector import (
     Locomotion,
     LocomotionVectorEnv,
@@ -198,7 +199,7 @@ def _leg_presets(pairs: Sequence[tuple[int, int]], count: int) -> list[list[floa
     return found
 
 
-class Hopper(Runner):
+class Hopper(ShippedExpert, Runner):
     """One leg hopping forward; episodes end when it falls."""
 
     gym_id = "Hopper-v5"
@@ -228,11 +229,6 @@ class Hopper(Runner):
     def presets(self) -> list[list[float]]:
         """Every combination of no torque and full torque both ways."""
         return [list(each) for each in product((0.0, 1.0, -1.0), repeat=3)]
-
-    def expert(self) -> Callable[[Array], Array]:
-        """The mean action of the trained policy that ships with the plugin."""
-        outputs = load_expert("hopper", "Hopper")
-        return lambda observations: np.clip(outputs(observations), -1, 1).astype(np.float32)
 
 
 class Walker2d(Runner):
@@ -267,7 +263,7 @@ class Walker2d(Runner):
         return _leg_presets(((0, 3), (1, 4), (2, 5)), 6)
 
 
-class HalfCheetah(Runner):
+class HalfCheetah(ShippedExpert, Runner):
     """A running animal cut in half lengthwise; it cannot fall, episodes end with the time."""
 
     gym_id = "HalfCheetah-v5"
@@ -299,7 +295,7 @@ class HalfCheetah(Runner):
         return _leg_presets(((0, 3), (1, 4), (2, 5)), 6)
 
 
-class Reacher(MujocoEnvironment):
+class Reacher(ShippedExpert, MujocoEnvironment):
     """A two-part arm on a table brings its fingertip to a target that is elsewhere in each episode.
 
     Observation, `(10,)`: cosines and sines of shoulder and elbow, target x and y (m), both angular velocities (rad/s),
