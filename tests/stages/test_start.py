@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.findings import Findings, RulesFound, Start, StartName
 from ultra_agents.stages.lessons import taught
-from ultra_agents.stages.start import ruled
+from ultra_agents.stages.start import _compared, ruled
+from ultra_agents.verification import RuleTest
+from ultra_agents.verification.paired import Entrant
 
 CORRECTED = "rules: [{when: cos_theta > -2, do: {torque: own.torque + 3}}]\n"
 WRITTEN = "rules: [{when: cos_theta > -2, do: {torque: 1.5}}]\n"
@@ -101,3 +104,49 @@ def test_no_network_is_pulled_towards_a_correction_of_its_own_actions(
     modulation = prepared.modulation("a")
     assert (None if modulation is None else modulation.learn) == way
     assert (prepared.over is None) == (text == CORRECTED and chosen == "copy"), "it is in the copy already"
+
+
+class Played:
+    """Instead of paired episodes: what each entrant earned is known."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __enter__(self) -> Played:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def extend(self, entrants: list[Entrant], pairs: int) -> bool:
+        for one in entrants:
+            one.returns = (KNOWN[id(one)] * 16)[:pairs]
+        return True
+
+
+KNOWN: dict[int, list[float]] = {}
+
+
+@pytest.mark.parametrize(
+    ("copy", "expected"),
+    [
+        ([-4.0, -6.3, -5.2, -10.4], "policy+rules"),  # alone it lost to the policy
+        ([-0.9, -3.0, -0.8, -2.2], "copy+rules"),  # alone it is much the same
+        ([3.9, 3.1, 4.0, 3.8], "copy"),
+    ],
+)
+def test_a_copy_that_is_worse_alone_stands_below_no_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: list[float], expected: StartName
+) -> None:
+    context, _ = begin(tmp_path)
+    earned: dict[StartName, list[float]] = {
+        "policy": [-1.3, -3.2, -0.8, -2.0],
+        "copy": copy,
+        "copy+rules": [3.9, 3.0, 3.9, 1.9],
+        "policy+rules": [3.0, 3.0, 4.6, 3.1],
+    }
+    entrants: dict[StartName, Entrant] = {name: Entrant(context.policy) for name in earned}
+    KNOWN.update({id(entrants[name]): values for name, values in earned.items()})
+    monkeypatch.setattr("ultra_agents.stages.start.Episodes", Played)
+    chosen, _ = _compared(context, cast("RuleTest", SimpleNamespace(spread=0.7)), entrants, False)
+    assert chosen == expected

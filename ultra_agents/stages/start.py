@@ -133,8 +133,9 @@ def _compared(
     """The episodes of the test of the rules, played by all of them, until it is known which is better than the policy.
 
     Of those that are surely better the first is taken, a network alone before one with rules, unless a later one is
-    surely better than it. Where none is, rules in force stay the choice, having passed the test before; with `alone`
-    the policy does.
+    surely better than it; a copy that earned less than the policy alone comes last, for the network is what remains
+    where no rule acts. Where none is, rules in force stay the choice, having passed the test before; with `alone` the
+    policy does.
     """
     config, terms = context.config, rule_terms(context.config)
     policy = entrants["policy"]
@@ -155,6 +156,8 @@ def _compared(
             verdicts = {name: decide(_differences(entrants[name], policy), rule) for name in others}
             gains = {name: _ends(_differences(entrants[name], policy), rule) for name in others}
             good, stopped, choice = [name for name in others if verdicts[name] == "good"], "pairs", None
+            if "copy" in gains and gains["copy"][0] < 0:
+                good.sort(key=lambda name: name == "copy+rules")
             for name in good:
                 if choice is None or decide(_differences(entrants[name], entrants[choice]), rule) == "good":
                     choice = name
