@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from ultra_agents.agents.checkpoint import SharedCheckpoints, open_checkpoint
+from ultra_agents.agents.checkpoint import SharedCheckpoints, open_checkpoint, shared_saver
 from ultra_agents.cli.inspect.partial import read_partial
 from ultra_agents.errors import LLMError, RunError
+from ultra_agents.postgres import set_up
 
 
 @pytest.fixture
@@ -78,6 +79,19 @@ def test_a_changed_question_forgets_the_old_answers(bench: Any, item: Any, says:
     bench.proposer(story(says)).explain([item()])
     bench.proposer(story(says), max_hold=4).explain([item()])
     assert bench.gateway.agents() == ["identifier", "advisor", "critic"]
+
+
+@pytest.mark.parametrize("done", [1, 4, 6])
+def test_tables_that_another_process_has_half_made_are_waited_for(place: Any, done: int) -> None:
+    from langgraph.checkpoint.postgres import PostgresSaver
+
+    with shared_saver(place.address) as (saver, connection), set_up(connection):
+        assert 0 < done < len(PostgresSaver.MIGRATIONS)
+        for number, migration in enumerate(saver.MIGRATIONS[:done]):
+            connection.execute(migration)
+            connection.execute("insert into checkpoint_migrations (v) values (%s)", (number,))
+    with open_checkpoint(place) as saver:
+        assert saver.get_tuple({"configurable": {"thread_id": "x"}}) is None
 
 
 def test_many_that_begin_together_make_the_tables_once(place: Any) -> None:

@@ -75,7 +75,7 @@ def test_a_fork_shares_files_changes_nothing_of_its_parent_and_says_whose_it_is(
     assert done.code == 0, done.err
     assert "fork of walk from explain on; agents.max_critical: null -> 1" in done.out
     assert "shared: collect, probe, narrate (paid there: " in done.out
-    assert "5 files linked" in done.err
+    assert "6 files linked" in done.err
     assert contents(runs / "walk") == before, "the whole fork ran, and not a byte of the parent changed"
     same = ["trajectories/episode-000000.npz", "checkpoints/start.safetensors"]
     assert all((runs / "walk" / name).samefile(runs / "one" / name) for name in same)

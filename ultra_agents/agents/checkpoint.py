@@ -93,10 +93,18 @@ def plain_values() -> JsonPlusSerializer:
 @contextmanager
 def _shared(address: str) -> Iterator[PostgresSaver]:
     with shared_saver(address) as (saver, connection):
-        if not postgres.has(connection, "checkpoint_writes"):
+        if not _is_set_up(saver, connection):
             with postgres.set_up(connection):
                 saver.setup()
         yield saver
+
+
+def _is_set_up(saver: PostgresSaver, connection: Connection[Any]) -> bool:
+    """Whether the tables are all as this version makes them, not half made by a process that is just at it."""
+    if not postgres.has(connection, "checkpoint_migrations"):
+        return False
+    last = connection.execute("select v from checkpoint_migrations order by v desc limit 1").fetchone()
+    return last is not None and last["v"] >= len(saver.MIGRATIONS) - 1
 
 
 @contextmanager
