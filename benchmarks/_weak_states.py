@@ -9,10 +9,10 @@ import gymnasium
 import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
-from ultra_agents.contracts.environment import uniforms_per_action
+from ultra_agents.evaluation.returns import play_on
 from ultra_agents.policies import load_policy
 from ultra_agents.records import Array, FloatArray, Trajectory
-from ultra_agents.rollout.collect import collect, draw, waves
+from ultra_agents.rollout.collect import collect, waves
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
 
@@ -106,30 +106,11 @@ def returns_from(
 
     State `i` is played with the draws of the stream `("from", i)` only, so that two policies are compared in pairs.
     """
-    dims, returns = uniforms_per_action(environment), np.zeros(len(states))
+    returns = np.zeros(len(states))
     for wave, numbers in waves(range(len(states)), simulators.num_envs):
         generators = [streams.generator("from", number) for number in wave]
         simulators.reset(seed=[0] * simulators.num_envs)
-        slots = range(simulators.num_envs)
-        observations = np.array(simulators.restore(slots, [states[number] for number in numbers]))
-        playing = np.arange(simulators.num_envs) < len(wave)
-        simulators.rest(~playing)
-        uniforms = np.full((simulators.num_envs, dims), 0.5)
-        for _ in range(steps):
-            if not playing.any():
-                break
-            if deterministic:
-                assert isinstance(policy, Policy)
-                actions = policy.act(observations, deterministic=True)
-            else:
-                for slot in np.flatnonzero(playing):
-                    uniforms[slot] = draw(generators[slot], dims)
-                actions = policy.act_with_uniforms(observations, uniforms)
-            observations, rewards, terminated, truncated, _ = simulators.step(actions)
-            going = np.flatnonzero(playing)
-            returns[wave.start + going] += np.asarray(rewards)[going]
-            ended = playing & (np.asarray(terminated) | np.asarray(truncated))
-            if ended.any():
-                playing &= ~ended
-                simulators.rest(~playing)
+        here = np.array(simulators.restore(range(simulators.num_envs), [states[number] for number in numbers]))
+        played = play_on(policy, environment, simulators, here, generators, steps, deterministic)
+        returns[wave.start : wave.start + len(wave)] = played[0]
     return returns

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _intervals import interval as mean_with_interval
 from scipy import stats
 
 Row = dict[str, Any]
@@ -221,10 +222,7 @@ def by_arm(cells: Sequence[tuple[str, str, int]], out: Path, name: str) -> Itera
 
 def interval(values: list[float]) -> str:
     """Mean with its Student-t interval; a single value has none."""
-    if len(values) < 2:
-        return f"{values[0]:+.1f}" if values else ""
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return f"{np.mean(values):+.1f} [{np.mean(values) - half:+.1f}, {np.mean(values) + half:+.1f}]"
+    return mean_with_interval(values, "+.1f") if values else ""
 
 
 def _mean_return(report: Row, which: str) -> float:

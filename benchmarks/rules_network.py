@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from _intervals import interval
 
 RULES = Path(__file__).parent.parent / "examples" / "rules" / "hopper_residual.yaml"
 SMALL: dict[str, Any] = {"learning_rate": 6e-5, "target_kl": 0.01}
@@ -87,15 +87,6 @@ def cell(out: Path, config: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % interval."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return f"{mean:,.0f}"
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    return f"{mean:,.0f} [{mean - half:,.0f}, {mean + half:,.0f}]"
-
-
 def row(reports: Sequence[dict[str, Any]]) -> str:
     """One line of the table."""
     methods = [next(iter(one["methods"].values())) for one in reports]
@@ -108,9 +99,10 @@ def row(reports: Sequence[dict[str, Any]]) -> str:
     ruled = [one.get("returns_after_with_rules") for one in methods]
     with_rules = [float(np.mean(one["values"])) for one in ruled if one]
     return (
-        f"{', '.join(dict.fromkeys(starts))} | {np.mean(trained):,.0f} | {interval(first)} | {interval(last)} | "
-        f"{' '.join(kept)} | {interval(after)} | {' '.join(f'{one:,.0f}' for one in after)} | "
-        f"{interval(with_rules) if with_rules else ''}"
+        f"{', '.join(dict.fromkeys(starts))} | {np.mean(trained):,.0f} | "
+        f"{interval(first, ',.0f')} | {interval(last, ',.0f')} | "
+        f"{' '.join(kept)} | {interval(after, ',.0f')} | {' '.join(f'{one:,.0f}' for one in after)} | "
+        f"{interval(with_rules, ',.0f') if with_rules else ''}"
     )
 
 
@@ -187,7 +179,7 @@ def main() -> None:
         print("\n| what acts | return | by seed |\n|---|---|---|")
         for name in found[0]:
             returns = [rows[name] for rows in found if name in rows]
-            print(f"| {name} | {interval(returns)} | {' '.join(f'{one:,.0f}' for one in returns)} |")
+            print(f"| {name} | {interval(returns, ',.0f')} | {' '.join(f'{one:,.0f}' for one in returns)} |")
         return
     columns = "arm", "charged", "start", "steps trained", "start, return", "trained, return", "kept"
     print(f"| {' | '.join((*columns, 'network after', 'by seed', 'with rules'))} |")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from _intervals import interval
 
 from ultra_agents.config import RuleTestConfig
 from ultra_agents.contracts import Environment, Policy
@@ -101,15 +101,6 @@ def fresh(environment: Environment, policy: Policy, rules: RuleSet, seed: int) -
     return both[0].returns, both[1].returns
 
 
-def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % interval."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return f"{mean:+,.0f}"
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    return f"{mean:+,.0f} [{mean - half:+,.0f}, {mean + half:+,.0f}]"
-
-
 def main() -> None:
     """Run what is missing, print what there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -140,7 +131,8 @@ def main() -> None:
         total = np.mean([sum(row["spent"].values()) for row in rows])
         held = sum(row["verdict"] == "accepted" for row in rows)
         each = " ".join(f"{gain:+,.0f}" for gain in gains)
-        print(f"| {arm} | {interval(gains)} | {each} | {held} of {len(rows)} | {total:,.0f} | {' | '.join(spent)} |")
+        told = interval(gains, "+,.0f")
+        print(f"| {arm} | {told} | {each} | {held} of {len(rows)} | {total:,.0f} | {' | '.join(spent)} |")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from ultra_agents.events import Emit, EmitStreaming, RunFinished, RunForked, Run
 from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.records.approval import Place
 from ultra_agents.runs import RunFolder
+from ultra_agents.runs.files import round_copies, round_stage
 from ultra_agents.stages import (
     AsJSON,
     Episodes,
@@ -84,7 +85,7 @@ def plan_of(config: Config, until: Until | None = None) -> dict[str, float]:
 
 def rounds_of(config: Config) -> dict[str, int]:
     """The stages of expert iteration after the first round, which are the stages up to `imitate`, by their number."""
-    return {f"iterate {number}": number for number in range(2, config.imitation.iterations + 1)}
+    return {round_stage(number): number for number in range(2, config.imitation.iterations + 1)}
 
 
 def run_pipeline(
@@ -160,7 +161,7 @@ def run_pipeline(
                 stage,
                 f"Once more from the better copy: round {number}",
                 partial(stages.iterate_advice, context, findings, number),
-                WithCopy(context, Round, f"imitated-{number}"),
+                WithCopy(context, Round, round_copies([stage])[stage]),
             )
             findings = replace(findings, rounds=(*findings.rounds, made))
     if advised and moves and not held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
@@ -10,7 +11,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from ultra_agents.agents.decisions import leave, refuse
-from ultra_agents.agents.prompts import load_prompt
+from ultra_agents.agents.prompts import Message, load_prompt
 from ultra_agents.agents.replays import feedback
 from ultra_agents.agents.schemas import advisor_reply, end_word, leave_word, plan_of
 from ultra_agents.agents.sentences import length_in_words
@@ -51,6 +52,29 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
         reasoning=agents.reasoning,
         as_list=_as_list(agents),
     )
+
+    def taken(said: Any) -> Command[Any]:
+        plan = plan_of(said, codec)
+        if plan is None:
+            return leave(state, context, case, said.reasoning)
+        return suggested(state, context, plan, said.reasoning)
+
+    return answered(state, context, ask, reply, taken)
+
+
+def answered(
+    state: State, context: Context, ask: list[Message], reply: type[Any], taken: Callable[[Any], Command[Any]]
+) -> Command[Any]:
+    """Ask the advisor about the current critical state; an unusable reply is refused.
+
+    Args:
+        state: The segment.
+        context: What the nodes work with.
+        ask: The question.
+        reply: What the reply is to be.
+        taken: What to do with it.
+    """
+    case = case_of(state)
     messages = [("system", state["opening"]), *ask]
     consulted = consult(context, state, "advisor", context.segment, messages, reply, case.step, work_on(case))
     try:
@@ -58,10 +82,7 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
     except ReplyDropped as problem:
         dropped = refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
         return consulted.into(dropped)
-    plan = plan_of(said, codec)
-    if plan is None:
-        return consulted.into(leave(state, context, case, said.reasoning))
-    return consulted.into(suggested(state, context, plan, said.reasoning))
+    return consulted.into(taken(said))
 
 
 def suggested(

@@ -16,7 +16,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
-from ultra_agents.agents.advisor import suggested
+from ultra_agents.agents.advisor import answered, suggested
 from ultra_agents.agents.decisions import leave, may_revise, refuse, revise
 from ultra_agents.agents.goal_terms import Goals
 from ultra_agents.agents.prompts import load_prompt
@@ -24,11 +24,9 @@ from ultra_agents.agents.replays import feedback
 from ultra_agents.agents.schemas import LEAVE, AdvisorReply
 from ultra_agents.agents.sentences import length_in_words, reason
 from ultra_agents.agents.state import Context, State, case_of, work_on
-from ultra_agents.agents.tools.consulting import consult
 from ultra_agents.agents.wording import toward_words
 from ultra_agents.config import AgentsConfig
 from ultra_agents.events import StepsSpent
-from ultra_agents.llm.structured import ReplyDropped
 from ultra_agents.narration import figure
 from ultra_agents.records import Attempt, Goal
 from ultra_agents.records.plans import OF_NO_USE, Aim, When
@@ -63,21 +61,16 @@ def advise(state: State, runtime: Runtime[Context]) -> Next:
         leave=f'If nothing would have earned more here than what the policy did, answer "{LEAVE}" as the quantity: '
         "that is an answer, too.",
     )
-    reply = goal_reply(goals, agents)
-    messages = [("system", state["opening"]), *ask]
-    consulted = consult(context, state, "advisor", context.segment, messages, reply, case.step, work_on(case))
-    try:
-        said = consulted.reply()
-    except ReplyDropped as problem:
-        dropped = refuse(state, context, case, "advise", problem.reason, problem.detail, judged=False, told=False)
-        return consulted.into(dropped)
-    goal = goal_of(said)
-    if goal is None:
-        return consulted.into(leave(state, context, case, said.reasoning))
-    if any(goal == before.goal for before in case.attempts):
-        refused = refuse(state, context, case, "advise", "suggested again", str(goal), judged=False, told=False)
-        return consulted.into(refused)
-    return consulted.into(pursued(state, context, goal, said.reasoning))
+
+    def taken(said: Any) -> Command[Any]:
+        goal = goal_of(said)
+        if goal is None:
+            return leave(state, context, case, said.reasoning)
+        if any(goal == before.goal for before in case.attempts):
+            return refuse(state, context, case, "advise", "suggested again", str(goal), judged=False, told=False)
+        return pursued(state, context, goal, said.reasoning)
+
+    return answered(state, context, ask, goal_reply(goals, agents), taken)
 
 
 def pursued(state: State, context: Context, goal: Goal, reasoning: str) -> Command[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.contracts.environment import uniforms_per_action
-from ultra_agents.records import Returns
+from ultra_agents.records import Array, FloatArray, Returns
 from ultra_agents.rollout.collect import draw, waves
 from ultra_agents.rollout.simulators import Simulators
 from ultra_agents.seeding import Streams
@@ -46,35 +46,15 @@ def evaluate_returns(
         poll: Called now and then; what it raises ends the evaluation.
         on_note: Told where episodes were cut.
     """
-    dims = uniforms_per_action(environment)
     returns, lengths, cut = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), 0
     for wave, wave_seeds in waves(seeds, simulators.num_envs):
         generators = [streams.generator("episode", number) for number in wave]
         observations, _ = simulators.reset(seed=wave_seeds)
-        playing = np.zeros(simulators.num_envs, np.bool_)
-        playing[: len(wave)] = True
-        simulators.rest(~playing)
-        uniforms = np.full((simulators.num_envs, dims), 0.5)
-        for step in range(max_steps):
-            if not playing.any():
-                break
-            if poll is not None and step % POLL_STEPS == 0:
-                poll()
-            if deterministic:
-                actions = policy.act(observations, deterministic=True)
-            else:
-                for slot in np.flatnonzero(playing):
-                    uniforms[slot] = draw(generators[slot], dims)
-                actions = policy.act_with_uniforms(observations, uniforms)
-            observations, rewards, terminated, truncated, _ = simulators.step(actions)
-            slots = np.flatnonzero(playing)
-            returns[wave.start + slots] += np.asarray(rewards)[slots]
-            lengths[wave.start + slots] += 1
-            ended = playing & (np.asarray(terminated) | np.asarray(truncated))
-            if ended.any():
-                playing &= ~ended
-                simulators.rest(~playing)
-        cut += int(playing.sum())
+        part = slice(wave.start, wave.start + len(wave))
+        returns[part], lengths[part], going = play_on(
+            policy, environment, simulators, observations, generators, max_steps, deterministic, poll
+        )
+        cut += going
     if cut and on_note is not None:
         on_note(
             f"{cut} of {len(seeds)} episodes had not ended after {max_steps:,} steps and were cut there: their "
@@ -85,3 +65,55 @@ def evaluate_returns(
         seeds=tuple(int(seed) for seed in seeds),
         lengths=tuple(int(length) for length in lengths),
     )
+
+
+def play_on(
+    policy: Policy,
+    environment: Environment,
+    simulators: Simulators,
+    observations: Array,
+    generators: Sequence[np.random.Generator],
+    max_steps: int,
+    deterministic: bool = False,
+    poll: Callable[[], None] | None = None,
+) -> tuple[FloatArray, Array, int]:
+    """Play the first simulators on from where they stand, each to the end of its episode or for `max_steps`.
+
+    Args:
+        policy: Who plays.
+        environment: The plugin, for its spaces.
+        simulators: Parallel environments; those beyond the generators rest.
+        observations: Theirs now, `(num_envs, ...)`.
+        generators: Source of the policy's randomness, one for each that plays.
+        max_steps: Environment steps of each, at most.
+        deterministic: Take the most likely action instead of sampling.
+        poll: Called now and then; what it raises ends the play.
+
+    Returns:
+        Sums of rewards and environment steps, one for each generator, and how many episodes had not ended.
+    """
+    dims, count = uniforms_per_action(environment), len(generators)
+    returns, lengths = np.zeros(count), np.zeros(count, np.int64)
+    playing = np.arange(simulators.num_envs) < count
+    simulators.rest(~playing)
+    uniforms = np.full((simulators.num_envs, dims), 0.5)
+    for step in range(max_steps):
+        if not playing.any():
+            break
+        if poll is not None and step % POLL_STEPS == 0:
+            poll()
+        if deterministic:
+            actions = policy.act(observations, deterministic=True)
+        else:
+            for slot in np.flatnonzero(playing).tolist():
+                uniforms[slot] = draw(generators[slot], dims)
+            actions = policy.act_with_uniforms(observations, uniforms)
+        observations, rewards, terminated, truncated, _ = simulators.step(actions)
+        slots = np.flatnonzero(playing)
+        returns[slots] += np.asarray(rewards)[slots]
+        lengths[slots] += 1
+        ended = playing & (np.asarray(terminated) | np.asarray(truncated))
+        if ended.any():
+            playing &= ~ended
+            simulators.rest(~playing)
+    return returns, lengths, int(playing.sum())

@@ -10,7 +10,7 @@ from ultra_agents.config import Config
 from ultra_agents.errors import RunError
 from ultra_agents.files import whole_file
 from ultra_agents.runs import RunFolder, with_absolute_paths
-from ultra_agents.runs.files import PLAYED, SCORED
+from ultra_agents.runs.files import PLAYED, SCORED, round_copies
 
 ADVICE_STAGES = ("probe", "narrate", "explain", "tabulate", "rules", "measure", "imitate")
 _ADVICE_FILES = ("advice.jsonl", "measures.json", "transcript.jsonl")
@@ -69,8 +69,8 @@ def share_advice(source: RunFolder, target: RunFolder) -> None:
     if source.stage_done("measure") is None or target.stage_done("measure") is not None:
         return
     _copy((source.path / name for name in _ADVICE_FILES), target.path)
-    rounds = [stage for stage in source.done if stage.startswith("iterate ")]
-    copies = ["imitated", "tested-together", *(f"imitated-{stage.partition(' ')[2]}" for stage in rounds)]
+    rounds = round_copies(source.done)
+    copies = ("imitated", "tested-together", *rounds.values())
     _copy((source.checkpoint(name) for name in copies), target.checkpoints)
     for stage in (*ADVICE_STAGES, *rounds):
         done = source.stage_done(stage)

@@ -25,7 +25,7 @@ from ultra_agents.events import AgentSpoke, StepsSpent, TrainingProgress, from_j
 from ultra_agents.llm.transcript import usage_of_row
 from ultra_agents.records import Usage
 from ultra_agents.runs import RunFolder, read_lines
-from ultra_agents.runs.files import PLAYED, SCORED, plain
+from ultra_agents.runs.files import PLAYED, SCORED, plain, round_copies
 from ultra_agents.runs.lineage import Paid
 from ultra_agents.runs.notes import NOTES
 from ultra_agents.text import valid_text
@@ -75,9 +75,8 @@ def files_of(run: RunFolder, stages: Sequence[str]) -> Iterator[tuple[Path, bool
     if "collect" in stages:
         found = sorted(run.trajectories.glob("episode-*.npz"))
         yield from ((path, True) for path in found or [run.trajectories / "episode-000000.npz"])
-    rounds = [stage for stage in stages if stage.startswith("iterate ")]
-    copies = {f"imitated-{stage.partition(' ')[2]}": stage for stage in rounds}
-    for name, stage in (COPIES | copies).items():
+    copies = COPIES | {name: stage for stage, name in round_copies(stages).items()}
+    for name, stage in copies.items():
         value = (run.stage_done(stage) or {}).get("value") if stage in stages else None
         if isinstance(value, dict) and value.get("copy"):
             yield run.checkpoint(name), True

@@ -29,8 +29,19 @@ PLAYED = "played.json"
 """Evaluation episodes of a run folder, by policy."""
 SCORED = "scored.json"
 """Episodes on the selection seeds, likewise: of policies that refining begins with, where learning curves start."""
+_ROUND = "iterate "
 _held: set[int] = set()
 """Descriptors of the locks this process holds."""
+
+
+def round_stage(number: int) -> str:
+    """Name of the stage of a round of expert iteration, 2 or more: the first one is the stages up to `imitate`."""
+    return f"{_ROUND}{number}"
+
+
+def round_copies(stages: Iterable[str]) -> dict[str, str]:
+    """Of those stages that are rounds of expert iteration: the name of the checkpoint of the round's copy."""
+    return {stage: f"imitated-{stage.removeprefix(_ROUND)}" for stage in stages if stage.startswith(_ROUND)}
 
 
 def _forget_locks() -> None:

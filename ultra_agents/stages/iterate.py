@@ -17,6 +17,7 @@ import numpy as np
 from ultra_agents.config import Config
 from ultra_agents.contracts import Policy
 from ultra_agents.events import Event, StageProgress, StepsSpent, Warned
+from ultra_agents.runs.files import round_stage
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.explain import explain_episodes, rows_of_table
 from ultra_agents.stages.findings import Findings
@@ -80,7 +81,7 @@ def _round_context(context: RunContext, policy: Policy, number: int) -> RunConte
         if isinstance(event, StepsSpent):
             context.emit(replace(event, work=f"round {number}: {event.work}"))
         elif isinstance(event, StageProgress):
-            context.emit(replace(event, stage=f"iterate {number}"))
+            context.emit(replace(event, stage=round_stage(number)))
         elif isinstance(event, Warned):
             context.emit(event)
 
