@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import sys
 import warnings
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,10 @@ def make(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> gymnasiu
         ) from error
 
 
+_INVESTIGATED: dict[tuple[str, str, int | None, float | None], tuple[Any, Facts]] = {}
+"""Facts by id, arguments, time limit and bound, with the registration they were found out of."""
+
+
 def scalars(info: dict[str, Any]) -> dict[str, float]:
     """The plain numbers in an environment's information."""
     kinds = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -186,7 +192,19 @@ def scalars(info: dict[str, Any]) -> dict[str, float]:
 def investigate(
     env_id: str, kwargs: dict[str, Any], max_steps: int | None, action_bound: float | None = None
 ) -> Facts:
-    """Make the environment and play it at random: a second at most for a quick one."""
+    """Make the environment and play it at random, once in a process: a second at most for a quick one.
+
+    Returns:
+        The facts, with spaces that nobody else draws from.
+    """
+    asked = (known(env_id), json.dumps(kwargs, sort_keys=True, default=repr), max_steps, action_bound)
+    registered = gymnasium.registry.get(asked[0])
+    if asked not in _INVESTIGATED or _INVESTIGATED[asked][0] is not registered:
+        _INVESTIGATED[asked] = registered, _investigated(env_id, kwargs, max_steps, action_bound)
+    return deepcopy(_INVESTIGATED[asked][1])
+
+
+def _investigated(env_id: str, kwargs: dict[str, Any], max_steps: int | None, action_bound: float | None) -> Facts:
     env = make(env_id, kwargs, max_steps)
     try:
         inner = numeric(env.observation_space, env_id)
