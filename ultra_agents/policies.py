@@ -28,6 +28,7 @@ from ultra_agents.files import write_whole
 from ultra_agents.records import Array
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rules.layer import RulePolicy, parts_of, restored
+from ultra_agents.rules.margins import teller, without_margins
 from ultra_agents.text import clean, parsed_json
 
 FORMAT_VERSION = 1
@@ -191,7 +192,8 @@ def load_policy(
     description, rules = parts_of(metadata["architecture"])
     try:
         policy = algorithm.load_policy(arrays, description, environment.observation_space, environment.action_space)
-        policy.bind(environment)
+        read = () if policy.widening is None else policy.widening.rules
+        policy.bind(teller(environment, read, f"the rules whose margins {path} takes"))
         if rules is not None:
             policy = restored(policy, rules, environment, f"the rules of {path}")
     except PolicyError as error:
@@ -237,7 +239,9 @@ def describe_policy_file(metadata: Mapping[str, Any]) -> list[str]:
     if rules is not None:
         lines.append("acts by rules where they cover a state")
     if (widening := architecture.get(WIDENING)) is not None:
-        lines.append(f"takes quantities as inputs: {', '.join(name for name, _ in widening['quantities'])}")
+        names, margins = without_margins(name for name, _ in widening["quantities"])
+        text = f"takes quantities as inputs: {', '.join(names)}"
+        lines.append(text + (f", and {margins} margins of rules" if margins else ""))
     carried = carried_by(metadata, "")
     if carried.problem:
         lines.append(f"trained with something unreadable: {carried.problem}")

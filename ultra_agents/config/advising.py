@@ -62,7 +62,11 @@ class ImitationConfig(Section):
     )
     rounds: int = Field(2, ge=0, description="rounds in which rules label what their copy meets (DAgger)")
     round_steps: int = Field(3200, gt=0, description="environment steps of each")
-    widen: bool = Field(False, description="a copy of rules gets the quantities they speak of as further inputs")
+    widen: Literal["none", "quantities", "margins"] = Field(
+        "none",
+        description="further inputs of a copy of rules: the quantities they speak of, or these and how far a state is "
+        "from where the rules would decide otherwise",
+    )
     table: Literal["retire", "keep"] = Field(
         "retire", description="where refining starts from the copy: the table no longer acts, or it acts all the same"
     )

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from ultra_agents.contracts.environment import CONTRACT_VERSION, Environment, Options
+from ultra_agents.contracts.environment import CONTRACT_VERSION, Options
 from ultra_agents.contracts.modulation import Learn, Modulation
-from ultra_agents.contracts.widening import Widening
+from ultra_agents.contracts.widening import Teller, Widening
 from ultra_agents.records import Array, FloatArray
 from ultra_agents.seeding import Streams
 
@@ -62,8 +62,8 @@ class Policy(ABC):
         """`state` without what changes nothing: equal for policies that are known to act alike, to the bit."""
         return self.state()
 
-    def bind(self, environment: Environment) -> None:
-        """Give a rebuilt policy the plugin whose quantities it takes; changes nothing for one that takes none.
+    def bind(self, environment: Teller) -> None:
+        """Give a rebuilt policy whoever tells the quantities it takes; changes nothing for one that takes none.
 
         Raises:
             ultra_agents.errors.PolicyError: The plugin does not tell them, or not alike.

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ultra_agents.contracts.environment import Environment, capabilities
+from ultra_agents.contracts.quantities import Quantity
 from ultra_agents.errors import ConfigError, PluginError, PolicyError, UltraError, did_you_mean
 from ultra_agents.records import Array, FloatArray
 
@@ -22,6 +23,21 @@ WIDENING = "widening"
 """Key of a widened policy's description; its arrays' names begin with it and a dot."""
 CLIP = 10.0
 """Standardised values are clipped here, as observations are."""
+
+
+class Teller(Protocol):
+    """Whoever tells quantities: an environment's plugin, or one with what rules decide by behind them."""
+
+    @property
+    def env_id(self) -> str:
+        """Of the task."""
+
+    @property
+    def legend(self) -> Mapping[str, Quantity]:
+        """What each quantity means."""
+
+    def quantities(self, observations: Array) -> Mapping[str, FloatArray]:
+        """Name -> `(n,)` float64 for `n` observations; NaN where one has no value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,30 +51,33 @@ class Widening:
         units: Unit of each quantity by its name, in the order of the inputs.
         mean: `(k,)` subtracted from each value.
         scale: `(k,)` what it is divided by, above 0.
-        environment: The plugin that tells them; None until `bound`.
+        environment: Who tells them; None until `bound`.
+        rules: Texts of the rules whose margins are among them (`rules.margins`).
     """
 
     env_id: str
     units: Mapping[str, str]
     mean: FloatArray
     scale: FloatArray
-    environment: Environment | None = None
+    environment: Teller | None = None
+    rules: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, environment: Environment, names: Iterable[str], observations: Array) -> Widening:
+    def of(cls, environment: Teller, names: Iterable[str], observations: Array, rules: Iterable[str] = ()) -> Widening:
         """Quantities standardised by their mean and standard deviation over `observations` `(n, ...)`.
 
         Args:
             environment: The plugin that tells them.
             names: Which, each once.
             observations: At least one; where a quantity has no value it does not count.
+            rules: Texts of the rules whose margins `environment` tells beside its own.
 
         Raises:
             ConfigError: The environment does not tell such a quantity, none is named, or there are no observations.
             PluginError: The plugin's `quantities` failed.
         """
         wanted = tuple(dict.fromkeys(names))
-        known = environment.legend if "quantities" in capabilities(environment) else {}
+        known = _legend(environment)
         unknown = [name for name in wanted if name not in known]
         if unknown or not wanted:
             raise ConfigError(
@@ -79,7 +98,8 @@ class Widening:
             if len(there):
                 mean[index], spread = there.mean(), there.std()
                 scale[index] = spread if spread > 1e-8 * max(1.0, abs(mean[index])) else 1.0
-        return cls(environment.env_id, {name: known[name].unit for name in wanted}, mean, scale, environment)
+        units = {name: known[name].unit for name in wanted}
+        return cls(environment.env_id, units, mean, scale, environment, tuple(rules))
 
     @classmethod
     def restored(cls, description: Mapping[str, Any], arrays: Mapping[str, Array]) -> Widening | None:
@@ -96,7 +116,10 @@ class Widening:
             mean, scale = (np.array(arrays[f"{WIDENING}.{name}"], np.float64) for name in ("mean", "scale"))
             if not mean.shape == scale.shape == (len(units),) or not len(units) or not (scale > 0).all():
                 raise ValueError(f"{len(units)} quantities, means {mean.shape}, scales {scale.shape}")
-            return cls(str(told["env_id"]), units, mean, scale)
+            rules = told.get("rules", [])
+            if not isinstance(rules, list) or not all(isinstance(text, str) for text in rules):
+                raise ValueError("the rules are no list of texts")
+            return cls(str(told["env_id"]), units, mean, scale, rules=tuple(rules))
         except (KeyError, TypeError, ValueError) as error:
             raise PolicyError(
                 "the policy takes quantities as inputs, and its description of them is damaged",
@@ -114,8 +137,8 @@ class Widening:
         """How many inputs they are."""
         return 2 * len(self.units)
 
-    def bound(self, environment: Environment) -> Widening:
-        """The same with the plugin that tells the quantities.
+    def bound(self, environment: Teller) -> Widening:
+        """The same with who tells the quantities.
 
         Raises:
             PolicyError: It is another task's, or no longer tells one of them, or in another unit.
@@ -126,7 +149,7 @@ class Widening:
                 found=environment.env_id,
                 expected=self.env_id,
             )
-        legend = environment.legend if "quantities" in capabilities(environment) else {}
+        legend = _legend(environment)
         units = {name: legend[name].unit for name in self.units if name in legend}
         if units != self.units:
             changed = [name for name in self.units if units.get(name) != self.units[name]]
@@ -139,7 +162,7 @@ class Widening:
         return replace(self, environment=environment)
 
     def extended(self, other: Widening | None) -> Widening:
-        """This, and behind it those quantities of `other` that are not here.
+        """This, and behind it those quantities of `other` that are not here; `other`'s teller tells them all.
 
         Raises:
             ConfigError: They are of another environment.
@@ -156,6 +179,8 @@ class Widening:
             units={**self.units, **{name: unit for name, unit in other.units.items() if name not in self.units}},
             mean=np.concatenate([self.mean, other.mean[new]]),
             scale=np.concatenate([self.scale, other.scale[new]]),
+            environment=other.environment or self.environment,
+            rules=tuple(dict.fromkeys((*self.rules, *other.rules))),
         )
 
     def inputs(self, observations: Array) -> Array:
@@ -182,7 +207,8 @@ class Widening:
 
     def described(self) -> dict[str, Any]:
         """What belongs into a policy's description: `{"widening": ...}`."""
-        return {WIDENING: {"env_id": self.env_id, "quantities": [list(pair) for pair in self.units.items()]}}
+        told: dict[str, Any] = {"env_id": self.env_id, "quantities": [list(pair) for pair in self.units.items()]}
+        return {WIDENING: {**told, "rules": list(self.rules)} if self.rules else told}
 
     def scaled(self, arrays: Mapping[str, Array]) -> Widening:
         """The same with the mean and the scale of `arrays`, made by `arrays()`."""
@@ -214,7 +240,13 @@ class Widening:
         return f"Widening({', '.join(self.units)})"
 
 
-def _told(environment: Environment, names: Iterable[str], observations: Array) -> FloatArray:
+def _legend(environment: Teller) -> Mapping[str, Quantity]:
+    if isinstance(environment, Environment) and "quantities" not in capabilities(environment):
+        return {}
+    return environment.legend
+
+
+def _told(environment: Teller, names: Iterable[str], observations: Array) -> FloatArray:
     """The quantities `(n, k)` of `n` observations."""
     try:
         told = environment.quantities(observations)

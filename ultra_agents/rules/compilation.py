@@ -21,6 +21,7 @@ class Compiled:
     Args:
         rules: Outputs, rule by rule, the condition and then what is decided.
         decided: For each rule the components it decides, in order; `(None,)` where it chooses an action.
+        margins: One output for each difference on whose sign a rule's acting or its choice depends.
         potential: One output; None where there is none.
         reward: One output; None where there is none.
         seen: Quantities that are read before a step.
@@ -32,6 +33,7 @@ class Compiled:
 
     rules: Program
     decided: tuple[tuple[int | None, ...], ...]
+    margins: Program
     potential: Program | None
     reward: Program | None
     seen: tuple[str, ...]
@@ -74,8 +76,9 @@ def compile_document(
     )
     both = tuple(name for name in work.compiler.seen if name in seen or name in upcoming)
     compiled = Compiled(
-        rules, tuple(decided), programs["potential"], programs["reward"], seen, upcoming, both, needs_own, reads_own
-    )
+        rules, tuple(decided), graph.program(graph.margins(outputs)), programs["potential"], programs["reward"],
+        seen, upcoming, both, needs_own, reads_own,
+    )  # fmt: skip
     return compiled, interface
 
 

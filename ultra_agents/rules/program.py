@@ -18,6 +18,8 @@ from ultra_agents.rules import operations as op
 from ultra_agents.rules.nodes import Kind, Leaf, Node, Range
 from ultra_agents.rules.ranges import range_of
 
+_COMPARISONS = (op.less, op.less_equal, op.equal)
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -116,6 +118,41 @@ class Graph:
             swapped = op.less_equal if node.function is op.less else op.less
             return self.call("condition", swapped, node.args[1], node.args[0])
         return self.call("condition", op.negation, condition)
+
+    def margins(self, outputs: Iterable[int]) -> list[int]:
+        """Nodes of the differences on whose signs conditions and choices among `outputs` depend, each once.
+
+        Looked for through `and`, `or`, `not` and `if`, not within arithmetic. Differences that the policy's own
+        action enters, or a candidate of `best`, are left out.
+        """
+        through, compared = (op.both, op.either, op.negation, op.choose, op.choose_condition), _COMPARISONS
+        found: dict[frozenset[int], int] = {}
+        left, seen = list(reversed(list(outputs))), set[int]()
+        while left:
+            slot = left.pop()
+            node = self.nodes[slot]
+            if slot in seen:
+                continue
+            seen.add(slot)
+            if node.function in compared and not node.each and not self._speaks_of_own(slot):
+                pair = frozenset(node.args)
+                if pair not in found:
+                    found[pair] = self.call("number", np.subtract, *node.args)
+            elif node.function in through:
+                left += reversed(node.args)
+        return [slot for slot in found.values() if self.nodes[slot].constant is None]
+
+    def _speaks_of_own(self, slot: int) -> bool:
+        left, seen = [slot], set[int]()
+        while left:
+            one = left.pop()
+            if one not in seen:
+                seen.add(one)
+                leaf = self.nodes[one].leaf
+                if leaf is not None and leaf[0] == "own":
+                    return True
+                left += self.nodes[one].args
+        return False
 
     def program(self, outputs: Iterable[int]) -> Program:
         """What it takes to compute `outputs`."""

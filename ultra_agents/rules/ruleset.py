@@ -131,6 +131,23 @@ class RuleSet:
             self._decide(rows, values, actions[rows], rule[rows])
         return Decision(actions, rule >= 0, rule)
 
+    def margins(self, quantities: Quantities) -> FloatArray:
+        """How far `n` states are from where the rules would decide otherwise, `(n, k)` float64; NaN where unknown.
+
+        A column is the difference of the two sides of one comparison in a condition or a choice, in its own unit.
+
+        Raises:
+            RuleError: A quantity is missing or of the wrong shape.
+        """
+        program = self.compiled.margins
+        values, count = self._columns(quantities, self.compiled.seen)
+        found = np.empty((self._counted(count, quantities), len(program.outputs)))
+        for first in range(0, len(found), ROWS):
+            rows = slice(first, first + ROWS)
+            for index, column in enumerate(program.run(self._reader(rows, values))):
+                found[rows, index] = column
+        return found
+
     @property
     def read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What the potential or the reward reads: quantities before a step, and after it; empty without either."""

@@ -1,7 +1,7 @@
 """Rules taught to a network: labels are free on every state ever met.
 
 What the rules do can be computed for any state, so a copy of the policy learns from the collected episodes, from
-rounds under the rules and from rounds under itself (DAgger: Ross et al. 2011, arXiv 1011.0686). In the last round it
+rounds under the rules, under both and under itself (DAgger: Ross et al. 2011, arXiv 1011.0686). In the last round it
 learns until it agrees no better with what the rules do in environments that were held out. Where no rule covers a
 state it is held to what the policy did. Environment steps of the rounds are charged to the methods that use advice.
 """
@@ -19,6 +19,7 @@ from ultra_agents.events import StageProgress
 from ultra_agents.records import Array
 from ultra_agents.rules import RuleSet
 from ultra_agents.rules.layer import RulePolicy
+from ultra_agents.rules.margins import Margins
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
 
@@ -27,15 +28,17 @@ HELD_OUT = 4
 
 
 def widened(context: RunContext, findings: Findings, rules: RuleSet) -> Policy:
-    """The policy, with the quantities that the rules speak of as further inputs where that is asked for."""
-    policy = context.policy
-    if not context.config.imitation.widen:
+    """The policy, with what the rules speak of, or decide by, as further inputs where that is asked for."""
+    policy, wanted = context.policy, context.config.imitation.widen
+    if wanted == "none":
         return policy
     if not context.algorithm.can_widen:
         context.note("widen", "imitation.widen: the algorithm's networks take no further inputs, so it is left out")
         return policy
     seen = np.concatenate([one.observations for one in findings.trajectories])
-    return context.algorithm.widen(policy, Widening.of(context.environment, rules.names, seen))
+    read = policy.widening.rules if policy.widening is not None else ()
+    told = Margins(context.environment, (*read, rules.to_yaml()) if wanted == "margins" else read)
+    return context.algorithm.widen(policy, Widening.of(told, (*rules.names, *told.names), seen, told.texts))
 
 
 class Lessons:
@@ -129,10 +132,12 @@ def taught(
 def _met(context: RunContext, number: int, layer: RulePolicy, copy: Policy | None) -> tuple[Array, Array]:
     """States met in one round `(n, ...)`, and the environment each was met in `(n,)`.
 
-    Under the rules; in later rounds under the copy at every other step.
+    Under the rules, then under a copy at every other step, then, in the last of three rounds or more, under the copy
+    alone: where it is nearly right it may go round in circles that one action of the rules would break.
     """
     config, streams = context.config, context.streams.child("start", "round", number)
     rng, seen = streams.generator("act"), []
+    share = 1.0 if number > 1 and number == config.imitation.rounds - 1 else 0.5
     count = min(config.refine.num_envs, config.imitation.round_steps)
     with context.simulators(count, workers=0) as simulators:
         observations = np.array(simulators.reset(seed=streams.integers(count, "reset"))[0])
@@ -142,7 +147,7 @@ def _met(context: RunContext, number: int, layer: RulePolicy, copy: Policy | Non
             actions = layer.act(observations, rng)
             if copy is not None:
                 own = copy.act(observations, rng)
-                mine = rng.random(count) < 0.5
+                mine = rng.random(count) < share
                 actions = np.where(mine.reshape(-1, *[1] * (own.ndim - 1)), own, actions).astype(own.dtype)
             observations = np.array(simulators.step(actions)[0])
     return np.concatenate(seen), np.tile(np.arange(count), len(seen))
