@@ -129,3 +129,9 @@ def test_the_schema_knows_the_options_of_built_in_methods() -> None:
     found = Config.model_json_schema()["properties"]
     assert found["rice"]["properties"]["probability"]["maximum"] == 1
     assert found["jsrl"]["properties"].keys() >= {"stages", "learner"}
+
+
+@pytest.mark.parametrize(("written", "meant"), [(False, "none"), (True, "quantities"), ("margins", "margins")])
+def test_a_run_of_before_there_were_margins_is_still_read(written: object, meant: str) -> None:
+    config = parse_config({**SMALL, "imitation": {"widen": written}}, "an old run")
+    assert config.imitation.widen == meant

@@ -36,9 +36,21 @@ def test_every_question_is_on_record_for_a_seed_of_its_own(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_recording_says_who_answered_and_nothing_of_the_machine(task: str) -> None:
-    answers = (RECORDED / task / "answers.jsonl").read_text(encoding="utf-8")
+    answers = "".join(path.read_text(encoding="utf-8") for path in (RECORDED / task).glob("*.jsonl"))
     assert {json.loads(line)["model"] for line in answers.splitlines()} == {"claude-opus"}
     assert not re.search(r"/(home|tmp|work|root)/|127\.0\.0\.1|https?:", answers)
     config = load_config(RECORDED / task / "run.yaml")
     assert config.gateway.missing == "drop"
     assert task in (RECORDED / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_recorded_goals_are_found_whatever_the_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = invoke(["explain", str(RECORDED / "hopper" / "goals.yaml"), "--plain", "--set", "seed=7"])
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    measures = json.loads((tmp_path / "runs" / "recorded-hopper-goals" / "measures.json").read_text())
+    assert measures["not_recorded"] == 0
+    assert measures["tested"] == 24

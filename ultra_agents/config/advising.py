@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ultra_agents.config.models import Section
 from ultra_agents.contracts.modulation import Learn
@@ -70,6 +70,12 @@ class ImitationConfig(Section):
     table: Literal["retire", "keep"] = Field(
         "retire", description="where refining starts from the copy: the table no longer acts, or it acts all the same"
     )
+
+    @field_validator("widen", mode="before")
+    @classmethod
+    def _once_yes_or_no(cls, value: object) -> object:
+        """Runs of before there were margins said false or true."""
+        return {False: "none", True: "quantities"}[value] if isinstance(value, bool) else value
 
 
 class ModulationConfig(Section):
