@@ -16,3 +16,8 @@ def test_nothing_in_a_shipped_experiment_is_refused(path: Path, tmp_path: Path) 
     assert cells
     for cell in cells.values():
         check_run(cell.config)
+        for kind in ("recorded", "embedded"):
+            if cell.method.startswith(kind):
+                agents = cell.config.agents
+                asked = {name for one in (agents.identifier, agents.advisor, agents.critic) for name in one.names}
+                assert (asked or set(cell.config.llms)) == {kind}, cell.name

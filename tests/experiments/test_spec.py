@@ -194,3 +194,15 @@ def test_seeds_that_see_the_same_episodes_share_their_answers(small: Any) -> Non
     caches = {(cell.task, cell.seed): Path(str(cell.config.gateway.cache)).name for cell in cells}
     assert caches["recorded", 0] == caches["recorded", 1] == "answers-recorded.sqlite"
     assert (caches["played", 0], caches["played", 1]) == ("answers-played-0.sqlite", "answers-played-1.sqlite")
+
+
+def test_agents_of_a_comparison_with_several_models_say_which_they_ask(small: Any) -> None:
+    """Which one is named first would be an accident of how `common` and a task were put together."""
+    two = {name: {"provider": "scripted", "options": {}} for name in ("one", "other")}
+    with pytest.raises(ConfigError, match="not every agent says which") as caught:
+        small(methods=["continue", "ultra-ra", "random"], tasks={"corridor": {**TASK, "llms": two}})
+    assert caught.value.found == "ultra-ra on corridor: identifier, advisor, critic (models: default, one, other)"
+    named = {"agents": {role: {"llm": "other"} for role in ("identifier", "advisor", "critic")}}
+    variant = {"name": "asked", "method": "ultra-ra", "settings": named}
+    _, cells, _ = small(methods=["continue", variant], tasks={"corridor": {**TASK, "llms": two}})
+    assert cells[-1].config.agents.advisor.names == ("other",)

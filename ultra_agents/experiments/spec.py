@@ -242,10 +242,12 @@ def cells_of(
             offers. None: all may.
 
     Raises:
-        ConfigError: Settings no run can have, or an environment that lacks what a method needs: all of it is listed.
+        ConfigError: Settings no run can have, an environment that lacks what a method needs, or agents that name none
+            of several models: all of it is listed.
     """
     made: list[Cell] = []
     lacking: dict[str, None] = {}
+    unnamed: dict[str, None] = {}
     for task, settings in experiment.tasks.items():
         common = merged(
             CELL, experiment.common, {key: value for key, value in settings.items() if key not in TASK_ONLY}
@@ -268,9 +270,16 @@ def cells_of(
                 if method.name not in asked and (runs is None or runs(task, method.name, seed)):
                     asked.add(method.name)
                     lacking |= dict.fromkeys(_lacks(config, task, method.name))
+                    unnamed |= dict.fromkeys(_unnamed(config, task, method.name))
                 leader = leaders.setdefault(_advice_key(config), name) if variant_of(config.methods[0]) else None
                 made.append(Cell(task, method.name, seed, config, first, None if leader == name else leader))
                 first = first or name
+    if unnamed:
+        raise ConfigError(
+            "a comparison has several models, and not every agent says which of them it asks", found="; ".join(unnamed),
+            expected="agents: {identifier: {llm: NAME}, advisor: {llm: NAME}, critic: {llm: NAME}}",
+            hint="name it in the settings of the method; in what order tasks and `common` name models decides nothing",
+        )  # fmt: skip
     if lacking:
         raise ConfigError(
             "this comparison asks environments for what they do not offer", found="; ".join(lacking),
@@ -320,6 +329,15 @@ def merged(*rows: Mapping[str, Any]) -> Settings:
 def _lacks(config: Config, task: str, method: str) -> Sequence[str]:
     environment = create_environment(config.environment.name, config.environment.options)
     return [f"{method} on {task}: {what}" for what in missing(config, environment)]
+
+
+def _unnamed(config: Config, task: str, method: str) -> Sequence[str]:
+    """Agents that would ask whichever of several models happens to be named first."""
+    if len(config.llms) < 2 or config.proposer != "llm" or variant_of(config.methods[0]) is None:
+        return ()
+    agents = {"identifier": config.agents.identifier, "advisor": config.agents.advisor, "critic": config.agents.critic}
+    silent = [name for name, agent in agents.items() if not agent.names]
+    return [f"{method} on {task}: {', '.join(silent)} (models: {', '.join(config.llms)})"] if silent else ()
 
 
 def _advice_key(config: Config) -> str:
