@@ -276,7 +276,7 @@ def cells_of(
                 first = first or name
     if unnamed:
         raise ConfigError(
-            "a comparison has several models, and not every agent says which of them it asks", found="; ".join(unnamed),
+            "a comparison has several models, and not every agent says which it asks", found="; ".join(unnamed),
             expected="agents: {identifier: {llm: NAME}, advisor: {llm: NAME}, critic: {llm: NAME}}",
             hint="name it in the settings of the method; in what order tasks and `common` name models decides nothing",
         )  # fmt: skip
