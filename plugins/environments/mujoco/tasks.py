@@ -231,7 +231,7 @@ class Hopper(ShippedExpert, Runner):
         return [list(each) for each in product((0.0, 1.0, -1.0), repeat=3)]
 
 
-class Walker2d(Runner):
+class Walker2d(ShippedExpert, Runner):
     """Two legs walking forward; episodes end when it falls."""
 
     gym_id = "Walker2d-v5"

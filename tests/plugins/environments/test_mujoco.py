@@ -358,12 +358,11 @@ def test_frames_show_the_pose_and_leave_the_world_alone(name: str) -> None:
 
 POLICIES = {
     "hopper": ((300.0, 1700.0), 2500.0),
-    "walker2d": ((300.0, 1500.0), None),
+    "walker2d": ((300.0, 1500.0), 2800.0),
     "half-cheetah": ((500.0, 1200.0), 1700.0),
     "reacher": ((-24.0, -10.0), -9.0),
 }
-"""Mean returns between which the sub-optimal policies lie, and above which the experts do; None: there is none."""
-EXPERTS = [name for name, (_, strong) in POLICIES.items() if strong is not None]
+"""Mean returns between which the sub-optimal policies lie, and above which the experts do."""
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -378,15 +377,14 @@ def test_the_shipped_policies_are_as_weak_and_as_strong_as_their_files_say(name:
             means[f"{which}, as its file says"] = loaded.metadata["score"]["mean"]
     assert low < means["suboptimal"] < high
     assert low < means["suboptimal, as its file says"] < high
-    assert ("expert" in means) == (strong is not None) == ("expert" in capabilities(environment))
-    if strong is not None:
-        assert means["expert"] > strong > high
-        assert means["expert, as its file says"] > strong
+    assert "expert" in capabilities(environment)
+    assert means["expert"] > strong > high
+    assert means["expert, as its file says"] > strong
     random, good = environment.reference_returns.random, environment.reference_returns.reference
     assert random + 0.1 * (good - random) < means["suboptimal"] < random + 0.9 * (good - random)
 
 
-@pytest.mark.parametrize("name", EXPERTS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_an_expert_earns_more_than_the_sub_optimal_policy_where_that_one_led(name: str) -> None:
     environment, streams = create_environment(name), Streams(79)
     weak = load_policy(environment.policies()["suboptimal"], name, environment).policy
@@ -411,7 +409,7 @@ def test_an_expert_earns_more_than_the_sub_optimal_policy_where_that_one_led(nam
 @pytest.mark.parametrize("reward", ["dense", "sparse"])
 def test_policies_are_offered_for_the_task_they_were_scored_on(name: str, reward: str) -> None:
     environment = create_environment(name, {"reward": reward})
-    assert set(environment.policies()) == ({"suboptimal", "expert"} if name in EXPERTS else {"suboptimal"})
+    assert set(environment.policies()) == {"suboptimal", "expert"}
     assert create_environment(name, {"reward": reward, "max_steps": 40}).policies() == {}
     for which, path in environment.policies().items():
         metadata = load_policy(path, name, environment).metadata
@@ -427,7 +425,7 @@ def test_a_sparse_task_of_another_radius_ships_no_policy() -> None:
     assert create_environment("reacher", {"reward": "sparse", "radius": 0.05}).policies() == {}
 
 
-@pytest.mark.parametrize("name", EXPERTS)
+@pytest.mark.parametrize("name", POLICIES)
 def test_the_expert_is_the_mean_action_of_its_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = create_environment(name)
     policy = load_policy(environment.policies()["expert"], name, environment).policy
