@@ -2,9 +2,8 @@
 
 1. Each constant half of the way to either bound, all others as written (a model's first guess often has the wrong
    sign), and settings drawn around what was written, raced by successive halving.
-2. Unless what was written won, or the winner is no more than a standard error above it: rounds of the cross-entropy
-   method (Rubinstein 1999), settings drawn around the best ones, as far apart as those are, in the same race, until the
-   winner of a round is no more than a standard error above that of the round before.
+2. Unless what was written won, or the winner is no more than a standard error above it: one round of the cross-entropy
+   method (Rubinstein 1999), settings drawn around the best ones, as far apart as those are, in the same race.
 3. The best setting against the one written on fresh episodes. The best of many is best by luck in part, so the
    constants go only part of the way, by the positive-part James-Stein factor `1 - error^2 / difference^2` of that
    comparison, and stay as written where nothing is left of it.
@@ -87,14 +86,9 @@ def tune(
     best = (first or [written])[0]
     if best != written and not _stands_out(race, entrants[best], entrants[written]):
         best = written
-    elite, before = first, written
-    while best != before and elite:
-        before = best
-        around = _around(bounds, np.array(elite), max(config.tune_settings // 3, 2), rng)
-        elite = raced([written, *elite, *around])
-        best = (elite or [best])[0]
-        if best != before and not _stands_out(race, entrants[best], entrants[before]):
-            break
+    if best != written:
+        around = _around(bounds, np.array(first), max(config.tune_settings // 3, 2), rng)
+        best = (raced([written, *first, *around]) or [best])[0]
     return Tuned(rules, _moved(rules, names, best), sum(bool(one.returns) for one in entrants.values()))
 
 
