@@ -4,8 +4,8 @@
     python benchmarks/rules_network.py --part runs --seeds 0 1 2 --steps 52000 92000
 
 `train`: for each seed one copy of the shipped `suboptimal` policy that learnt what the rules do (the stage `start` of
-a run, 6,400 environment steps), scored beside the policy and the policy with the rules in force. From that copy PPO
-trains on in several ways:
+a run, 6,400 environment steps), scored beside the policy and the policy with the rules in force. From that copy, and
+from the policy, PPO trains on in several ways:
 
     carried      with the settings that trained the policy
     small        a fifth of the step size, KL per update at most 0.01
@@ -26,6 +26,7 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def row(reports: Sequence[dict[str, Any]]) -> str:
 
 
 def trained(out: Path, seed: int, ways: Sequence[str], steps: Sequence[int]) -> dict[str, float]:
-    """Returns by what acts: `policy`, `layer`, `copy`, and `WAY STEPS` for the copy trained on."""
+    """Returns by what acts: `policy`, `layer`, `copy`, `WAY STEPS` for the copy trained on, `policy, WAY STEPS`."""
     from ultra_agents import stages
     from ultra_agents.config import parse_config
     from ultra_agents.errors import Interrupted
@@ -139,16 +140,15 @@ def trained(out: Path, seed: int, ways: Sequence[str], steps: Sequence[int]) -> 
     for name, policy in {"policy": context.policy, "layer": layer, "copy": copy}.items():
         if name not in rows:
             note(name, policy)
-    for way in ways:
-        for budget in steps:
-            if f"{way} {budget}" in rows:
-                continue
-            algorithm = type(context.algorithm)(context.algorithm.options.model_copy(update=WAYS[way]))
-            with context.simulators(16, workers=0) as simulators:
-                trainer = algorithm.trainer(copy, simulators, budget, context.streams.child("benchmark"))
-                while trainer.steps < budget:
-                    trainer.update()
-            note(f"{way} {budget}", trainer.policy)
+    for (prefix, start), way, budget in product((("", copy), ("policy, ", context.policy)), ways, steps):
+        if f"{prefix}{way} {budget}" in rows:
+            continue
+        algorithm = type(context.algorithm)(context.algorithm.options.model_copy(update=WAYS[way]))
+        with context.simulators(16, workers=0) as simulators:
+            trainer = algorithm.trainer(start, simulators, budget, context.streams.child("benchmark"))
+            while trainer.steps < budget:
+                trainer.update()
+        note(f"{prefix}{way} {budget}", trainer.policy)
     return rows
 
 
