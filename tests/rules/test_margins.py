@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,9 @@ def test_a_file_whose_rules_are_damaged_is_refused(tmp_path: Path, rules: Any, e
     with pytest.raises(error) as caught:
         load_policy(path, "corridor", environment)
     assert path.name in str(caught.value)
+
+
+def test_it_can_be_sent_to_another_process() -> None:
+    policy = widened(create_environment("corridor"), TEXT)
+    twin, rows, uniforms = pickle.loads(pickle.dumps(policy)), cells(*range(9)), np.full((9, 1), 0.4)
+    np.testing.assert_array_equal(twin.act_with_uniforms(rows, uniforms), policy.act_with_uniforms(rows, uniforms))
