@@ -56,16 +56,15 @@ def test_rules_that_only_show_leave_the_actions_alone() -> None:
     assert not made.followed.any()
 
 
-def test_what_is_shown_falls_to_nothing_and_what_acts_is_shown_to_the_end() -> None:
+def test_what_is_shown_falls_to_nothing_and_what_acts_does_not() -> None:
     for acts in (True, False):
         made = modulation(acts=acts, until=0.5)
-        for progress, left in ((0.25, 0.5), (0.75, 0.0)):
-            made.set_progress(progress)
-            found = made.act(seen(2, 5, 8), np.zeros(3, int))
-            weight = 1.0 if acts else left
-            assert found.weight.tolist() == [0.0, weight, weight]
-            assert made.imitation_strength == weight
-            assert found.followed.any() == acts
+        made.set_progress(0.25)
+        assert made.act(seen(2, 5, 8), np.zeros(3, int)).weight.tolist() == [0.0, 0.5, 0.5]
+        made.set_progress(0.75)
+        late = made.act(seen(2, 5, 8), np.zeros(3, int))
+        assert not late.weight.any()
+        assert late.followed.any() == acts
 
 
 def test_an_algorithm_that_corrects_by_probabilities_is_told_that_rules_were_certain() -> None:

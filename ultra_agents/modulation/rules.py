@@ -3,8 +3,8 @@
 Three things a set of rules can do while a policy trains on, as `ultra_agents.contracts.Modulation`:
 
 * *act* (a layer): a covered state gets the rule's action. No policy loss there, the critic learns everywhere, and
-  where the algorithm can it learns to do the same by itself (an imitation term that stays as long as they act); one
-  that can do neither is told that the rule's action was certain (`mixture`, with a probability of 1);
+  where the algorithm can it learns to do the same by itself (an imitation term that falls to 0); one that can do
+  neither is told that the rule's action was certain (`mixture`, with a probability of 1);
 * *show* (kickstarting: Schmitt et al. 2018, arXiv 1803.03835): the policy acts, and is pulled towards what the rules
   would do in covered states, ever less;
 * *reward*: the implicit reward of the rules' expression, clipped to [-1, 1] times beta, or their potential Phi as
@@ -87,8 +87,8 @@ class RuleModulation:
 
     @property
     def imitation_strength(self) -> float:
-        """How much of showing is left, 1 to 0; all of it while rules act."""
-        return 1.0 if self._acts else self._strength
+        """How much of showing is left, 1 to 0."""
+        return self._strength
 
     def act(self, observations: Array, actions: Array, envs: slice = ALL) -> Modulated:
         """Observations `(n, ...)` and the policy's actions `(n, ...)` of `envs` -> what is executed."""
@@ -104,11 +104,10 @@ class RuleModulation:
         suggested, decision = self._layer.over(observations, actions, quantities)
         covered = decision.covered
         self._hits += int(np.count_nonzero(covered))
+        weight = np.where(covered, self._strength, 0.0)
         if not self._acts:
-            weight = np.where(covered, self._strength, 0.0)
             return Modulated(actions, covered, nothing, np.zeros(num), suggested, weight)
-        sure = covered.astype(np.float64)
-        return Modulated(suggested, covered, covered, sure, suggested, sure)
+        return Modulated(suggested, covered, covered, covered.astype(np.float64), suggested, weight)
 
     def behaviour_log_prob(self, policy_log_prob: FloatArray, modulated: Modulated) -> FloatArray:
         """The policy's own; learning by `mixture`, that of certainty where rules acted."""

@@ -1,7 +1,7 @@
 """Rules taught to a network: labels are free on every state ever met.
 
 What the rules do can be computed for any state, so a copy of the policy learns from the collected episodes, from
-rounds under the rules, under both and under itself (DAgger: Ross et al. 2011, arXiv 1011.0686). In the last round it
+rounds under the rules and from rounds under itself (DAgger: Ross et al. 2011, arXiv 1011.0686). In the last round it
 learns until it agrees no better with what the rules do in environments that were held out. Where no rule covers a
 state it is held to what the policy did. Environment steps of the rounds are charged to the methods that use advice.
 """
@@ -132,12 +132,10 @@ def taught(
 def _met(context: RunContext, number: int, layer: RulePolicy, copy: Policy | None) -> tuple[Array, Array]:
     """States met in one round `(n, ...)`, and the environment each was met in `(n,)`.
 
-    Under the rules, then under a copy at every other step, then, in the last of three rounds or more, under the copy
-    alone: where it is nearly right it may go round in circles that one action of the rules would break.
+    Under the rules; in later rounds under the copy at every other step.
     """
     config, streams = context.config, context.streams.child("start", "round", number)
     rng, seen = streams.generator("act"), []
-    share = 1.0 if number > 1 and number == config.imitation.rounds - 1 else 0.5
     count = min(config.refine.num_envs, config.imitation.round_steps)
     with context.simulators(count, workers=0) as simulators:
         observations = np.array(simulators.reset(seed=streams.integers(count, "reset"))[0])
@@ -147,7 +145,7 @@ def _met(context: RunContext, number: int, layer: RulePolicy, copy: Policy | Non
             actions = layer.act(observations, rng)
             if copy is not None:
                 own = copy.act(observations, rng)
-                mine = rng.random(count) < share
+                mine = rng.random(count) < 0.5
                 actions = np.where(mine.reshape(-1, *[1] * (own.ndim - 1)), own, actions).astype(own.dtype)
             observations = np.array(simulators.step(actions)[0])
     return np.concatenate(seen), np.tile(np.arange(count), len(seen))
