@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
 from ultra_agents.experiments.answers import answers, gaps, headline
 from ultra_agents.experiments.cells import CellOutcome, CellResult
+from ultra_agents.experiments.drive import drive
 from ultra_agents.experiments.page import render
 from ultra_agents.experiments.summary import summarise
 from ultra_agents.records import CurvePoint, MethodResult, Returns
+from ultra_agents.ui.compare.cell_table import CellStatus
 
 from .conftest import TASK
 
@@ -135,6 +139,28 @@ def with_rules(small: Any, worth: dict[str, Any], ruled: bool = True) -> dict[st
         moved = {**worth, "proposed": 0, "rules": told}
         results[name] = replace(one, method=replace(one.method, with_rules=acting), measures=moved)
     return summarise(experiment, cells, results, {}, {"corridor": 10.0})
+
+
+def test_a_cell_is_shown_with_what_acts_at_its_end(small: Any, worth: dict[str, Any], tmp_path: Path) -> None:
+    _, cells, _ = small(seeds=2)
+    results = {cell.name: made(cell, None) for cell in cells}
+    name = "corridor-ultra-ra-0"
+    alone = results[name].method
+    results[name] = replace(results[name], method=replace(alone, with_rules=returns(9.0)))
+
+    class Idle:
+        """All cells are finished: it is shown once, and nothing runs."""
+
+        def run(self, cells: Any, root: Path, done: Any, tick: Any) -> Iterator[CellOutcome]:
+            assert not cells
+            return iter(())
+
+    shown: list[CellStatus] = []
+    drive(cells, tmp_path, Idle(), lambda: False, shown.extend, lambda: False, results)
+    notes = {(one.method, one.seed): one.note for one in shown}
+    other = results["corridor-ultra-ra-1"].method.last.values
+    assert notes["ultra-ra", 0] == "9"
+    assert notes["ultra-ra", 1] == f"{sum(other) / len(other):.4g}" != "9"
 
 
 def test_networks_that_end_with_rules_have_a_column_more(small: Any, worth: dict[str, Any]) -> None:

@@ -157,8 +157,8 @@ def _state(
         return CellStatus(cell.task, cell.method, cell.seed, status, note, colour)
 
     if cell.name in results:
-        last = results[cell.name].method.last.values
-        return replace(shown("finished", f"{sum(last) / len(last):.4g}"), seconds=results[cell.name].seconds)
+        ended = results[cell.name].method.acting.values
+        return replace(shown("finished", f"{sum(ended) / len(ended):.4g}"), seconds=results[cell.name].seconds)
     if cell.name in outcomes:
         return shown(outcomes[cell.name].status, outcomes[cell.name].error)
     if cell.name in running:

@@ -131,7 +131,7 @@ def _method(
     best = {seed: _mean(one.method.best.values) for seed, one in here.items()}
     bases = {seed: found[task, baseline, seed].method.last for seed in here if (task, baseline, seed) in found}
     base = {seed: _mean(one.values) for seed, one in bases.items()}
-    endings = {seed: one.method.with_rules or one.method.last for seed, one in here.items()}
+    endings = {seed: one.method.acting for seed, one in here.items()}
     ended = {seed: _mean(one.values) for seed, one in endings.items()}
     ruled = any(one.method.with_rules is not None for one in here.values())
     compared = method != baseline

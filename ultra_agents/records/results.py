@@ -124,3 +124,8 @@ class MethodResult:
     seconds: float = 0.0
     with_rules: Returns | None = None
     kept: Kept | None = None
+
+    @property
+    def acting(self) -> Returns:
+        """Of what it ended with: under its rules where there are any, else alone."""
+        return self.last if self.with_rules is None else self.with_rules

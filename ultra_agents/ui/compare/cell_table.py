@@ -29,7 +29,7 @@ class CellStatus:
         method: Name of the method.
         seed: Training seed.
         status: `waiting`, `running`, `finished`, `stopped` or `failed`.
-        note: Its stage while it runs, its return, or its error.
+        note: Its stage while it runs, the return of what acts at its end, or its error.
         colour: The method's place in the palette; None: any.
         seconds: Wall time of a finished cell; None where its log does not say.
     """
