@@ -19,6 +19,7 @@ from ultra_agents.rules.nodes import Kind, Leaf, Node, Range
 from ultra_agents.rules.ranges import range_of
 
 _COMPARISONS = (op.less, op.less_equal, op.equal)
+_THROUGH = (op.both, op.either, op.negation, op.choose, op.choose_condition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,10 @@ class Graph:
         Looked for through `and`, `or`, `not` and `if`, not within arithmetic. Differences that the policy's own
         action enters, or a candidate of `best`, are left out.
         """
-        through, compared = (op.both, op.either, op.negation, op.choose, op.choose_condition), _COMPARISONS
+        own = set[int]()
+        for slot, node in enumerate(self.nodes):  # arguments come before what uses them
+            if (node.leaf is not None and node.leaf[0] == "own") or not own.isdisjoint(node.args):
+                own.add(slot)
         found: dict[frozenset[int], int] = {}
         left, seen = list(reversed(list(outputs))), set[int]()
         while left:
@@ -134,25 +138,13 @@ class Graph:
             if slot in seen:
                 continue
             seen.add(slot)
-            if node.function in compared and not node.each and not self._speaks_of_own(slot):
+            if node.function in _COMPARISONS and not node.each and slot not in own:
                 pair = frozenset(node.args)
                 if pair not in found:
                     found[pair] = self.call("number", np.subtract, *node.args)
-            elif node.function in through:
+            elif node.function in _THROUGH:
                 left += reversed(node.args)
         return [slot for slot in found.values() if self.nodes[slot].constant is None]
-
-    def _speaks_of_own(self, slot: int) -> bool:
-        left, seen = [slot], set[int]()
-        while left:
-            one = left.pop()
-            if one not in seen:
-                seen.add(one)
-                leaf = self.nodes[one].leaf
-                if leaf is not None and leaf[0] == "own":
-                    return True
-                left += self.nodes[one].args
-        return False
 
     def program(self, outputs: Iterable[int]) -> Program:
         """What it takes to compute `outputs`."""

@@ -19,7 +19,7 @@ from ultra_agents.events import StageProgress
 from ultra_agents.records import Array
 from ultra_agents.rules import RuleSet
 from ultra_agents.rules.layer import RulePolicy
-from ultra_agents.rules.margins import Margins
+from ultra_agents.rules.margins import teller
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
 
@@ -37,8 +37,10 @@ def widened(context: RunContext, findings: Findings, rules: RuleSet) -> Policy:
         return policy
     seen = np.concatenate([one.observations for one in findings.trajectories])
     read = policy.widening.rules if policy.widening is not None else ()
-    told = Margins(context.environment, (*read, rules.to_yaml()) if wanted == "margins" else read)
-    return context.algorithm.widen(policy, Widening.of(told, (*rules.names, *told.names), seen, told.texts))
+    texts = tuple(dict.fromkeys((*read, rules.to_yaml()))) if wanted == "margins" else read
+    told = teller(context.environment, texts)
+    margins = [name for name in told.legend if name not in context.environment.legend]
+    return context.algorithm.widen(policy, Widening.of(told, (*rules.names, *margins), seen, texts))
 
 
 class Lessons:
