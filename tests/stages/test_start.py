@@ -20,7 +20,7 @@ from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.findings import Findings, RulesFound, Start, StartName
-from ultra_agents.stages.lessons import taught
+from ultra_agents.stages.lessons import taught, widened
 from ultra_agents.stages.start import _compared, ruled
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.paired import Entrant
@@ -150,3 +150,24 @@ def test_a_copy_that_is_worse_alone_stands_below_no_rules(
     monkeypatch.setattr("ultra_agents.stages.start.Episodes", Played)
     chosen, _ = _compared(context, cast("RuleTest", SimpleNamespace(spread=0.7)), entrants, False)
     assert chosen == expected
+
+
+@pytest.mark.parametrize("kind", ["none", "quantities", "margins"])
+def test_a_network_gets_the_further_inputs_that_are_asked_for(kind: str, tmp_path: Path) -> None:
+    context, findings = begin(tmp_path)
+    imitation = context.config.imitation.model_copy(update={"widen": kind})
+    context = replace(context, config=context.config.model_copy(update={"imitation": imitation}))
+    rules = parse_rules(CORRECTED.replace("own.torque + 3", "1.5"), interface_of(context.environment))
+    made = widened(context, findings, rules)
+    seen = findings.trajectories[0].observations
+    np.testing.assert_array_equal(made.act(seen, deterministic=True), context.policy.act(seen, deterministic=True))
+    if kind == "none":
+        assert made.widening is None
+        return
+    assert made.widening is not None
+    assert len(made.widening.names) == (2 if kind == "margins" else 1)
+    assert made.widening.names[0] == "cos_theta"
+    assert made.widening.rules == ((rules.to_yaml(),) if kind == "margins" else ())
+    again = widened(context.starting_with(made), findings, rules)
+    assert again.widening is not None
+    assert (again.widening.names, again.widening.rules) == (made.widening.names, made.widening.rules)
