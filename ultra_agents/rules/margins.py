@@ -3,7 +3,7 @@
 Where a rule acts turns on comparisons (`arrival_steps - 5 > 0`). Their differences say how far a state is from each of
 these edges; in the quantitative semantics of temporal logic (Fainekos and Pappas 2009) they are the robustness of a
 condition's parts. A small network that is given them copies planned rules nearly exactly, which it cannot from the
-quantities alone (`docs/results.md`, "A network alone"), and goes on learning from there as from any other input.
+quantities alone (`docs/parts.md`, "A network alone"), and goes on learning from there as from any other input.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ inputs and the solver's warm start), and one `MjData` computes a thread's worlds
 worlds at once. `mujoco.rollout` would not do: its states lack the warm start; results would differ in the last bits.
 
 `vector: native` gives the batch a thread for each core that no other process of the engine steps on. It pays only
-where cores are idle, hence the default. What each way brings is in `docs/results.md`.
+where cores are idle, hence the default. What each way brings is in `docs/speed.md`.
 """
 
 from __future__ import annotations
