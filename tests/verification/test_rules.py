@@ -13,7 +13,7 @@ from ultra_agents.registry import create_environment
 from ultra_agents.rules import RuleError, RuleSet, interface_of, parse_rules
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
-from ultra_agents.verification import RuleTest, RuleTester, tuning
+from ultra_agents.verification import RuleTest, RuleTester
 from ultra_agents.verification.tuning import shrinkage
 
 from .conftest import Counted, Walker, corridor, play
@@ -259,15 +259,17 @@ def test_windows_leave_the_race_its_episodes() -> None:
     assert poor.spent["race"] > 0
 
 
-def test_where_what_was_written_wins_no_second_round_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[int] = []
-    around = tuning._around
-    monkeypatch.setattr(tuning, "_around", lambda *given: drawn.append(given[2]) or around(*given))
-    judge(tune=True, tune_settings=9).test([rules("{when: cell > at, do: RIGHT}", constants="{at: [0, 0, 8]}")])
-    assert drawn == []
-    poor = rules("{when: cell > 0, do: RIGHT if cell > at else LEFT}", constants="{at: [6, 0, 8]}")
-    judge(tune=True, tune_settings=9).test([poor])
-    assert drawn == [3]
+def test_where_nothing_better_can_be_expected_no_more_steps_are_paid_for() -> None:
+    best = judge(tune=True, tune_settings=9).test([rules("{when: cell > at, do: RIGHT}", constants="{at: [0, 0, 8]}")])
+    assert 0 < best.spent["tune"] < 30_000
+    lost = judge(tune=True, tune_settings=9).test(
+        [rules("{when: cell > 100 + at, do: LEFT}", constants="{at: [0, 0, 1]}")]
+    )
+    assert (lost.constants, lost.trust) == ({}, 0.0)
+    few = judge(tune=True, tune_max_steps=400).test(
+        [rules("{when: cell > at, do: RIGHT}", constants="{at: [6, 0, 8]}")]
+    )
+    assert few.spent["tune"] + few.spent["settle"] <= 400
 
 
 PENDULUM = {

@@ -34,8 +34,8 @@ class RuleTestConfig(Section):
         20_000, ge=0, description="environment steps of all those short tests of a run, shared out evenly; 0: none"
     )
     tune: bool = Field(False, description="move the declared constants within their bounds")
-    tune_settings: int = Field(24, gt=1, description="settings of the constants in the first heat")
-    tune_pairs: int = Field(2, gt=0, description="episodes of each setting in the first heat; then doubled")
+    tune_settings: int = Field(24, gt=1, description="settings of the constants to begin with")
+    tune_pairs: int = Field(2, gt=0, description="episodes of each of them, and of each setting drawn later")
     settle_pairs: int = Field(8, gt=1, description="fresh episodes that say how far to trust the best setting")
     tune_max_steps: int = Field(80_000, ge=0, description="environment steps of tuning, at most")
 

@@ -302,6 +302,11 @@ class Paired:
     def __exit__(self, *_: object) -> None:
         self._player.close()
 
+    @property
+    def left(self) -> int:
+        """Environment steps of its budget that are not spent."""
+        return self._budget.limit - self._budget.spent
+
     def extend(self, entrants: Sequence[Entrant], count: int) -> bool:
         """Bring every entrant to `count` pairs, in turn; false once the budget might not pay for a wave."""
         waiting = [(entrant, job) for entrant in entrants for job in self._jobs(entrant, count)]

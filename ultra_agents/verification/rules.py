@@ -50,8 +50,8 @@ CHOOSING = 0.5
 """Share of the budget that may go into choosing; the rest is for the confirmation."""
 LOOKING, FEWEST_WINDOWS = 0.5, 4
 """Share of that for windows; the rest is for whole episodes. Windows of each set below which there are none."""
-TUNING = ("tune", "settle")
-"""Purposes that have a budget of their own."""
+TUNING, SETTLING = ("tune", "settle"), 0.25
+"""Purposes that have a budget of their own, and the share of it that is kept for the second at most."""
 SATURATED = 0.5
 """Share of actions at their bounds above which gains are said to saturate them."""
 RACE_HEATS = 4
@@ -232,11 +232,12 @@ class RuleTester:
 
     def _tuned(self, rules: RuleSet) -> tuple[RuleSet, float]:
         config, streams = self._config, self._streams.child("settings")
-        with self._episodes("tune", config.tune_max_steps, config.tune_pairs) as race:
-            tuned = tune(rules, self._over, race, streams, config)
+        settling = min(2 * config.settle_pairs * config.horizon, int(SETTLING * config.tune_max_steps))
+        with self._episodes("tune", config.tune_max_steps - settling, config.tune_pairs) as episodes:
+            tuned = tune(rules, self._over, episodes, streams, config)
         left = config.tune_max_steps - self._spent["tune"].spent
-        with self._episodes("settle", left, min(config.settle_pairs, 4)) as settling:
-            return settle(tuned, self._over, settling, config.settle_pairs)
+        with self._episodes("settle", left, min(config.settle_pairs, 4)) as episodes:
+            return settle(tuned, self._over, episodes, config.settle_pairs)
 
     def _weighed(self, rules: RuleSet) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
         """The rules that are kept, and what leaving out each of them costs per episode.

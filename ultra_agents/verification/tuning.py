@@ -1,12 +1,14 @@
 """The declared constants of a set of rules, moved within their bounds by what the simulator says.
 
 1. Each constant half of the way to either bound, all others as written (a model's first guess often has the wrong
-   sign), and settings drawn around what was written, raced by successive halving.
-2. Unless what was written won, or the winner is no more than a standard error above it: one round of the cross-entropy
-   method (Rubinstein 1999), settings drawn around the best ones, as far apart as those are, in the same race.
-3. The best setting against the one written on fresh episodes. The best of many is best by luck in part, so the
-   constants go only part of the way, by the positive-part James-Stein factor `1 - error^2 / difference^2` of that
-   comparison, and stay as written where nothing is left of it.
+   sign), and settings drawn around what was written play a few episodes each.
+2. A Gaussian process over the constants ("Gaussian Processes for Machine Learning", Rasmussen and Williams 2006) takes
+   what they earned together: one episode says little about its own setting, many say much about where to look. Which
+   settings play next is drawn from it (Thompson sampling, several at a time: Kandasamy et al. 2018), until better
+   constants than the best ones cannot be expected, or the steps are spent.
+3. The setting with the highest mean of that process against the one written on fresh episodes. What was chosen is best
+   by luck in part, so the constants go only part of the way, by the positive-part James-Stein factor
+   `1 - error^2 / difference^2` of that comparison, and stay as written where nothing is left of it.
 
 All settings play the same episodes with the same random numbers. Not part of the ULTRA paper.
 """
@@ -14,8 +16,7 @@ All settings play the same episodes with the same random numbers. Not part of th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,26 +25,28 @@ from ultra_agents.contracts import Policy
 from ultra_agents.records import FloatArray
 from ultra_agents.rules import RuleSet
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.halving import halve
 from ultra_agents.verification.paired import Entrant, Episodes
+from ultra_agents.verification.surface import Setting, Surface
 
-HEATS = 4
-"""The last heat has `HEATS` times the pairs of the first."""
-NARROWEST = 0.05
-"""Least standard deviation of the second round, as a share of a constant's range."""
+SIDE_BY_SIDE, ROUNDS = 8, 8
+"""Settings drawn at a time, and how often that is done at most."""
+SURE = 0.1
+"""Tuning ends where no setting is expected to be better by so many standard deviations of an episode's return."""
+ANYWHERE, NEARBY, BEST = 100, 120, 5
+"""Settings that are drawn from: over the whole ranges, and near the best ones, of which there are so many."""
+STEPS = 0.05, 0.15
+"""How far apart those near the best ones are: standard deviations, as shares of a constant's range."""
 DIGITS = 4
 """Significant digits of a moved constant."""
-
-Setting: TypeAlias = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """Outcome of the race.
+    """Outcome of the search.
 
     Attributes:
         written: As it was.
-        best: With the constants that earned most.
+        best: With the constants that promise most.
         settings: Settings that were played, the written one included.
     """
 
@@ -53,43 +56,104 @@ class Tuned:
 
 
 def tune(
-    rules: RuleSet, over: Callable[[RuleSet], Policy], race: Episodes, streams: Streams, config: RuleTestConfig
+    rules: RuleSet, over: Callable[[RuleSet], Policy], episodes: Episodes, streams: Streams, config: RuleTestConfig
 ) -> Tuned:
     """Search for better constants.
 
     Args:
         rules: As written.
         over: The policy with rules over it.
-        race: Where settings race.
+        episodes: Where settings play, and what that may cost.
         streams: Source of the settings.
         config: `tune_settings`, `tune_pairs`.
     """
     names = [name for name, (_, low, high) in rules.constants.items() if low < high]
     if not names:
         return Tuned(rules, rules, 0)
-    entrants: dict[Setting, Entrant] = {}
+    search = _Search(rules, names, over, episodes, streams.generator("settings"), config)
+    return Tuned(rules, search.moved(search.best()), search.played)
 
-    def raced(settings: Sequence[Setting]) -> list[Setting]:
-        """The settings of the last heat, the best first."""
-        for setting in settings:
-            if setting not in entrants:
-                entrants[setting] = Entrant(over(_moved(rules, names, setting)))
-        playing = {id(entrants[setting]): setting for setting in settings}
-        order = [entrants[setting] for setting in playing.values()]
-        return [playing[id(one)] for one in halve(race, order, config.tune_pairs, HEATS * config.tune_pairs)]
 
-    bounds = np.array([rules.constants[name] for name in names])
-    written: Setting = tuple(bounds[:, 0].tolist())
-    rng = streams.generator("settings")
-    probes = _probes(bounds)
-    first = raced([written, *probes, *_drawn(bounds, config.tune_settings - 1 - len(probes), rng)])
-    best = (first or [written])[0]
-    if best != written and not _stands_out(race, entrants[best], entrants[written]):
-        best = written
-    if best != written:
-        around = _around(bounds, np.array(first), max(config.tune_settings // 3, 2), rng)
-        best = (raced([written, *first, *around]) or [best])[0]
-    return Tuned(rules, _moved(rules, names, best), sum(bool(one.returns) for one in entrants.values()))
+@dataclass
+class _Search:
+    """Settings that have played, and which do so next."""
+
+    rules: RuleSet
+    names: list[str]
+    over: Callable[[RuleSet], Policy]
+    episodes: Episodes
+    rng: np.random.Generator
+    config: RuleTestConfig
+    entrants: dict[Setting, Entrant] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bounds = np.array([self.rules.constants[name] for name in self.names])
+
+    @property
+    def played(self) -> int:
+        """Settings with an episode or more."""
+        return len(self._returns())
+
+    def moved(self, setting: Setting) -> RuleSet:
+        """The rules with these constants."""
+        return self.rules.with_constants(dict(zip(self.names, setting, strict=True)))
+
+    def best(self) -> Setting:
+        """What promises most of those that played; what was written where none did, or all earned the same."""
+        written: Setting = tuple(self.bounds[:, 0].tolist())
+        probes = _probes(self.bounds)
+        drawn = _drawn(self.bounds, self.config.tune_settings - 1 - len(probes), self.rng)
+        played = self._play(dict.fromkeys([written, *probes, *drawn], self.config.tune_pairs))
+        surface = Surface.of(self._returns(), self.bounds)
+        for rounds in range(ROUNDS, 0, -1):
+            following = self._following(surface) if played and surface else []
+            if not following:
+                break
+            more = self._affordable(rounds)
+            played = self._play({setting: self._count(setting) + more for setting in following})
+            surface = Surface.of(self._returns(), self.bounds)
+        return surface.best() if surface else written
+
+    def _following(self, surface: Surface) -> list[Setting]:
+        """What plays next; nothing where no setting is expected to be much better than the best that played."""
+        candidates = [*surface.settings, *self._candidates(surface)]
+        draws = surface.draws(candidates, 4 * SIDE_BY_SIDE, self.rng)
+        expected = float((draws.max(axis=0) - draws[candidates.index(surface.best())]).mean())
+        if expected < SURE * surface.spread:
+            return []
+        return list(dict.fromkeys(candidates[index] for index in draws[:, :SIDE_BY_SIDE].argmax(axis=0)))
+
+    def _returns(self) -> dict[Setting, list[float]]:
+        return {setting: entrant.returns for setting, entrant in self.entrants.items() if entrant.returns}
+
+    def _count(self, setting: Setting) -> int:
+        return len(self.entrants[setting].returns) if setting in self.entrants else 0
+
+    def _play(self, wanted: dict[Setting, int]) -> bool:
+        """Bring settings to so many episodes each; false once the steps do not pay for one more."""
+        for setting in wanted:
+            if setting not in self.entrants:
+                self.entrants[setting] = Entrant(self.over(self.moved(setting)))
+        for count in sorted(set(wanted.values())):
+            alike = [self.entrants[setting] for setting, number in wanted.items() if number == count]
+            if not self.episodes.extend(alike, count):
+                return False
+        return True
+
+    def _affordable(self, rounds: int) -> int:
+        """Episodes of each setting drawn if so many rounds are to be paid for; not fewer than to begin with."""
+        everyone = self.entrants.values()
+        length = sum(one.steps for one in everyone) / sum(len(one.returns) for one in everyone)
+        return max(self.config.tune_pairs, int(self.episodes.left / (rounds * SIDE_BY_SIDE * length)))
+
+    def _candidates(self, surface: Surface) -> list[Setting]:
+        """Settings over the whole ranges, and near the best ones."""
+        _, low, high = self.bounds.T
+        anywhere = [_rounded(self.bounds, point) for point in self.rng.uniform(low, high, (ANYWHERE, len(low)))]
+        centres = np.array(surface.order()[:BEST])[self.rng.integers(min(BEST, len(surface.settings)), size=NEARBY)]
+        spread = np.resize(STEPS, NEARBY)[:, None] * (high - low)
+        nearby = [_rounded(self.bounds, point) for point in self.rng.normal(centres, spread)]
+        return [one for one in dict.fromkeys([*anywhere, *nearby]) if one not in surface.settings]
 
 
 def settle(tuned: Tuned, over: Callable[[RuleSet], Policy], episodes: Episodes, pairs: int) -> tuple[RuleSet, float]:
@@ -108,16 +172,6 @@ def settle(tuned: Tuned, over: Callable[[RuleSet], Policy], episodes: Episodes, 
     if trust == 0.0:
         return written, 0.0
     return _moved(written, names, _rounded(bounds, bounds[:, 0] + trust * (there - bounds[:, 0]))), trust
-
-
-def _stands_out(race: Episodes, best: Entrant, written: Entrant) -> bool:
-    """Whether the winner is more than a standard error above what was written, in the pairs that both have played.
-
-    It was selected by these pairs, so what does not stand out there does not at all.
-    """
-    race.extend([written], len(best.returns))
-    pairs = min(len(best.returns), len(written.returns))
-    return pairs < 2 or shrinkage(np.subtract(best.returns[:pairs], written.returns[:pairs])) > 0
 
 
 def shrinkage(differences: FloatArray) -> float:
@@ -144,12 +198,6 @@ def _drawn(bounds: FloatArray, count: int, rng: np.random.Generator) -> list[Set
     """Settings over the whole ranges, likelier near what is written."""
     value, low, high = bounds.T
     return [_rounded(bounds, rng.triangular(low, value, high)) for _ in range(max(count, 0))]
-
-
-def _around(bounds: FloatArray, elite: FloatArray, count: int, rng: np.random.Generator) -> list[Setting]:
-    """Settings around the best ones `(m, k)`, the mean of which is where they are drawn around."""
-    spread = np.maximum(elite.std(axis=0), NARROWEST * (bounds[:, 2] - bounds[:, 1]))
-    return [_rounded(bounds, rng.normal(elite.mean(axis=0), spread)) for _ in range(count)]
 
 
 def _rounded(bounds: FloatArray, setting: FloatArray) -> Setting:

@@ -1,0 +1,70 @@
+"""What settings of constants earn, as one surface."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ultra_agents.verification.surface import Setting, Surface
+
+BOUNDS = np.array([[0.0, -1.0, 1.0], [0.0, 0.0, 10.0]])
+
+
+def played(count: int, noise: float, seed: int) -> dict[Setting, list[float]]:
+    """Returns of two episodes each, best at (0.5, any): the second constant changes nothing."""
+    rng = np.random.default_rng(seed)
+    settings = [(float(a), float(b)) for a, b in rng.uniform(BOUNDS[:, 1], BOUNDS[:, 2], (count, 2))]
+    return {one: (100 - 100 * (one[0] - 0.5) ** 2 + rng.normal(0, noise, 2)).tolist() for one in settings}
+
+
+def regret(setting: Setting) -> float:
+    return 100 * (setting[0] - 0.5) ** 2
+
+
+def test_it_takes_episodes_of_all_settings_together() -> None:
+    """Where noise hides what single settings are worth, its means are nearer to it than their own, its choice better."""
+    errors, chosen = [], []
+    for seed in range(20):
+        returns = played(48, 100.0, seed)
+        found = Surface.of(returns, BOUNDS)
+        assert found is not None
+        worth = np.array([100 - regret(one) for one in found.settings])
+        alone = np.array([np.mean(returns[one]) for one in found.settings])
+        errors.append([np.square(found.means - worth).mean(), np.square(alone - worth).mean()])
+        chosen.append([worth[found.means.argmax()], worth[alone.argmax()]])
+    (surface, single), (better, worse) = np.mean(errors, axis=0), np.mean(chosen, axis=0)
+    assert surface < 0.3 * single
+    assert better > worse + 3
+
+
+def test_its_means_are_returns_and_its_spread_is_that_of_episodes() -> None:
+    returns = played(40, 1.0, 0)
+    found = Surface.of(returns, BOUNDS)
+    assert found is not None
+    assert found.spread == pytest.approx(1.0, rel=0.3)
+    for setting, mean in zip(found.settings, found.means, strict=True):
+        assert mean == pytest.approx(100 - regret(setting), abs=3)
+    assert found.order()[0] == found.best() == found.settings[int(found.means.argmax())]
+
+
+def test_draws_agree_where_much_was_played_and_differ_elsewhere() -> None:
+    returns: dict[Setting, list[float]] = {(-1.0, 5.0): [0.0, 1.0] * 50, (-0.9, 5.0): [2.0, 3.0] * 50}
+    found = Surface.of(returns, BOUNDS)
+    assert found is not None
+    draws = found.draws([(-1.0, 5.0), (1.0, 5.0)], 200, np.random.default_rng(0))
+    assert draws.shape == (2, 200)
+    assert draws[0].std() < 0.5 * draws[1].std()
+    again = found.draws([(-1.0, 5.0), (1.0, 5.0)], 200, np.random.default_rng(0))
+    np.testing.assert_array_equal(draws, again)
+
+
+def test_nothing_is_told_apart_where_all_earn_the_same() -> None:
+    assert Surface.of({}, BOUNDS) is None
+    assert Surface.of({(0.0, 0.0): [1.0], (1.0, 1.0): [1.0]}, BOUNDS) is None
+
+
+def test_single_episodes_may_be_all_noise() -> None:
+    found = Surface.of({(0.0, 0.0): [1.0], (1.0, 1.0): [3.0]}, BOUNDS)
+    assert found is not None
+    assert found.spread == 1.0
+    assert 1.0 < found.means[0] < found.means[1] < 3.0

@@ -1,0 +1,99 @@
+"""What settings of constants earn, as one surface: a Gaussian process given the means of their episodes.
+
+Not part of the ULTRA paper.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from ultra_agents.records import FloatArray
+
+Setting: TypeAlias = tuple[float, ...]
+
+LENGTH, LENGTHS = 0.5, (0.1, 5.0)
+"""How far apart settings still earn alike, as a share of a constant's range: to begin with; bounds."""
+HEIGHTS = 0.05, 20.0
+"""Bounds of the variance over settings, in variances of what they earned."""
+LEAST_NOISE = 1e-6
+"""Of a mean, in the same unit, where episodes do not differ at all."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A Gaussian process over settings of constants.
+
+    Attributes:
+        settings: Those it was given, in the order given.
+        means: `(n,)` its mean there, in units of return.
+        spread: Standard deviation of the returns of one setting, pooled over all of them; where none has played twice,
+            that of all returns.
+    """
+
+    settings: tuple[Setting, ...]
+    means: FloatArray
+    spread: float
+    _process: Any
+    _bounds: FloatArray
+    _scale: float
+    _level: float
+
+    @classmethod
+    def of(cls, returns: Mapping[Setting, Sequence[float]], bounds: FloatArray) -> Self | None:
+        """Fit it by the largest marginal likelihood, a length of its own for each constant.
+
+        Args:
+            returns: By setting, what its episodes earned; one or more.
+            bounds: `(k, 3)` of the constants: value, low, high.
+
+        Returns:
+            None where there are no settings, or all have earned the same.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+
+        earned = np.array([np.mean(one) for one in returns.values()])
+        scale = float(earned.std()) if len(earned) else 0.0
+        if scale == 0.0:
+            return None
+        counts = np.array([len(one) for one in returns.values()])
+        squares = sum(float(np.square(one - np.mean(one)).sum()) for one in map(np.asarray, returns.values()))
+        repeated = int((counts - 1).sum())
+        spread = float(np.sqrt(squares / repeated)) if repeated else scale
+        process = GaussianProcessRegressor(
+            ConstantKernel(1.0, HEIGHTS) * RBF(np.full(len(bounds), LENGTH), LENGTHS),
+            alpha=np.maximum((spread / scale) ** 2 / counts, LEAST_NOISE),
+        )
+        level, settings = float(earned.mean()), tuple(returns)
+        with warnings.catch_warnings():
+            # A constant that changes nothing has a length at its bound.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            process.fit(_shares(settings, bounds), (earned - level) / scale)
+        means = level + scale * np.asarray(process.predict(_shares(settings, bounds)))
+        return cls(settings, means, spread, process, bounds, scale, level)
+
+    def order(self) -> list[Setting]:
+        """The settings it was given, the best first."""
+        return [self.settings[index] for index in np.argsort(-self.means, kind="stable")]
+
+    def best(self) -> Setting:
+        """The first of them."""
+        return self.order()[0]
+
+    def draws(self, settings: Sequence[Setting], count: int, rng: np.random.Generator) -> FloatArray:
+        """What the settings may be worth: `(len(settings), count)` draws of the whole surface, in units of return."""
+        state = np.random.RandomState(int(rng.integers(2**31)))
+        drawn = self._process.sample_y(_shares(settings, self._bounds), count, random_state=state)
+        return np.asarray(self._level + self._scale * drawn)
+
+
+def _shares(settings: Sequence[Setting], bounds: FloatArray) -> FloatArray:
+    """`(n, k)` where in its range each constant is, 0 to 1."""
+    _, low, high = bounds.T
+    return np.asarray((np.array(settings) - low) / (high - low))
