@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.rules.references_bodies import BODIES, BODY_ACTS, BODY_REWARDS, body_states, interface
 from ultra_agents.rules import Interface
 
 Q = dict[str, Any]
@@ -34,11 +35,14 @@ INTERFACES = {
     "pong": pong_face,
     "pong_after_feedback": pong_face,
     "hopper_residual": Interface(HOPPER, components=JOINTS, low=(-1, -1, -1), high=(1, 1, 1)),
+    **{name: interface(name) for name in BODIES},
 }
 
 
 def states(name: str, n: int, rng: np.random.Generator) -> Q:
     """Random states of the environment that rule `name` is for, wide enough to reach every branch."""
+    if name in BODIES:
+        return body_states(name, n, rng)
     if name == "acrobot":
         a, b = rng.uniform(-np.pi, np.pi, (2, n))
         return dict(
@@ -252,6 +256,7 @@ ACTS: dict[str, Callable[[Q, Any], tuple[Any, Any]]] = {
     "pong": _pong,
     "pong_after_feedback": _pong_after_feedback,
     "hopper_residual": _hopper_residual,
+    **BODY_ACTS,
 }
 REWARDS: dict[str, Callable[[Q, Q], Any]] = {
     "acrobot": _acrobot_reward,
@@ -261,4 +266,5 @@ REWARDS: dict[str, Callable[[Q, Q], Any]] = {
     "pong": _pong_reward,
     "pong_after_feedback": _pong_after_feedback_reward,
     "hopper_residual": _hopper_residual_reward,
+    **BODY_REWARDS,
 }

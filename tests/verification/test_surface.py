@@ -22,7 +22,7 @@ def regret(setting: Setting) -> float:
 
 
 def test_it_takes_episodes_of_all_settings_together() -> None:
-    """Where noise hides what single settings are worth, its means are nearer to it than their own, its choice better."""
+    """Where noise hides what single settings are worth, its means are nearer to that, its choice better."""
     errors, chosen = [], []
     for seed in range(20):
         returns = played(48, 100.0, seed)

@@ -241,7 +241,10 @@ class Walker2d(ShippedExpert, Runner):
     feet: ClassVar = {"right_": "foot", "left_": "foot_left"}
     physics = Locomotion("walker2d_v5.xml", 4, height=(0.8, 2.0), lean=1.0, velocity_clip=10.0, line=0.6)
     words = RunnerWords(
-        body="a two-legged robot (torso and two legs with thigh, shin and foot)",
+        body=(
+            "a two-legged robot (torso of 3.7 kg, 20 cm from hip to centre; two legs, each with a thigh of 45 cm and "
+            "4.1 kg, a shin of 50 cm and 2.8 kg and a foot of 3.2 kg that reaches 20 cm ahead of the ankle)"
+        ),
         joints=joints,
         step_ms=8,
         height=(0.8, 2.0),
@@ -339,9 +342,10 @@ class Reacher(ShippedExpert, MujocoEnvironment):
         return Brief(
             goal="Bring the fingertip of a two-part arm to the target quickly and hold it there.",
             dynamics=(
-                "The arm lies flat on a table, seen from above; the shoulder is fixed at the origin, both parts are "
-                "10 cm long, the fingertip reaches 21 cm. One step is 20 ms. Torques turn the joints, positive "
-                "counter-clockwise; a moving arm keeps swinging and loses about two thirds of its speed in a second."
+                "The arm lies flat on a table, seen from above; the shoulder is fixed at the origin, the upper arm is "
+                "10 cm long, the forearm with the fingertip 11 cm. One step is 20 ms. Torques turn the joints, "
+                "positive counter-clockwise; a moving arm keeps swinging and loses about two thirds of its speed in a "
+                "second."
             ),
             actions=(
                 "Torque of the joints shoulder and elbow as a share of full torque, -1 to 1; positive turns "
