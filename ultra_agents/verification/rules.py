@@ -79,7 +79,6 @@ class RuleTest:
         weights: By rule of the set chosen, what leaving it out cost per episode; None where it was not measured.
         dropped: Positions of the rules that went.
         constants: Those that tuning moved, as they are now.
-        trust: How far from what was written to the best setting they went, 0 to 1.
         cut: Episodes of the confirmation, of the policy and with rules, that reached `horizon`: value at the cut.
         horizon: Environment steps of an episode, at most.
         returns: By pair, of the policy alone and with the rules in force.
@@ -105,7 +104,6 @@ class RuleTest:
     weights: tuple[float | None, ...] = ()
     dropped: tuple[int, ...] = ()
     constants: Mapping[str, float] = field(default_factory=dict)
-    trust: float = 0.0
     cut: int = 0
     horizon: int = 0
     returns: tuple[tuple[float, float], ...] = ()
@@ -182,10 +180,10 @@ class RuleTester:
     def _tested(self, candidates: Sequence[RuleSet]) -> RuleTest:
         layers = [self._over(rules) for rules in candidates]
         chosen = self._chosen(layers) if len(layers) > 1 else 0
-        rules, trust = layers[chosen].rules, 0.0
+        rules = layers[chosen].rules
         written = rules.constants
         if self._config.tune:
-            rules, trust = self._tuned(rules)
+            rules = self._tuned(rules)
         kept, weights = self._weighed(rules)
         found = self._confirmed(_some(rules, kept))
         return replace(
@@ -194,7 +192,6 @@ class RuleTester:
             weights=weights,
             dropped=tuple(index for index in range(len(weights)) if index not in kept),
             constants={name: at[0] for name, at in rules.constants.items() if at != written[name]},
-            trust=trust,
         )
 
     # -- choosing ----------------------------------------------------------------------------------------------
@@ -230,7 +227,7 @@ class RuleTester:
         order = sorted(everyone, key=lambda index: -entrants[index].mean()) if paid else everyone
         return order[: max(math.ceil(KEPT * len(order)), 2)] if paid else everyone
 
-    def _tuned(self, rules: RuleSet) -> tuple[RuleSet, float]:
+    def _tuned(self, rules: RuleSet) -> RuleSet:
         config, streams = self._config, self._streams.child("settings")
         settling = min(2 * config.settle_pairs * config.horizon, int(SETTLING * config.tune_max_steps))
         with self._episodes("tune", config.tune_max_steps - settling, config.tune_pairs) as episodes:

@@ -6,16 +6,16 @@
    what they earned together: one episode says little about its own setting, many say much about where to look. Which
    settings play next is drawn from it (Thompson sampling, several at a time: Kandasamy et al. 2018), until better
    constants than the best ones cannot be expected, or the steps are spent.
-3. The setting with the highest mean of that process against the one written on fresh episodes. What was chosen is best
-   by luck in part, so the constants go only part of the way, by the positive-part James-Stein factor
-   `1 - error^2 / difference^2` of that comparison, and stay as written where nothing is left of it.
+3. The setting with the highest mean of that process against the one written, on fresh episodes: what was chosen is
+   best by luck in part, so it is taken only where it stands out there by more than a standard error. Halfway between
+   the two is no compromise, for what constants earn is not linear in them.
 
 All settings play the same episodes with the same random numbers. Not part of the ULTRA paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -156,31 +156,22 @@ class _Search:
         return [one for one in dict.fromkeys([*anywhere, *nearby]) if one not in surface.settings]
 
 
-def settle(tuned: Tuned, over: Callable[[RuleSet], Policy], episodes: Episodes, pairs: int) -> tuple[RuleSet, float]:
-    """The set with its constants as far towards the best ones as fresh episodes support, and how far that is, 0 to 1.
+def settle(tuned: Tuned, over: Callable[[RuleSet], Policy], episodes: Episodes, pairs: int) -> RuleSet:
+    """The set with the constants that fresh episodes support: the best ones, or those written.
 
     Where the budget does not pay for `pairs` of them, the constants stay as written.
     """
     written, best = tuned.written, tuned.best
     both = Entrant(over(best)), Entrant(over(written))
     if best == written or not episodes.extend(both, pairs):
-        return written, 0.0
-    trust = shrinkage(np.subtract(both[0].returns, both[1].returns))
-    names = list(written.constants)
-    bounds = np.array([written.constants[name] for name in names])
-    there = np.array([best.constants[name][0] for name in names])
-    if trust == 0.0:
-        return written, 0.0
-    return _moved(written, names, _rounded(bounds, bounds[:, 0] + trust * (there - bounds[:, 0]))), trust
+        return written
+    return best if stands_out(np.subtract(both[0].returns, both[1].returns)) else written
 
 
-def shrinkage(differences: FloatArray) -> float:
-    """Positive-part James-Stein factor of the mean of `(n,)` differences: 0 where it is not positive, 1 where sure."""
-    mean = float(differences.mean())
-    if mean <= 0:
-        return 0.0
-    error = float(differences.var(ddof=1)) / len(differences)
-    return max(0.0, 1.0 - error / mean**2)
+def stands_out(differences: FloatArray) -> bool:
+    """Whether the mean of `(n,)` differences is above 0 by more than its standard error; n is 2 or more."""
+    error = float(differences.std(ddof=1)) / np.sqrt(len(differences))
+    return bool(differences.mean() > error)
 
 
 def _probes(bounds: FloatArray) -> list[Setting]:
@@ -205,7 +196,3 @@ def _rounded(bounds: FloatArray, setting: FloatArray) -> Setting:
     inside = np.clip(setting, bounds[:, 1], bounds[:, 2])
     short = [float(f"{value:.{DIGITS}g}") for value in inside]
     return tuple(np.clip(short, bounds[:, 1], bounds[:, 2]).tolist())
-
-
-def _moved(rules: RuleSet, names: Sequence[str], setting: Setting) -> RuleSet:
-    return rules.with_constants(dict(zip(names, setting, strict=True)))
