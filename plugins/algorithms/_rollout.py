@@ -23,7 +23,7 @@ class Rollout:
     Attributes:
         raw_obs: `(T, n, *observation_shape)` as the environments gave them.
         obs: `(T, n, obs_dim)` normalised, float32; screens as they are, uint8.
-        actions: `(T, n, ...)` executed, unclipped.
+        actions: `(T, n, ...)` executed, or learning by `own` the policy's; unclipped.
         logprobs: Of `actions` under the policy.
         behaviour_logprobs: Of `actions` under what really acted.
         rewards: To learn from.
@@ -201,7 +201,7 @@ def flattened(rollout: Rollout, advantages: FloatArray, way: Learn, discrete: bo
     def flat(array: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array.reshape(-1, *array.shape[2:]))).to(dtype)
 
-    own = flat(~rollout.followed)
+    own = flat(~rollout.followed) if way != "own" else torch.ones(rollout.followed.size)
     batch = {
         "obs": flat(rollout.obs, torch.uint8 if rollout.obs.dtype == np.uint8 else torch.float32),
         "actions": flat(rollout.actions, kind),

@@ -78,10 +78,18 @@ def test_an_algorithm_that_corrects_by_probabilities_is_told_that_rules_were_cer
 
 
 @pytest.mark.parametrize(
-    ("name", "way"), [("ppo", "imitate"), ("sac", "imitate"), ("sb3-ppo", "mixture"), ("sb3-dqn", "mixture")]
+    ("name", "way", "correcting"),
+    [
+        ("ppo", "imitate", "own"),
+        ("sac", "imitate", "mixture"),
+        ("sb3-ppo", "mixture", "mixture"),
+        ("sb3-dqn", "mixture", "mixture"),
+    ],
 )
-def test_each_algorithm_learns_from_rules_as_well_as_it_can(name: str, way: Learn) -> None:
-    assert way_to_learn(create_algorithm(name).learns) == way
+def test_each_algorithm_learns_from_rules_as_well_as_it_can(name: str, way: Learn, correcting: Learn) -> None:
+    learns = create_algorithm(name).learns
+    assert way_to_learn(learns, corrects=False) == way
+    assert way_to_learn(learns, corrects=True) == correcting
 
 
 def test_quantities_are_asked_once_for_the_states_before_a_step_and_once_for_those_after(

@@ -86,7 +86,7 @@ def test_a_copy_of_written_actions_learns_these(tmp_path: Path) -> None:
     ("algorithm", "text", "chosen", "way"),
     [
         ("ppo", CORRECTED, "copy", None),
-        ("ppo", CORRECTED, "policy+rules", "mask"),
+        ("ppo", CORRECTED, "policy+rules", "own"),
         ("sac", CORRECTED, "copy", None),
         ("sac", CORRECTED, "policy+rules", "mixture"),
         ("ppo", WRITTEN, "copy", "imitate"),

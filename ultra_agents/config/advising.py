@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias
 from pydantic import Field, field_validator
 
 from ultra_agents.config.models import Section
-from ultra_agents.contracts.modulation import Learn
 
 AdviceForm: TypeAlias = Literal["moves", "rules", "both", "goals"]
 
@@ -87,7 +86,9 @@ class ModulationConfig(Section):
     hold: bool = Field(True, description="hold suggestions for as long as the advisor said; else one step")
     beta: float = Field(0.2, ge=0, description="scale of the implicit reward, in units of environment reward")
     reward: Literal["add", "replace", "potential"] = Field("add", description="what the implicit reward does")
-    learn: Learn = Field("mixture", description="how overridden steps enter the update")
+    learn: Literal["mixture", "policy", "mask", "imitate"] = Field(
+        "mixture", description="how overridden steps enter the update"
+    )
     discount: float | None = Field(
         None, gt=0, le=1, description="of potential shaping; null: the algorithm's own gamma, 0.99 where it names none"
     )

@@ -11,7 +11,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from ultra_agents.records import Array, FloatArray
 
-Learn: TypeAlias = Literal["mixture", "policy", "mask", "imitate"]
+Learn: TypeAlias = Literal["mixture", "policy", "mask", "imitate", "own"]
+"""How a trainer takes steps in which something else acted; `own`: what acts belongs to the environment, so the policy's
+own action is learnt from in every state. That is right where what is executed depends on it, as a correction does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,8 @@ class Modulation(Protocol):
         """Log-probability `(n,)` with which the executed actions were really chosen.
 
         `mixture`: mu(a|s) = (1 - p) pi(a|s) + p [a = a_LLM] at a match, for followed and not followed ones; the other
-        ways of learning return `policy_log_prob` as it is. `policy_log_prob` is of the *executed* actions.
+        ways of learning return `policy_log_prob` as it is. `policy_log_prob` is of the *executed* actions, learning by
+        `own` of the policy's.
         """
         ...
 

@@ -31,9 +31,13 @@ from ultra_agents.rules.layer import RulePolicy
 ALL = slice(None)
 
 
-def way_to_learn(learns: Collection[Learn]) -> Learn:
-    """How an algorithm that learns in the ways `learns` takes what rules did; the best of them first."""
-    order: tuple[Learn, ...] = ("imitate", "mask", "mixture")
+def way_to_learn(learns: Collection[Learn], corrects: bool) -> Learn:
+    """How an algorithm that learns in the ways `learns` takes what rules did; the best of them first.
+
+    What rules that correct make of an action is nothing to pull that action towards, for it would be corrected again:
+    they belong to the environment as long as they act.
+    """
+    order: tuple[Learn, ...] = ("own", "mask", "mixture") if corrects else ("imitate", "mask", "mixture")
     return next((way for way in order if way in learns), "policy")
 
 

@@ -98,9 +98,7 @@ def ruled(context: RunContext, findings: Findings) -> Ruled | None:
 
     def modulation(variant: Variant) -> Modulation | None:
         shown, rewarded = layer if "a" in variant else None, rewarding if "r" in variant else None
-        ways = context.algorithm.learns
-        # what a correction makes of an action is nothing to pull that action towards: it would be corrected again
-        learn = way_to_learn(ways - {"imitate"} if rules.corrects else ways)
+        learn = way_to_learn(context.algorithm.learns, rules.corrects)
         if shown is not None and not acts and learn != "imitate":
             shown = None
         if shown is None and rewarded is None:

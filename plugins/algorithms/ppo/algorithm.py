@@ -25,7 +25,8 @@ Differs from the paper and from CleanRL's `ppo.py`:
     policy loss and no entropy bonus, which alone would make the policy forget there what it does. `imitate` does the
     same and adds -imitate_coef * weight * log pi(suggested | s) at matched steps, followed or not: with a weight that
     falls to 0 that is kickstarting (Schmitt et al. 2018, arXiv 1803.03835) by a teacher of actions instead of chances.
-    All steps train the critic.
+    `own` keeps the policy's own action in place of the executed one and learns from it everywhere: what acts belongs to
+    the environment then. All steps train the critic.
 
 Metrics of one update:
   return_mean        mean undiscounted, unshaped environment return of the episodes that ended; NaN if none did
@@ -121,7 +122,7 @@ class PPO(Algorithm):
     """Clipped-ratio PPO for `Discrete` and one-dimensional `Box` actions; see the module's docstring."""
 
     Options: ClassVar[type[PluginOptions]] = PPOOptions
-    learns: ClassVar[frozenset[Learn]] = frozenset({"mixture", "policy", "mask", "imitate"})
+    learns: ClassVar[frozenset[Learn]] = frozenset({"mixture", "policy", "mask", "imitate", "own"})
     not_carried: ClassVar[frozenset[str]] = frozenset({
         "hidden", "value_warmup_updates", "imitate_coef", "clone_steps", "clone_steps_max", "clone_learning_rate",
         "clone_anchor", "clone_spread", "freeze_normalizer", "device", "precision", "compile",
@@ -240,6 +241,7 @@ class PPOTrainer(Trainer):
         The environments are stepped in parts in turn (`_rollout.Stepper`): while one steps the others are acted for.
         """
         n, policy, modulation = self.envs.num_envs, self.policy, self.modulation
+        own = modulation is not None and modulation.learn == "own"
         assert self.episodes.obs is not None
         left = math.ceil((self.total_steps - self.steps) / n)
         horizon = min(self._horizon, left) if left > 0 else self._horizon
@@ -252,13 +254,13 @@ class PPOTrainer(Trainer):
                     self._receive(kept, stepper, part, t - 1)
                 normalized = policy.normalize(kept.raw_obs[t, envs])
                 outputs = kept.act(t, envs, normalized, policy)
-                action = policy.sample(outputs, uniforms[t, envs])
+                executed = action = policy.sample(outputs, uniforms[t, envs])
                 if modulation is not None:
                     modulated = stepper.act(part, kept.raw_obs[t, envs], action)
                     kept.note(t, envs, modulated)
-                    action = modulated.actions
-                kept.actions[t, envs] = action
-                stepper.send(part, policy.bounded(action))
+                    executed = modulated.actions
+                kept.actions[t, envs] = action if own else executed
+                stepper.send(part, policy.bounded(executed))
         for part in range(len(stepper.parts)):
             self._receive(kept, stepper, part, kept.horizon - 1)
         self.episodes.obs = kept.raw_obs[-1].copy()
