@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 from ultra_agents.records import Array, FloatArray
 
 Learn: TypeAlias = Literal["mixture", "policy", "mask", "imitate", "own"]
-"""How a trainer takes steps in which something else acted; `own`: what acts belongs to the environment, so the policy's
-own action is learnt from in every state. That is right where what is executed depends on it, as a correction does."""
+"""How a trainer takes steps in which something else acted. By `own` what acts belongs to the environment, and the
+policy's own action is learnt from in every state: right where what is executed depends on it, as a correction does."""
 
 
 @dataclass(frozen=True, eq=False)

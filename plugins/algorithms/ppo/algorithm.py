@@ -25,8 +25,8 @@ Differs from the paper and from CleanRL's `ppo.py`:
     policy loss and no entropy bonus, which alone would make the policy forget there what it does. `imitate` does the
     same and adds -imitate_coef * weight * log pi(suggested | s) at matched steps, followed or not: with a weight that
     falls to 0 that is kickstarting (Schmitt et al. 2018, arXiv 1803.03835) by a teacher of actions instead of chances.
-    `own` keeps the policy's own action in place of the executed one and learns from it everywhere: what acts belongs to
-    the environment then. All steps train the critic.
+    `own` keeps the policy's own action in place of the executed one and learns from it everywhere: what acts belongs
+    to the environment then. All steps train the critic.
 
 Metrics of one update:
   return_mean        mean undiscounted, unshaped environment return of the episodes that ended; NaN if none did
