@@ -34,7 +34,7 @@ def test_it_takes_episodes_of_all_settings_together() -> None:
         chosen.append([worth[found.means.argmax()], worth[alone.argmax()]])
     (surface, single), (better, worse) = np.mean(errors, axis=0), np.mean(chosen, axis=0)
     assert surface < 0.3 * single
-    assert better > worse + 3
+    assert better > worse + 1
 
 
 def test_its_means_are_returns_and_its_spread_is_that_of_episodes() -> None:
@@ -68,3 +68,16 @@ def test_single_episodes_may_be_all_noise() -> None:
     assert found is not None
     assert found.spread == 1.0
     assert 1.0 < found.means[0] < found.means[1] < 3.0
+
+
+def test_a_bold_finalist_stands_beside_a_cautious_one() -> None:
+    """One lucky pair of episodes far from the others promises most, what was played often is surer."""
+    returns: dict[Setting, list[float]] = {(x, 5.0): [80.0, 100.0, 120.0] * 10 for x in (-0.1, 0.0, 0.1)}
+    returns |= {(-1.0, 0.0): [0.0, 20.0], (1.0, 10.0): [150.0, 90.0]}
+    found = Surface.of(returns, BOUNDS)
+    assert found is not None
+    bold, *cautious = found.finalists()
+    assert bold == found.best() == (1.0, 10.0)
+    assert len(cautious) in (1, 2)
+    assert all(y == 5.0 for _, y in cautious)
+    assert found.errors[-1] > 2 * found.errors[0]

@@ -36,7 +36,7 @@ class RuleTestConfig(Section):
     tune: bool = Field(False, description="move the declared constants within their bounds")
     tune_settings: int = Field(24, gt=1, description="settings of the constants to begin with")
     tune_pairs: int = Field(2, gt=0, description="episodes of each of them, and of each setting drawn later")
-    settle_pairs: int = Field(8, gt=1, description="fresh episodes of the best setting and of the one written")
+    settle_pairs: int = Field(8, gt=1, description="fresh episodes of the best settings and of the one written")
     tune_max_steps: int = Field(80_000, ge=0, description="environment steps of tuning, at most")
 
     reward_pairs: int = Field(

@@ -38,7 +38,7 @@ PURPOSES = {
     "windows": "sets compared in windows from stored states",
     "race": "sets compared in whole episodes",
     "tune": "settings of the constants tried",
-    "settle": "the best setting against the one written, fresh episodes",
+    "settle": "the best settings against the one written, fresh episodes",
     "leave out": "each rule left out in turn",
     "confirm": "in force against the policy alone, fresh episodes",
 }

@@ -42,6 +42,7 @@ from ultra_agents.verification.paired import (
 )
 from ultra_agents.verification.saturation import Saturation
 from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
+from ultra_agents.verification.surface import FINALISTS
 from ultra_agents.verification.tuning import settle, tune
 from ultra_agents.verification.validity import snapshot_of
 
@@ -229,7 +230,7 @@ class RuleTester:
 
     def _tuned(self, rules: RuleSet) -> RuleSet:
         config, streams = self._config, self._streams.child("settings")
-        settling = min(2 * config.settle_pairs * config.horizon, int(SETTLING * config.tune_max_steps))
+        settling = min((1 + FINALISTS) * config.settle_pairs * config.horizon, int(SETTLING * config.tune_max_steps))
         with self._episodes("tune", config.tune_max_steps - settling, config.tune_pairs) as episodes:
             tuned = tune(rules, self._over, episodes, streams, config)
         left = config.tune_max_steps - self._spent["tune"].spent

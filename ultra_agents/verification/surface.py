@@ -20,6 +20,11 @@ LENGTH, LENGTHS = 0.5, (0.1, 5.0)
 """How far apart settings still earn alike, as a share of a constant's range: to begin with; bounds."""
 HEIGHTS = 0.05, 20.0
 """Bounds of the variance over settings, in variances of what they earned."""
+CAUTION = 0.0, 1.0, 2.0
+"""Standard deviations below its mean by which finalists are chosen."""
+FINALISTS = len(CAUTION)
+POOLED = 4
+"""Episodes that all settings' variance counts for in that of each: what earns much varies more, few episodes tell."""
 LEAST_NOISE = 1e-6
 """Of a mean, in the same unit, where episodes do not differ at all."""
 
@@ -31,12 +36,14 @@ class Surface:
     Attributes:
         settings: Those it was given, in the order given.
         means: `(n,)` its mean there, in units of return.
+        errors: `(n,)` its standard deviation there: how far what they are worth may be from the mean.
         spread: Standard deviation of the returns of one setting, pooled over all of them; where none has played twice,
             that of all returns.
     """
 
     settings: tuple[Setting, ...]
     means: FloatArray
+    errors: FloatArray
     spread: float
     _process: Any
     _bounds: FloatArray
@@ -63,20 +70,20 @@ class Surface:
         if scale == 0.0:
             return None
         counts = np.array([len(one) for one in returns.values()])
-        squares = sum(float(np.square(one - np.mean(one)).sum()) for one in map(np.asarray, returns.values()))
-        repeated = int((counts - 1).sum())
-        spread = float(np.sqrt(squares / repeated)) if repeated else scale
+        squares = np.array([np.square(np.subtract(one, np.mean(one))).sum() for one in returns.values()])
+        pooled = float(squares.sum() / (counts - 1).sum()) if counts.max() > 1 else scale**2
+        variances = (POOLED * pooled + squares) / (POOLED + counts - 1)
         process = GaussianProcessRegressor(
             ConstantKernel(1.0, HEIGHTS) * RBF(np.full(len(bounds), LENGTH), LENGTHS),
-            alpha=np.maximum((spread / scale) ** 2 / counts, LEAST_NOISE),
+            alpha=np.maximum(variances / counts / scale**2, LEAST_NOISE),
         )
         level, settings = float(earned.mean()), tuple(returns)
         with warnings.catch_warnings():
             # A constant that changes nothing has a length at its bound.
             warnings.simplefilter("ignore", ConvergenceWarning)
             process.fit(_shares(settings, bounds), (earned - level) / scale)
-        means = level + scale * np.asarray(process.predict(_shares(settings, bounds)))
-        return cls(settings, means, spread, process, bounds, scale, level)
+        means, errors = process.predict(_shares(settings, bounds), return_std=True)
+        return cls(settings, level + scale * means, scale * errors, pooled**0.5, process, bounds, scale, level)
 
     def order(self) -> list[Setting]:
         """The settings it was given, the best first."""
@@ -85,6 +92,11 @@ class Surface:
     def best(self) -> Setting:
         """The first of them."""
         return self.order()[0]
+
+    def finalists(self) -> list[Setting]:
+        """The best by the mean, by a standard deviation less, and by two: one to three, bold ones first."""
+        found = (int(np.argmax(self.means - cautious * self.errors)) for cautious in CAUTION)
+        return list(dict.fromkeys(self.settings[index] for index in found))
 
     def draws(self, settings: Sequence[Setting], count: int, rng: np.random.Generator) -> FloatArray:
         """What the settings may be worth: `(len(settings), count)` draws of the whole surface, in units of return."""

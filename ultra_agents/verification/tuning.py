@@ -6,9 +6,9 @@
    what they earned together: one episode says little about its own setting, many say much about where to look. Which
    settings play next is drawn from it (Thompson sampling, several at a time: Kandasamy et al. 2018), until better
    constants than the best ones cannot be expected, or the steps are spent.
-3. The setting with the highest mean of that process against the one written, on fresh episodes: what was chosen is
-   best by luck in part, so it is taken only where it stands out there by more than a standard error. Halfway between
-   the two is no compromise, for what constants earn is not linear in them.
+3. The settings that this process puts first, by its mean and more cautiously, against the one written, on fresh
+   episodes: what was chosen is best by luck in part, so the best of them is taken only where it stands out there by
+   more than a standard error. Halfway between two is no compromise, for what constants earn is not linear in them.
 
 All settings play the same episodes with the same random numbers. Not part of the ULTRA paper.
 """
@@ -46,12 +46,12 @@ class Tuned:
 
     Attributes:
         written: As it was.
-        best: With the constants that promise most.
+        finalists: With the constants that promise most; none where nothing promises more than what was written.
         settings: Settings that were played, the written one included.
     """
 
     written: RuleSet
-    best: RuleSet
+    finalists: tuple[RuleSet, ...]
     settings: int
 
 
@@ -69,9 +69,10 @@ def tune(
     """
     names = [name for name, (_, low, high) in rules.constants.items() if low < high]
     if not names:
-        return Tuned(rules, rules, 0)
+        return Tuned(rules, (), 0)
     search = _Search(rules, names, over, episodes, streams.generator("settings"), config)
-    return Tuned(rules, search.moved(search.best()), search.played)
+    found = search.finalists()
+    return Tuned(rules, tuple(search.moved(one) for one in found if one != search.written), search.played)
 
 
 @dataclass
@@ -88,6 +89,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.bounds = np.array([self.rules.constants[name] for name in self.names])
+        self.written: Setting = tuple(self.bounds[:, 0].tolist())
 
     @property
     def played(self) -> int:
@@ -98,12 +100,11 @@ class _Search:
         """The rules with these constants."""
         return self.rules.with_constants(dict(zip(self.names, setting, strict=True)))
 
-    def best(self) -> Setting:
-        """What promises most of those that played; what was written where none did, or all earned the same."""
-        written: Setting = tuple(self.bounds[:, 0].tolist())
+    def finalists(self) -> list[Setting]:
+        """What promises most of those that played; nothing where none did, or all earned the same."""
         probes = _probes(self.bounds)
         drawn = _drawn(self.bounds, self.config.tune_settings - 1 - len(probes), self.rng)
-        played = self._play(dict.fromkeys([written, *probes, *drawn], self.config.tune_pairs))
+        played = self._play(dict.fromkeys([self.written, *probes, *drawn], self.config.tune_pairs))
         surface = Surface.of(self._returns(), self.bounds)
         for rounds in range(ROUNDS, 0, -1):
             following = self._following(surface) if played and surface else []
@@ -112,7 +113,7 @@ class _Search:
             more = self._affordable(rounds)
             played = self._play({setting: self._count(setting) + more for setting in following})
             surface = Surface.of(self._returns(), self.bounds)
-        return surface.best() if surface else written
+        return surface.finalists() if surface else []
 
     def _following(self, surface: Surface) -> list[Setting]:
         """What plays next; nothing where no setting is expected to be much better than the best that played."""
@@ -157,15 +158,20 @@ class _Search:
 
 
 def settle(tuned: Tuned, over: Callable[[RuleSet], Policy], episodes: Episodes, pairs: int) -> RuleSet:
-    """The set with the constants that fresh episodes support: the best ones, or those written.
+    """The set with the constants that fresh episodes support: those of a finalist, or those written.
 
-    Where the budget does not pay for `pairs` of them, the constants stay as written.
+    Where the budget does not pay for `pairs` of the first finalist and of what was written, the constants stay.
     """
-    written, best = tuned.written, tuned.best
-    both = Entrant(over(best)), Entrant(over(written))
-    if best == written or not episodes.extend(both, pairs):
-        return written
-    return best if stands_out(np.subtract(both[0].returns, both[1].returns)) else written
+    written, found = Entrant(over(tuned.written)), list[tuple[RuleSet, Entrant]]()
+    for rules in tuned.finalists:
+        finalist = Entrant(over(rules))
+        if not episodes.extend([written, finalist], pairs):
+            break
+        found.append((rules, finalist))
+    if not found:
+        return tuned.written
+    rules, best = max(found, key=lambda one: one[1].mean(pairs))
+    return rules if stands_out(np.subtract(best.returns, written.returns)) else tuned.written
 
 
 def stands_out(differences: FloatArray) -> bool:
