@@ -119,6 +119,18 @@ def test_the_headline_does_not_claim_what_the_interval_does_not_carry(make_input
     assert "difference -3.0 [" in worse["headline"]
 
 
+def test_rules_in_force_come_first_in_the_headline_and_have_their_own_difference(make_inputs: Make) -> None:
+    (alone, second) = equal_methods(make_inputs(), 0.1)
+    acting = equal_methods(make_inputs(), 3.0)[0].last
+    report = build_report(make_inputs(results=[replace(alone, with_rules=acting), second]))
+    row = report["comparison"]["ultra-ra"]
+    assert (row["verdict"], row["with_rules"]["verdict"]) == ("undecided", "better")
+    assert row["with_rules"]["mean"] == pytest.approx(np.mean(acting.values) - np.mean(second.last.values))
+    assert report["headline"].startswith("ULTRA-RA with its rules in force ended at ")
+    assert "excludes 0. Its network alone: " in report["headline"]
+    assert build_report(make_inputs())["comparison"]["ultra-ra"]["with_rules"] is None
+
+
 def test_the_headline_speaks_of_the_first_method_not_of_the_best(make_inputs: Make) -> None:
     inputs = make_inputs()
     first, second = inputs.results

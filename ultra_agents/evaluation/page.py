@@ -164,10 +164,12 @@ def _curves(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -
 def _gaps(report: Mapping[str, Any], colours: Mapping[str, int], width: int) -> str:
     rows = [
         charts.DifferenceRow(
-            report["methods"][name]["label"], colours[name], row["mean"], row["low"], row["high"],
+            report["methods"][name]["label"] + what, colours[name], row["mean"], row["low"], row["high"],
             tuple(row["differences"]),
         )
-        for name, row in report["comparison"].items()
+        for name, found in report["comparison"].items()
+        for what, row in ((", with its rules", found["with_rules"]), ("", found))
+        if row is not None
     ]  # fmt: skip
     if not rows:
         return ""

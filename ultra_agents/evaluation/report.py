@@ -219,23 +219,32 @@ def _comparison(results: Sequence[MethodResult], confidence: float, seed: int) -
     for result in results:
         if result is baseline:
             continue
-        gap = paired_difference(result.last, baseline.last, confidence, seed)
-        chance = probability_of_improvement(result.last.values, baseline.last.values, confidence, seed)
+        ruled = result.with_rules
         rows[result.method] = {
             "against": baseline.method,
-            "difference": _ends(gap.interval),
-            "mean": gap.interval.value,
-            "low": gap.interval.low,
-            "high": gap.interval.high,
-            "differences": list(gap.differences),
-            "episodes": len(gap.differences),
-            "enough": gap.enough,
-            "verdict": gap.verdict,
-            "words": gap.in_words(),
-            "probability_of_improvement": {**_ends(chance), "value": chance.value},
+            **_gap(result.last, baseline.last, confidence, seed),
+            "with_rules": None if ruled is None else _gap(ruled, baseline.last, confidence, seed),
             "env_steps": [sum(result.env_steps.values()), sum(baseline.env_steps.values())],
         }
     return rows
+
+
+def _gap(returns: Returns, others: Returns, confidence: float, seed: int) -> dict[str, Any]:
+    """Paired returns against those of a baseline."""
+    gap = paired_difference(returns, others, confidence, seed)
+    chance = probability_of_improvement(returns.values, others.values, confidence, seed)
+    return {
+        "difference": _ends(gap.interval),
+        "mean": gap.interval.value,
+        "low": gap.interval.low,
+        "high": gap.interval.high,
+        "differences": list(gap.differences),
+        "episodes": len(gap.differences),
+        "enough": gap.enough,
+        "verdict": gap.verdict,
+        "words": gap.in_words(),
+        "probability_of_improvement": {**_ends(chance), "value": chance.value},
+    }
 
 
 def _advice(inputs: ReportInputs) -> dict[str, Any]:

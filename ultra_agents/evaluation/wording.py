@@ -27,7 +27,8 @@ def headline(
     """The answer in one sentence that claims no more than the interval allows.
 
     It speaks of the first method configured that uses advice (or else trains, or else of the first), not of the one
-    that did best: choosing after the fact would be a claim the interval does not cover.
+    that did best: choosing after the fact would be a claim the interval does not cover. Where rules are in force at
+    the end they are what acts, and come first.
     """
     advised = [name for name in methods if variant_of(name)]
     others = sorted(methods, key=lambda name: 2 * (not trains(name)) + (baseline_of([name]) is not None))
@@ -38,17 +39,22 @@ def headline(
     last, before = row["returns_last"], row["returns_before"]
     digits = digits_for([last, before])
     if subject in comparison:
-        other = methods[comparison[subject]["against"]]
-        gap = comparison[subject]["difference"]
-        digits = digits_for([last, other["returns_last"], gap])
+        other, found = methods[comparison[subject]["against"]], comparison[subject]
+        ruled = found["with_rules"]
+        acting, gap = (last, found) if ruled is None else (row["returns_after_with_rules"], ruled)
+        digits = digits_for([acting, other["returns_last"], gap["difference"]])
         says = (
-            "excludes 0" if comparison[subject]["verdict"] != "undecided"
-            else "includes 0" if comparison[subject]["enough"] else "rests on too few episodes to claim anything"
+            "excludes 0" if gap["verdict"] != "undecided"
+            else "includes 0" if gap["enough"] else "rests on too few episodes to claim anything"
         )  # fmt: skip
         text = (
-            f"{row['label']} ended at {number(last['mean'], digits)}, {other['label']} at "
-            f"{number(other['returns_last']['mean'], digits)}; the paired difference {interval(gap, digits)} {says}."
+            f"{row['label']}{'' if ruled is None else ' with its rules in force'} ended at "
+            f"{number(acting['mean'], digits)}, {other['label']} at {number(other['returns_last']['mean'], digits)}; "
+            f"the paired difference {interval(gap['difference'], digits)} {says}."
         )
+        if ruled is not None:
+            digits = digits_for([last, found["difference"]])
+            text += f" Its network alone: {number(last['mean'], digits)}, {interval(found['difference'], digits)}."
     else:
         beside = "nothing without advice" if advised else "nothing else" if len(methods) == 1 else "no plain training"
         text = (
@@ -57,7 +63,7 @@ def headline(
             "beside it to compare with."
         )
     with_rules = row.get("returns_after_with_rules")
-    if with_rules is not None:
+    if with_rules is not None and subject not in comparison:
         text += f" With its rules in force it scores {number(with_rules['mean'], digits_for([with_rules]))}."
     rewarded = "r" in (variant_of(subject) or "") and bool((rules or {}).get("rewards"))
     if advised and advice["accepted"] == 0 and not (rules or {}).get("held") and rewarded:
