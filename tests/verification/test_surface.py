@@ -81,3 +81,15 @@ def test_a_bold_finalist_stands_beside_a_cautious_one() -> None:
     assert len(cautious) in (1, 2)
     assert all(y == 5.0 for _, y in cautious)
     assert found.errors[-1] > 2 * found.errors[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_returns_without_noise_and_constants_without_effect_are_no_reason_to_warn() -> None:
+    returns: dict[Setting, list[float]] = {
+        (x / 10, float(y)): [x * 1.0] * 3 for x in range(-9, 10) for y in (0, 5, 10)
+    }
+    found = Surface.of(returns, BOUNDS)
+    assert found is not None
+    assert found.spread == 0.0
+    assert found.best()[0] == 0.9
+    assert np.isfinite(found.draws([(0.95, 1.0), *found.settings], 8, np.random.default_rng(0))).all()

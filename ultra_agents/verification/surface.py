@@ -6,7 +6,8 @@ Not part of the ULTRA paper.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -61,7 +62,6 @@ class Surface:
         Returns:
             None where there are no settings, or all have earned the same.
         """
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
@@ -78,11 +78,9 @@ class Surface:
             alpha=np.maximum(variances / counts / scale**2, LEAST_NOISE),
         )
         level, settings = float(earned.mean()), tuple(returns)
-        with warnings.catch_warnings():
-            # A constant that changes nothing has a length at its bound.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with _quiet():
             process.fit(_shares(settings, bounds), (earned - level) / scale)
-        means, errors = process.predict(_shares(settings, bounds), return_std=True)
+            means, errors = process.predict(_shares(settings, bounds), return_std=True)
         return cls(settings, level + scale * means, scale * errors, pooled**0.5, process, bounds, scale, level)
 
     def order(self) -> list[Setting]:
@@ -101,7 +99,8 @@ class Surface:
     def draws(self, settings: Sequence[Setting], count: int, rng: np.random.Generator) -> FloatArray:
         """What the settings may be worth: `(len(settings), count)` draws of the whole surface, in units of return."""
         state = np.random.RandomState(int(rng.integers(2**31)))
-        drawn = self._process.sample_y(_shares(settings, self._bounds), count, random_state=state)
+        with _quiet():
+            drawn = self._process.sample_y(_shares(settings, self._bounds), count, random_state=state)
         return np.asarray(self._level + self._scale * drawn)
 
 
@@ -109,3 +108,11 @@ def _shares(settings: Sequence[Setting], bounds: FloatArray) -> FloatArray:
     """`(n, k)` where in its range each constant is, 0 to 1."""
     _, low, high = bounds.T
     return np.asarray((np.array(settings) - low) / (high - low))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what scikit-learn and numpy say of a length at its bound and of variances that round to 0."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
