@@ -62,5 +62,6 @@ def _status(log: Sequence[tuple[float, Event]], moment: float) -> tuple[str, str
         return "waiting", ""
     if not any(isinstance(event, RunFinished) for event in past):
         return "running", ""
-    last = next((one for one in reversed(past) if isinstance(one, Evaluated) and one.purpose == "last"), None)
-    return "finished", "" if last is None else f"{sum(last.returns) / len(last.returns):.4g}"
+    ends = [one for one in past if isinstance(one, Evaluated) and one.purpose in ("last", "with rules")]
+    acting = max(ends, key=lambda one: one.purpose == "with rules", default=None)
+    return "finished", "" if acting is None else f"{sum(acting.returns) / len(acting.returns):.4g}"

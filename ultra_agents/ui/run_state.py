@@ -125,7 +125,7 @@ class RunState:
         rules: The newest word on rules: what is under test, or what came of it.
         decisions: Count of suggestions by decision (`accept`, `revise`, `reject`, ...).
         drops: Count of dropped items by reason.
-        scores: `method -> purpose -> MeanReturn` with purpose `before`, `last`, `best`, `curve` (its newest point).
+        scores: `method -> purpose -> MeanReturn` with purpose `before`, `last`, `best`, `with rules`, `curve` (newest).
         curves: `method -> (Point, ...)` from unmodulated evaluations.
         training: `method -> ((steps, mean return), ...)` of training episodes.
         steps: `method -> (steps, total)` of refinement.
@@ -202,6 +202,12 @@ class RunState:
         """The stage that runs now, the latest started if several do."""
         running = [stage for stage in self.stages if stage.status == "running"]
         return max(running, key=lambda stage: stage.started) if running else None
+
+    @property
+    def ends(self) -> tuple[MeanReturn, ...]:
+        """By method that was scored at its end: what acts there, its rules in force where there are any."""
+        found = [one.get("with rules") or one.get("last") for one in self.scores.values()]
+        return tuple(one for one in found if one is not None)
 
     @property
     def before(self) -> MeanReturn | None:

@@ -60,6 +60,9 @@ def test_the_starting_policy_alone_is_no_curve() -> None:
     cells = [replace(one, state=last)]
     found = method_curves(cells, "a")["none"]
     assert (found.complete, found.partial, found.score) == ((), (), 3.0)
+    assert [end.mean for end in last.ends] == [3.0]
+    ruled = [replace(one, state=reduce(last, Evaluated("none", 0, "with rules", (8.0, 8.0)), 0.0))]
+    assert method_curves(ruled, "a")["none"].score == 8.0, "its rules in force are what acts"
     assert start_of(cells, "a") == 6.0
     assert start_of(cells, "b") is None
 

@@ -133,14 +133,8 @@ def _score(note: str, width: int) -> str:
 
 
 def _mean(cells: list[CellProgress]) -> str:
-    """Mean of the finished cells' last scores, with its 95 % interval over seeds."""
-    found = [
-        one["last"].mean
-        for cell in cells
-        if cell.reported.status == "finished"
-        for one in cell.state.scores.values()
-        if "last" in one
-    ]
+    """Mean of what the finished cells ended with, with its 95 % interval over seeds."""
+    found = [one.mean for cell in cells if cell.reported.status == "finished" for one in cell.state.ends]
     if not found:
         return ""
     mean, half = mean_of(found)

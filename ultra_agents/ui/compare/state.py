@@ -204,7 +204,7 @@ def method_curves(cells: Sequence[CellProgress], task: str) -> dict[str, MethodC
         states = [cell.state for cell in cells if (cell.reported.task, cell.reported.method) == (task, method)]
         curves = [[point[:2] for point in curve] for state in states for curve in state.curves.values() if curve]
         complete, partial = _mean_curves([curve for curve in curves if len(curve) > 1])
-        lasts = [one["last"].mean for state in states for one in state.scores.values() if "last" in one]
+        lasts = [one.mean for state in states for one in state.ends]
         if not (curves or lasts):
             continue
         score, half = complete[-1][1:] if complete else mean_of(lasts or [curve[-1][1] for curve in curves])
