@@ -125,7 +125,7 @@ class RunState:
         rules: The newest word on rules: what is under test, or what came of it.
         decisions: Count of suggestions by decision (`accept`, `revise`, `reject`, ...).
         drops: Count of dropped items by reason.
-        scores: `method -> purpose -> MeanReturn` with purpose `before`, `last`, `best`, `with rules`, `curve` (newest).
+        scores: `method -> purpose -> MeanReturn`, purpose `before`, `last`, `best`, `with rules` or `curve` (newest).
         curves: `method -> (Point, ...)` from unmodulated evaluations.
         training: `method -> ((steps, mean return), ...)` of training episodes.
         steps: `method -> (steps, total)` of refinement.
