@@ -215,3 +215,34 @@ def test_the_critic_is_warmed_up_where_the_modulation_asks(name: str, continuous
     if name == "ppo":
         explicit = movements(Teacher(1.0, warmup=3), value_warmup_updates=1)
         assert explicit == [False, True, True, True], "what the configuration says holds"
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_by_own_the_policys_action_is_learnt_from_and_what_acts_is_the_environments(continuous: bool) -> None:
+    proposed, sent = [], []
+
+    class Acting(Teacher):
+        learn = "own"
+
+        def act(self, observations: Array, actions: Array) -> Modulated:
+            proposed.append(np.array(actions))
+            return super().act(observations, actions)
+
+    trainer = trainer_of("ppo", continuous, Acting(1.0, follows=True))
+    step = trainer.envs.step
+    trainer.envs.step = lambda actions: sent.append(np.array(actions)) or step(actions)
+    trainer.episodes.start(0)
+    rollout = trainer.rollout()
+    assert rollout.followed.any()
+    assert not rollout.followed.all()
+    np.testing.assert_array_equal(rollout.actions, np.stack(proposed))
+    np.testing.assert_array_equal(rollout.behaviour_logprobs, rollout.logprobs)
+    suggestion = np.float32(SUGGESTION) if continuous else 0
+    assert (np.stack(sent)[rollout.followed] == suggestion).all()
+    assert not (rollout.actions[rollout.followed] == suggestion).all()
+    batch = flattened(rollout, gae(rollout, 0.9, 0.9), "own", not continuous)
+    assert batch["part"].all()
+    assert batch["own"].all()
+    before = trainer.policy.state()[0]
+    trainer.update()
+    assert {"actor", "critic"} <= moved(before, trainer.policy.state()[0])
