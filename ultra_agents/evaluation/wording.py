@@ -62,9 +62,9 @@ def headline(
             f"{number(last['mean'], digits)}, a paired change of {interval(row['change'], digits)}; {beside} was run "
             "beside it to compare with."
         )
-    with_rules = row.get("returns_after_with_rules")
-    if with_rules is not None and subject not in comparison:
-        text += f" With its rules in force it scores {number(with_rules['mean'], digits_for([with_rules]))}."
+        with_rules = row.get("returns_after_with_rules")
+        if with_rules is not None:
+            text += f" With its rules in force it scores {number(with_rules['mean'], digits_for([with_rules]))}."
     rewarded = "r" in (variant_of(subject) or "") and bool((rules or {}).get("rewards"))
     if advised and advice["accepted"] == 0 and not (rules or {}).get("held") and rewarded:
         text += " No rule acted, only the implicit reward."

@@ -4,7 +4,8 @@ Three things a set of rules can do while a policy trains on, as `ultra_agents.co
 
 * *act* (a layer): a covered state gets the rule's action. No policy loss there, the critic learns everywhere, and
   where the algorithm can it learns to do the same by itself (an imitation term that falls to 0); one that can do
-  neither is told that the rule's action was certain (`mixture`, with a probability of 1);
+  neither is told that the rule's action was certain (`mixture`, with a probability of 1). Rules that correct the
+  policy's own action belong to the environment instead, where the algorithm can learn so (`own`);
 * *show* (kickstarting: Schmitt et al. 2018, arXiv 1803.03835): the policy acts, and is pulled towards what the rules
   would do in covered states, ever less;
 * *reward*: the implicit reward of the rules' expression, clipped to [-1, 1] times beta, or their potential Phi as

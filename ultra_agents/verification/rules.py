@@ -232,10 +232,10 @@ class RuleTester:
         config, streams = self._config, self._streams.child("settings")
         settling = min((1 + FINALISTS) * config.settle_pairs * config.horizon, int(SETTLING * config.tune_max_steps))
         with self._episodes("tune", config.tune_max_steps - settling, config.tune_pairs) as episodes:
-            tuned = tune(rules, self._over, episodes, streams, config)
+            finalists = tune(rules, self._over, episodes, streams, config)
         left = config.tune_max_steps - self._spent["tune"].spent
         with self._episodes("settle", left, min(config.settle_pairs, 4)) as episodes:
-            return settle(tuned, self._over, episodes, config.settle_pairs)
+            return settle(rules, finalists, self._over, episodes, config.settle_pairs)
 
     def _weighed(self, rules: RuleSet) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
         """The rules that are kept, and what leaving out each of them costs per episode.

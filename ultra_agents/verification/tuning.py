@@ -15,8 +15,7 @@ All settings play the same episodes with the same random numbers. Not part of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -40,24 +39,9 @@ DIGITS = 4
 """Significant digits of a moved constant."""
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """Outcome of the search.
-
-    Attributes:
-        written: As it was.
-        finalists: With the constants that promise most; none where nothing promises more than what was written.
-        settings: Settings that were played, the written one included.
-    """
-
-    written: RuleSet
-    finalists: tuple[RuleSet, ...]
-    settings: int
-
-
 def tune(
     rules: RuleSet, over: Callable[[RuleSet], Policy], episodes: Episodes, streams: Streams, config: RuleTestConfig
-) -> Tuned:
+) -> list[RuleSet]:
     """Search for better constants.
 
     Args:
@@ -66,35 +50,34 @@ def tune(
         episodes: Where settings play, and what that may cost.
         streams: Source of the settings.
         config: `tune_settings`, `tune_pairs`.
+
+    Returns:
+        With the constants that promise most, one to three; none where nothing promises more than what was written.
     """
     names = [name for name, (_, low, high) in rules.constants.items() if low < high]
     if not names:
-        return Tuned(rules, (), 0)
+        return []
     search = _Search(rules, names, over, episodes, streams.generator("settings"), config)
-    found = search.finalists()
-    return Tuned(rules, tuple(search.moved(one) for one in found if one != search.written), search.played)
+    return [search.moved(one) for one in search.finalists() if one != search.written]
 
 
-@dataclass
 class _Search:
     """Settings that have played, and which do so next."""
 
-    rules: RuleSet
-    names: list[str]
-    over: Callable[[RuleSet], Policy]
-    episodes: Episodes
-    rng: np.random.Generator
-    config: RuleTestConfig
-    entrants: dict[Setting, Entrant] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.bounds = np.array([self.rules.constants[name] for name in self.names])
+    def __init__(
+        self,
+        rules: RuleSet,
+        names: Sequence[str],
+        over: Callable[[RuleSet], Policy],
+        episodes: Episodes,
+        rng: np.random.Generator,
+        config: RuleTestConfig,
+    ) -> None:
+        self.rules, self.names, self.over = rules, names, over
+        self.episodes, self.rng, self.config = episodes, rng, config
+        self.bounds = np.array([rules.constants[name] for name in names])
         self.written: Setting = tuple(self.bounds[:, 0].tolist())
-
-    @property
-    def played(self) -> int:
-        """Settings with an episode or more."""
-        return len(self._returns())
+        self.entrants: dict[Setting, Entrant] = {}
 
     def moved(self, setting: Setting) -> RuleSet:
         """The rules with these constants."""
@@ -157,21 +140,23 @@ class _Search:
         return [one for one in dict.fromkeys([*anywhere, *nearby]) if one not in surface.settings]
 
 
-def settle(tuned: Tuned, over: Callable[[RuleSet], Policy], episodes: Episodes, pairs: int) -> RuleSet:
+def settle(
+    rules: RuleSet, finalists: Sequence[RuleSet], over: Callable[[RuleSet], Policy], episodes: Episodes, pairs: int
+) -> RuleSet:
     """The set with the constants that fresh episodes support: those of a finalist, or those written.
 
     Where the budget does not pay for `pairs` of the first finalist and of what was written, the constants stay.
     """
-    written, found = Entrant(over(tuned.written)), list[tuple[RuleSet, Entrant]]()
-    for rules in tuned.finalists:
-        finalist = Entrant(over(rules))
-        if not episodes.extend([written, finalist], pairs):
+    written, found = Entrant(over(rules)), list[tuple[RuleSet, Entrant]]()
+    for finalist in finalists:
+        entrant = Entrant(over(finalist))
+        if not episodes.extend([written, entrant], pairs):
             break
-        found.append((rules, finalist))
+        found.append((finalist, entrant))
     if not found:
-        return tuned.written
-    rules, best = max(found, key=lambda one: one[1].mean(pairs))
-    return rules if stands_out(np.subtract(best.returns, written.returns)) else tuned.written
+        return rules
+    chosen, best = max(found, key=lambda one: one[1].mean(pairs))
+    return chosen if stands_out(np.subtract(best.returns, written.returns)) else rules
 
 
 def stands_out(differences: FloatArray) -> bool:
