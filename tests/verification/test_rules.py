@@ -179,11 +179,30 @@ def test_confirmation_uses_seeds_that_chose_nothing() -> None:
     def progress(purpose: str, steps: int) -> None:
         world.phase = purpose
 
-    sets = [rules(RIGHT, NEVER, constants="{at: [6, 0, 8]}"), rules(LEFT)]
+    beyond = [rules(f"{{when: cell > {cell}, do: LEFT}}") for cell in (1, 2)]  # more sets than are tuned: they race
+    sets = [rules(RIGHT, NEVER, constants="{at: [6, 0, 8]}"), rules(LEFT), *beyond]
     judge(world, tune=True, tune_settings=4, rest={"progress": progress}).test(sets)
     confirming = seeds.pop("confirm")
     assert {"race", "tune", "leave out"} <= set(seeds)
     assert not confirming & set().union(*seeds.values())
+
+
+def test_the_set_that_can_be_tuned_best_is_found_though_it_is_the_worst_as_written() -> None:
+    planted = rules("{when: cell > 0, do: RIGHT if cell > at else LEFT}", constants="{at: [7, -1, 8]}")
+    good = rules("{when: cell > at, do: RIGHT}", constants="{at: [5, 5, 6]}")
+    idle = rules("{when: cell > at, do: LEFT}", constants="{at: [6, 5, 6]}")
+    assert judge().test([planted]).verdict != "accepted"
+    found = judge(tune=True, tune_settings=12).test([good, idle, planted])
+    assert (found.chosen, found.verdict) == (2, "accepted")
+    assert found.constants["at"] < 4
+    assert "race" not in found.spent
+
+
+def test_sets_that_differ_in_their_constants_alone_are_tuned_as_one() -> None:
+    same = [rules("{when: cell > at, do: RIGHT}", constants=f"{{at: [{at}, 0, 8]}}") for at in (7, 3, 5)]
+    one = judge(tune=True, tune_settings=8).test([same[0]])
+    three = judge(tune=True, tune_settings=8).test(same)
+    assert (three.constants, three.spent["tune"]) == (one.constants, one.spent["tune"])
 
 
 def test_tuning_finds_a_planted_constant() -> None:

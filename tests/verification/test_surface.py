@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ultra_agents.verification.surface import Setting, Surface
+from ultra_agents.verification.surface import Setting, Surface, promising
 
 BOUNDS = np.array([[0.0, -1.0, 1.0], [0.0, 0.0, 10.0]])
 
@@ -44,7 +44,7 @@ def test_its_means_are_returns_and_its_spread_is_that_of_episodes() -> None:
     assert found.spread == pytest.approx(1.0, rel=0.3)
     for setting, mean in zip(found.settings, found.means, strict=True):
         assert mean == pytest.approx(100 - regret(setting), abs=3)
-    assert found.order()[0] == found.best() == found.settings[int(found.means.argmax())]
+    assert found.order()[0] == found.settings[int(found.means.argmax())]
 
 
 def test_draws_agree_where_much_was_played_and_differ_elsewhere() -> None:
@@ -76,10 +76,10 @@ def test_a_bold_finalist_stands_beside_a_cautious_one() -> None:
     returns |= {(-1.0, 0.0): [0.0, 20.0], (1.0, 10.0): [150.0, 90.0]}
     found = Surface.of(returns, BOUNDS)
     assert found is not None
-    bold, *cautious = found.finalists()
-    assert bold == found.best() == (1.0, 10.0)
+    (_, bold), *cautious = promising({"a": found})
+    assert bold == found.order()[0] == (1.0, 10.0)
     assert len(cautious) in (1, 2)
-    assert all(y == 5.0 for _, y in cautious)
+    assert all(y == 5.0 for _, (_, y) in cautious)
     assert found.errors[-1] > 2 * found.errors[0]
 
 
@@ -91,5 +91,14 @@ def test_returns_without_noise_and_constants_without_effect_are_no_reason_to_war
     found = Surface.of(returns, BOUNDS)
     assert found is not None
     assert found.spread == 0.0
-    assert found.best()[0] == 0.9
+    assert found.order()[0][0] == 0.9
     assert np.isfinite(found.draws([(0.95, 1.0), *found.settings], 8, np.random.default_rng(0))).all()
+
+
+def test_what_promises_most_may_be_on_another_surface() -> None:
+    poor = Surface.of({(0.0, 0.0): [1.0, 2.0], (1.0, 1.0): [3.0, 4.0]}, BOUNDS)
+    rich = Surface.of({(0.0, 0.0): [11.0, 12.0], (0.5, 1.0): [1.0, 0.0]}, BOUNDS)
+    assert poor is not None
+    assert rich is not None
+    assert promising({"poor": poor, "rich": rich})[0] == ("rich", (0.0, 0.0))
+    assert promising({}) == []

@@ -43,8 +43,9 @@ PURPOSES = {
     "confirm": "in force against the policy alone, fresh episodes",
 }
 """What a test is doing, for people, by what it charges its steps to."""
-SHARE = 3
-"""A test may take one in so many of the environment steps that each method has: the rest is for refining."""
+SHARE, TUNING_SHARE = 3, 2
+"""A test may take one in so many of the environment steps that each method has, and the tuning of constants one in so
+many, which brings more there than training on: the rest is for refining."""
 
 
 def rules_file(config: Config, environment: Environment) -> RuleSet:
@@ -212,10 +213,9 @@ def rule_streams(context: RunContext) -> Streams:
 
 def rule_terms(config: Config) -> RuleTestConfig:
     """How rules are tested in this run: a test that ate the budget would leave nothing to refine with."""
-    terms, most = config.verification.rules, config.refine.steps // SHARE
-    return terms.model_copy(
-        update={name: min(getattr(terms, name), most) for name in ("max_steps", "tune_max_steps", "trial_steps")}
-    )
+    terms, steps = config.verification.rules, config.refine.steps
+    most = {"max_steps": SHARE, "trial_steps": SHARE, "tune_max_steps": TUNING_SHARE}
+    return terms.model_copy(update={name: min(getattr(terms, name), steps // share) for name, share in most.items()})
 
 
 def in_words(rules: RuleSet) -> tuple[str, ...]:

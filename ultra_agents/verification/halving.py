@@ -15,7 +15,7 @@ KEPT = 1 / 3
 """Share of a heat's entrants that play the next one."""
 
 
-def halve(paired: Paired, entrants: Sequence[Entrant], first: int, last: int) -> list[Entrant]:
+def halve(paired: Paired, entrants: Sequence[Entrant], first: int, last: int, keep: int = 1) -> list[Entrant]:
     """Race entrants against each other.
 
     Args:
@@ -24,6 +24,7 @@ def halve(paired: Paired, entrants: Sequence[Entrant], first: int, last: int) ->
             heat of all the last ones are left out.
         first: Pairs of the first heat; then doubled.
         last: Pairs at most.
+        keep: So many are wanted: the race ends where no more than these are left.
 
     Returns:
         Those of the last heat that was paid for, the best first; empty if there was none.
@@ -33,7 +34,7 @@ def halve(paired: Paired, entrants: Sequence[Entrant], first: int, last: int) ->
         live.pop()
     while True:
         best = sorted(live, key=lambda entrant: -entrant.mean(pairs))
-        live = best[: math.ceil(KEPT * len(best))]
-        if len(best) < 2 or pairs == last or not paired.extend(live, min(2 * pairs, last)):
+        live = best[: max(math.ceil(KEPT * len(best)), keep)]
+        if len(best) <= keep or pairs == last or not paired.extend(live, min(2 * pairs, last)):
             return best
         pairs = min(2 * pairs, last)

@@ -3,7 +3,7 @@
 1. *Race*. Several sets (of several episodes, samples, models, revisions) are compared: first in windows from stored
    states where any of them would act otherwise than the policy did, which cost no reset and see many states for few
    steps, then in whole episodes by successive halving.
-2. *Tuning*, where it is asked for (`tuning.py`).
+2. *Tuning*, where it is asked for (`tuning.py`), of the few best sets at once.
 3. *Leaving out*. The set plays against itself without each of its rules; what does not carry its weight goes.
 4. *Confirmation*. What is left plays against the policy alone on seeds that chose nothing, for the best of many is
    best by luck in part. A group-sequential test with the error rate asked for says accepted, rejected or undecided.
@@ -51,6 +51,8 @@ CHOOSING = 0.5
 """Share of the budget that may go into choosing; the rest is for the confirmation."""
 LOOKING, FEWEST_WINDOWS = 0.5, 4
 """Share of that for windows; the rest is for whole episodes. Windows of each set below which there are none."""
+TUNED = 3
+"""Sets that are tuned, at most."""
 TUNING, SETTLING = ("tune", "settle"), 0.25
 """Purposes that have a budget of their own, and the share of it that is kept for the second at most."""
 SATURATED = 0.5
@@ -180,11 +182,12 @@ class RuleTester:
 
     def _tested(self, candidates: Sequence[RuleSet]) -> RuleTest:
         layers = [self._over(rules) for rules in candidates]
-        chosen = self._chosen(layers) if len(layers) > 1 else 0
-        rules = layers[chosen].rules
-        written = rules.constants
+        best = self._best(layers, TUNED if self._config.tune else 1)
+        chosen, rules = best[0], layers[best[0]].rules
         if self._config.tune:
-            rules = self._tuned(rules)
+            place, rules = self._tuned([layers[index].rules for index in best])
+            chosen = best[place]
+        written = layers[chosen].rules.constants
         kept, weights = self._weighed(rules)
         found = self._confirmed(_some(rules, kept))
         return replace(
@@ -197,18 +200,21 @@ class RuleTester:
 
     # -- choosing ----------------------------------------------------------------------------------------------
 
-    def _chosen(self, layers: Sequence[RulePolicy]) -> int:
-        """Position of the best set."""
+    def _best(self, layers: Sequence[RulePolicy], wanted: int) -> list[int]:
+        """Positions of the best sets, the best first; of those that differ in constants alone the best one."""
         order = list(range(len(layers)))
-        if self._config.windows and self._trajectories and "snapshot" in capabilities(self._environment):
-            order = self._by_windows(layers)
-        entrants = [Entrant(layers[index]) for index in order]
-        with self._episodes("race", self._choosing, first := self._config.race_pairs) as episodes:
-            best = halve(episodes, entrants, first, RACE_HEATS * first)
-        return order[entrants.index(best[0])] if best else order[0]
+        if len(layers) > wanted:
+            if self._config.windows and self._trajectories and "snapshot" in capabilities(self._environment):
+                order = self._by_windows(layers, max(wanted, 2))
+            entrants = [Entrant(layers[index]) for index in order]
+            with self._episodes("race", self._choosing, first := self._config.race_pairs) as episodes:
+                best = halve(episodes, entrants, first, RACE_HEATS * first, wanted)
+            order = [order[entrants.index(one)] for one in best] or order
+        structures = {_structure(layers[index].rules): index for index in reversed(order)}
+        return [index for index in order if index in structures.values()][:wanted]
 
-    def _by_windows(self, layers: Sequence[RulePolicy]) -> list[int]:
-        """Positions of the better sets, the best first: all play the same windows."""
+    def _by_windows(self, layers: Sequence[RulePolicy], fewest: int) -> list[int]:
+        """Positions of the better sets, so many at least, the best first: all play the same windows."""
         config, streams = self._config, self._streams.child("windows")
         everyone = list(range(len(layers)))
         limit = int(LOOKING * self._choosing)
@@ -226,16 +232,18 @@ class RuleTester:
         with Windows(*settings, snapshots=snapshots, width=width, workers=self._workers, pool=self._pool) as windows:
             paid = windows.extend(entrants, len(states))
         order = sorted(everyone, key=lambda index: -entrants[index].mean()) if paid else everyone
-        return order[: max(math.ceil(KEPT * len(order)), 2)] if paid else everyone
+        return order[: max(math.ceil(KEPT * len(order)), fewest)] if paid else everyone
 
-    def _tuned(self, rules: RuleSet) -> RuleSet:
+    def _tuned(self, sets: Sequence[RuleSet]) -> tuple[int, RuleSet]:
+        """The best of these sets with its best constants, and its position."""
         config, streams = self._config, self._streams.child("settings")
         settling = min((1 + FINALISTS) * config.settle_pairs * config.horizon, int(SETTLING * config.tune_max_steps))
         with self._episodes("tune", config.tune_max_steps - settling, config.tune_pairs) as episodes:
-            finalists = tune(rules, self._over, episodes, streams, config)
+            finalists = tune(sets, self._over, episodes, streams, config)
         left = config.tune_max_steps - self._spent["tune"].spent
         with self._episodes("settle", left, min(config.settle_pairs, 4)) as episodes:
-            return settle(rules, finalists, self._over, episodes, config.settle_pairs)
+            chosen = settle(sets[0], [one for _, one in finalists], self._over, episodes, config.settle_pairs)
+        return next(((place, one) for place, one in finalists if one is chosen), (0, sets[0]))
 
     def _weighed(self, rules: RuleSet) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
         """The rules that are kept, and what leaving out each of them costs per episode.
@@ -366,6 +374,11 @@ def episodes_of(config: RuleTestConfig, streams: Streams, purpose: str = "confir
 def rule_of(config: RuleTestConfig, at: tuple[int, ...], spread: float) -> Rule:
     """When to stop, looking at the numbers of pairs `at`; gains are measured by `spread`, in units of return."""
     return Rule(at, config.confidence, config.noise * spread, config.min_gain * spread)
+
+
+def _structure(rules: RuleSet) -> str:
+    """What is the same of sets that differ in the values of their constants alone."""
+    return rules.with_constants({name: low for name, (_, low, _) in rules.constants.items()}).to_yaml()
 
 
 def _some(rules: RuleSet, kept: Sequence[int]) -> RuleSet:

@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 
 from ultra_agents.records import FloatArray
 
 Setting: TypeAlias = tuple[float, ...]
+K = TypeVar("K")
 
 LENGTH, LENGTHS = 0.5, (0.1, 5.0)
 """How far apart settings still earn alike, as a share of a constant's range: to begin with; bounds."""
@@ -87,21 +88,24 @@ class Surface:
         """The settings it was given, the best first."""
         return [self.settings[index] for index in np.argsort(-self.means, kind="stable")]
 
-    def best(self) -> Setting:
-        """The first of them."""
-        return self.order()[0]
-
-    def finalists(self) -> list[Setting]:
-        """The best by the mean, by a standard deviation less, and by two: one to three, bold ones first."""
-        found = (int(np.argmax(self.means - cautious * self.errors)) for cautious in CAUTION)
-        return list(dict.fromkeys(self.settings[index] for index in found))
-
     def draws(self, settings: Sequence[Setting], count: int, rng: np.random.Generator) -> FloatArray:
         """What the settings may be worth: `(len(settings), count)` draws of the whole surface, in units of return."""
         state = np.random.RandomState(int(rng.integers(2**31)))
         with _quiet():
             drawn = self._process.sample_y(_shares(settings, self._bounds), count, random_state=state)
         return np.asarray(self._level + self._scale * drawn)
+
+
+def promising(surfaces: Mapping[K, Surface]) -> list[tuple[K, Setting]]:
+    """Of settings on several surfaces the best by the mean, by a standard deviation less, and by two.
+
+    One to three, bold ones first; none where there is no surface.
+    """
+    places = [(key, setting) for key, surface in surfaces.items() for setting in surface.settings]
+    if not places:
+        return []
+    means, errors = (np.concatenate([getattr(one, part) for one in surfaces.values()]) for part in ("means", "errors"))
+    return list(dict.fromkeys(places[int(np.argmax(means - cautious * errors))] for cautious in CAUTION))
 
 
 def _shares(settings: Sequence[Setting], bounds: FloatArray) -> FloatArray:

@@ -1,8 +1,9 @@
 """The declared constants of a set of rules, moved within their bounds by what the simulator says.
 
 1. Each constant half of the way to either bound, all others as written (a model's first guess often has the wrong
-   sign), and settings drawn around what was written play a few episodes each.
-2. A Gaussian process over the constants ("Gaussian Processes for Machine Learning", Rasmussen and Williams 2006) takes
+   sign), and settings drawn around what was written play a few episodes each. Several sets share the settings: which
+   of them can be tuned to earn most is not seen from what they earn as written.
+2. A Gaussian process over the constants of each set ("Gaussian Processes for Machine Learning", Rasmussen and Williams 2006) takes
    what they earned together: one episode says little about its own setting, many say much about where to look. Which
    settings play next is drawn from it (Thompson sampling, several at a time: Kandasamy et al. 2018), until better
    constants than the best ones cannot be expected, or the steps are spent.
@@ -15,7 +16,8 @@ All settings play the same episodes with the same random numbers. Not part of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from ultra_agents.records import FloatArray
 from ultra_agents.rules import RuleSet
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.paired import Entrant, Episodes
-from ultra_agents.verification.surface import Setting, Surface
+from ultra_agents.verification.surface import Setting, Surface, promising
 
 SIDE_BY_SIDE, ROUNDS = 8, 8
 """Settings drawn at a time, and how often that is done at most."""
@@ -40,103 +42,139 @@ DIGITS = 4
 
 
 def tune(
-    rules: RuleSet, over: Callable[[RuleSet], Policy], episodes: Episodes, streams: Streams, config: RuleTestConfig
-) -> list[RuleSet]:
-    """Search for better constants.
+    sets: Sequence[RuleSet],
+    over: Callable[[RuleSet], Policy],
+    episodes: Episodes,
+    streams: Streams,
+    config: RuleTestConfig,
+) -> list[tuple[int, RuleSet]]:
+    """Search for better constants, of several sets at once: what may be worth most plays next, whichever set it is of.
 
     Args:
-        rules: As written.
+        sets: As written, of different structure.
         over: The policy with rules over it.
         episodes: Where settings play, and what that may cost.
         streams: Source of the settings.
         config: `tune_settings`, `tune_pairs`.
 
     Returns:
-        With the constants that promise most, one to three; none where nothing promises more than what was written.
+        With the constants that promise most, one to three, each with the position of its set; none where nothing
+        promises more than the first set as written.
     """
-    names = [name for name, (_, low, high) in rules.constants.items() if low < high]
-    if not names:
+    rng = streams.generator("settings")
+    searches = [_Search(place, rules, over, rng) for place, rules in enumerate(sets) if _movable(rules)]
+    found = _finalists(searches, episodes, config, rng) if searches else []
+    better = [(search, setting) for search, setting in found if search.place or setting != search.written]
+    return [(search.place, search.moved(setting)) for search, setting in better]
+
+
+def _movable(rules: RuleSet) -> list[str]:
+    """Constants whose bounds leave a choice."""
+    return [name for name, (_, low, high) in rules.constants.items() if low < high]
+
+
+_Place: TypeAlias = "tuple[_Search, Setting]"
+"""Some constants of some set."""
+
+
+def _finalists(
+    searches: Sequence[_Search], episodes: Episodes, config: RuleTestConfig, rng: np.random.Generator
+) -> list[_Place]:
+    """What promises most of all that played; nothing where nothing did, or all earned the same."""
+    share = config.tune_settings // len(searches)
+    first = {(search, setting): config.tune_pairs for search in searches for setting in search.first(share)}
+    played = _play(first, episodes)
+    surfaces = _surfaces(searches)
+    for rounds in range(ROUNDS, 0, -1):
+        following = _following(surfaces, rng) if played and surfaces else []
+        if not following:
+            break
+        more = _affordable(searches, episodes, config.tune_pairs, rounds)
+        played = _play({(search, one): search.count(one) + more for search, one in following}, episodes)
+        surfaces = _surfaces(searches)
+    return promising(surfaces)
+
+
+def _surfaces(searches: Sequence[_Search]) -> dict[_Search, Surface]:
+    """Of each search what its settings earn; those without a difference have none."""
+    found = {search: Surface.of(search.returns(), search.bounds) for search in searches}
+    return {search: surface for search, surface in found.items() if surface}
+
+
+def _following(surfaces: Mapping[_Search, Surface], rng: np.random.Generator) -> list[_Place]:
+    """What plays next; nothing where no setting is expected to be much better than the best that played."""
+    places, draws = list[_Place](), list[FloatArray]()
+    for search, surface in surfaces.items():
+        candidates = [*surface.settings, *search.candidates(surface)]
+        places += [(search, setting) for setting in candidates]
+        draws.append(surface.draws(candidates, 4 * SIDE_BY_SIDE, rng))
+    drawn = np.concatenate(draws)
+    best = places.index(promising(surfaces)[0])
+    expected = float((drawn.max(axis=0) - drawn[best]).mean())
+    if expected < SURE * float(np.mean([surface.spread for surface in surfaces.values()])):
         return []
-    search = _Search(rules, names, over, episodes, streams.generator("settings"), config)
-    return [search.moved(one) for one in search.finalists() if one != search.written]
+    return list(dict.fromkeys(places[index] for index in drawn[:, :SIDE_BY_SIDE].argmax(axis=0)))
+
+
+def _play(wanted: Mapping[_Place, int], episodes: Episodes) -> bool:
+    """Bring settings to so many episodes each; false once the steps do not pay for one more."""
+    entrants = {place: place[0].entrant(place[1]) for place in wanted}
+    for count in sorted(set(wanted.values())):
+        if not episodes.extend([entrants[place] for place, number in wanted.items() if number == count], count):
+            return False
+    return True
+
+
+def _affordable(searches: Sequence[_Search], episodes: Episodes, fewest: int, rounds: int) -> int:
+    """Episodes of each setting drawn if so many rounds are to be paid for; not fewer than to begin with."""
+    everyone = [one for search in searches for one in search.entrants.values()]
+    length = sum(one.steps for one in everyone) / sum(len(one.returns) for one in everyone)
+    return max(fewest, int(episodes.left / (rounds * SIDE_BY_SIDE * length)))
 
 
 class _Search:
-    """Settings that have played, and which do so next."""
+    """The settings of one set: those that have played, and those that might."""
 
     def __init__(
-        self,
-        rules: RuleSet,
-        names: Sequence[str],
-        over: Callable[[RuleSet], Policy],
-        episodes: Episodes,
-        rng: np.random.Generator,
-        config: RuleTestConfig,
+        self, place: int, rules: RuleSet, over: Callable[[RuleSet], Policy], rng: np.random.Generator
     ) -> None:
-        self.rules, self.names, self.over = rules, names, over
-        self.episodes, self.rng, self.config = episodes, rng, config
-        self.bounds = np.array([rules.constants[name] for name in names])
+        self.place, self._rules, self._over, self._rng = place, rules, over, rng
+        self._names = _movable(rules)
+        self.bounds = np.array([rules.constants[name] for name in self._names])
         self.written: Setting = tuple(self.bounds[:, 0].tolist())
         self.entrants: dict[Setting, Entrant] = {}
 
     def moved(self, setting: Setting) -> RuleSet:
         """The rules with these constants."""
-        return self.rules.with_constants(dict(zip(self.names, setting, strict=True)))
+        return self._rules.with_constants(dict(zip(self._names, setting, strict=True)))
 
-    def finalists(self) -> list[Setting]:
-        """What promises most of those that played; nothing where none did, or all earned the same."""
-        probes = _probes(self.bounds)
-        drawn = _drawn(self.bounds, self.config.tune_settings - 1 - len(probes), self.rng)
-        played = self._play(dict.fromkeys([self.written, *probes, *drawn], self.config.tune_pairs))
-        surface = Surface.of(self._returns(), self.bounds)
-        for rounds in range(ROUNDS, 0, -1):
-            following = self._following(surface) if played and surface else []
-            if not following:
-                break
-            more = self._affordable(rounds)
-            played = self._play({setting: self._count(setting) + more for setting in following})
-            surface = Surface.of(self._returns(), self.bounds)
-        return surface.finalists() if surface else []
+    def entrant(self, setting: Setting) -> Entrant:
+        """What plays with these constants."""
+        if setting not in self.entrants:
+            self.entrants[setting] = Entrant(self._over(self.moved(setting)))
+        return self.entrants[setting]
 
-    def _following(self, surface: Surface) -> list[Setting]:
-        """What plays next; nothing where no setting is expected to be much better than the best that played."""
-        candidates = [*surface.settings, *self._candidates(surface)]
-        draws = surface.draws(candidates, 4 * SIDE_BY_SIDE, self.rng)
-        expected = float((draws.max(axis=0) - draws[candidates.index(surface.best())]).mean())
-        if expected < SURE * surface.spread:
-            return []
-        return list(dict.fromkeys(candidates[index] for index in draws[:, :SIDE_BY_SIDE].argmax(axis=0)))
-
-    def _returns(self) -> dict[Setting, list[float]]:
-        return {setting: entrant.returns for setting, entrant in self.entrants.items() if entrant.returns}
-
-    def _count(self, setting: Setting) -> int:
+    def count(self, setting: Setting) -> int:
+        """Episodes that it has played."""
         return len(self.entrants[setting].returns) if setting in self.entrants else 0
 
-    def _play(self, wanted: dict[Setting, int]) -> bool:
-        """Bring settings to so many episodes each; false once the steps do not pay for one more."""
-        for setting in wanted:
-            if setting not in self.entrants:
-                self.entrants[setting] = Entrant(self.over(self.moved(setting)))
-        for count in sorted(set(wanted.values())):
-            alike = [self.entrants[setting] for setting, number in wanted.items() if number == count]
-            if not self.episodes.extend(alike, count):
-                return False
-        return True
+    def returns(self) -> dict[Setting, list[float]]:
+        """By setting that has played, what its episodes earned."""
+        return {setting: entrant.returns for setting, entrant in self.entrants.items() if entrant.returns}
 
-    def _affordable(self, rounds: int) -> int:
-        """Episodes of each setting drawn if so many rounds are to be paid for; not fewer than to begin with."""
-        everyone = self.entrants.values()
-        length = sum(one.steps for one in everyone) / sum(len(one.returns) for one in everyone)
-        return max(self.config.tune_pairs, int(self.episodes.left / (rounds * SIDE_BY_SIDE * length)))
+    def first(self, count: int) -> list[Setting]:
+        """As written, each constant moved by itself, and others drawn up to `count`."""
+        probes = _probes(self.bounds)
+        drawn = _drawn(self.bounds, count - 1 - len(probes), self._rng)
+        return list(dict.fromkeys([self.written, *probes, *drawn]))
 
-    def _candidates(self, surface: Surface) -> list[Setting]:
+    def candidates(self, surface: Surface) -> list[Setting]:
         """Settings over the whole ranges, and near the best ones."""
         _, low, high = self.bounds.T
-        anywhere = [_rounded(self.bounds, point) for point in self.rng.uniform(low, high, (ANYWHERE, len(low)))]
-        centres = np.array(surface.order()[:BEST])[self.rng.integers(min(BEST, len(surface.settings)), size=NEARBY)]
+        anywhere = [_rounded(self.bounds, point) for point in self._rng.uniform(low, high, (ANYWHERE, len(low)))]
+        centres = np.array(surface.order()[:BEST])[self._rng.integers(min(BEST, len(surface.settings)), size=NEARBY)]
         spread = np.resize(STEPS, NEARBY)[:, None] * (high - low)
-        nearby = [_rounded(self.bounds, point) for point in self.rng.normal(centres, spread)]
+        nearby = [_rounded(self.bounds, point) for point in self._rng.normal(centres, spread)]
         return [one for one in dict.fromkeys([*anywhere, *nearby]) if one not in surface.settings]
 
 

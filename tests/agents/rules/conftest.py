@@ -80,6 +80,7 @@ class RulesBench:
     says: Any
     name: str = "mountain-car"
     episodes: int = 1
+    tune: bool = False
     events: list[Any] = field(default_factory=list)
     gateway: Any = None
 
@@ -88,7 +89,7 @@ class RulesBench:
             "environment": {"name": self.name},
             "policy": {"train_steps": 1},
             "llms": {"default": {"provider": "scripted", "options": {"replies": ["{}"]}}},
-            "verification": {"mode": mode},
+            "verification": {"mode": mode, "rules": {"tune": self.tune}},
             "agents": {"rules": "text", **agents},
         }
         return Config.model_validate(settings)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ultra_agents.agents.rules.advisor import TUNED
 from ultra_agents.agents.rules.graph import build_graph
 from ultra_agents.agents.rules.opening import opening, stretches_of, values_of
 from ultra_agents.config import NarrationConfig
@@ -56,6 +57,15 @@ def test_the_conversation_about_rules(bench, tells):
     for name, row in zip(names, asked, strict=False):
         assert row["messages"][0] == asked[0]["messages"][0]
         check_golden(f"{name}.txt", row["messages"][1:])
+
+
+@pytest.mark.parametrize(
+    ("tune", "mode", "told"), [(True, "simulate", True), (False, "simulate", False), (True, "none", False)]
+)
+def test_who_writes_constants_is_told_that_they_are_tuned(bench, tells, tune, mode, told):
+    bench.tune = tune
+    bench.propose(tells.story(tells.rules()), mode)
+    assert [TUNED in text for text in bench.asked("advisor")] == [told]
 
 
 def test_the_conversation_in_atoms(bench, tells):

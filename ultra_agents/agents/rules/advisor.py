@@ -30,6 +30,12 @@ Next: TypeAlias = Command[Literal["advise", "criticise", "finish"]]
 
 REFUSED = "rules refused"
 """The counted reason of a set that the language does not read, or that could change nothing."""
+TUNED = (
+    "The simulator will tune the constants within their bounds, all of them together, in a few dozen settings: declare "
+    "three to six, for the strengths and thresholds that matter most, and let the bounds of a strength reach to both "
+    "sides of 0, since the sign of a first guess is often wrong. Quote an expression that has a comma."
+)
+"""Said where constants are tuned: many of them are not tuned well, and a wrong sign that is ruled out is not found."""
 _FENCE = re.compile(r"\A\s*```[a-zA-Z]*\n(?P<text>.*?)\n?```\s*\Z", re.DOTALL)
 
 
@@ -106,13 +112,14 @@ def _question(state: State, context: Context) -> list[Message]:
         does = "a part of the action, and what is added to it" if context.interface.continuous else "the action"
         decided = f"{MOST_ATOMS} rules, each of them a quantity, < or >, a threshold, and {does}"
         return load_prompt("rules_advisor_atoms").fill(**words, decided=decided)
-    correcting = ""
+    correcting = TUNED if context.tuned else ""
     if context.interface.continuous:
         part = context.interface.components[0]
-        correcting = (
+        graded = (
             f"A graded correction of what the policy does, as in own.{part} + gain * quantity, in the phase where it "
             "matters, usually earns more than an action in its place."
         )
+        correcting = f"{graded} {correcting}".rstrip()
     return load_prompt("rules_advisor").fill(**words, correcting=correcting)
 
 

@@ -132,6 +132,7 @@ def propose_rules(
                 source=source,
                 stop=stop,
                 tools=tools,
+                tuned=tester is not None and config.verification.rules.tune,
             )
 
         fingerprint = digest({**settings, "opening": text, "episode": trajectory.episode})

@@ -115,6 +115,7 @@ class Context:
         source: Who proposes, as the proposal says it.
         stop: Asked before each node; true ends the episode there, resumably.
         tools: What models that call tools may call; None where they may call none.
+        tuned: The constants of what is written are tuned afterwards.
     """
 
     trajectory: Trajectory
@@ -136,6 +137,7 @@ class Context:
     source: str
     stop: Callable[[], bool]
     tools: Toolbox | None = None
+    tuned: bool = False
 
     @property
     def episode(self) -> int:
