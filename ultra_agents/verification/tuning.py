@@ -3,10 +3,10 @@
 1. Each constant half of the way to either bound, all others as written (a model's first guess often has the wrong
    sign), and settings drawn around what was written play a few episodes each. Several sets share the settings: which
    of them can be tuned to earn most is not seen from what they earn as written.
-2. A Gaussian process over the constants of each set ("Gaussian Processes for Machine Learning", Rasmussen and Williams 2006) takes
-   what they earned together: one episode says little about its own setting, many say much about where to look. Which
-   settings play next is drawn from it (Thompson sampling, several at a time: Kandasamy et al. 2018), until better
-   constants than the best ones cannot be expected, or the steps are spent.
+2. A Gaussian process over the constants of each set ("Gaussian Processes for Machine Learning", Rasmussen and Williams
+   2006) takes what they earned together: one episode says little about its own setting, many say much about where to
+   look. Which settings play next is drawn from it (Thompson sampling, several at a time: Kandasamy et al. 2018), until
+   better constants than the best ones cannot be expected, or the steps are spent.
 3. The settings that this process puts first, by its mean and more cautiously, against the one written, on fresh
    episodes: what was chosen is best by luck in part, so the best of them is taken only where it stands out there by
    more than a standard error. Halfway between two is no compromise, for what constants earn is not linear in them.

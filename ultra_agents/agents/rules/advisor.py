@@ -31,9 +31,9 @@ Next: TypeAlias = Command[Literal["advise", "criticise", "finish"]]
 REFUSED = "rules refused"
 """The counted reason of a set that the language does not read, or that could change nothing."""
 TUNED = (
-    "The simulator will tune the constants within their bounds, all of them together, in a few dozen settings: declare "
-    "three to six, for the strengths and thresholds that matter most, and let the bounds of a strength reach to both "
-    "sides of 0, since the sign of a first guess is often wrong. Quote an expression that has a comma."
+    "The simulator will tune the constants within their bounds, all of them together, in a few dozen settings: "
+    "declare three to six, for the strengths and thresholds that matter most, and let the bounds of a strength reach "
+    "to both sides of 0, since the sign of a first guess is often wrong. Quote an expression that has a comma."
 )
 """Said where constants are tuned: many of them are not tuned well, and a wrong sign that is ruled out is not found."""
 _FENCE = re.compile(r"\A\s*```[a-zA-Z]*\n(?P<text>.*?)\n?```\s*\Z", re.DOTALL)
