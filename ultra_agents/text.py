@@ -80,6 +80,11 @@ def json_row(line: str | bytes) -> dict[str, Any] | None:
     return valid_json(row) if isinstance(row, dict) else None
 
 
+def counted(number: int, word: str) -> str:
+    """`1 rule`, `3 rules`, `1,200 rules`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """`text` without control characters; spaces and line breaks are kept."""
     if text.isprintable():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.text import Text
 
+from ultra_agents.text import counted
 from ultra_agents.ui.inspect.details import STOPPED
 from ultra_agents.ui.inspect.glyphs import interval
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
@@ -110,9 +111,7 @@ def moves_row(bench: Bench, tried: MovesTried) -> dict[str, Any]:
 def rules_lines(bench: Bench, tried: RulesTried) -> list[Text]:
     """The screen of tested rules."""
     test, document = tried.test, tried.rules.document
-    head = Text(
-        f"{len(document.rules)} rule{'s' if len(document.rules) > 1 else ''}, in force over the policy", "bold"
-    )
+    head = Text(f"{counted(len(document.rules), 'rule')}, in force over the policy", "bold")
     if test is None:
         one = tried.proposal.attempts[-1]
         told = f"{one.gain:+.3g} [{one.low:+.3g}, {one.high:+.3g}] per episode, {one.pairs} paired episodes"
