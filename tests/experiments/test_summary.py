@@ -95,7 +95,9 @@ def test_a_median_seed_that_never_gets_there_has_no_number(small: Any, monkeypat
     assert summary["tasks"]["corridor"]["methods"]["ultra-ra"]["reach"] == {"seeds": 3, "reached": 1, "steps": None}
     head, rows = tables.performance(summary)
     assert [row[head.index("steps to continue's end")] for row in rows] == ["100 (3 of 3)", "(1 of 3)"]
-    assert "<td>(1 of 3)</td>" in render(summary, "x")
+    page = render(summary, "x")
+    assert '<td data-head="steps to continue\'s end">(1 of 3)</td>' in page
+    assert "100<small>(3 of 3)</small>" in page, "what is in brackets stands below its number: the table is narrower"
 
 
 def test_what_was_refined_with_is_told_once_and_differences_are_pointed_out(small: Any) -> None:

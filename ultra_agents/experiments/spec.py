@@ -32,7 +32,8 @@ from ultra_agents.config.models import Section
 from ultra_agents.contracts import capabilities
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.experiments.presets import Settings, missing, preset
-from ultra_agents.registry import create_environment, options_error
+from ultra_agents.option_errors import options_error
+from ultra_agents.registry import create_environment
 from ultra_agents.yaml_text import read_settings
 
 FAIR = ("name", "seed", "environment", "policy", "collect", "evaluate", "methods", "proposer")
