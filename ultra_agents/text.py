@@ -85,6 +85,11 @@ def counted(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
+def spanned(value: float, low: float, high: float) -> str:
+    """`+0.42 [+0.1, +0.74]`: a measured gain with its interval."""
+    return f"{value:+.3g} [{low:+.3g}, {high:+.3g}]"
+
+
 def printable(text: str) -> str:
     """`text` without control characters; spaces and line breaks are kept."""
     if text.isprintable():

@@ -73,6 +73,8 @@ class Experiment(Section):
     @field_validator("seeds", mode="before", json_schema_input_type=int | tuple[int, ...])
     @classmethod
     def _counted(cls, value: Any) -> Any:
+        if not isinstance(value, int | list | tuple) or isinstance(value, bool):
+            raise ValueError("a number of seeds, or a list of them: 5, or [0, 1, 2]")
         return _counted(value)
 
     @field_validator("methods", mode="before", json_schema_input_type=tuple[str | MethodVariant, ...])

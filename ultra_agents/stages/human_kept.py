@@ -16,7 +16,7 @@ from ultra_agents.stages.findings import Findings, RulesFound
 from ultra_agents.stages.keeping import AsJSON
 from ultra_agents.stages.measure import measures_of, measures_path
 from ultra_agents.stages.rules import in_words, rule_terms, test_reward
-from ultra_agents.text import counted
+from ultra_agents.text import counted, spanned
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.rules import rule_of
 from ultra_agents.verification.sequential import decide
@@ -101,7 +101,7 @@ def with_set(context: RunContext, findings: Findings, mine: RuleProposal, test: 
             attempts=before.attempts or (replace(remembered, env_steps=found.test.env_steps),),
         )
     rules = parse_rules(test.rules, interface_of(context.environment))
-    measured = f"{test.gain:+.3g} [{test.low:+.3g}, {test.high:+.3g}] per episode in {counted(test.pairs, 'pair')}"
+    measured = f"{spanned(test.gain, test.low, test.high)} per episode in {counted(test.pairs, 'pair')}"
     headline = (
         f"{test.verdict}: {measured}, a person's set" if test.pairs else "undecided: a person's set, not paid for"
     )

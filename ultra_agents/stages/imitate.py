@@ -26,7 +26,7 @@ from ultra_agents.rollout.replays import Replay, plans_act, replay
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Imitation
 from ultra_agents.stages.narrate import restores
-from ultra_agents.text import counted
+from ultra_agents.text import counted, spanned
 from ultra_agents.verification import JointResult, JointTester, snapshot_of
 
 SIDE_BY_SIDE = 32
@@ -155,7 +155,7 @@ def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
         what += f", agreement with them {agreement[0]:.2f} before and {agreement[1]:.2f} after"
     if found is None:
         return replace(made, headline=f"{what}; used untested")
-    measured = f"{found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] in {counted(found.pairs, 'pair')}"
+    measured = f"{spanned(found.gain, found.low, found.high)} in {counted(found.pairs, 'pair')}"
     fate = "used" if used else "not used"
     if verdict == "undecided":
         fate += ", though undecided" if used else ", undecided"

@@ -29,7 +29,7 @@ from ultra_agents.stages.findings import Findings, TableTest
 from ultra_agents.stages.imitate import joint_rule
 from ultra_agents.stages.narrate import restores
 from ultra_agents.stages.table import advice_table, modulation_engine
-from ultra_agents.text import counted
+from ultra_agents.text import counted, spanned
 from ultra_agents.verification import CounterfactualTester, JointTester
 from ultra_agents.verification.reach import ONE_PAIR, Claim, measure_reach
 
@@ -85,7 +85,7 @@ def _tested_already(findings: Findings) -> TableTest:
     """The joint test was of exactly this table."""
     joint, rows = findings.explained.joint, len(findings.advice)
     assert joint is not None
-    measured = f"{joint.gain:+.3g} [{joint.low:+.3g}, {joint.high:+.3g}] in {counted(joint.pairs, 'pair')}"
+    measured = f"{spanned(joint.gain, joint.low, joint.high)} in {counted(joint.pairs, 'pair')}"
     return TableTest(
         "holds", True, (), joint.gain, joint.low, joint.high, joint.pairs, rows=rows, stopped=joint.stopped,
         headline=f"holds: {measured}, as tested together; {counted(rows, 'row')} in force",
@@ -162,7 +162,7 @@ def _in_episodes(context: RunContext, findings: Findings, over: Policy, found: T
         found, acts=test.passed, gain=test.gain, low=test.low, high=test.high, pairs=test.pairs, stopped=test.stopped,
         env_steps=found.env_steps + test.env_steps, verdict=test.verdict,
     )  # fmt: skip
-    measured = f"{test.gain:+.3g} [{test.low:+.3g}, {test.high:+.3g}] in {counted(test.pairs, 'pair')}"
+    measured = f"{spanned(test.gain, test.low, test.high)} in {counted(test.pairs, 'pair')}"
     fate = "in force" if test.passed else "training goes on without it"
     return replace(made, headline=f"{made.verdict}: {measured}; {words}; {fate}")
 
