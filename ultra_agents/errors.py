@@ -108,9 +108,6 @@ class Interrupted(UltraError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A hint that names the closest known word, or lists what is known when nothing is close."""
-    words = sorted(set(known))
-    close = get_close_matches(name, words, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(words)}" if words else None
+    """A hint that names the closest known word; None when nothing is close."""
+    close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else None

@@ -38,6 +38,11 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def what_is_at(path: Path) -> str:
+    """What there is instead of what was looked for, for messages."""
+    return "a folder" if path.is_dir() else "a file" if path.exists() else "nothing of that name"
+
+
 def write_whole(target: Path, content: str | bytes) -> None:
     """Write a file completely or not at all, text as UTF-8; its folder is made if needed.
 

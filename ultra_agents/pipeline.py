@@ -56,6 +56,7 @@ from ultra_agents.stages import (
     TableTest,
     WithCopy,
 )
+from ultra_agents.text import counted
 
 T = TypeVar("T")
 Until: TypeAlias = Literal["measure"]
@@ -129,7 +130,7 @@ def run_pipeline(
     findings = Findings(
         run.once(
             "collect",
-            f"Play {config.collect.episodes} episodes",
+            f"Play {counted(config.collect.episodes, 'episode')}",
             lambda: stages.collect_episodes(context),
             Episodes(context),
         )
@@ -183,7 +184,7 @@ def run_pipeline(
     ]
     results = run.once(
         "evaluate",
-        f"Play {config.evaluate.episodes} episodes on seeds never trained on",
+        f"Play {counted(config.evaluate.episodes, 'episode')} on seeds never trained on",
         lambda: stages.evaluate_methods(context, results),
         AsJSON[list[MethodResult]](list[MethodResult]),
     )

@@ -24,7 +24,7 @@ from ultra_agents.contracts import Environment, Policy
 from ultra_agents.contracts.formats import check_finite
 from ultra_agents.contracts.widening import WIDENING
 from ultra_agents.errors import PolicyError, UltraError
-from ultra_agents.files import write_whole
+from ultra_agents.files import what_is_at, write_whole
 from ultra_agents.records import Array
 from ultra_agents.registry import create_algorithm, create_environment
 from ultra_agents.rules.layer import RulePolicy, parts_of, restored
@@ -296,15 +296,20 @@ def read_policy_file(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     return metadata, arrays
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
-    """Header metadata and arrays of a safetensors file; raises `PolicyError`."""
+def require_file(path: Path, expected: str = "a .safetensors file") -> None:
+    """Raise `PolicyError` where there is no file at `path`."""
     if not path.is_file():
         raise PolicyError(
             f"there is no policy file {path}",
-            found="a folder" if path.is_dir() else "nothing",
-            expected="a .safetensors file",
-            hint="check policy.path; policies that ship with an environment are named with policy.shipped",
+            found=what_is_at(path),
+            expected=expected,
+            hint="check the path; policies that ship with an environment are named with policy.shipped",
         )
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
+    """Header metadata and arrays of a safetensors file; raises `PolicyError`."""
+    require_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})

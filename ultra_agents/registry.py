@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ultra_agents.contracts import CONTRACT_VERSION, LLM, Algorithm, Environment, Method, PolicyFormat
 from ultra_agents.errors import ConfigError, PluginError, did_you_mean
+from ultra_agents.option_errors import options_error
 from ultra_agents.text import clean
 
 Kind: TypeAlias = Literal["environment", "algorithm", "llm", "format", "method"]
@@ -250,56 +251,3 @@ def plugin_origin(plugin: object) -> str | None:
 
     row = next((row for row in catalogue() if names_it(row.target)), None)
     return None if row is None else f"{row.name!r} of {row.distribution} {row.version}"
-
-
-def options_error(whose: str, error: ValidationError, model: type[Any], place: str = "") -> ConfigError:
-    """A pydantic complaint about user-written options as one message: a key nobody knows, or the first problem.
-
-    Args:
-        whose: What is wrong, for the message.
-        error: The complaint.
-        model: What the options were checked by.
-        place: Where the options are in what the user wrote (`rice`), put before the keys.
-    """
-    errors = error.errors()
-    unknown = [one for one in errors if one["type"] == "extra_forbidden"]
-    first = (unknown or errors)[0]  # where a required key is misspelt, both are wrong
-    where = ".".join(str(part) for part in (*([place] if place else []), *first["loc"]))
-    if first["type"] == "extra_forbidden":
-        parent: Any = model
-        for part in first["loc"][:-1]:
-            parent = _below(parent, str(part))
-        parent = _model_of(parent)
-        known = list(getattr(parent, "model_fields", {}))
-        return ConfigError(
-            f"{whose} has no key {where!r}",
-            expected=f"one of: {', '.join(known)}" if known else None,
-            hint=did_you_mean(str(first["loc"][-1]), known),
-        )
-    return ConfigError(
-        f"{whose}: {where or 'options'} is not usable",
-        found=repr(first.get("input")),
-        expected=first["msg"],
-    )
-
-
-def _below(annotation: Any, key: str) -> Any:
-    """The annotation of what lies at `key` in a value annotated so; any key of a mapping or a list will do."""
-    if hasattr(annotation, "model_fields"):
-        field = annotation.model_fields.get(key)
-        return None if field is None else field.annotation
-    parts: tuple[Any, ...] = getattr(annotation, "__args__", ())
-    if isinstance(getattr(annotation, "__origin__", None), type):  # dict[str, Model], list[Model]
-        return next((part for part in reversed(parts) if part is not Ellipsis), None)
-    return next((found for part in parts if (found := _below(part, key)) is not None), None)  # Model | None
-
-
-def _model_of(annotation: Any) -> Any:
-    """The pydantic model inside an annotation such as `list[Model]`, `dict[str, Model]` or `Model | None`."""
-    if hasattr(annotation, "model_fields"):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        inner = _model_of(part)
-        if inner is not None:
-            return inner
-    return None

@@ -80,6 +80,16 @@ def json_row(line: str | bytes) -> dict[str, Any] | None:
     return valid_json(row) if isinstance(row, dict) else None
 
 
+def counted(number: int, word: str) -> str:
+    """`1 rule`, `3 rules`, `1,200 rules`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def spanned(value: float, low: float, high: float) -> str:
+    """`+0.42 [+0.1, +0.74]`: a measured gain with its interval."""
+    return f"{value:+.3g} [{low:+.3g}, {high:+.3g}]"
+
+
 def printable(text: str) -> str:
     """`text` without control characters; spaces and line breaks are kept."""
     if text.isprintable():

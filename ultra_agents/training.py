@@ -16,8 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from ultra_agents.config import Config
 from ultra_agents.contracts import Algorithm, Environment, capabilities
-from ultra_agents.errors import ConfigError, PluginError, PolicyError, UltraError, did_you_mean
-from ultra_agents.policies import Carried, carried_by, read_policy_file, shortened
+from ultra_agents.errors import ConfigError, PluginError, UltraError, did_you_mean
+from ultra_agents.option_errors import expected_words
+from ultra_agents.policies import Carried, carried_by, read_policy_file, require_file, shortened
 from ultra_agents.registry import create_algorithm, find
 from ultra_agents.text import clean
 
@@ -103,8 +104,7 @@ def policy_file(config: Config, environment: Environment) -> Path | None:
         UltraError: There is no such file, or the environment ships no such policy.
     """
     if config.policy.path is not None:
-        if not config.policy.path.is_file():
-            raise PolicyError(f"there is no policy file {config.policy.path}", expected="a .safetensors file")
+        require_file(config.policy.path)
         return config.policy.path
     if config.policy.shipped is None:
         return None
@@ -217,7 +217,7 @@ def _problem(cls: type[Algorithm], key: str, value: Any) -> str:
         kind: Any = Annotated[fields[key].annotation, fields[key]]
         TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        return clean(error.errors()[0]["msg"], _LONGEST)
+        return clean(expected_words(error.errors()[0]), _LONGEST)
     except Exception as error:  # somebody's validator
         return clean(f"{type(error).__name__}: {error}", _LONGEST)
     return ""

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ultra_agents.events import AgentSpoke, Evaluated, Event, RunFinished
+from ultra_agents.events import AgentSpoke, Event, RunFinished
 from ultra_agents.ui.compare.cell_table import CellStatus
 from ultra_agents.ui.compare.logs import CellLogs
 from ultra_agents.ui.compare.state import ComparisonState
 from ultra_agents.ui.event_log import EventLogReader
+from ultra_agents.ui.run_state import RunState, reduce
 
 Timed = list[tuple[float, Event]]
 
@@ -57,11 +58,12 @@ def comparison_at(folder: Path, share: float) -> tuple[ComparisonState, float]:
 
 def _status(log: Sequence[tuple[float, Event]], moment: float) -> tuple[str, str]:
     """A cell's status and note at a moment."""
-    past = [event for when, event in log if when <= moment]
+    past = [(when, event) for when, event in log if when <= moment]
     if not past:
         return "waiting", ""
-    if not any(isinstance(event, RunFinished) for event in past):
+    if not any(isinstance(event, RunFinished) for _, event in past):
         return "running", ""
-    ends = [one for one in past if isinstance(one, Evaluated) and one.purpose in ("last", "with rules")]
-    acting = max(ends, key=lambda one: one.purpose == "with rules", default=None)
-    return "finished", "" if acting is None else f"{sum(acting.returns) / len(acting.returns):.4g}"
+    state = RunState()
+    for when, event in past:
+        state = reduce(state, event, when)
+    return "finished", f"{state.ends[-1].mean:.4g}" if state.ends else ""

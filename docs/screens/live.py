@@ -13,18 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from docs.screens.comparison import comparison_at
-from ultra_agents.events import AdviceDecided, Event, RunFinished, StateShown, TrainingProgress
+from ultra_agents.events import AdviceDecided, Event, RulesDecided, RunFinished, StateShown, TrainingProgress
 from ultra_agents.ui.compare.screen import CompareScreen
 from ultra_agents.ui.event_log import EventLogReader
 from ultra_agents.ui.run_state import RunState, reduce
 from ultra_agents.ui.svg import screen_svg, to_svg
 from ultra_agents.ui.view import View
 
+DECIDED = AdviceDecided | RulesDecided | StateShown
+
 
 def moments(events: Sequence[tuple[float, Event]]) -> dict[str, int]:
     """How many events the screen of each picture has seen."""
     found: dict[str, int] = {}
-    told = [index for index, (_, event) in enumerate(events) if isinstance(event, AdviceDecided | StateShown)]
+    told = [index for index, (_, event) in enumerate(events) if isinstance(event, DECIDED)]
     if told:
         found["live-explain"] = told[len(told) * 3 // 4] + 1
     trained = [index for index, (_, event) in enumerate(events) if isinstance(event, TrainingProgress)]

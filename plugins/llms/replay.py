@@ -118,6 +118,7 @@ def _read(path: Path, model: str) -> dict[str, dict[str, Any]]:
         raise LLMError(
             f"the cassette {path} has no answers" + (f" of the model {model!r}" if model else ""),
             found=f"answers of: {', '.join(sorted(models)) or 'nobody'}",
+            expected="one JSON object a line, as written by: ultra llm export",
         )
     return answers
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.made_run import SETTINGS
+from tests.cli.made_run import SETTINGS, make_run
 from tests.test_pipeline_rules import GOOD
 from tests.test_pipeline_rules import settings as of_rules
 from ultra_agents.agents.approval import Question, Said, approved
@@ -129,3 +129,12 @@ def test_answers_are_kept_with_the_question_that_waits(tmp_path: Path) -> None:
     with pytest.raises(ApprovalNeeded):
         approved(place, questions[:2], once(None))
     assert approved(place, [], once(None)) == []
+
+
+def test_a_run_that_asks_nobody_takes_no_answers(tmp_path: Path, ultra: Any) -> None:
+    run = make_run(tmp_path)
+    before = run.events.read_bytes()
+    done = ultra("resume", str(run.path), "--approve", "all")
+    assert done.code == 2
+    assert "asks nobody for a word on its advice" in done.err
+    assert run.events.read_bytes() == before, "nothing was run again"

@@ -104,6 +104,11 @@ def test_steps_pictures_numbers_and_policies_of_the_run(either: RunFolder) -> No
             assert isinstance(frame, np.ndarray)
             walker = np.flatnonzero((frame[8, 8::16] == (50, 90, 200)).all(axis=-1))
             assert walker.tolist() == [int(cells[step])]
+        stored = source._episodes[0]
+        source._episodes[0] = replace(stored, infos=())
+        measured = source.series(0)
+        assert not any(name.startswith("feature") for name in measured), "what has names is told by its names"
+        np.testing.assert_array_equal(measured["cell"], cells)
         explanation = run.explanations[0]
         said = source.conversation(explanation.segment.name)
         assert {one.agent for one in said} == {"identifier", "advisor", "critic"}

@@ -11,7 +11,7 @@ from docs.screens.browser import browser_svg
 from docs.screens.wizard import wizard_svg
 from tests.cli.made_run import make_run
 from tests.ui.inspect.sample_view import SampleSource, run_view
-from tests.ui.wizard.test_wizard_app import SampleFacts
+from tests.ui.wizard.sample_facts import SampleFacts
 
 
 def test_the_browser_is_drawn_at_the_first_accepted_state() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from docs.screens import live
 from tests.ui import sample_run
-from ultra_agents.events import RunFinished
+from ultra_agents.events import RulesDecided, RunFinished
 
 
 @pytest.fixture
@@ -32,6 +32,14 @@ def test_every_moment_gets_its_picture(run: Path, capsys: pytest.CaptureFixture[
     assert "finished" not in texts["live-refine"]
     live.main([str(run), "--out", str(run / "again"), "--size", "120x40"])
     assert {name: (run / f"again/{name}.svg").read_text(encoding="utf-8") for name in names} == texts
+
+
+def test_a_run_of_rules_is_shown_when_they_are_decided(tmp_path: Path) -> None:
+    decided = RulesDecided("0:rules", 1, 2, "accept", "they hold", 9.0, 1.0, 17.0, 4)
+    rows = [{**decided.to_json(), "time": 1e9}]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    live.main([str(tmp_path), "--out", str(tmp_path)])
+    assert "2&#160;rules" in (tmp_path / "live-explain.svg").read_text(encoding="utf-8")
 
 
 def test_a_folder_without_events_is_refused(tmp_path: Path) -> None:

@@ -51,3 +51,17 @@ def small(write: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[Exp
         return experiment, cells_of(experiment, root), root
 
     return made
+
+
+@pytest.fixture
+def worth() -> dict[str, Any]:
+    cost = {"tokens": 100, "calls": 2, "cached": 0, "money": 0.0, "env_steps": 24, "seconds": 1.0}
+    return {
+        "proposed": 5,
+        "tested": 4,
+        "held": 1,
+        "accepted": 1,
+        "gain": {"value": 0.5},
+        "cost": cost,
+        "fidelity": None,
+    }

@@ -100,6 +100,7 @@ def test_rules_are_tested_once_for_all_ways_of_using_them(small: Any) -> None:
         ({"methods": []}, "methods"),
         ({"seeds": 0}, "seeds of a comparison"),
         ({"seeds": [1, 1]}, "seeds of a comparison"),
+        ({"seeds": "two"}, "a number of seeds, or a list of them"),
         ({"seeds": [-1]}, "seeds of a comparison"),
         ({"tasks": {"corridor": {**TASK, "seeds": 0}}}, "seeds of the task corridor"),
         ({"tasks": {"corridor": {**TASK, "without": ["oracel"]}}}, "corridor.without is no list of methods"),

@@ -46,6 +46,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "search of long plans": (
         {"proposer": "search", "agents": {"search": {"moves": 64, "max_hold": 9}}}, "plans can be longer than",
     ),
+    "cassette": (
+        {"llms": {"default": {"provider": "replay", "options": {"cassette": "nowhere.jsonl"}}}},
+        "cannot read the cassette nowhere.jsonl",
+    ),
+    "environments beyond the budget": (
+        {"refine": {"steps": 100, "num_envs": 101}}, "a single step of all environments is more than the budget",
+    ),
     "refining untested": (
         {"agents": {"search": {"refine": True}}, "verification": {"mode": "reflect"}}, "and nothing is tested",
     ),

@@ -12,8 +12,8 @@ import yaml
 
 from ultra_agents.cli.main import invoke
 from ultra_agents.config import load_config, parse_config
-from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.events import Event, StepsSpent, ignore
+from ultra_agents.errors import ConfigError, RunError, UltraError
+from ultra_agents.events import Event, StepsSpent, Warned, ignore
 from ultra_agents.records import Trajectory
 from ultra_agents.rollout.store import load_trajectories, save_trajectories
 from ultra_agents.runs import RunFolder
@@ -49,6 +49,30 @@ def test_the_first_of_them_are_taken_with_their_states_and_charged(tmp_path: Pat
     assert [one.episode_return for one in found] == [one.episode_return for one in made[:2]]
     charged = [one.steps for one in events if isinstance(one, StepsSpent)]
     assert charged == [len(one) for one in made[:2]]
+
+
+def test_fewer_of_them_than_asked_for_are_taken_with_a_warning(tmp_path: Path) -> None:
+    made, events = recorded(tmp_path), list[Event]()
+    more = len(made) + 5
+    context = begun(tmp_path / "second", events.append, folder=str(tmp_path / "episodes"), episodes=more)
+    assert len(collect_episodes(context)) == len(made)
+    (told,) = [one.text for one in events if isinstance(one, Warned)]
+    assert told.endswith(f"has {len(made)} episodes, fewer than collect.episodes: {more}")
+
+
+def test_what_is_in_the_folder_instead_is_told_and_the_folder_that_was_meant(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "none").mkdir()
+    found: dict[str, UltraError] = {}
+    for name in ("", "file", "none", "nowhere"):
+        with pytest.raises(RunError, match="no trajectories in") as caught:
+            load_trajectories(tmp_path / name)
+        found[name] = caught.value
+    assert found[""].hint == f"did you mean {tmp_path / 'episodes'}?"
+    assert [found[name].found for name in ("file", "none", "nowhere")] == [
+        "a file", "an empty folder", "nothing of that name",
+    ]  # fmt: skip
 
 
 def test_episodes_of_another_policy_are_refused(tmp_path: Path) -> None:

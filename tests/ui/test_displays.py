@@ -104,7 +104,7 @@ def test_plain_lines_are_stable() -> None:
         "[0:06] drop    identify 0:0-60 step not shown: step 99",
         "[0:07] stage   explain finished in 7.0 s: 12 segments",
         "[0:08] eval    ultra-ra curve at 25,000: 2.00 +- 1.00 (2 episodes)",
-        "[0:08] eval    ultra-ra last at 25,000: 1.00 (1 episodes)",
+        "[0:08] eval    ultra-ra last at 25,000: 1.00 (1 episode)",
         "[0:09] warning careful",
         "[1:02:03] run     finished after 1:02:03 h: it helped (report runs/demo/report.html)",
     ]
@@ -139,7 +139,7 @@ def test_rules_are_told_before_and_after_their_test() -> None:
         "[0:00] rules   undecided, 1 rule by file; when velocity > turn: PUSH_RIGHT",
         "[0:00] rules   accepted: +60.0 [+10.6, +109] per episode in 4 pairs, 2 rules by file; "
         "when velocity > turn: PUSH_RIGHT; when velocity <= turn: PUSH_LEFT",
-        "[0:00] eval    ultra-ra with rules at 25,000: 1.00 (1 episodes)",
+        "[0:00] eval    ultra-ra with rules at 25,000: 1.00 (1 episode)",
     ]
 
 

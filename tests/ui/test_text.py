@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from ultra_agents.text import clean, printable
+from ultra_agents.text import clean, counted, printable
 from ultra_agents.ui.text import about, clock, count, prose, score, took, wrap
 
 
@@ -46,6 +46,18 @@ def test_json_is_told_as_prose() -> None:
     assert prose('{"rationale": "why", "steps": [4, 7]}') == "rationale: why; steps: 4 | 7"
     assert prose("plain {words}") == "plain {words}"
     assert prose("12") == "12"
+
+
+def test_json_that_was_cut_is_told_as_prose_as_well() -> None:
+    assert prose('{"reasoning":"Signs: +1.\\nBAD, step 4", "verdict":"acc') == (
+        "reasoning: Signs: +1. BAD, step 4; verdict: acc"
+    )
+    assert prose('[{"step": 4, "why": "the ba') == "step: 4; why: the ba"
+    assert prose('{ball} is at "x": y') == '{ball} is at "x": y', "no JSON"
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(n, "pair") for n in (0, 1, 2, 1200)] == ["0 pairs", "1 pair", "2 pairs", "1,200 pairs"]
 
 
 def test_durations() -> None:

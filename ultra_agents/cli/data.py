@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ultra_agents.text import counted
+
 ROOT = typer.Option(help="Folder of datasets; Minari's own by default (MINARI_DATASETS_PATH, ~/.minari/datasets).")
 DATASET = typer.Argument(metavar="DATASET", help="Id of the Minari dataset: name-v0, or group/name-v0.")
 
@@ -100,5 +102,7 @@ def data_import(
     steps = sum(map(len, kept))
     console.print(Text.assemble("made ", (str(folder.path), "bold"), f": {len(kept)} episodes, {steps:,} steps"))
     if len(kept) < len(found):
-        console.print(Text(f"{len(found) - len(kept)} episodes longer than collect.max_steps left out", "yellow"))
+        console.print(
+            Text(f"{counted(len(found) - len(kept), 'episode')} longer than collect.max_steps left out", "yellow")
+        )
     console.print(Text.assemble("go on: ", (f"ultra resume {folder.path}", "bold")))

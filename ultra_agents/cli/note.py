@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ultra_agents.text import counted
+
 if TYPE_CHECKING:
     from ultra_agents.runs import RunFolder
 
@@ -43,7 +45,7 @@ def note(
         return
     console = out()
     for number, row in enumerate(rows, 1):
-        seen = f"read with {row['questions']} question{'' if row['questions'] == 1 else 's'}"
+        seen = f"read with {counted(row['questions'], 'question')}"
         console.print(f"note {number}, {row['time']}, {seen}:", highlight=False, markup=False, soft_wrap=True)
         for line in row["text"].split("\n"):
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

@@ -28,11 +28,19 @@ def resume(
 ) -> None:
     """Go on with a run that was interrupted, ran out of budget, or failed; finished stages are not repeated."""
     from ultra_agents.cli.run_display import display_mode, execute, find_folder
+    from ultra_agents.errors import ConfigError
 
     mode = display_mode(plain, json)
     from ultra_agents.runs import RunFolder
 
     folder = RunFolder.open(find_folder(run, runs))
+    if approve is not None and not folder.config.agents.approve:
+        raise ConfigError(
+            f"the run {folder.path} asks nobody for a word on its advice",
+            found=f"--approve {approve}, agents.approve: false",
+            expected="a run that was begun with agents.approve: true",
+            hint=f"ultra resume {folder.path}",
+        )
     if settings:
         with folder.lock():
             folder.amend(settings)

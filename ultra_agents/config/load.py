@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from ultra_agents.config.run import Config
 from ultra_agents.errors import ConfigError
+from ultra_agents.option_errors import options_error
 from ultra_agents.postgres import is_address
-from ultra_agents.registry import options_error
 from ultra_agents.yaml_text import read_setting, read_settings
 
 

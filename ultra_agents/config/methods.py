@@ -17,8 +17,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from ultra_agents.contracts import Method, Options
 from ultra_agents.errors import ConfigError, PluginError, did_you_mean
+from ultra_agents.option_errors import options_error
 from ultra_agents.records import Variant
-from ultra_agents.registry import OURS, catalogue, find, options_error
+from ultra_agents.registry import OURS, catalogue, find
 
 SECTIONS = {"rice": "rice", "statemask": "statemask-r", "jsrl": "jsrl"}
 """Sections of a configuration that hold the options of one built-in method, and which."""

@@ -27,6 +27,7 @@ from ultra_agents.records import (
 )
 from ultra_agents.records.cases import NOT_RECORDED
 from ultra_agents.records.plans import ALONE, CANNOT, NO_NEARER, NOTHING, OF_NO_USE
+from ultra_agents.text import counted
 
 FEWEST_RANKS = 5
 """Tested attempts below which a rank correlation says nothing."""
@@ -196,7 +197,7 @@ def headline(measures: Mapping[str, Any]) -> str:
 
 def unrecorded(questions: int) -> str:
     """A sentence, after a blank, on questions that a recording lacks; empty where there were none."""
-    return f" {questions} question{'s' if questions > 1 else ''} had no recorded answer." if questions else ""
+    return f" {counted(questions, 'question')} had no recorded answer." if questions else ""
 
 
 def _suggested(measures: Mapping[str, Any]) -> str:
@@ -205,10 +206,12 @@ def _suggested(measures: Mapping[str, Any]) -> str:
         many = "1 critical state was left as it is" if left == 1 else f"{left} critical states were left as they are"
         return f"Nothing was suggested; {many}." if left else "Nothing was suggested."
     if not measures["tested"]:
-        return f"{measures['proposed']} suggestions, {measures['accepted']} accepted, none tested in the simulator."
+        suggested = counted(measures["proposed"], "suggestion")
+        return f"{suggested}, {measures['accepted']} accepted, none tested in the simulator."
     row, gain = measures["precision"], measures["gain"]
     text = (
-        f"{measures['held']} of {measures['tested']} tested suggestions hold: {100 * row['value']:.0f} % "
+        f"{measures['held']} of {counted(measures['tested'], 'tested suggestion')} "
+        f"{'holds' if measures['held'] == 1 else 'hold'}: {100 * row['value']:.0f} % "
         f"({100 * row['low']:.0f} to {100 * row['high']:.0f} %)"
     )
     return f"{text}; a suggestion gains {gain['value']:+.3g} on average."

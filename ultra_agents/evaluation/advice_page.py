@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ultra_agents.evaluation.wording import number
+from ultra_agents.text import counted
 
 WHO = {
     "llm": "language models",
@@ -83,13 +84,13 @@ def _search_words(row: Mapping[str, Any]) -> str:
     words = [f"suggestions, {row['tried']:,} plans played for them in {row['env_steps']:,} steps"]
     if (goals := row.get("goals")) is not None:
         words.append(
-            f"of {goals['set']} goals {goals['reached']} reached, {goals['nearer']} come nearer to or bettered, "
-            f"{goals['no_nearer']} not come nearer to, {goals['alone']} reached by the policy alone"
+            f"of {counted(goals['set'], 'goal')} {goals['reached']} reached, {goals['nearer']} come nearer to or "
+            f"bettered, {goals['no_nearer']} not come nearer to, {goals['alone']} reached by the policy alone"
         )
     if row["changed"]:
         words.append(f"{row['changed']} became another plan than was written")
     if row["nothing"] and goals is None:
-        words.append(f"{row['nothing']} searches found no gain")
+        words.append(f"{counted(row['nothing'], 'search')} found no gain")
     if row["fallback"]:
         words.append(f"{row['fallback']} could not be searched: no state, or a budget below one rollout")
     return "; ".join(words)
@@ -108,12 +109,14 @@ def in_training(report: Mapping[str, Any]) -> list[Fact]:
         used = f"{one['verdict']}; " + ("refining starts from it or a later one" if one["used"] else "not used")
         meaning = f"gain per episode over the copy before: {used}" if one["verdict"] else one["headline"]
         told = (
-            f"; {one['plans']} plans of {one['tested']} tested, {spent:,} environment steps" if one["episodes"] else ""
+            f"; {counted(one['plans'], 'plan')} of {one['tested']} tested, {spent:,} environment steps"
+            if one["episodes"]
+            else ""
         )
         rows.append(_whole(f"Copy of round {one['number']}", one, meaning + told))
     if table.get("verdict") and table["verdict"] not in ("empty", "retired"):
         used = "it acts in training" if table["acts"] else "it does not act in training"
-        reach = f"; {sum(one > 0 for one in table['reaches'])} of {table['rows']} rows beyond their own state"
+        reach = f"; {sum(one > 0 for one in table['reaches'])} of {counted(table['rows'], 'row')} beyond its own state"
         meaning = f"gain per episode of the table as it acts in training: {table['verdict']}; {used}"
         rows.append(_whole("Advice table", table, meaning + (reach if table["reaches"] else "")))
     return rows

@@ -234,10 +234,7 @@ def _gap(returns: Returns, others: Returns, confidence: float, seed: int) -> dic
     gap = paired_difference(returns, others, confidence, seed)
     chance = probability_of_improvement(returns.values, others.values, confidence, seed)
     return {
-        "difference": _ends(gap.interval),
-        "mean": gap.interval.value,
-        "low": gap.interval.low,
-        "high": gap.interval.high,
+        **_ends(gap.interval),
         "differences": list(gap.differences),
         "episodes": len(gap.differences),
         "enough": gap.enough,

@@ -12,6 +12,7 @@ from ultra_agents.evaluation.frames import enlarge, png_data_uri, smaller
 from ultra_agents.evaluation.rules_charts import axis_label, colours
 from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.records import Array
+from ultra_agents.text import counted
 
 Row = dict[str, Any]
 VERDICTS = {
@@ -89,7 +90,7 @@ def _answer(rules: Mapping[str, Any]) -> str:
 def _facts(report: Mapping[str, Any], rules: Mapping[str, Any]) -> list[tuple[str, str]]:
     test, rows = rules["test"], list[tuple[str, str]]()
     by = ", ".join(dict.fromkeys(one["source"] for one in rules["proposals"]))
-    rows.append(("Proposed by", f"{by}; {_many(len(rules['proposals']), 'set')}"))
+    rows.append(("Proposed by", f"{by}; {counted(len(rules['proposals']), 'set')}"))
     if test is not None:
         terms = report["config"]["verification"]["rules"]
         stopped = WHY_STOPPED.get(test["stopped"], test["stopped"])
@@ -198,7 +199,3 @@ def _caption(decided: Mapping[str, Any] | None) -> str:
     rest = f" All else is as in episode {episode}, step {step}: {held}." if held else ""
     axes = f"{axis_label(decided['x'])} and {axis_label(decided['y'])}"
     return f"What is done over {axes}. Where nothing is coloured no rule acts, and the policy does.{rest}"
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -42,7 +42,7 @@ def headline(
         other, found = methods[comparison[subject]["against"]], comparison[subject]
         ruled = found["with_rules"]
         acting, gap = (last, found) if ruled is None else (row["returns_after_with_rules"], ruled)
-        digits = digits_for([acting, other["returns_last"], gap["difference"]])
+        digits = digits_for([acting, other["returns_last"], gap])
         says = (
             "excludes 0" if gap["verdict"] != "undecided"
             else "includes 0" if gap["enough"] else "rests on too few episodes to claim anything"
@@ -53,7 +53,7 @@ def headline(
             f"the paired difference {interval(gap['difference'], digits)} {says}."
         )
         if ruled is not None:
-            digits = digits_for([last, found["difference"]])
+            digits = digits_for([last, found])
             text += f" Its network alone: {number(last['mean'], digits)}, {interval(found['difference'], digits)}."
     else:
         beside = "nothing without advice" if advised else "nothing else" if len(methods) == 1 else "no plain training"

@@ -21,7 +21,7 @@ from ultra_agents.contracts import (
 )
 from ultra_agents.errors import ConfigError, PolicyError, UltraError
 from ultra_agents.exchange.distil import Distilled, distil
-from ultra_agents.policies import describe_policy_file, load_policy
+from ultra_agents.policies import describe_policy_file, load_policy, require_file
 from ultra_agents.records import Array
 from ultra_agents.registry import catalogue, create_algorithm, create_format, find
 
@@ -99,12 +99,7 @@ def import_policy(
         ConfigError: What is asked cannot be done.
     """
     path, teaching = request.path, teaching or Teaching()
-    if not path.is_file():
-        raise PolicyError(
-            f"there is no policy file {path}",
-            found="a folder" if path.is_dir() else "nothing",
-            expected="a file of Stable-Baselines3, CleanRL, TorchScript, ONNX, or a .safetensors of ultra-agents",
-        )
+    require_file(path, "a file of Stable-Baselines3, CleanRL, TorchScript, ONNX, or a .safetensors of ultra-agents")
     name = format_name or recognise(path)
     if name == OURS:
         return _own(request, environment_name, environment, algorithm, teaching.say)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ultra_agents.evaluation.wording import digits_for, interval, number
+from ultra_agents.text import counted
 
 HELPED, HURT, OPEN = "helped", "hurt", "no difference shown"
 IDLE, UNSURE = "nothing acted", "no interval"
@@ -178,9 +179,9 @@ def _advice(row: Mapping[str, Any]) -> str:
     if (worth := row["advice"]) is not None and worth["proposed"]:
         tested, held = worth["tested"], worth["held"]
         if tested:
-            alone = f"{held or 'none'} of {tested} tested suggestions held"
+            alone = f"{held or 'none'} of {counted(tested, 'tested suggestion')} held"
             more = worth["accepted"] > held  # a set is put to a test of its own
             said.append(f"{alone} by itself, {worth['accepted']} as part of a set" if more else alone)
         else:
-            said.append(f"{worth['accepted']} of {worth['proposed']} suggestions accepted, untested")
+            said.append(f"{worth['accepted']} of {counted(worth['proposed'], 'suggestion')} accepted, untested")
     return ", ".join(said)

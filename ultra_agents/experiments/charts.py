@@ -81,8 +81,11 @@ def costs(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> st
         return ""
     figure, _ = new_figure(WIDTH, 320)
     figure.clear()
-    for place, (what, label) in enumerate((("tokens", "tokens, all seeds"), ("steps", "environment steps on advice"))):
-        axes = figure.add_subplot(1, 2, place + 1)
+    spent = {"steps": "environment steps on advice"}
+    if any(row["advice"]["cost"]["tokens"] for row in rows.values()):
+        spent = {"tokens": "tokens, all seeds", **spent}
+    for place, (what, label) in enumerate(spent.items()):
+        axes = figure.add_subplot(1, len(spent), place + 1)
         for name, row in rows.items():
             colour, marker = _colour_and_marker(colours[name])
             on_advice = sum(value for purpose, value in row["env_steps"].items() if purpose != "refine")
@@ -95,7 +98,7 @@ def costs(task: str, found: Mapping[str, Any], colours: Mapping[str, int]) -> st
         axes.margins(0.12)
         if place == 0:
             axes.set_ylabel("return minus the baseline's")
-        else:
+        if place == len(spent) - 1:
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor="linecolor")
     figure.subplots_adjust(left=0.08, right=0.79, top=0.96, bottom=0.17, wspace=0.2)
     return to_svg(figure, f"costs-{task}", "Gain against cost")

@@ -9,6 +9,7 @@ from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.experiments.cells import CellResult
 from ultra_agents.experiments.spec import Cell, Experiment
 from ultra_agents.experiments.summary import baseline_name
+from ultra_agents.text import counted
 from ultra_agents.ui.compare.cell_table import CellStatus
 from ultra_agents.ui.compare.time_left import time_left
 
@@ -126,4 +127,4 @@ def forecast(part: Sequence[Cell], finished: Mapping[str, CellResult], workers: 
     if not todo:
         return "nothing to do: every cell is finished"
     each = ", ".join(f"{task} {todo.count(task)}" for task in dict.fromkeys(todo))
-    return f"{len(todo)} cell{'' if len(todo) == 1 else 's'} to do ({each}), {time_left(states, workers).told}"
+    return f"{counted(len(todo), 'cell')} to do ({each}), {time_left(states, workers).told}"

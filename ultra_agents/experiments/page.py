@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ultra_agents.experiments import tables
 from ultra_agents.experiments.answers import answers, gaps, sentences
 from ultra_agents.experiments.charts import costs, curves, forest, profiles
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 def render(summary: Mapping[str, Any], command: str) -> str:
@@ -23,6 +27,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
 
     methods = {name: index for index, name in enumerate(summary["methods"])}
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    engine.filters["parted"] = _parted
     source = files("ultra_agents.experiments").joinpath("comparison.html.j2").read_text(encoding="utf-8")
     missing = [cell["name"] for cell in summary["cells"] if cell["status"] == "missing"]
     lost = [cell for cell in summary["cells"] if cell["status"] not in ("finished", "missing")]
@@ -52,6 +57,14 @@ def render(summary: Mapping[str, Any], command: str) -> str:
         missing=missing,
         gaps=gaps(summary),
     )
+
+
+def _parted(cell: str) -> Markup:
+    """A cell of a table with its interval, or what else is in brackets behind its number, below the number."""
+    from markupsafe import Markup
+
+    found = re.fullmatch(r"(\S+) ([(\[].*)", cell)
+    return Markup("{}<small>{}</small>").format(*found.groups()) if found else Markup("{}").format(cell)
 
 
 def _linked(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:

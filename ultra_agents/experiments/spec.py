@@ -32,7 +32,8 @@ from ultra_agents.config.models import Section
 from ultra_agents.contracts import capabilities
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.experiments.presets import Settings, missing, preset
-from ultra_agents.registry import create_environment, options_error
+from ultra_agents.option_errors import options_error
+from ultra_agents.registry import create_environment
 from ultra_agents.yaml_text import read_settings
 
 FAIR = ("name", "seed", "environment", "policy", "collect", "evaluate", "methods", "proposer")
@@ -72,6 +73,8 @@ class Experiment(Section):
     @field_validator("seeds", mode="before", json_schema_input_type=int | tuple[int, ...])
     @classmethod
     def _counted(cls, value: Any) -> Any:
+        if not isinstance(value, int | list | tuple) or isinstance(value, bool):
+            raise ValueError("a number of seeds, or a list of them: 5, or [0, 1, 2]")
         return _counted(value)
 
     @field_validator("methods", mode="before", json_schema_input_type=tuple[str | MethodVariant, ...])

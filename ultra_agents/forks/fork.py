@@ -117,11 +117,10 @@ def _first(plan: Sequence[str], stage: str, parent: RunFolder) -> str:
             hint=f"start another run: ultra run {parent.config_path} --name NAME --set ...",
         )
     if stage not in plan:
-        hint = did_you_mean(stage, plan[1:]) or ""
         raise RunError(
             f"the fork has no stage {stage!r}",
             expected=f"one of: {', '.join(plan[1:])}",
-            hint=hint if hint.startswith("did") else None,
+            hint=did_you_mean(stage, plan[1:]),
         )
     return stage
 

@@ -7,6 +7,7 @@ from ultra_agents.errors import LLMError
 from ultra_agents.llm.failures import Failure
 from ultra_agents.llm.model import Model
 from ultra_agents.llm.retry import MAX_RETRY_AFTER_S
+from ultra_agents.text import counted
 
 
 def one_line(failure: Failure) -> str:
@@ -27,7 +28,11 @@ def refused(model: Model, failure: Failure) -> LLMError:
 def no_answer(model: Model, failure: Failure, retries: int) -> Unreachable:
     """Every attempt failed in a transient way, or one of them was told to wait for too long."""
     wait = failure.retry_after or 0.0
-    attempts = f"after {retries + 1} attempts" if wait <= MAX_RETRY_AFTER_S else f"and asks to wait for {wait:.0f} s"
+    attempts = (
+        f"after {counted(retries + 1, 'attempt')}"
+        if wait <= MAX_RETRY_AFTER_S
+        else f"and asks to wait for {wait:.0f} s"
+    )
     return Unreachable(
         f"the model {model.name!r} ({_who(model)}) does not answer, {attempts}",
         found=one_line(failure),

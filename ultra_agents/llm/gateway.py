@@ -39,7 +39,7 @@ from ultra_agents.llm.tools import Call, Tool
 from ultra_agents.records import Usage
 from ultra_agents.records.cases import NOT_RECORDED
 from ultra_agents.runs.notes import Notebook
-from ultra_agents.text import valid_text
+from ultra_agents.text import counted, valid_text
 
 Stop: TypeAlias = Callable[[], bool]
 
@@ -338,4 +338,4 @@ class Gateway:
 
     def _count_unseen(self) -> None:
         if unseen := self._log.count_unseen():
-            self._emit(Warned(f"{unseen} calls were under way when this run ended before; they count as paid for"))
+            self._emit(Warned(f"{counted(unseen, 'call')} under way when this run ended before: counted as paid for"))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.errors import RunError
-from ultra_agents.files import whole_file
+from ultra_agents.files import what_is_at, whole_file
 from ultra_agents.records import Array, Trajectory
 from ultra_agents.text import parsed_json
 
@@ -56,7 +56,14 @@ def load_trajectories(folder: Path) -> list[Trajectory]:
     """
     files = sorted(_files(folder), key=lambda found: found[1]) if folder.is_dir() else []
     if not files:
-        raise RunError(f"no trajectories in {folder}", expected="files episode-000000.npz, ...", hint="collect first")
+        below = sorted(folder.iterdir()) if folder.is_dir() else []
+        inside = next((path for path in below if path.is_dir() and _files(path)), None)
+        raise RunError(
+            f"no trajectories in {folder}",
+            found="other files" if below else "an empty folder" if folder.is_dir() else what_is_at(folder),
+            expected="files episode-000000.npz, ...",
+            hint=f"did you mean {inside}?" if inside else "name the folder trajectories/ of a run that has collected",
+        )
     return [_read(path) for path, _ in files]
 
 

@@ -29,6 +29,7 @@ RULES = Dialect(characters=20_000, depth=6, scalar=text_or_none, aliases=False, 
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """`did_you_mean`, short: a long list of what is known is cut."""
-    hint = did_you_mean(name[:SHOWN], known)
+    """The closest known name, or when nothing is close what is known, cut where that is a long list."""
+    words = sorted(set(known))
+    hint = did_you_mean(name[:SHOWN], words) or (f"known: {', '.join(words)}" if words else None)
     return hint if hint is None or len(hint) <= 400 else hint[:400].rsplit(",", 1)[0] + ", ..."

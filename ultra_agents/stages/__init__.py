@@ -38,6 +38,7 @@ from ultra_agents.stages.report import report
 from ultra_agents.stages.rounds import Round
 from ultra_agents.stages.rules import find_rules
 from ultra_agents.stages.start import choose_start
+from ultra_agents.text import counted
 
 __all__ = [
     "AsJSON", "Episodes", "Explained", "Findings", "Imitation", "Keeping", "MeasuredEffects", "Restoring", "Round",
@@ -59,18 +60,24 @@ def summary(made: Any) -> str:
     if isinstance(made, Restoring):
         return "yes" if made.exact else made.why
     if isinstance(made, MeasuredEffects):
-        return f"{made.env_steps:,} steps, {len(made.text.splitlines())} lines" if made.text else "nothing to tell"
+        return (
+            f"{counted(made.env_steps, 'step')}, {counted(len(made.text.splitlines()), 'line')}"
+            if made.text
+            else "nothing to tell"
+        )
     if isinstance(made, MethodResult):
         last = made.curve[-1].value if made.curve else float("nan")
         return f"{made.env_steps['refine']:,} steps, return {last:.2f} on the selection seeds"
     if isinstance(made, Explained):
         kept = sum(len(one.advice) for one in made.explanations)
         proposed = sum(len(one.attempts) for one in made.explanations)
-        return f"{len(made.explanations)} segments, {proposed} suggestions, {kept} kept"
+        return f"{counted(len(made.explanations), 'segment')}, {counted(proposed, 'suggestion')}, {kept} kept"
     if isinstance(made, list) and made and isinstance(made[0], Trajectory):
         return f"mean return {np.mean([t.episode_return for t in made]):.2f}, {sum(map(len, made)):,} steps"
     if isinstance(made, list) and made and isinstance(made[0], Narration):
-        return f"{len(made)} segments, {sum(one.tokens for one in made):,} tokens"
+        return f"{counted(len(made), 'segment')}, {sum(one.tokens for one in made):,} tokens"
+    if isinstance(made, list) and made and isinstance(made[0], MethodResult):
+        return ", ".join(f"{one.method} {one.acting.mean:.4g}" for one in made)
     if isinstance(made, list):
-        return f"{len(made)} entries"
+        return counted(len(made), "row")
     return ""

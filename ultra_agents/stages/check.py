@@ -55,9 +55,16 @@ def check_run(config: Config, *, advised: bool | None = None) -> None:
 
     Raises:
         UltraError: As `build_plugins`; or no policy there, one of another algorithm, episodes of another environment,
-            unusable models, a cap on money without prices, a database that cannot be reached.
+            unusable models or cassettes, a cap on money without prices, a database that cannot be reached.
     """
     environment, algorithm, _ = build_plugins(config)
+    refine = config.refine
+    if refine.num_envs > refine.steps:
+        raise ConfigError(
+            "a single step of all environments is more than the budget",
+            found=f"refine.num_envs: {refine.num_envs}, refine.steps: {refine.steps}",
+            expected="refine.num_envs of at most refine.steps",
+        )
     if config.of_rules:
         _check_rules(config, environment)
     if config.proposer == "llm" and (any(map(variant_of, config.methods)) if advised is None else advised):
@@ -237,8 +244,10 @@ def _check_rules(config: Config, environment: Environment) -> None:
 
 
 def _check_models(config: Config) -> None:
-    for llm in config.llms.values():
-        create_llm(llm.provider, llm.options)
+    models = {name: create_llm(llm.provider, llm.options) for name, llm in config.llms.items()}
     agents, first = config.agents, tuple(config.llms)[:1]
     asked = [name for role in (agents.identifier, agents.advisor, agents.critic) for name in role.names or first]
+    for name in dict.fromkeys(asked):
+        if models[name].recorded:
+            models[name].check()
     check_prices(config.llms, config.gateway, asked)

@@ -145,7 +145,9 @@ class TableTest:
         """How far the rows reach."""
         further = sum(radius > 0 for radius in self.reaches)
         own, nowhere = self.acting - further, self.rows - self.acting
-        return f"{further} rows reach beyond their own state, {own} do not, {nowhere} act nowhere"
+        reach = "row reaches beyond its own state" if further == 1 else "rows reach beyond their own state"
+        others = f"{own} {'does' if own == 1 else 'do'} not"
+        return f"{further} {reach}, {others}, {nowhere} {'acts' if nowhere == 1 else 'act'} nowhere"
 
 
 @dataclass(frozen=True)

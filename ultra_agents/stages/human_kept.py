@@ -16,6 +16,7 @@ from ultra_agents.stages.findings import Findings, RulesFound
 from ultra_agents.stages.keeping import AsJSON
 from ultra_agents.stages.measure import measures_of, measures_path
 from ultra_agents.stages.rules import in_words, rule_terms, test_reward
+from ultra_agents.text import counted, spanned
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.rules import rule_of
 from ultra_agents.verification.sequential import decide
@@ -100,7 +101,7 @@ def with_set(context: RunContext, findings: Findings, mine: RuleProposal, test: 
             attempts=before.attempts or (replace(remembered, env_steps=found.test.env_steps),),
         )
     rules = parse_rules(test.rules, interface_of(context.environment))
-    measured = f"{test.gain:+.3g} [{test.low:+.3g}, {test.high:+.3g}] per episode in {test.pairs} pairs"
+    measured = f"{spanned(test.gain, test.low, test.high)} per episode in {counted(test.pairs, 'pair')}"
     headline = (
         f"{test.verdict}: {measured}, a person's set" if test.pairs else "undecided: a person's set, not paid for"
     )
@@ -129,6 +130,7 @@ def _takes_the_place(context: RunContext, found: RulesFound, test: RuleTest) -> 
     pairs = zip(test.returns, found.test.returns, strict=False)
     gains = [mine[1] - its[1] for mine, its in pairs]
     terms = rule_terms(context.config)
+    both = f"in the {counted(len(gains), 'episode')} both played"
     if gains and decide(gains, rule_of(terms, (len(gains),), found.test.spread)) == "good":
-        return True, f"it takes the place of the run's own set: surely better in the {len(gains)} episodes both played"
-    return False, f"the run's own set stays: in the {len(gains)} episodes both played yours is not surely better"
+        return True, f"it takes the place of the run's own set: surely better {both}"
+    return False, f"the run's own set stays: {both} yours is not surely better"

@@ -26,6 +26,7 @@ from ultra_agents.rollout.replays import Replay, plans_act, replay
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Imitation
 from ultra_agents.stages.narrate import restores
+from ultra_agents.text import counted, spanned
 from ultra_agents.verification import JointResult, JointTester, snapshot_of
 
 SIDE_BY_SIDE = 32
@@ -135,7 +136,7 @@ def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
         agreement = joint.agreement
     else:
         imitator = Imitator(context, findings.trajectories)
-        context.emit(StageProgress("imitate", 0, 0, f"replaying {len(advice)} plans"))
+        context.emit(StageProgress("imitate", 0, 0, f"replaying {counted(len(advice), 'plan')}"))
         demonstrations = imitator.demonstrations(advice)
         steps, spent, found = len(demonstrations), imitator.env_steps, None
         context.emit(StepsSpent("imitate", spent, "replays"))
@@ -149,12 +150,12 @@ def imitate_advice(context: RunContext, findings: Findings) -> Imitation:
     used = found is None or found.passed or (config.imitation.mode == "better" and found.leans)
     verdict = "untested" if found is None else found.verdict
     made = Imitation(len(advice), steps, 0.0, 0.0, 0.0, 0, spent, used, "", copy if used else None, verdict, agreement)
-    what = f"{len(advice)} plans, {steps} demonstrated steps"
+    what = f"{counted(len(advice), 'plan')}, {counted(steps, 'demonstrated step')}"
     if agreement:
         what += f", agreement with them {agreement[0]:.2f} before and {agreement[1]:.2f} after"
     if found is None:
         return replace(made, headline=f"{what}; used untested")
-    measured = f"{found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] in {found.pairs} pairs"
+    measured = f"{spanned(found.gain, found.low, found.high)} in {counted(found.pairs, 'pair')}"
     fate = "used" if used else "not used"
     if verdict == "undecided":
         fate += ", though undecided" if used else ", undecided"

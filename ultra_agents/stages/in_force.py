@@ -29,6 +29,7 @@ from ultra_agents.stages.findings import Findings, TableTest
 from ultra_agents.stages.imitate import joint_rule
 from ultra_agents.stages.narrate import restores
 from ultra_agents.stages.table import advice_table, modulation_engine
+from ultra_agents.text import counted, spanned
 from ultra_agents.verification import CounterfactualTester, JointTester
 from ultra_agents.verification.reach import ONE_PAIR, Claim, measure_reach
 
@@ -47,7 +48,9 @@ def try_table(context: RunContext, findings: Findings) -> TableTest:
     if config.advice.in_force == "always" or config.verification.mode not in ("simulate", "both"):
         why = "advice.in_force" if config.advice.in_force == "always" else "verification.mode"
         value = config.advice.in_force if config.advice.in_force == "always" else config.verification.mode
-        return TableTest("untested", True, headline=f"{len(advice)} rows in force, untested, as {why}: {value} asks")
+        return TableTest(
+            "untested", True, headline=f"{counted(len(advice), 'row')} in force, untested, as {why}: {value} asks"
+        )
     known = _tested_together(findings)
     if known and over is context.policy and len(known) == len(advice):
         return _tested_already(findings)
@@ -82,10 +85,10 @@ def _tested_already(findings: Findings) -> TableTest:
     """The joint test was of exactly this table."""
     joint, rows = findings.explained.joint, len(findings.advice)
     assert joint is not None
-    measured = f"{joint.gain:+.3g} [{joint.low:+.3g}, {joint.high:+.3g}] in {joint.pairs} pairs"
+    measured = f"{spanned(joint.gain, joint.low, joint.high)} in {counted(joint.pairs, 'pair')}"
     return TableTest(
         "holds", True, (), joint.gain, joint.low, joint.high, joint.pairs, rows=rows, stopped=joint.stopped,
-        headline=f"holds: {measured}, as tested together; {rows} rows in force",
+        headline=f"holds: {measured}, as tested together; {counted(rows, 'row')} in force",
     )  # fmt: skip
 
 
@@ -114,7 +117,7 @@ def _reaches(context: RunContext, findings: Findings, over: Policy, known: set[t
     limit = min(rule.reach_max_steps, config.refine.steps // SHARE_FOR_REACH)
 
     def progress(steps: int) -> None:
-        context.emit(StageProgress("table", steps, limit, f"{len(claims)} rows at the states around theirs"))
+        context.emit(StageProgress("table", steps, limit, f"{counted(len(claims), 'row')} at the states around"))
         context.stop()  # waits while a person lets the run wait
 
     with CounterfactualTester(
@@ -159,7 +162,7 @@ def _in_episodes(context: RunContext, findings: Findings, over: Policy, found: T
         found, acts=test.passed, gain=test.gain, low=test.low, high=test.high, pairs=test.pairs, stopped=test.stopped,
         env_steps=found.env_steps + test.env_steps, verdict=test.verdict,
     )  # fmt: skip
-    measured = f"{test.gain:+.3g} [{test.low:+.3g}, {test.high:+.3g}] in {test.pairs} pairs"
+    measured = f"{spanned(test.gain, test.low, test.high)} in {counted(test.pairs, 'pair')}"
     fate = "in force" if test.passed else "training goes on without it"
     return replace(made, headline=f"{made.verdict}: {measured}; {words}; {fate}")
 

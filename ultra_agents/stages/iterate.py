@@ -25,6 +25,7 @@ from ultra_agents.stages.imitate import imitate_advice
 from ultra_agents.stages.narrate import narrate_episodes
 from ultra_agents.stages.prepare import collect_episodes
 from ultra_agents.stages.rounds import Round
+from ultra_agents.text import counted
 
 SHARE = 2
 """Further rounds take at most one in so many of the environment steps that the stages before them left."""
@@ -55,7 +56,9 @@ def iterate_advice(context: RunContext, findings: Findings, number: int) -> Roun
     learnt = imitate_advice(made, found)
     returns = float(np.mean([one.episode_return for one in trajectories]))
     tested = sum(attempt.test is not None for one in found.explanations for attempt in one.attempts)
-    headline = f"{learnt.headline} (episodes of the copy before: {returns:.4g}; {tested} suggestions tested)"
+    headline = (
+        f"{learnt.headline} (episodes of the copy before: {returns:.4g}; {counted(tested, 'suggestion')} tested)"
+    )
     return Round(
         number, headline, len(trajectories), returns, tested, learnt.plans, learnt.steps, learnt.agreement,
         learnt.gain, learnt.low, learnt.high, learnt.pairs, learnt.verdict, learnt.used, collecting,

@@ -23,6 +23,7 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Explained, Findings, JointOutcome
 from ultra_agents.stages.imitate import Imitator, imitates, joint_rule
 from ultra_agents.stages.table import modulation_engine
+from ultra_agents.text import counted
 from ultra_agents.verification import JointTester
 
 LOST = ("left", "rejected", "dropped")
@@ -112,7 +113,8 @@ def _told(context: RunContext, one: Explanation, asked: set[int], outcome: Joint
             joint = replace(verdict, kept=True)
             return replace(state, fate="accepted", stage="", reason="", detail="", joint=joint)
         reason = (OPEN if outcome.verdict == "undecided" else REASON) if outcome.pairs else UNPAID
-        detail = f"{outcome.gain:+.3g} per episode ({outcome.low:+.3g} to {outcome.high:+.3g}), {outcome.pairs} pairs"
+        measured = f"{outcome.gain:+.3g} per episode ({outcome.low:+.3g} to {outcome.high:+.3g})"
+        detail = f"{measured}, {counted(outcome.pairs, 'pair')}"
         context.emit(Dropped("test", reason, one.segment.name, f"step {state.step}: {detail}", f"{state.step} joint"))
         fate: Fate = "rejected" if outcome.pairs else "dropped"
         return replace(state, fate=fate, stage="test", reason=reason, detail=detail, joint=verdict)

@@ -14,6 +14,7 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
 from ultra_agents.stages.narrate import restores
 from ultra_agents.stages.rules_overview import rules_worth
+from ultra_agents.text import counted
 from ultra_agents.verification.fidelity import measure_fidelity
 
 MEASURES = "measures.json"
@@ -81,7 +82,7 @@ def human_measures(findings: Findings) -> dict[str, Any] | None:
     if not trials and not sets:
         return None
     held = sum(trial.test.passed for trial in trials)
-    parts = [f"{held} of {len(trials)} suggestions hold"] if trials else []
+    parts = [f"{held} of {counted(len(trials), 'suggestion')} {'holds' if held == 1 else 'hold'}"] if trials else []
     if sets and findings.rules is not None:
         parts.append("their rules are in use" if findings.rules.by_person else "their rules are not in use")
     return {

@@ -8,12 +8,13 @@ import numpy as np
 
 from ultra_agents.contracts import Policy, capabilities
 from ultra_agents.errors import ConfigError
-from ultra_agents.events import StageProgress, StepsSpent
+from ultra_agents.events import StageProgress, StepsSpent, Warned
 from ultra_agents.policies import save_policy
 from ultra_agents.records import Trajectory
 from ultra_agents.rollout.collect import collect
 from ultra_agents.stages.check import recorded_episodes, starting_policy_at, untrained_policy
 from ultra_agents.stages.context import RunContext
+from ultra_agents.text import counted
 from ultra_agents.training import policy_file, trained_with
 
 SAME_VALUES = 1e-3
@@ -97,7 +98,9 @@ def collect_episodes(context: RunContext) -> list[Trajectory]:
 
 def _recorded(context: RunContext, folder: Path) -> list[Trajectory]:
     """The first episodes of a folder."""
-    made = recorded_episodes(folder, context.config, context.environment)
+    made, asked = recorded_episodes(folder, context.config, context.environment), context.config.collect.episodes
+    if len(made) < asked:
+        context.emit(Warned(f"{folder} has {counted(len(made), 'episode')}, fewer than collect.episodes: {asked}"))
     for number, one in enumerate(made, 1):
         expected = context.policy.value(one.observations)
         if not np.allclose(one.values, expected, rtol=SAME_VALUES, atol=SAME_VALUES):

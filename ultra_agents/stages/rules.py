@@ -30,6 +30,7 @@ from ultra_agents.stages.explain import asking, source_of
 from ultra_agents.stages.findings import Findings, RulesFound
 from ultra_agents.stages.reward_race import race_reward
 from ultra_agents.stages.tools import tools_of
+from ultra_agents.text import counted, spanned
 from ultra_agents.verification import RuleTest, RuleTester
 from ultra_agents.verification.reward import RewardTest, hold_against
 from ultra_agents.verification.trials import RuleTrials
@@ -98,7 +99,8 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     found = tester.test(list(acting.values()))
     context.emit(StepsSpent("rules", found.env_steps, "sets"))
     headline = (
-        f"{found.verdict}: {found.gain:+.3g} [{found.low:+.3g}, {found.high:+.3g}] per episode in {found.pairs} pairs"
+        f"{found.verdict}: {spanned(found.gain, found.low, found.high)}"
+        f" per episode in {counted(found.pairs, 'pair')}"
         f"{f', best of {len(acting)} sets' if len(acting) > 1 else ''}"
     )
     if not found.pairs:

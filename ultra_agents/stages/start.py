@@ -20,6 +20,7 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings, Start, StartName
 from ultra_agents.stages.lessons import Lessons, taught, widened
 from ultra_agents.stages.rules import rule_streams, rule_terms
+from ultra_agents.text import spanned
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.paired import Budget, Entrant, Episodes
 from ultra_agents.verification.rules import episodes_of, rule_of
@@ -193,7 +194,7 @@ def _headline(chosen: StartName, gains: Mapping[str, tuple[float, float, float]]
     text = words[chosen]
     if chosen in gains:
         mean, low, high = gains[chosen]
-        text += f": {mean:+.3g} [{low:+.3g}, {high:+.3g}] per episode over the policy"
+        text += f": {spanned(mean, low, high)} per episode over the policy"
     if learning.labels:
         text += f"; {learning.labels:,} labelled states, {learning.env_steps:,} environment steps"
     return text

@@ -31,10 +31,10 @@ from ultra_agents.events import (
     TrainingProgress,
     Warned,
 )
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.panels.advice import rules_words
 from ultra_agents.ui.run_state import RunState, reduce
-from ultra_agents.ui.text import about, clock, counted, prose, score, took
+from ultra_agents.ui.text import about, clock, prose, score, took
 
 TENTH, SOON_S, LATE_S = 0.1, 2.0, 15.0
 """A progress line is due after `TENTH` of the work and `SOON_S` seconds, or after `LATE_S` seconds."""
@@ -133,7 +133,7 @@ class PlainDisplay:
                 if found is None:
                     return None
                 error = "" if math.isnan(found.error) else f" +- {score(found.error)}"
-                value = f"{score(found.mean)}{error} ({found.episodes} episodes)"
+                value = f"{score(found.mean)}{error} ({counted(found.episodes, 'episode')})"
                 return f"eval    {clean(method)} {purpose} at {steps:,}: {value}"
             case RunPaused():
                 return "run     paused"

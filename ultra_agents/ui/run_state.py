@@ -38,6 +38,7 @@ from ultra_agents.events import (
 )
 from ultra_agents.records import Usage
 from ultra_agents.ui.counting import Counted, Seen, first_time, usage_of
+from ultra_agents.ui.intervals import half_width
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -49,11 +50,6 @@ MESSAGES, ADVICE, WARNINGS, KEYS, POINTS, TEXT, PENDING, SHOWN = 200, 200, 20, 4
 characters of a text, pending requests, pictures."""
 Point: TypeAlias = tuple[int, float, float]
 """Steps, mean return, half the width of its 95 % interval (NaN where there is none)."""
-_T = (
-    12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23,
-    2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09,
-)  # fmt: skip
-"""Student's t at 97.5 % for 1, 2, ... degrees of freedom; the normal's 1.96 comes close beyond."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ class StageState:
 
     def left(self, now: float) -> float | None:
         """Expected seconds to its end; None while there is no estimate."""
-        if self.status != "running" or self.fraction < 0.02 or now <= self.started:
+        if self.status != "running" or not 0.02 <= self.fraction < 1 or now <= self.started:
             return None
         return (now - self.started) * (1 - self.fraction) / self.fraction
 
@@ -202,6 +198,11 @@ class RunState:
         """The stage that runs now, the latest started if several do."""
         running = [stage for stage in self.stages if stage.status == "running"]
         return max(running, key=lambda stage: stage.started) if running else None
+
+    @property
+    def pictured(self) -> bool:
+        """Whether states that advice is about are shown, or may still be: only moves are about single states."""
+        return bool(self.shown) or not self.stages or any(stage.name == "explain" for stage in self.stages)
 
     @property
     def ends(self) -> tuple[MeanReturn, ...]:
@@ -375,11 +376,6 @@ def _evaluated(state: RunState, event: Evaluated) -> RunState:
         points = _with_point(state.curves.get(event.method, ()), (event.steps, found.mean, wide))
         state = replace(state, curves=_put(state.curves, event.method, points))
     return state
-
-
-def half_width(error: float, many: int) -> float:
-    """Half the width of the 95 % interval of a mean of `many` values with standard error `error`; NaN for one."""
-    return error * (_T[many - 2] if many <= len(_T) + 1 else 1.96) if many > 1 else math.nan
 
 
 def _with_point(points: tuple[P, ...], point: P) -> tuple[P, ...]:

@@ -84,7 +84,7 @@ def regions(width: int, height: int, state: RunState, view: View = View()) -> li
 def body(width: int, height: int, y: int, state: RunState) -> Iterator[Region]:
     """The panels of a run that fit into `height` rows from row `y` on."""
     stages = max(len(state.stages), 4)
-    learning = bool(state.curves or state.training)
+    learning, pictured = bool(state.curves or state.training), state.pictured
     if width >= 130 and height >= 32:
         left = width * 5 // 13
         right = width - left
@@ -93,20 +93,23 @@ def body(width: int, height: int, y: int, state: RunState) -> Iterator[Region]:
         told = height - flow_rows - spent
         yield from _column(0, y, left, (("flow", flow_rows), ("advice", told), ("budget", spent)))
         upper = min(height * 9 // 20, 28)
-        curve = right * 11 // 20
-        yield Region("learning_curve", left, y, curve, upper)
-        yield Region("environment", left + curve, y, right - curve, upper)
+        curve = right * 11 // 20 if learning and pictured else 0 if pictured else right
+        if curve:
+            yield Region("learning_curve", left, y, curve, upper)
+        if pictured:
+            yield Region("environment", left + curve, y, right - curve, upper)
         yield Region("conversation", left, y + upper, right, height - upper)
     elif width >= 100 and height >= 30:
         left = width // 2
         upper, lower = min(stages + 3, height // 3), max(height // 4, 8)
-        shared = "learning_curve" if learning else "environment"
+        shared = "learning_curve" if learning or not pictured else "environment"
         other = "environment" if learning else "learning_curve"
         middle = height - upper - lower
+        extra = middle // 2 if pictured else 0
         yield Region("flow", 0, y, left, upper)
         yield Region(shared, left, y, width - left, upper)
         yield Region("conversation", 0, y + upper, left, middle)
-        yield from _column(left, y + upper, width - left, ((other, middle // 2), ("budget", middle - middle // 2)))
+        yield from _column(left, y + upper, width - left, ((other, extra), ("budget", middle - extra)))
         yield Region("advice", 0, y + upper + middle, width, lower)
     elif width >= 72:
         upper = min(stages + 3, height // 2)
@@ -114,7 +117,8 @@ def body(width: int, height: int, y: int, state: RunState) -> Iterator[Region]:
         middle = height - upper - lower
         left = width * 6 // 11
         yield Region("flow", 0, y, left, upper)
-        yield Region("learning_curve" if learning else "environment", left, y, width - left, upper)
+        shared = "learning_curve" if learning or not pictured else "environment"
+        yield Region(shared, left, y, width - left, upper)
         yield Region("conversation", 0, y + upper, width, middle)
         yield Region("advice", 0, y + upper + middle, left, lower)
         yield Region("budget", left, y + upper + middle, width - left, lower)

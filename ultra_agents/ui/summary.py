@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.run_state import MeanReturn, RunState
 from ultra_agents.ui.text import score, took
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM, method_colours
@@ -65,7 +65,7 @@ def method_table(state: RunState) -> Table | None:
         )  # fmt: skip
     finals = [state.scores[method].get(purpose) for method in methods for purpose in ("last", "best")]
     episodes = max(found.episodes for found in finals if found is not None)
-    table.caption = f"mean return ± standard error of {episodes} episodes"
+    table.caption = f"mean return ± standard error of {counted(episodes, 'episode')}"
     table.caption_style = DIM
     table.caption_justify = "left"
     return table

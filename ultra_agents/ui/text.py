@@ -34,17 +34,18 @@ def wrap(text: str, width: int, lines: int) -> list[str]:
 
 
 def prose(text: str) -> str:
-    """A reply for reading: JSON without its brackets and quotes, everything else as it is."""
+    """A reply for reading: JSON, whole or cut, without its brackets and quotes; everything else as it is."""
     try:
         value = parsed_json(text)
     except ValueError:
-        return text
+        return unfinished(text) if re.match(r'\s*(\[\s*)?\{\s*"', text) else text
     return _told(value) if isinstance(value, dict | list) else text
 
 
 def unfinished(text: str) -> str:
     """A reply that is still being streamed, for reading: without the brackets and quotes of JSON."""
     text = re.sub(r'(["\]}\d]|true|false|null),\s*"(?=\w+"\s*:)', r"\1; ", text)
+    text = re.sub(r'(\w)"\s*:\s*(?=["\[{\w-])', r'\1": ', text)
     return re.sub(r'\\(["\\/])|["{}\[\]]', r"\1", text.replace("\\n", " "))
 
 
@@ -99,8 +100,3 @@ def score(value: float) -> str:
     if not math.isfinite(value):
         return "-"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 rule`, `3 rules`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"

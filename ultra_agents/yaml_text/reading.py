@@ -199,9 +199,9 @@ def read_yaml(text: str, whose: str, dialect: Dialect = SETTINGS) -> tuple[Any, 
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # as PyYAML raises on some escapes and versions
         raise dialect.error(f"{name}: this is not YAML", found=quoted(str(error))) from None
     if len(reader.documents) != 1:
-        raise dialect.error(
-            f"{name}: there is not one document", found=f"{len(reader.documents)} documents", expected="one"
-        )
+        many = len(reader.documents)
+        found = f"{many} documents, separated by ---" if many else "an empty file, or comments only"
+        raise dialect.error(f"{name}: there is not one document", found=found, expected="one document")
     return reader.documents[0], reader.places
 
 
@@ -225,7 +225,10 @@ def read_settings(path: FilePath, what: str, example: str) -> dict[str, Any]:
         ) from error  # fmt: skip
     data, _ = read_yaml(text, str(path))
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} holds no mapping of settings", found=type(data).__name__)
+        raise ConfigError(
+            f"{path} holds no mapping of settings", found="a list" if isinstance(data, list) else repr(data),
+            expected="key: value, line by line", hint=f"{example} is a complete one",
+        )  # fmt: skip
     return data
 
 

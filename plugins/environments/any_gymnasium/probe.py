@@ -134,12 +134,7 @@ def missing_module(env_id: str, error: ImportError, install: str | None = None) 
 
 def _suggestion(env_id: str) -> str | None:
     ids = [name for name in gymnasium.registry if "phys2d/" not in name and "tabular/" not in name]
-    hint = did_you_mean(env_id, ids)
-    return (
-        hint
-        if hint and hint.startswith("did you mean")
-        else 'python -c "import gymnasium; gymnasium.pprint_registry()"'
-    )
+    return did_you_mean(env_id, ids) or 'python -c "import gymnasium; gymnasium.pprint_registry()"'
 
 
 def make(env_id: str, kwargs: dict[str, Any], max_steps: int | None) -> gymnasium.Env[Any, Any]:

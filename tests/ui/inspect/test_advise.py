@@ -11,8 +11,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.ui.inspect.sample_app import text
 from tests.ui.inspect.sample_view import SampleSource, run_view
-from tests.ui.inspect.test_app import text
 from ultra_agents.errors import ConfigError, RunError, UltraError
 from ultra_agents.records import TestResult
 from ultra_agents.ui.inspect.advise_screen import AdviceAnswer, AdviseScreen

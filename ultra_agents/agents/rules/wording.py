@@ -12,6 +12,7 @@ from ultra_agents.config import NarrationConfig
 from ultra_agents.contracts import Environment
 from ultra_agents.records import Endings, RuleAttempt, RuleTrial
 from ultra_agents.rules import Interface
+from ultra_agents.text import counted
 
 
 def measured(trial: RuleTrial) -> str:
@@ -84,11 +85,6 @@ def standing(attempts: Sequence[RuleAttempt]) -> tuple[str, str]:
         said.append(f"The critic: {last.judgement}")
     said.append("Find out from this what went wrong, and write a better set.")
     return text, "\n".join(part for part in said if part)
-
-
-def counted(number: int, word: str) -> str:
-    """`1 episode`, `4 episodes`."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _ended(side: Endings) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.text import Text
 
+from ultra_agents.text import counted, spanned
 from ultra_agents.ui.inspect.details import STOPPED
 from ultra_agents.ui.inspect.glyphs import interval
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ultra_agents.cli.advise.bench import Bench
-    from ultra_agents.records import TestResult
+    from ultra_agents.records import RuleAttempt, TestResult
     from ultra_agents.stages.human import MovesTried
     from ultra_agents.stages.human_rules import RulesTried
+    from ultra_agents.verification import RuleTest
 
 WIDTH = 44
 """Columns of a drawn interval."""
@@ -72,9 +74,8 @@ def in_words(purpose: str) -> str:
 
 def verdict_line(test: TestResult) -> str:
     """The verdict in a line: `holds: +1.25 [+0.50, +2.00] return, 8 paired replays (7 better, 1 worse)`."""
-    plural = "replay" if test.pairs == 1 else "replays"
     return (
-        f"{test.verdict}: {test.gain:+.3g} [{test.low:+.3g}, {test.high:+.3g}] return, {test.pairs} paired {plural} "
+        f"{test.verdict}: {spanned(test.gain, test.low, test.high)} return, {counted(test.pairs, 'paired replay')} "
         f"({test.better} better, {test.worse} worse)"
     )
 
@@ -107,21 +108,22 @@ def moves_row(bench: Bench, tried: MovesTried) -> dict[str, Any]:
     }
 
 
+def _measured(found: RuleAttempt | RuleTest) -> str:
+    """The gain of a set of rules, now or when it was tested before."""
+    if not found.pairs or found.gain is None or found.low is None or found.high is None:
+        return "the budget did not pay for a first look"
+    return f"{spanned(found.gain, found.low, found.high)} per episode, {counted(found.pairs, 'paired episode')}"
+
+
 def rules_lines(bench: Bench, tried: RulesTried) -> list[Text]:
     """The screen of tested rules."""
     test, document = tried.test, tried.rules.document
-    head = Text(
-        f"{len(document.rules)} rule{'s' if len(document.rules) > 1 else ''}, in force over the policy", "bold"
-    )
+    head = Text(f"{counted(len(document.rules), 'rule')}, in force over the policy", "bold")
     if test is None:
         one = tried.proposal.attempts[-1]
-        told = f"{one.gain:+.3g} [{one.low:+.3g}, {one.high:+.3g}] per episode, {one.pairs} paired episodes"
-        rows = [_row("verdict", f"{one.feedback}: {told}", f"bold {COLOURS.get(one.feedback, '')}".strip())]
+        rows = [_row("verdict", f"{one.feedback}: {_measured(one)}", f"bold {COLOURS.get(one.feedback, '')}".strip())]
         return [head, *rows, _steps(bench, one.env_steps, True), _row("advice", bench.kept)]
-    measured = f"{test.gain:+.3g} [{test.low:+.3g}, {test.high:+.3g}] per episode, {test.pairs} paired episodes"
-    if not test.pairs:
-        measured = "the budget did not pay for a first look"
-    rows = [_row("verdict", f"{test.verdict}: {measured}", f"bold {COLOURS[test.verdict]}")]
+    rows = [_row("verdict", f"{test.verdict}: {_measured(test)}", f"bold {COLOURS[test.verdict]}")]
     if test.pairs:
         rows.append(_row("returns", f"{test.policy_return:,.4g} alone, {test.rules_return:,.4g} with the rules"))
     if test.coverage is not None:

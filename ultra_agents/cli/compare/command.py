@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ultra_agents.text import counted
+
 if TYPE_CHECKING:
     from ultra_agents.experiments.engines import Engine
     from ultra_agents.experiments.spec import Experiment
@@ -94,7 +96,7 @@ def compare(
         raise Interrupted("stopped; every finished cell and every checkpoint is kept", hint=again)
     if failed:
         raise UltraError(
-            f"{len(failed)} of {len(part)} cells failed",
+            f"{len(failed)} of {counted(len(part), 'cell')} failed",
             found="; ".join(f"{one.cell}: {one.error}" for one in failed[:4]),
             hint=f"mend the cause and go on: {again}",
         )

@@ -13,7 +13,7 @@ from ultra_agents.errors import RunError
 from ultra_agents.records import HUMAN, Explanation, MethodResult, Trajectory
 from ultra_agents.records.approval import refuse
 from ultra_agents.runs.files import PACKAGES
-from ultra_agents.text import clean, parsed_json
+from ultra_agents.text import clean, counted, parsed_json
 from ultra_agents.ui.inspect.run_view import ModelCall, RulesView, RunView
 from ultra_agents.ui.text import count, took
 
@@ -40,7 +40,7 @@ def read_run(
     ]
     status, notes = status_of(folder), list(damage)
     if not finished:
-        notes.append(f"the agents are not finished: {len(explanations)} segments so far")
+        notes.append(f"the agents are not finished: {counted(len(explanations), 'segment')} so far")
     elif not folder.config.of_moves:
         notes += [] if rules is not None else ["no rules yet" if status == "running" else "no rules were looked for"]
     elif not any(one.states for one in shown):
@@ -67,7 +67,7 @@ def remarks_of(folder: RunFolder) -> tuple[str, ...]:
     from ultra_agents.stages.rules_overview import read_rules
 
     found = [
-        f"note of {clean(row['time'])}, read with {row['questions']} questions: {clean(row['text'])}"
+        f"note of {clean(row['time'])}, read with {counted(row['questions'], 'question')}: {clean(row['text'])}"
         for row in note_rows(folder.path)
     ]
     rules = read_rules(folder) if folder.config.of_rules else None
@@ -174,7 +174,7 @@ def read_conversation(path: Path) -> tuple[dict[str, tuple[ModelCall, ...]], lis
             continue
         seen.add(question)
         found.setdefault(name, []).append(call_of(row))
-    notes = [f"{damaged} damaged line{'s' if damaged > 1 else ''} of the transcript passed over"] if damaged else []
+    notes = [f"{counted(damaged, 'damaged line')} of the transcript passed over"] if damaged else []
     return {name: tuple(rows) for name, rows in found.items()}, notes
 
 

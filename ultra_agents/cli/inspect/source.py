@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CHARACTERS = 600
 """Longest description of a state."""
 FEATURES = 16
-"""Most features shown, of environments whose information has no names for them."""
+"""Most quantities or features shown, of environments whose information has no scalars."""
 
 
 class RunSource:
@@ -77,7 +77,7 @@ class RunSource:
         return self._cached(episode, step)
 
     def series(self, episode: int) -> Mapping[str, FloatArray]:
-        """The scalars of `Trajectory.infos` by name; where there are none, the features."""
+        """The scalars of `Trajectory.infos` by name; else named quantities, else features."""
         trajectory = self._episodes[episode]
         names = [key for key, value in (trajectory.infos[0] if trajectory.infos else {}).items() if _is_number(value)]
         found = {
@@ -85,11 +85,19 @@ class RunSource:
         }
         if not found:
             try:
-                features = np.asarray(self.environment.features(trajectory.observations), np.float64)
-                found = {f"feature {k}": features[:, k] for k in range(min(features.shape[1], FEATURES))}
+                found = self._measured(trajectory)
             except Exception:  # a plugin's defect: there are no numbers, everything else is shown
                 found = {}
         return found
+
+    def _measured(self, trajectory: Trajectory) -> dict[str, FloatArray]:
+        from ultra_agents.contracts import capabilities
+
+        if "quantities" in capabilities(self.environment):
+            named = dict(self.environment.quantities(trajectory.observations))
+            return {clean(name, 16): np.asarray(named[name], np.float64) for name in list(named)[:FEATURES]}
+        features = np.asarray(self.environment.features(trajectory.observations), np.float64)
+        return {f"feature {k}": features[:, k] for k in range(min(features.shape[1], FEATURES))}
 
     def conversation(self, segment: str) -> tuple[ModelCall, ...]:
         """All model calls about a segment."""

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ultra_agents.text import counted
+
 
 def llm_export(
     source: Annotated[str, typer.Argument(metavar="RUN|CACHE", help="Run folder, its name, or an answer cache.")],
@@ -37,7 +39,7 @@ def llm_export(
         cassette.unlink()
         raise RunError(f"there are no answers in {source}", found=f"nothing of it in {place}")
     out().print(
-        f"{count} answers in {cassette}\n"
+        f"{counted(count, 'answer')} in {cassette}\n"
         f"replay them: gateway: {{mode: replay, cache: {cassette}}}\n"
         f"or as a model: {{provider: replay, options: {{cassette: {cassette}}}}}",
         markup=False, highlight=False, soft_wrap=True,
@@ -68,7 +70,7 @@ def llm_import(
     finally:
         opened.close()
     out().print(
-        f"{added} of {read} answers added to {cache}\nuse them: gateway: {{cache: {cache}}}",
+        f"{added} of {counted(read, 'answer')} added to {cache}\nuse them: gateway: {{cache: {cache}}}",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ultra_agents.text import counted
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -54,7 +56,7 @@ def verdict(report: Any) -> str:
     """One line: does it conform?"""
     counts = {status: sum(row.status == status for row in report.rows) for status in ("pass", "skipped", "failed")}
     failed = counts["failed"]
-    told = f"{failed} {'check' if failed == 1 else 'checks'} failed" if failed else "conforms"
+    told = f"{counted(failed, 'check')} failed" if failed else "conforms"
     return f"{report.subject}: {told} ({counts['pass']} passed, {counts['skipped']} skipped)"
 
 

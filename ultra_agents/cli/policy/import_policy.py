@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ultra_agents.text import counted
+
 if TYPE_CHECKING:
     from ultra_agents.contracts import Environment
     from ultra_agents.exchange.importing import Imported
@@ -167,7 +169,7 @@ def print_score(console: Any, found: Score) -> None:
     from ultra_agents.exchange.scoring import in_words
 
     episodes = len(found.sampled.values)
-    console.print(f"score over {episodes} episodes", highlight=False)
+    console.print(f"score over {counted(episodes, 'episode')}", highlight=False)
     console.print(f"  drawn actions      {in_words(found.sampled)}", highlight=False)
     console.print(f"  likeliest actions  {in_words(found.likeliest)}", highlight=False)
 

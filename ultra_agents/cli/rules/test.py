@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ultra_agents.text import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -89,8 +91,8 @@ def _start(config: Config, console: Console) -> tuple[Environment, Policy]:
     from ultra_agents.stages import run_context, starting_policy
 
     if config.policy.train_steps is not None:
-        steps = f"{config.policy.train_steps:,}"
-        console.print(f"training the starting policy for {steps} steps", highlight=False, markup=False, soft_wrap=True)
+        steps = counted(config.policy.train_steps, "step")
+        console.print(f"training the starting policy for {steps}", highlight=False, markup=False, soft_wrap=True)
     with TemporaryDirectory() as root:
         folder = RunFolder.create(Path(root), config)
         context = run_context(folder, config, lambda event: None, lambda: False)

@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ultra_agents.events import CellChanged, Event
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.json_lines import JsonLines
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
 
@@ -124,7 +124,7 @@ def cell_grid(cells: Sequence[CellStatus]) -> RichTable:
     seeds = list(dict.fromkeys(cell.seed for cell in cells))
     done = sum(cell.status == "finished" for cell in cells)
     lost = sum(cell.status == "failed" for cell in cells)
-    caption = f"{done} of {len(cells)} cells finished" + (f", {lost} failed" if lost else "")
+    caption = f"{done} of {counted(len(cells), 'cell')} finished" + (f", {lost} failed" if lost else "")
     table = RichTable(box=None, pad_edge=False, caption=caption, caption_justify="left", header_style=DIM)
     table.add_column("task")
     table.add_column("method")

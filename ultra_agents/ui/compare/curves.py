@@ -13,7 +13,7 @@ from ultra_agents.text import clean
 from ultra_agents.ui.braille_chart import Series, chart
 from ultra_agents.ui.compare.state import ComparisonState, MethodCurve, method_curves, start_of
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
-from ultra_agents.ui.panels.frame import Framed, framed
+from ultra_agents.ui.panels.frame import Framed, framed, hint
 from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import DIM, method_colours
 
@@ -27,7 +27,7 @@ def curves_panel(
     found = method_curves(comparison.cells, comparison.task)
     level = start_of(comparison.cells, comparison.task)
     if not found:
-        lines = [Text("Learning curves appear when refining begins.", DIM)]
+        lines = hint("Learning curves appear when refining begins.", width, height)
         return framed(title, lines, width, height, focused=view.focused)
     here = [cell.reported for cell in comparison.cells if cell.reported.task == comparison.task]
     places = {cell.method: cell.colour for cell in here if cell.colour is not None}

@@ -53,8 +53,9 @@ def regions(width: int, height: int, comparison: ComparisonState, view: View = V
 
 def _body(width: int, height: int, comparison: ComparisonState) -> Iterator[Region]:
     rows = len({(cell.reported.task, cell.reported.method) for cell in comparison.cells}) + 3
-    talks, advised = _talks(comparison.run), bool(comparison.run.shown or comparison.run.advice)
-    advised = advised or talks
+    talks = _talks(comparison.run)
+    advised = talks or bool(comparison.run.shown or comparison.run.advice)
+    pictured = advised and comparison.run.pictured
     if width >= 130 and height >= 30:
         left = width * 6 // 13
         right = width - left
@@ -65,15 +66,17 @@ def _body(width: int, height: int, comparison: ComparisonState) -> Iterator[Regi
         top = min(max(len(comparison.run.stages) + 4, 10), height // 3)
         picture = right // 2
         yield Region("flow", left, 2, right - picture, top)
-        yield Region("environment" if advised else "budget", left + right - picture, 2, picture, top)
+        yield Region("environment" if pictured else "budget", left + right - picture, 2, picture, top)
         rest = height - 1 - top
         lower = max(rest // 3, 6)
         lower = lower if advised else 0
         yield Region("conversation" if talks else "learning_curve", left, 2 + top, right, rest - lower)
         if not advised:
             return
-        yield Region("advice", left, 2 + top + rest - lower, right - right * 2 // 5, lower)
-        yield Region("budget", left + right - right * 2 // 5, 2 + top + rest - lower, right * 2 // 5, lower)
+        spent = right * 2 // 5 if pictured else 0
+        yield Region("advice", left, 2 + top + rest - lower, right - spent, lower)
+        if pictured:
+            yield Region("budget", left + right - spent, 2 + top + rest - lower, spent, lower)
         return
     if height < 18 or width < 60:
         upper = min(rows, max(height - 5, 3), height)
@@ -98,7 +101,7 @@ def _body(width: int, height: int, comparison: ComparisonState) -> Iterator[Regi
         return
     top = min(max(len(comparison.run.stages) + 2, 6), rest // 2)
     yield Region("flow", 0, y, part, top)
-    yield Region("environment" if advised else "budget", 0, y + top, part, rest - top)
+    yield Region("environment" if pictured else "budget", 0, y + top, part, rest - top)
     lower = max(rest // 3, 5) if advised else 0
     yield Region(spoken, part, y, width - part, rest - lower)
     if lower:

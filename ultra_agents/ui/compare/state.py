@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from ultra_agents.ui.compare.cell_table import CellStatus
 from ultra_agents.ui.compare.time_left import TimeLeft, time_left
-from ultra_agents.ui.run_state import RunState, half_width
+from ultra_agents.ui.intervals import half_width
+from ultra_agents.ui.run_state import RunState
 
 MeanCurve: TypeAlias = tuple[tuple[int, float, float], ...]
 """Steps, mean over seeds, half the width of its 95 % interval (NaN below `MIN_SEEDS` seeds)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeAlias
 
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.compare.cell_table import CellStatus
 from ultra_agents.ui.text import about
 
@@ -37,7 +37,7 @@ class TimeLeft:
     @property
     def told(self) -> str:
         """In full: `about 12 min`; `at least 12 min, nothing of pong (8 cells) being timed yet`; empty."""
-        names = [f"{clean(task, 40)} ({left} cell{'' if left == 1 else 's'})" for task, left in self.untimed.items()]
+        names = [f"{clean(task, 40)} ({counted(left, 'cell')})" for task, left in self.untimed.items()]
         untold = f"nothing of {', '.join(names)} being timed yet" if names else ""
         return ", ".join(part for part in (str(self), untold) if part)
 

@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 
 from ultra_agents.errors import Interrupted, UltraError
 from ultra_agents.records import TestResult
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted, spanned
 from ultra_agents.ui.inspect.details import STOPPED
 from ultra_agents.ui.inspect.glyphs import interval
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
@@ -201,7 +201,7 @@ class AdviseScreen(ModalScreen[bool]):
 
 def verdict(test: TestResult) -> str:
     """`holds: +1.25 [+0.50, +2.00] in 8 pairs`."""
-    return f"{test.verdict}: {test.gain:+.3g} [{test.low:+.3g}, {test.high:+.3g}] in {test.pairs} pairs"
+    return f"{test.verdict}: {spanned(test.gain, test.low, test.high)} in {counted(test.pairs, 'pair')}"
 
 
 def answer(found: AdviceAnswer) -> Text:

@@ -98,6 +98,7 @@ class InspectApp(SafeApp[None]):
         chosen.can_focus = False
         chosen.border_title = "Episodes"
         self.query_one("#scene", Static).border_title = "Scene"
+        self.query_one("#scroll", VerticalScroll).border_title = "Step"
         self.screen_stack[0].set_class(self.depth == "none", "mono")
         self.fill()
         self.run_worker(self._read_policies, thread=True, exit_on_error=False)

@@ -13,7 +13,7 @@ from ultra_agents.records import (
     Searched,
     TestResult,
 )
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.inspect.glyphs import SIGNS, arrow, interval, short
 from ultra_agents.ui.inspect.plain import note_text
 from ultra_agents.ui.inspect.run_view import RulesView, RunView, StepView, deciding_attempt
@@ -116,7 +116,7 @@ def _attempt(text: Text, attempt: Attempt, title: str, width: int, has_critic: b
     action, hold = attempt.plan.moves[0]
     single = len(attempt.plan.moves) == 1
     text.append(f"  {_action(action) if single else ''}", f"bold {AGENTS['advisor']}")
-    words = f" for {hold} step{'s' if hold > 1 else ''}" if single else short(attempt.plan)
+    words = f" for {counted(hold, 'step')}" if single else short(attempt.plan)
     text.append(f"{words}\n", AGENTS["advisor"])
     _said(text, "why", attempt.rationale, AGENTS["advisor"])
     if attempt.search is not None:
@@ -142,7 +142,7 @@ def _search(text: Text, search: Searched) -> None:
         text.append(f"{search.reason}\n", WARM)
         return
     text.append(f"{search.gain:+.2f} there", DIM)
-    text.append(f", best of {search.tried} plans; {search.env_steps} steps", DIM)
+    text.append(f", best of {counted(search.tried, 'plan')}; {counted(search.env_steps, 'step')}", DIM)
     text.append(f"; {search.reason}\n" if search.reason else "\n", WARM)
 
 
@@ -162,8 +162,8 @@ def _test(text: Text, test: TestResult, width: int) -> None:
     text.append(f"gain {test.gain:+.2f}", f"bold {colour}")
     text.append(f"  interval {test.low:+.2f} to {test.high:+.2f}\n")
     text.append_text(interval(test, min(max(width - 2, 0), 44)))
-    text.append(f"\n{test.pairs} pairs: {test.better} better, {test.worse} worse", DIM)
-    text.append(f"; {STOPPED.get(test.stopped, clean(test.stopped, 30))}; {test.env_steps} steps\n", DIM)
+    text.append(f"\n{counted(test.pairs, 'pair')}: {test.better} better, {test.worse} worse", DIM)
+    text.append(f"; {STOPPED.get(test.stopped, clean(test.stopped, 30))}; {counted(test.env_steps, 'step')}\n", DIM)
 
 
 def _joint(text: Text, joint: JointVerdict) -> None:
@@ -176,7 +176,7 @@ def _joint(text: Text, joint: JointVerdict) -> None:
         return
     text.append(word, f"bold {colour}")
     text.append(f"  {joint.gain:+.2f} per episode, interval {joint.low:+.2f} to {joint.high:+.2f}")
-    text.append(f", {joint.pairs} pairs\n", DIM)
+    text.append(f", {counted(joint.pairs, 'pair')}\n", DIM)
 
 
 def _said(text: Text, who: str, words: str, colour: str) -> None:

@@ -20,25 +20,27 @@ KEYS = (
 
 
 def header(run: RunView, width: int) -> Text:
-    """Run, environment, what was found, what the methods made of it; then notes, as far as there is room."""
+    """Run, environment, what was found, notes, what the methods made of it; as far as there is room."""
     text = Text.assemble((" ultra inspect ", "reverse bold"), (f" {clean(run.name, 30)}", "bold"), no_wrap=True)
-    parts: list[Text] = [Text(f"{clean(run.environment, 24)}, {run.status}", DIM)]
+    parts: list[tuple[Text, ...]] = [(Text(f"{clean(run.environment, 24)}, {run.status}", DIM),)]
     counts = Text()
     for fate, number in run.counts.items():
         if number or fate in ("accepted", "rejected"):
             sign, colour = SIGNS[fate]
             counts.append(f"{sign} {number} {fate} ", colour)
     if run.critical or run.rules is None:
-        parts.append(counts)
+        parts.append((counts,))
     if run.rules is not None:
-        parts.append(Text.assemble(("rules ", DIM), f"{clean(run.rules.headline or run.rules.verdict, 60)}"))
-    parts += [Text(f"! {clean(note)}", WARM) for note in run.notes]
+        words = (clean(run.rules.headline), run.rules.verdict)
+        parts.append(tuple(Text.assemble(("rules ", DIM), one) for one in words if one))
+    parts += [(Text(f"! {clean(note)}", WARM),) for note in run.notes]
     colours = method_colours((one.method for one in run.methods), run.colours)
     for one in run.methods:
         returns = f"{score(one.before.mean)} → {score(one.best.mean)}"
-        parts.append(Text.assemble((f"{one.method} ", colours[one.method]), returns))
-    for part in parts:
+        parts.append((Text.assemble((f"{one.method} ", colours[one.method]), returns),))
+    for wordings in parts:  # the first wording that has room
         room = width - text.cell_len - 2
+        part = next((one for one in wordings if one.cell_len <= room), wordings[-1])
         if part.cell_len > room:
             if room < 16 or not part.plain.startswith("!"):
                 break

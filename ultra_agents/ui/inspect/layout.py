@@ -17,7 +17,7 @@ Screen { layers: base over; background: ansi_default; color: ansi_default; }
 #more { display: none; height: 1fr; border: round ansi_bright_black; padding: 0 1; }
 .roomy #more { display: block; }
 #scroll { width: 1fr; height: 1fr; border: round ansi_bright_black; padding: 0 1; scrollbar-size-vertical: 1; }
-#details { height: auto; }
+#details { height: auto; padding: 0 1 0 0; }
 #tiny { display: none; height: 1fr; }
 .mono #list > .option-list--option-highlighted { text-style: reverse; }
 .narrow #list { display: none; }

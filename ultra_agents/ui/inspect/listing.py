@@ -8,10 +8,13 @@ from typing import Literal
 from rich.text import Text
 
 from ultra_agents.records import CriticalState, Explanation, Fate
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.inspect.glyphs import SIGNS, short
 from ultra_agents.ui.inspect.run_view import RunView, deciding_attempt, deciding_test
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM
+
+PLAN = 16
+"""Columns of a plan."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,14 @@ def listed(run: RunView, only: Fate | None) -> list[tuple[ListEntry, Text]]:
         if only is not None and not any(states for _, states in inside):
             continue
         head = Text.assemble((f"Episode {number}", "bold"), (f"  {episode.episode_return:+.2f}", ""))
-        head.append(f" in {len(episode)} steps", DIM)
+        head.append(f" in {counted(len(episode), 'step')}", DIM)
         found.append((ListEntry("episode", number, 0), head))
         for explanation, states in inside:
             if only is not None and not states:
                 continue
             segment = explanation.segment
             line = Text.assemble((f" {segment.start}–{segment.stop - 1}", "cyan"))
-            line.append(f" {clean(segment.kind, 20)}", DIM)
+            line.append(f" {clean(segment.kind, 60)}", DIM)
             found.append((ListEntry("segment", number, segment.start), line))
             found += [(ListEntry("critical", number, state.step), _line(state)) for state in states]
     return found
@@ -61,8 +64,8 @@ def _rules(run: RunView) -> list[tuple[ListEntry, Text]]:
     head = Text.assemble(("Rules  ", "bold"), (run.rules.verdict, colour))
     found = [(ListEntry("rule", *start), head)]
     for one in run.rules.rows:
-        line = Text.assemble((f" {one.number} ", "cyan"), (one.do, "strike" if one.dropped else ""))
-        line.append(" dropped" if one.dropped else "" if one.coverage is None else f" {one.coverage:.0%}", DIM)
+        share = "dropped " if one.dropped else "" if one.coverage is None else f"{one.coverage:>4.0%} "
+        line = Text.assemble((f" {one.number} ", "cyan"), (share, DIM), (one.do, "strike" if one.dropped else ""))
         found.append((ListEntry("rule", *(one.first or start)), line))
     if run.rules.reward:
         found.append((ListEntry("rule", *start), Text.assemble((" R ", "cyan"), run.rules.reward)))
@@ -87,7 +90,7 @@ def _line(state: CriticalState) -> Text:
     sign, colour = SIGNS[state.fate]
     attempt, test = deciding_attempt(state), deciding_test(state)
     text = Text.assemble(("  ", ""), (sign, colour), f" {state.step:<5} ")
-    text.append((short(attempt.plan) if attempt else "-")[:11].ljust(12))
+    text.append(clean(short(attempt.plan) if attempt else "-", PLAN).ljust(PLAN + 1))
     if test is not None:
         text.append(f"{test.gain:+.2f}", "bold" if test.gain > 0 else "")
     return text

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.records import Array, Attempt, Note, Trajectory
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.inspect.glyphs import short
 from ultra_agents.ui.inspect.run_view import LocatedState, RulesView, RunView, deciding_attempt, deciding_test
 
@@ -26,8 +26,8 @@ def lines(run: RunView) -> Iterator[str]:
     )
     yield (
         f"run {clean(run.name)}: {clean(run.environment)}, proposer {run.proposer}, {run.status}; "
-        f"{len(run.episodes)} episodes, {len(run.told)} segments, "
-        f"{len(run.critical)} critical states: {counts}"
+        f"{counted(len(run.episodes), 'episode')}, {counted(len(run.told), 'segment')}, "
+        f"{counted(len(run.critical), 'critical state')}: {counts}"
     )
     for note in run.notes:
         yield f"note {clean(note)}"

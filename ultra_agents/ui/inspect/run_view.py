@@ -19,6 +19,7 @@ from ultra_agents.records import (
     TestResult,
     Trajectory,
 )
+from ultra_agents.text import counted
 
 FATES: tuple[Fate, ...] = ("accepted", "left", "rejected", "dropped", "open")
 
@@ -251,7 +252,7 @@ def what_changed(before: RunView, after: RunView) -> str:
         ("critical state", len(before.critical), len(after.critical)),
     ):
         if (more := other - one) > 0:
-            parts.append(f"{more} more {word}{'s' if more > 1 else ''}")
+            parts.append(f"{counted(more, f'more {word}')}")
     if len(after.remarks) > len(before.remarks):
         parts.append("a person's note or advice")
     if before.rules is None and after.rules is not None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from ultra_agents.events import AdviceDecided, RulesDecided, RulesShown
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
-from ultra_agents.ui.panels.frame import Framed, framed, newest
+from ultra_agents.ui.panels.frame import Framed, framed, hint, newest
 from ultra_agents.ui.run_state import RunState
-from ultra_agents.ui.text import counted
+from ultra_agents.ui.text import wrap
 from ultra_agents.ui.theme import BAD, DIM, GOOD, WARM, decision_sign
 
 Decided: TypeAlias = AdviceDecided | RulesDecided
 GAIN = 6
-INTERVAL = 16
+REASON = 12
+"""Columns that a reason takes at least: a shorter part of one says nothing."""
 
 
 def advice(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
@@ -30,15 +32,16 @@ def advice(state: RunState, now: float, width: int, height: int, view: PanelView
     # columns are as wide as the visible rows need, so that a long plan that is scrolled out takes no room
     seen = slice(max(len(shown) - rows - view.scroll, 0), len(shown) - view.scroll or None)
     wide = max(map(len, wheres[seen]), default=0), max(map(len, actions[seen]), default=0)
-    spans = any(row.low is not None for row in shown[seen]) and inner >= wide[0] + wide[1] + GAIN + INTERVAL + 8
+    span = max((len(interval_words(row)) for row in shown[seen]), default=0)
+    span = span if inner >= wide[0] + wide[1] + GAIN + span + 6 else 0
     lines = [
-        _row(row, where.rjust(wide[0]), action.ljust(wide[1]), spans)
+        _row(row, where.rjust(wide[0]), action.ljust(wide[1]), span, inner)
         for row, where, action in zip(shown, wheres, actions, strict=True)
     ]
     if state.rules is not None:
-        lines += _rules(state.rules)
+        lines += _rules(state.rules, inner, rows - len(lines))
     if not lines:
-        lines = [Text("Suggestions appear here once judged and tested.", DIM)]
+        lines = hint("Suggestions appear here once judged and tested.", width, height)
     lines, scrolled = newest(lines, rows, view.scroll)
     counts = " · ".join(f"{number} {clean(word, 12)}" for word, number in _counts(state.decisions))
     return framed("Advice", lines, width, height, counts, focused=view.focused, scrolled=scrolled)
@@ -64,37 +67,43 @@ def _proposed(row: Decided, most: int) -> str:
     return counted(row.rules, "rule")
 
 
-def _row(row: Decided, where: str, action: str, spans: bool) -> Text:
+def _row(row: Decided, where: str, action: str, span: int, inner: int) -> Text:
     sign, colour = decision_sign(row.decision)
-    gain, told = gain_words(row), interval_words(row)
-    return Text.assemble(
+    line = Text.assemble(
         (f"{sign} ", colour),
         (where, DIM),
         (f"  {action}", ""),
-        (f" {gain:>{GAIN}}", gain_colour(row)),
-        (f" {told:<{INTERVAL}}" if spans else "", DIM),
-        (f"  {clean(row.reason, 200)}", DIM),
+        (f" {gain_words(row):>{GAIN}}", gain_colour(row)),
+        (f" {interval_words(row):<{span}}" if span else "", DIM),
     )
+    reason = clean(row.reason, 200)
+    if inner - line.cell_len - 2 >= min(REASON, cell_len(reason)):
+        line.append(f"  {reason}", DIM)
+    return line
 
 
-def _rules(shown: RulesShown) -> list[Text]:
-    """The verdict, then one line a rule."""
+def _rules(shown: RulesShown, inner: int, rows: int) -> list[Text]:
+    """The verdict, then the rules: in full where they have room on `rows` lines, else one line each."""
     colour = {"accepted": GOOD, "rejected": BAD, "": DIM}.get(shown.verdict, WARM)
-    return [Text(rules_words(shown), colour), *(Text(f"  {clean(one, 200)}") for one in shown.rules)]
+    verdict, rules = rules_words(shown), [clean(one, 200) for one in shown.rules]
+    full = [Text(line, colour) for line in wrap(verdict, inner, 3)]
+    for rule in rules:
+        full += [Text(f"{'  ' if at == 0 else '    '}{line}") for at, line in enumerate(wrap(rule, inner - 4, 4))]
+    return full if len(full) <= rows else [Text(verdict, colour), *(Text(f"  {rule}") for rule in rules)]
 
 
 def rules_words(shown: RulesShown) -> str:
     """`accepted: +60.0 [+10.6, +109] per episode in 4 pairs, 2 rules by file`; what is under test before that."""
-    sets = f"{shown.sets} set{'' if shown.sets == 1 else 's'} of rules by {clean(shown.source, 30)}"
+    sets = f"{counted(shown.sets, 'set')} of rules by {clean(shown.source, 30)}"
     if not shown.verdict:
         return f"{sets} under test"
     gain = ""
     if shown.gain is not None and shown.low is not None and shown.high is not None:
         gain = (
-            f": {_signed(shown.gain)} [{_signed(shown.low)}, {_signed(shown.high)}] per episode in {shown.pairs} pairs"
+            f": {_signed(shown.gain)} [{_signed(shown.low)}, {_signed(shown.high)}]"
+            f" per episode in {counted(shown.pairs, 'pair')}"
         )
-    count = f"{len(shown.rules)} rule{'' if len(shown.rules) == 1 else 's'}"
-    return f"{clean(shown.verdict, 12)}{gain}, {count} by {clean(shown.source, 30)}"
+    return f"{clean(shown.verdict, 12)}{gain}, {counted(len(shown.rules), 'rule')} by {clean(shown.source, 30)}"
 
 
 def gain_words(row: Decided) -> str:

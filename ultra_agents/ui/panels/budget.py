@@ -21,25 +21,29 @@ def budget(state: RunState, now: float, width: int, height: int, view: PanelView
     """The panel "Spent"; scrolling goes down."""
     usage, rows, inner = state.usage, max(height - 2, 1), max(width - 4, 10)
     asked = usage.calls + usage.cached
-    share = f"{usage.cached / asked:.0%} from the cache" if usage.cached else ""
-    paid = f"  {money(usage.cost)} paid" if usage.cost > 0 and rows < 8 else ""
+    kept = f"+ {usage.cached:,}" if usage.cached else ""
+    share = (f"{kept}, {usage.cached / asked:.0%} from the cache", f"{kept} cached") if kept else ()
+    out = f"{count(usage.completion_tokens)} out"
+    paid = (f"{out}  {money(usage.cost)} paid",) if usage.cost > 0 and rows < 8 else ()
     lines = [
-        _row("calls", f"{usage.calls:,}", f"+ {usage.cached:,}, {share}" if share else ""),
-        _row("tokens", f"{count(usage.prompt_tokens)} in", f"{count(usage.completion_tokens)} out{paid}"),
+        _row("calls", f"{usage.calls:,}", *share, inner=inner),
+        _row("tokens", f"{count(usage.prompt_tokens)} in", *paid, out, inner=inner),
     ]
     if usage.cost > 0 and rows >= 8:
-        lines.append(_row("money", money(usage.cost), f"{money(usage.cost / max(usage.calls, 1))} a call"))
+        lines.append(
+            _row("money", money(usage.cost), f"{money(usage.cost / max(usage.calls, 1))} a call", inner=inner)
+        )
     if rows >= 8 and usage.calls:
-        lines.append(_row("waiting", took(usage.seconds), f"{took(usage.seconds / usage.calls)} a call"))
+        lines.append(_row("waiting", took(usage.seconds), f"{took(usage.seconds / usage.calls)} a call", inner=inner))
     if state.parent and rows >= 8:
-        lines.append(_row("in parent", state.inherited, ""))
+        lines.append(_row("in parent", state.inherited, inner=inner))
     spent = spent_by_purpose(state)
     if spent:
-        lines.append(_row("env steps", count(sum(spent.values())), ""))
+        lines.append(_row("env steps", count(sum(spent.values())), inner=inner))
         lines += _purposes(spent, inner, rows)
     if rows >= 16:
         for method, (steps, total) in state.steps.items():
-            lines.append(_row(f"  {clean(method, 9)}", count(steps), f"of {count(total)}"))
+            lines.append(_row(f"  {clean(method, 9)}", count(steps), f"of {count(total)}", inner=inner))
     dropped = sorted(state.drops.items(), key=lambda row: (-row[1], row[0]))
     if dropped and rows >= 8:
         lines.append(Text("not used", DIM))
@@ -88,5 +92,8 @@ def _purposes(spent: dict[str, int], inner: int, rows: int) -> list[Text]:
     return lines
 
 
-def _row(name: str, value: str, more: str) -> Text:
-    return Text.assemble((f"{name:<11}", DIM), (value, "bold"), (f"  {more}" if more else "", DIM))
+def _row(name: str, value: str, *more: str, inner: int) -> Text:
+    """Name and value, and the first of `more` that has room beside them; the last one whatever room there is."""
+    line = Text.assemble((f"{name:<11}", DIM), (value, "bold"))
+    fitting = next((one for one in more if line.cell_len + 2 + len(one) <= inner), more[-1] if more else "")
+    return line.append(f"  {fitting}" if fitting else "", DIM)

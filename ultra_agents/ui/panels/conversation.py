@@ -9,9 +9,9 @@ from __future__ import annotations
 from rich.text import Text
 
 from ultra_agents.events import AgentSpoke
-from ultra_agents.text import clean, parsed_json
+from ultra_agents.text import clean, counted, parsed_json
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
-from ultra_agents.ui.panels.frame import Framed, framed, newest
+from ultra_agents.ui.panels.frame import Framed, framed, hint, newest
 from ultra_agents.ui.run_state import PendingRequest, RunState
 from ultra_agents.ui.text import count, prose, took, unfinished, wrap
 from ultra_agents.ui.theme import BAD, DIM, WARM, agent_colour, decision_sign
@@ -28,28 +28,31 @@ def conversation(state: RunState, now: float, width: int, height: int, view: Pan
     told = min(deep, max(most // max(len(pending), 1) - 1, 0))
     waiting = [line for one in pending for line in _pending(one, state.moment(now), inner, told)]
     room = max(rows - len(waiting), 1)
-    blocks: list[list[Text]] = []
+    gap = [Text()] if rows >= 16 else []
+    blocks: list[list[Text]] = []  # newest first
     used = 0
     for message in reversed(state.messages):
-        block = _message(message, inner, deep)
-        if rows >= 16 and blocks:
-            block.append(Text())
+        block = [*_message(message, inner, deep), *(gap if blocks else [])]
         if used + len(block) > room and blocks and not view.scroll:
             break
-        blocks.insert(0, block)
+        blocks.append(block)
         used += len(block)
         if used >= room + view.scroll:
             break
-    lines = [line for block in blocks for line in block]
+    for at, message in enumerate(reversed(state.messages[-len(blocks) :] if blocks and not view.scroll else ())):
+        longer = [*_message(message, inner, deep + max(room - used, 0)), *(gap if at else [])]
+        used += len(longer) - len(blocks[at])
+        blocks[at] = longer
+    lines = [line for block in reversed(blocks) for line in block]
     if view.scroll:
         lines, scrolled = newest(lines, room, view.scroll)
     else:
         scrolled = 0
     lines += waiting
     if not lines:
-        lines = [Text("The agents speak when the episodes are explained.", DIM)]
+        lines = hint("The agents speak when the episodes are explained.", width, height)
     answers = state.usage.calls + state.usage.cached
-    extra = f"{answers:,} answers" if answers else ""
+    extra = counted(answers, "answer") if answers else ""
     return framed("Agents", lines, width, height, extra, focused=view.focused, scrolled=scrolled)
 
 

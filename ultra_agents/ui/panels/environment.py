@@ -13,10 +13,10 @@ from rich.text import Text
 
 from ultra_agents.events import AdviceDecided, StateShown
 from ultra_agents.records import Array
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.advice import gain_colour, gain_words, interval_words
-from ultra_agents.ui.panels.frame import Framed, framed
+from ultra_agents.ui.panels.frame import Framed, framed, hint
 from ultra_agents.ui.picture import Depth, picture, sparkline, unpack
 from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import score, wrap
@@ -25,7 +25,7 @@ from ultra_agents.ui.theme import DIM, WARM, decision_sign
 ARROWS = {"UP": "↑", "DOWN": "↓", "LEFT": "←", "RIGHT": "→"}
 WORDS = {"accept": "accepted", "leave": "left", "revise": "sent back", "reject": "rejected"}
 SIDE = 26
-"""Columns of the text beside the picture."""
+"""Columns that are left to the text beside the picture, at least."""
 
 
 def environment(state: RunState, now: float, width: int, height: int, view: PanelView = DEFAULT_VIEW) -> Framed:
@@ -33,7 +33,7 @@ def environment(state: RunState, now: float, width: int, height: int, view: Pane
     inner, rows = max(width - 4, 10), max(height - 2, 1)
     back = min(view.scroll, max(len(state.shown) - 1, 0))
     if not state.shown:
-        lines = [Text("The states that advice is about appear here.", DIM)]
+        lines = hint("The states that advice is about appear here.", width, height)
         return framed("Environment", lines, width, height, focused=view.focused)
     shown = state.shown[len(state.shown) - 1 - back]
     moves = [row for row in state.advice if isinstance(row, AdviceDecided)]
@@ -47,17 +47,16 @@ def environment(state: RunState, now: float, width: int, height: int, view: Pane
 def _lines(shown: StateShown, decided: AdviceDecided | None, inner: int, rows: int, depth: Depth) -> list[Text]:
     frame = unpack(shown)
     beside = frame is not None and _larger_beside(frame, inner, rows)
-    room = inner - SIDE if beside else inner
-    words = _words(shown, decided, SIDE - 2 if beside else inner, rows if beside else 3 if rows < 12 else 4)
-    if frame is None:
-        return [*words, *_numbers(shown, inner, rows - len(words))]
-    height = rows if beside else rows - len(words)
-    if height < 2:
-        return words
-    drawn = _drawn(shown, room, height, depth)
     if not beside:
+        words = _words(shown, decided, inner, 3 if rows < 12 else 4)
+        if frame is None:
+            return [*words, *_numbers(shown, inner, rows - len(words))]
+        height = rows - len(words)
+        drawn = _drawn(shown, inner, height, depth) if height >= 2 else ()
         return [*(Text(" " * ((inner - line.cell_len) // 2)) + line for line in drawn), *words]
+    drawn = _drawn(shown, inner - SIDE, rows, depth)
     wide = drawn[0].cell_len if drawn else 0
+    words = _words(shown, decided, inner - wide - 2, rows)
     blank = Text(" " * wide)
     lines = []
     for index in range(max(len(drawn), len(words))):
@@ -98,7 +97,7 @@ def _words(shown: StateShown, decided: AdviceDecided | None, width: int, rows: i
         verdict.append(f"  {gain}", f"bold {gain_colour(decided)}")
     lines = [where, *both, verdict]
     if interval:
-        many = f" {decided.pairs} pairs" if decided.pairs else ""
+        many = f" {counted(decided.pairs, 'pair')}" if decided.pairs else ""
         line = Text(f"{interval}{many}", DIM)
         if verdict.cell_len + 1 + line.cell_len <= width:
             verdict.append(" ").append_text(line)
@@ -106,8 +105,10 @@ def _words(shown: StateShown, decided: AdviceDecided | None, width: int, rows: i
             lines.append(line)
     if rows > len(lines):
         lines += [Text(line, DIM) for line in wrap(clean(decided.reason, 400), width, rows - len(lines))]
+    if len(lines) > rows and where.cell_len + took.cell_len + 2 <= width:
+        lines = [Text.assemble(where, "  ", took), tried, *lines[1 + len(both) :]]
     if len(lines) > rows:  # the place and the verdict matter most
-        lines = [Text.assemble(where, "  ", tried), verdict, *both][:rows]
+        lines = [Text.assemble(where, "  ", tried), verdict, took][:rows]
     return lines
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from ultra_agents.text import clean
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
-from ultra_agents.ui.panels.frame import Framed, framed
+from ultra_agents.ui.panels.frame import Framed, framed, hint
 from ultra_agents.ui.run_state import RunState, StageState
 from ultra_agents.ui.text import about, clock, took
 from ultra_agents.ui.theme import DIM, SIGNS
@@ -16,7 +16,7 @@ def flow(state: RunState, now: float, width: int, height: int, view: PanelView =
     """The panel "Flow"; scrolling goes down."""
     now = state.moment(now)
     inner, rows = max(width - 4, 10), max(height - 2, 1)
-    names = min(max((len(stage.name) for stage in state.stages), default=0), max(inner * 2 // 5, 8))
+    names = min(max((len(stage.name) for stage in state.stages), default=0), max(inner // 2, 8))
     blocks = [_stage(stage, now, inner, names) for stage in state.stages]
     spare = rows - len(blocks)
     lines: list[Text] = []
@@ -34,9 +34,9 @@ def flow(state: RunState, now: float, width: int, height: int, view: PanelView =
     else:
         scrolled = 0
     if not lines:
-        lines = [Text("starting ...", DIM)]
+        lines = hint("starting ...", width, height)
     finished = sum(stage.status in ("done", "kept") for stage in state.stages)
-    told = f"{finished} of {len(state.stages)} stages" if state.stages else ""
+    told = f"{finished} of {counted(len(state.stages), 'stage')}" if state.stages else ""
     return framed("Flow", lines, width, height, told, focused=view.focused, scrolled=scrolled)
 
 

@@ -10,7 +10,9 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
-from ultra_agents.ui.theme import BORDER, FOCUS
+from ultra_agents.text import counted
+from ultra_agents.ui.text import wrap
+from ultra_agents.ui.theme import BORDER, DIM, FOCUS
 
 
 class Framed(Panel):
@@ -33,7 +35,7 @@ def framed(
 ) -> Framed:
     """At most `height - 2` lines, each cut to the frame's inner width, in a rounded frame of the given size."""
     inner = max(width - 4, 1)
-    extra = f"{scrolled} lines on, End follows" if scrolled else extra
+    extra = f"{counted(scrolled, 'line')} on, End follows" if scrolled else extra
     extra = extra if len(extra) <= inner - 2 else ""
     shown = [line.copy() for line in lines[: max(height - 2, 0)]]
     for line in shown:
@@ -51,6 +53,11 @@ def framed(
         height=height,
         scrolled=scrolled,
     )
+
+
+def hint(words: str, width: int, height: int) -> list[Text]:
+    """What an empty panel of the given size says, wrapped to its frame."""
+    return [Text(line, DIM) for line in wrap(words, max(width - 4, 1), max(height - 2, 1))]
 
 
 def newest(lines: Sequence[Text], rows: int, scroll: int) -> tuple[list[Text], int]:

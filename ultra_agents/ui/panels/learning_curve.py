@@ -12,7 +12,7 @@ from rich.text import Text
 from ultra_agents.text import clean
 from ultra_agents.ui.braille_chart import Series, chart
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
-from ultra_agents.ui.panels.frame import Framed, framed
+from ultra_agents.ui.panels.frame import Framed, framed, hint
 from ultra_agents.ui.run_state import RunState
 from ultra_agents.ui.text import score
 from ultra_agents.ui.theme import DIM, method_colours
@@ -23,7 +23,7 @@ def learning_curve(state: RunState, now: float, width: int, height: int, view: P
     inner, rows = max(width - 4, 10), max(height - 2, 1)
     methods = tuple(dict.fromkeys([*state.curves, *state.training]))
     if not methods:
-        lines = [Text("Learning curves appear when refining begins.", DIM)]
+        lines = hint("Learning curves appear when refining begins.", width, height)
         return framed("Return", lines, width, height, focused=view.focused)
     colours = method_colours(methods, state.colours)
     series: dict[str, Series] = {
@@ -57,6 +57,6 @@ def _newest(state: RunState, method: str, inner: int) -> str:
     ruled = state.scores.get(method, {}).get("with rules")
     return (
         score(mean)
-        + (f", {score(ruled.mean)} with rules" if ruled is not None and inner >= 40 else "")
         + (f"±{score(wide)}" if inner >= 70 and math.isfinite(wide) else "")
+        + (f", {score(ruled.mean)} with rules" if ruled is not None and inner >= 40 else "")
     )
