@@ -13,7 +13,10 @@ from ultra_agents.config import load_config
 
 RECORDED = Path(__file__).parent.parent / "examples" / "recorded"
 TASKS = sorted(path.parent.name for path in RECORDED.glob("*/run.yaml"))
-CHEAP = ("verification.rules.max_steps=600", "verification.rules.windows=0", "verification.max_steps=2000")
+CHEAP = tuple(
+    f"verification.{one}"
+    for one in ("rules.max_steps=600", "rules.windows=0", "rules.tune_max_steps=0", "max_steps=2000")
+)
 """What the rules' whole test costs, which no question depends on."""
 
 
