@@ -14,13 +14,14 @@ from ultra_agents.registry import GROUPS
 ROOT = Path(__file__).parent.parent
 BASE = {
     "records", "errors", "contracts", "events", "seeding", "registry", "config", "cluster", "version", "runs",
-    "policies", "training", "text", "plugin_calls", "files", "worker_signals", "yaml_text", "postgres",
+    "policies", "training", "text", "option_errors", "plugin_calls", "files", "worker_signals", "yaml_text",
+    "postgres",
 }  # fmt: skip
 MIDDLE = {"rollout", "narration", "effects", "advice", "modulation", "verification", "llm"}
 MAY_IMPORT = {
     **{name: BASE for name in BASE},
     "rollout": BASE | {"rollout"},
-    "rules": {"records", "errors", "contracts", "yaml_text", "rules"},
+    "rules": {"records", "errors", "option_errors", "contracts", "yaml_text", "rules"},
     "policies": BASE | {"rules"},
     "narration": BASE | {"narration"},
     "effects": BASE | {"effects", "narration", "rollout"},

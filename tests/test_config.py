@@ -39,7 +39,7 @@ def test_defaults_are_the_first_named_choices() -> None:
             ["no key 'gateway.budget.agents.critic.cals'", "did you mean 'calls'?"],
         ),
         ({"enviroment": {}, "policy": {}}, ["no key 'enviroment'", "did you mean 'environment'?"]),
-        ({"modulation": {"probability": 2}}, ["modulation.probability", "2", "less than or equal to 1"]),
+        ({"modulation": {"probability": 2}}, ["modulation.probability", "2", "at most 1"]),
         ({"refine": {"steps": 10**400}}, ["refine.steps", "at most 1e+15"]),
         (
             {"environment": {"name": "pong", "options": {"a": [{"b": 10**400}]}}},

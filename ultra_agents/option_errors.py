@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import Formatter
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,8 +16,8 @@ PATTERNS = {"^[A-Za-z0-9._-]+$": "letters of a to z, digits, dots, hyphens and u
 _TEXT = "text, in quotes where YAML would read something else"
 _WHOLE, _NUMBER, _SECTION = "a whole number", "a number", "settings of its own: {{key: value}}"
 _LEAST, _MOST = (
-    "at least {min_length} of them, not {actual_length}",
-    "at most {max_length} of them, not {actual_length}",
+    "at least {min_length} of them",
+    "at most {max_length} of them",
 )
 WORDS = {
     "int_type": _WHOLE, "int_parsing": _WHOLE, "int_from_float": _WHOLE, "int_parsing_size": _WHOLE,
@@ -73,7 +74,7 @@ def expected_words(complaint: ErrorDetails) -> str:
     kind, told = complaint["type"], complaint.get("ctx", {})
     if kind == "string_pattern_mismatch" and told["pattern"] in PATTERNS:
         return PATTERNS[told["pattern"]]
-    if kind in WORDS:
+    if kind in WORDS and all(field in told for _, field, _, _ in Formatter().parse(WORDS[kind]) if field):
         return WORDS[kind].format(**told)
     return complaint["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
 

@@ -18,7 +18,9 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from ultra_agents.cli.new_file import require_new
 from ultra_agents.config import parse_config
+from ultra_agents.errors import ConfigError
 from ultra_agents.policies import read_policy_file, save_policy
 from ultra_agents.registry import create_algorithm, create_environment
 
@@ -282,6 +284,18 @@ def test_show_says_which_settings_of_a_file_cannot_be_used_here(ultra: Any, tmp_
     assert done.code == 0, done.err
     shown = " ".join(done.out.split())
     assert "ent_coef 0.003" in shown
-    assert 'cannot use here, and they are not used: gamma = "high" (Input should be a valid number)' in shown
+    assert 'cannot use here, and they are not used: gamma = "high" (a number)' in shown
     assert "\x1b" not in shown
     assert "gamma" in json.loads(ultra("policy", "show", "odd.safetensors", "--json").out)["unused"]
+
+
+def test_what_is_there_is_not_replaced_by_an_export(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "mine.zip").write_text("mine")
+    for name, says in (("folder", "is a folder"), ("mine.zip", "exists already")):
+        with pytest.raises(ConfigError, match=says):
+            require_new(tmp_path / name, overwrite=False)
+    with pytest.raises(ConfigError, match="is a folder"):
+        require_new(tmp_path / "folder", overwrite=True)
+    require_new(tmp_path / "mine.zip", overwrite=True)
+    require_new(tmp_path / "new.zip", overwrite=False)

@@ -114,7 +114,7 @@ def test_what_is_exported_can_be_checked_and_proposed_again(ultra: Any, held: Ru
     before = out.read_bytes()
     again = ultra("rules", "export", str(held.path), "-o", str(out))
     assert (again.code, again.out) == (2, "")
-    assert "is there already" in again.err
+    assert "exists already" in again.err
     out.write_text("mine")
     assert ultra("rules", "export", str(held.path), "-o", str(out), "--overwrite").code == 0
     assert out.read_bytes() == before

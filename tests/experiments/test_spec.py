@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ultra_agents.cli.main import invoke
 from ultra_agents.errors import ConfigError, UltraError
 from ultra_agents.experiments import cells_of, load_experiment
 from ultra_agents.experiments.presets import preset, presets
@@ -100,7 +101,7 @@ def test_rules_are_tested_once_for_all_ways_of_using_them(small: Any) -> None:
         ({"methods": []}, "methods"),
         ({"seeds": 0}, "seeds of a comparison"),
         ({"seeds": [1, 1]}, "seeds of a comparison"),
-        ({"seeds": "two"}, "a number of seeds, or a list of them"),
+        ({"seeds": "two"}, "seeds is not usable 'two'"),
         ({"seeds": [-1]}, "seeds of a comparison"),
         ({"tasks": {"corridor": {**TASK, "seeds": 0}}}, "seeds of the task corridor"),
         ({"tasks": {"corridor": {**TASK, "without": ["oracel"]}}}, "corridor.without is no list of methods"),
@@ -207,3 +208,12 @@ def test_agents_of_a_comparison_with_several_models_say_which_they_ask(small: An
     variant = {"name": "asked", "method": "ultra-ra", "settings": named}
     _, cells, _ = small(methods=["continue", variant], tasks={"corridor": {**TASK, "llms": two}})
     assert cells[-1].config.agents.advisor.names == ("other",)
+
+
+def test_an_engine_of_the_command_line_that_does_not_exist_is_refused(
+    write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["compare", str(write()), "--engine", "spark"]) == 2
+    said = capsys.readouterr().err
+    assert "the command line: engine.kind is not usable" in said
+    assert "expected: one of: 'local' or 'ray'" in said

@@ -54,7 +54,7 @@ def test_unknown_methods_are_refused_with_a_suggestion() -> None:
     [
         ({"rice": {"probabilty": 0.5}}, ["rice.probabilty", "did you mean 'probability'?"]),
         ({"rice": {"mask": {"alfa": 0.5}}}, ["rice.mask.alfa", "did you mean 'alpha'?"]),
-        ({"rice": {"probability": 1.5}}, ["rice.probability", "less than or equal to 1"]),
+        ({"rice": {"probability": 1.5}}, ["rice.probability", "at most 1"]),
         ({"jsrl": {"schedule": "cosine"}}, ["jsrl.schedule"]),
         ({"statemask": {"episodes": 1}}, ["statemask.episodes"]),
     ],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from tests.ui import sample_run
+from tests.ui.drawing import drawn
 from ultra_agents.events import AdviceDecided, AgentSpoke, Event, RulesDecided, RulesShown, RunStarted, StateShown
 from ultra_agents.ui.panels.advice import advice
 from ultra_agents.ui.panels.budget import budget
@@ -19,11 +19,9 @@ from ultra_agents.ui.run_state import RunState, StageState, reduce
 from ultra_agents.ui.screen import regions
 
 
-def drawn(what: RenderableType, width: int, height: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, height=height, color_system=None, _environ={})
-    console.print(what, height=height)
-    assert isinstance(console.file, io.StringIO)
-    return [line.strip("│╭╮╰╯─ ") for line in console.file.getvalue().splitlines()]
+def inside(what: RenderableType, width: int, height: int) -> list[str]:
+    """The lines of a panel without its frame."""
+    return [line.strip("│╭╮╰╯─ ") for line in drawn(what, width, height).splitlines()]
 
 
 def after(*events: Event) -> RunState:
@@ -39,16 +37,16 @@ def stages(*names: str) -> RunState:
 
 @pytest.mark.parametrize("panel", [advice, conversation, environment, learning_curve])
 def test_what_an_empty_panel_says_is_wrapped(panel) -> None:
-    lines = drawn(panel(RunState(), 0.0, 24, 8), 24, 8)
+    lines = inside(panel(RunState(), 0.0, 24, 8), 24, 8)
     assert "…" not in "".join(lines)
     assert len([line for line in lines[1:] if line]) > 1
 
 
 def test_an_interval_is_worth_more_than_a_piece_of_the_reason() -> None:
     state = after(AdviceDecided("0:0-9", 4, "UP", 3, "accept", "gain is positive", 0.5, 0.25, 0.75, 4))
-    assert drawn(advice(state, 0.0, 44, 4), 44, 4)[1] == "✔ 0:4  UP ×3  +0.50 [+0.25, +0.75]"
-    assert drawn(advice(state, 0.0, 60, 4), 60, 4)[1].endswith("[+0.25, +0.75]  gain is positive")
-    assert drawn(advice(state, 0.0, 37, 4), 37, 4)[1].startswith("✔ 0:4  UP ×3  +0.50  gain is")
+    assert inside(advice(state, 0.0, 44, 4), 44, 4)[1] == "✔ 0:4  UP ×3  +0.50 [+0.25, +0.75]"
+    assert inside(advice(state, 0.0, 60, 4), 60, 4)[1].endswith("[+0.25, +0.75]  gain is positive")
+    assert inside(advice(state, 0.0, 37, 4), 37, 4)[1].startswith("✔ 0:4  UP ×3  +0.50  gain is")
 
 
 def test_rules_are_told_in_full_where_they_have_room() -> None:
@@ -57,16 +55,16 @@ def test_rules_are_told_in_full_where_they_have_room() -> None:
         RulesDecided("0:rules", 1, 1, "accept", "", 9.0, 1.0, 17.0, 1),
         RulesShown("replay", 2, rules, "accepted", 9.0, 1.0, 17.0, 1),
     )
-    lines = [line for line in drawn(advice(state, 0.0, 44, 12), 44, 12)[2:-1] if line]
+    lines = [line for line in inside(advice(state, 0.0, 44, 12), 44, 12)[2:-1] if line]
     verdict = "accepted: +9.00 [+1.00, +17.0] per episode in 1 pair, 1 rule by replay"
     assert " ".join(lines) == f"{verdict} {rules[0]}"
-    assert [line[-1] for line in drawn(advice(state, 0.0, 44, 5), 44, 5)[2:4]] == ["…", "…"], "a line each"
+    assert [line[-1] for line in inside(advice(state, 0.0, 44, 5), 44, 5)[2:4]] == ["…", "…"], "a line each"
 
 
 def test_the_newest_reply_takes_the_rows_that_are_left() -> None:
     text = " ".join(f"word{index}" for index in range(200))
     said = [AgentSpoke("critic", f"{index}:0-9", "m", text, False, 1, 1, 1.0, "ok") for index in range(3)]
-    lines = drawn(conversation(after(*said), 0.0, 60, 18), 60, 18)
+    lines = inside(conversation(after(*said), 0.0, 60, 18), 60, 18)
     assert lines[1].startswith("▌critic m  1:0-9"), "both have four lines at least"
     assert all(lines[1:-1][:5]), "and one line between them"
     assert all(lines[7:-1]), "the newest goes on to the end of the panel"
@@ -76,15 +74,15 @@ def test_what_is_tried_is_told_once() -> None:
     shown = StateShown("0:0-60", 24, "DOWN", *sample_run.court(3))
     plan = "DOWN then UP then STAY"
     decided = AdviceDecided("0:0-60", 24, plan, 4, "accept", "", 0.61, 0.2, 1.01, 4)
-    lines = drawn(environment(after(decided, shown), 0.0, 38, 18), 38, 18)
+    lines = inside(environment(after(decided, shown), 0.0, 38, 18), 38, 18)
     told = ["episode 0  step 24  took ↓ DOWN", f"try  {plan} ×4", "✔ accepted  +0.61", "[+0.20, +1.01] 4 pairs"]
     assert lines[-5:-1] == told
 
 
 def test_how_much_was_cached_is_told_in_a_word_where_there_is_no_room_for_two() -> None:
     state, now = sample_run.state()
-    assert drawn(budget(state, now, 60, 6), 60, 6)[1].endswith("+ 3, 8% from the cache")
-    assert drawn(budget(state, now, 36, 6), 36, 6)[1].endswith("+ 3 cached")
+    assert inside(budget(state, now, 60, 6), 60, 6)[1].endswith("+ 3, 8% from the cache")
+    assert inside(budget(state, now, 36, 6), 36, 6)[1].endswith("+ 3 cached")
 
 
 @pytest.mark.parametrize(("width", "height"), [(140, 44), (120, 36), (80, 24)])

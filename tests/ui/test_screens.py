@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.markup import MarkupError
 
 from tests.ui import sample_run
+from tests.ui.drawing import drawn
 from ultra_agents.events import (
     AdviceDecided,
     AgentAsked,
@@ -50,16 +51,6 @@ PANELS: dict[str, PanelFunction] = {
 }  # fmt: skip
 NUMBERS = StateShown("2:60-90", 70, "0.3", first=46, series=(tuple(map(float, range(48))), tuple([0.0, 1.0] * 24)))
 SIZES = [(60, 16), (80, 24), (120, 36), (200, 60)]
-
-
-def drawn(what: RenderableType, width: int, height: int, colour: bool = False) -> str:
-    console = Console(
-        file=io.StringIO(), width=width, height=height, force_terminal=colour,
-        color_system="truecolor" if colour else None, legacy_windows=False, _environ={},
-    )  # fmt: skip
-    console.print(what, height=height)
-    assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
 WORDS = "ppo with ent_coef 0.003, update_epochs 6 (policy file pong.safetensors); the rest as by default"

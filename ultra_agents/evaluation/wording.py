@@ -50,11 +50,11 @@ def headline(
         text = (
             f"{row['label']}{'' if ruled is None else ' with its rules in force'} ended at "
             f"{number(acting['mean'], digits)}, {other['label']} at {number(other['returns_last']['mean'], digits)}; "
-            f"the paired difference {interval(gap['difference'], digits)} {says}."
+            f"the paired difference {interval(gap, digits)} {says}."
         )
         if ruled is not None:
             digits = digits_for([last, found])
-            text += f" Its network alone: {number(last['mean'], digits)}, {interval(found['difference'], digits)}."
+            text += f" Its network alone: {number(last['mean'], digits)}, {interval(found, digits)}."
     else:
         beside = "nothing without advice" if advised else "nothing else" if len(methods) == 1 else "no plain training"
         text = (

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ultra_agents.contracts.quantities import WORD
+from ultra_agents.option_errors import expected_words
 from ultra_agents.rules.errors import RULES, RuleError, closest, label
 from ultra_agents.yaml_text import Path, Place, YamlError, quoted, read_yaml, write_yaml
 
@@ -139,7 +140,7 @@ def read_document(text: str, whose: str) -> tuple[Document, dict[Path, Place]]:
 
 def _refusal(error: ValidationError, data: Any, places: Mapping[Path, Place], whose: str) -> YamlError:
     """The first complaint of pydantic, unknown keys before all others: where a key is misspelt, one is missing too."""
-    complaints = error.errors(include_url=False, include_context=False)
+    complaints = error.errors(include_url=False)
     first = next((one for one in complaints if one["type"] == "extra_forbidden"), complaints[0])
     path = first["loc"]
     while path and path not in places:  # a missing key has no place of its own
@@ -155,4 +156,4 @@ def _refusal(error: ValidationError, data: Any, places: Mapping[Path, Place], wh
         return place.refusal(f"the key {first['loc'][-1]!r} is missing", expected="when and do")
     found = first.get("input")
     shown = str(found) if isinstance(found, str | int | float | list) else None
-    return place.refusal(first["msg"].removeprefix("Value error, "), shown)
+    return place.refusal(expected_words(first), shown)

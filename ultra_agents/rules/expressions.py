@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ultra_agents.contracts.quantities import RESERVED, WORD
+from ultra_agents.errors import did_you_mean
 from ultra_agents.rules import operations as op
 from ultra_agents.rules.errors import closest
 from ultra_agents.rules.functions import BEST, BEST_USAGE, FUNCTIONS, MOST_CANDIDATES, disorder
@@ -261,7 +262,7 @@ class Compiler:
                 context,
                 f"there is no action {name!r}",
                 expected=self._listed(),
-                hint=closest(name, self.actions),
+                hint=did_you_mean(name, self.actions),
             )
         return self.action_named(name)
 

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from tests.ui.compare.sample_comparison import comparison
+from tests.ui.drawing import drawn
 from ultra_agents.events import RunContinued, RunPaused, Warned
 from ultra_agents.ui.compare import screen
 from ultra_agents.ui.compare.cell_table import CellStatus
@@ -28,13 +29,6 @@ from ultra_agents.ui.view import View
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = [(60, 16), (80, 24), (120, 36), (200, 60)]
 KEYS = View(keys=True, focus="cells")
-
-
-def drawn(what: RenderableType, width: int, height: int) -> str:
-    file = io.StringIO()
-    console = Console(file=file, width=width, height=height, color_system=None, legacy_windows=False, _environ={})
-    console.print(what, height=height)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
 def made() -> dict[str, str]:

@@ -29,12 +29,6 @@ def browse(play: Play, size: tuple[int, int] = (120, 40), run: RunView | None = 
     return asyncio.run(go())
 
 
-def text(app: InspectApp) -> str:
-    """The screen as text."""
-    lines = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in lines)
-
-
 def panel(app: InspectApp, name: str) -> str:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed with the test
     console.print(app.query_one(name, Static).content)

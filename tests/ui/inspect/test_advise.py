@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.ui.inspect.sample_app import text
+from tests.ui.drawing import text
 from tests.ui.inspect.sample_view import SampleSource, run_view
 from ultra_agents.errors import ConfigError, RunError, UltraError
 from ultra_agents.records import TestResult

@@ -6,7 +6,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from tests.ui.inspect.sample_app import browse, panel, text
+from tests.ui.drawing import text
+from tests.ui.inspect.sample_app import browse, panel
 from ultra_agents.ui.inspect.app import InspectApp
 from ultra_agents.ui.inspect.screens import ConversationScreen, HelpScreen, SearchScreen
 from ultra_agents.ui.inspect.timeline import Timeline

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from textual.pilot import Pilot
 
-from tests.ui.inspect.sample_app import browse, text
+from tests.ui.drawing import text
+from tests.ui.inspect.sample_app import browse
 from tests.ui.inspect.sample_view import run_view
 from ultra_agents.ui.inspect.app import InspectApp
 

@@ -7,7 +7,8 @@ import asyncio
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from tests.ui.inspect.sample_app import Play, browse, panel, text
+from tests.ui.drawing import text
+from tests.ui.inspect.sample_app import Play, browse, panel
 from tests.ui.inspect.sample_view import SampleSource, run_view
 from ultra_agents.errors import RunError
 from ultra_agents.ui.inspect.app import InspectApp

@@ -108,11 +108,6 @@ def ask(play: Play, facts: SampleFacts, size: tuple[int, int] = (120, 40)) -> Wi
     return asyncio.run(go())
 
 
-def text(app: WizardApp) -> str:
-    lines = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in lines)
-
-
 def at(app: WizardApp) -> int:
     screen = app.screen
     assert isinstance(screen, WizardScreen)

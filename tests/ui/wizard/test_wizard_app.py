@@ -7,7 +7,8 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from tests.ui.wizard.sample_facts import SampleFacts, ask, at, fill, settled, text
+from tests.ui.drawing import text
+from tests.ui.wizard.sample_facts import SampleFacts, ask, at, fill, settled
 from ultra_agents.ui.wizard.answers import (
     Answers,
     WizardResult,

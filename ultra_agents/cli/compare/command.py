@@ -36,6 +36,8 @@ def compare(
     Stopped or failed cells are taken up again by the same command; finished ones are read back. The report is over
     everything that is finished, whatever was chosen to run now.
     """
+    from pydantic import ValidationError
+
     from ultra_agents.cli.compare.answers import print_answers
     from ultra_agents.cli.compare.display import ComparisonDisplay
     from ultra_agents.cli.console import out
@@ -46,13 +48,17 @@ def compare(
     from ultra_agents.experiments.choice import Choice, controls_missing, forecast, part_of
     from ultra_agents.experiments.drive import drive, finished_cells, write_report
     from ultra_agents.experiments.spec import cells_of, load_experiment, references
+    from ultra_agents.option_errors import options_error
 
     mode = display_mode(plain or (report_only and not json), json)
     began = time.monotonic()
     asked = load_experiment(experiment)
     changes = {"kind": engine, "workers": workers, "address": address}
     settings = asked.engine.model_dump() | {key: value for key, value in changes.items() if value is not None}
-    asked = asked.model_copy(update={"engine": type(asked.engine).model_validate(settings)})
+    try:
+        asked = asked.model_copy(update={"engine": type(asked.engine).model_validate(settings)})
+    except ValidationError as error:
+        raise options_error("the command line", error, type(asked.engine), "engine") from error
     root, choice = runs / asked.name, Choice(tuple(task or ()), tuple(method or ()), tuple(seed or ()))
     if report_only and choice:
         raise ConfigError(

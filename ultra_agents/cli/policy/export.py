@@ -20,18 +20,21 @@ def policy_export(
         str | None, typer.Option("--environment", "-e", metavar="NAME", help="The one in FILE by default.")
     ] = None,
     settings: Annotated[list[str] | None, SETTINGS] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file at --out.")] = False,
 ) -> None:
     """Write a policy so that the tool it came from loads it: an SB3 zip with its vecnormalize.pkl, a CleanRL model."""
     import warnings
 
     from ultra_agents.cli.console import err
     from ultra_agents.cli.console import out as stdout
+    from ultra_agents.cli.new_file import require_new
     from ultra_agents.cli.policy.score import environment_of
     from ultra_agents.exchange.importing import export_policy
     from ultra_agents.registry import find
 
     name, made = environment_of(file, environment, settings)
     target = out if out is not None else file.with_suffix(find("format", format_name).load().suffixes[0])
+    require_new(target, overwrite)
     with warnings.catch_warnings(record=True, action="always", category=UserWarning) as told:
         written = export_policy(file, target, format_name, made, name)
     for warning in told:

@@ -62,6 +62,7 @@ def policy_import(
 
     from ultra_agents.cli.console import err
     from ultra_agents.cli.console import out as stdout
+    from ultra_agents.cli.new_file import require_new
     from ultra_agents.cli.plugin_output import plugins_print_to
     from ultra_agents.cli.plugins.check import parse_settings
     from ultra_agents.contracts import Request
@@ -84,11 +85,7 @@ def policy_import(
         raise PolicyError(f"policies are not written to {target.name}", expected="--out with a name in .safetensors")
     if out is None and target.resolve() == file.resolve():
         target = target.with_name(f"{file.stem}_imported.safetensors")
-    if target.exists() and not overwrite:
-        raise PolicyError(
-            f"{target} exists already; nothing was read or written", expected="a new file",
-            hint="--out OTHER.safetensors, or --overwrite",
-        )  # fmt: skip
+    require_new(target, overwrite)
     console = err() if json else stdout()
 
     def say(line: str) -> None:

@@ -21,6 +21,7 @@ def rules_export(
     The file is what `ultra rules check`, `ultra rules test` and advice.file read. Exits with 2 where none held.
     """
     from ultra_agents.cli.console import out as stdout
+    from ultra_agents.cli.new_file import require_new
     from ultra_agents.errors import RunError
     from ultra_agents.files import write_whole
 
@@ -32,8 +33,7 @@ def rules_export(
             expected="a set that the test accepted",
             hint=f"ultra rules show {run} prints what was proposed",
         )
-    if out.exists() and not overwrite:
-        raise RunError(f"{out} is there already", expected="a new file", hint="--overwrite replaces it")
+    require_new(out, overwrite)
     told = " ".join(found.headline.split())
     try:
         write_whole(out, f"# From the run {folder.name}, {folder.config.environment.name}: {told}\n{found.rules}")
