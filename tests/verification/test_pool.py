@@ -9,6 +9,8 @@ import pytest
 
 from ultra_agents.contracts.vector import sharing_cores
 from ultra_agents.errors import EnvironmentFault
+from ultra_agents.policies import load_policy
+from ultra_agents.registry import create_environment
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 from ultra_agents.verification.jobs import Job, Terms, difference
@@ -205,3 +207,14 @@ def test_what_a_rollout_saw_survives_being_sent() -> None:
         assert (action.dtype, shown.dtype) == (other_action.dtype, other_shown.dtype)
     assert (back.digests, back.rewards, back.end) == (rollout.digests, rollout.rewards, rollout.end)
     assert pickle.loads(pickle.dumps(plain)).candidates[0].seen == ()
+
+
+def test_a_policy_that_was_sent_to_workers_keeps_its_weights_to_itself() -> None:
+    world = create_environment("hopper")
+    policy: Any = load_policy(world.policies()["suboptimal"], "hopper", world).policy
+    seen = np.linspace(-1, 1, 44).reshape(4, 11)
+    before = policy.act(seen, deterministic=True)  # looks at the weights as NumPy arrays from now on
+    make_pool(world, policy, TERMS, workers=1, slots=2).close()
+    assert not any(weight.is_shared() for weight in policy.actor_parameters())
+    junk = [np.full(4096, np.nan, np.float32) for _ in range(200)]
+    assert np.array_equal(policy.act(seen, deterministic=True), before), f"{len(junk)} arrays where its weights were"

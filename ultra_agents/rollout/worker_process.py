@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import socket
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
-from pickle import PicklingError
 from typing import Any
 
 from ultra_agents.contracts import Environment
@@ -31,8 +31,22 @@ EXIT_WAIT_S = 5.0
 """Seconds a worker has to end by itself before it is killed."""
 
 
+class ByValue:
+    """Something to be sent to another process as a copy.
+
+    What PyTorch adds to `multiprocessing` shares tensors instead, and moves them in this process to do so: NumPy
+    arrays that look at their memory look at freed memory then, and what one process learns, the other acts by.
+    """
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return pickle.loads, (pickle.dumps(self._value),)
+
+
 def start_worker(serve: Callable[..., None], environment: Environment, *args: Any) -> tuple[Connection, BaseProcess]:
-    """A worker that runs `serve(pipe, environment, *args)`, and our end of its pipe.
+    """A worker that runs `serve(pipe, environment, *args)`, and our end of its pipe; arguments may be `ByValue`.
 
     Raises:
         EnvironmentFault: The plugin cannot be sent to another process.
@@ -40,7 +54,7 @@ def start_worker(serve: Callable[..., None], environment: Environment, *args: An
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     try:
-        process = context.Process(target=serve, args=(there, environment, *args), daemon=True)
+        process = context.Process(target=serve, args=(there, ByValue(environment), *args), daemon=True)
         with asking(environment), blocked_while_starting():
             process.start()
     except BaseException:
@@ -91,7 +105,7 @@ def serve(
                 continue
             try:
                 channel.send((ok, reply))
-            except (TypeError, AttributeError, PicklingError) as error:
+            except (TypeError, AttributeError, pickle.PicklingError) as error:
                 channel.send((False, _report(environment, error)))
     except (EOFError, OSError):
         pass

@@ -18,7 +18,7 @@ from ultra_agents.contracts import Environment, Policy
 from ultra_agents.contracts.vector import share_cores, sharing_cores
 from ultra_agents.errors import EnvironmentFault, UltraError
 from ultra_agents.plugin_calls import plugin_fault, plugin_name
-from ultra_agents.rollout.worker_process import EXIT_WAIT_S, start_worker
+from ultra_agents.rollout.worker_process import EXIT_WAIT_S, ByValue, start_worker
 from ultra_agents.verification.jobs import Job, JobResult, Terms
 from ultra_agents.verification.local_pool import LocalPool, Pool, tick
 from ultra_agents.verification.rollouts import Player
@@ -68,7 +68,8 @@ class WorkerPool(Pool[Job, JobResult]):
         self._locks = [threading.Lock() for _ in range(workers)]
         try:
             for _ in range(workers):
-                pipe, process = start_worker(_serve, environment, policy, slots, terms, sharing_cores() * workers)
+                shared = sharing_cores() * workers
+                pipe, process = start_worker(_serve, environment, ByValue(policy), slots, terms, shared)
                 self._pipes.append(pipe)
                 self._processes.append(process)
             for part in range(workers):
