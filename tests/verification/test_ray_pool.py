@@ -148,6 +148,22 @@ def test_a_lost_worker_costs_time_and_nothing_else(tmp_path: Path) -> None:
         plain.close()
 
 
+def test_a_worker_lost_between_two_tests_of_a_state_changes_neither_result_nor_price(tmp_path: Path) -> None:
+    policy, found = Walker(0.4, worth=1.0), []
+    episode, first, revision = play(policy, corridor(slip=0.2)), suggest(0, (LEFT, 3)), suggest(0, (RIGHT, 2))
+    for engine in (None, ONE):
+        world = Slow(CorridorOptions(slip=0.2), tmp_path) if engine else corridor(slip=0.2)
+        with CounterfactualTester(
+            world, policy, settings(max_pairs=8), Streams(9), max_tests=8, slots=8, engine=engine
+        ) as tester:
+            results = [tester(episode, first)]
+            for path in tmp_path.iterdir():
+                os.kill(int(path.name), signal.SIGKILL)
+            found.append(([*results, tester(episode, revision)], tester.env_steps))
+    assert found[0] == found[1]
+    assert len(list(tmp_path.iterdir())) == 2, "another worker took over"
+
+
 class Deadly(Corridor):
     """Ends whatever process steps it."""
 

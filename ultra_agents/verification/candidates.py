@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ultra_agents.records import Array
-from ultra_agents.verification.jobs import Job, JobResult, Rollout, difference
-from ultra_agents.verification.local_pool import Pool
+from ultra_agents.verification.jobs import Course, Job, JobResult, Rollout, difference
 
 
 @dataclass
@@ -24,7 +22,6 @@ class RestoredState:
     traced: bool = False
     whole: bool = False
     bases: dict[int, Rollout] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass
@@ -84,59 +81,40 @@ class Candidate:
         return [difference(state.bases[pair], self.rollouts[pair], self.until) for pair in range(pairs)]
 
 
-class CandidatePlayer:
-    """Plays candidates on a pool; safe to call from several threads for different states.
+def bring(state: RestoredState, candidates: Sequence[Candidate], pairs: int, slots: int) -> Course[None]:
+    """Bring the first `pairs` pairs of every candidate to its cut, with at most `slots` rollouts side by side."""
+    for start in range(0, len(candidates), slots - 1):
+        some = candidates[start : start + slots - 1]
+        new = any(0 not in candidate.rollouts for candidate in some)  # the first pair finds out what the plans do
+        for group in (range(1), range(1, pairs)) if new else (range(pairs),):
+            asked, jobs = [], []
+            for pair in group:
+                base = state.bases.get(pair)
+                wanting = [candidate for candidate in some if candidate.wants(base, pair)]
+                if wanting:
+                    job = Job(
+                        snapshot=state.snapshot,
+                        address=(*state.address, pair),
+                        plans=tuple(candidate.plan for candidate in wanting),
+                        candidates=tuple(candidate.begun(pair) for candidate in wanting),
+                        baseline=base,
+                        until=tuple(candidate.until for candidate in wanting),
+                        after_plan=pair == 0,
+                        trace=pair == 0 and state.traced,
+                        whole=pair == 0 and state.whole,
+                    )
+                    asked.append((pair, wanting))
+                    jobs.append(job)
+            if jobs:
+                for (pair, wanting), outcome in zip(asked, (yield jobs), strict=True):
+                    _note(state, pair, wanting, outcome)
 
-    Args:
-        pool: The caller's.
-        slots: Rollouts it plays side by side, at least 2.
 
-    Attributes:
-        spent: Environment steps taken so far.
-    """
-
-    def __init__(self, pool: Pool[Job, JobResult], slots: int) -> None:
-        self._pool, self._slots = pool, slots
-        self._lock = threading.Lock()
-        self.spent = 0
-
-    def play(self, state: RestoredState, candidates: Sequence[Candidate], pairs: int) -> None:
-        """Bring the first `pairs` pairs of every candidate to its cut.
-
-        Raises:
-            EnvironmentFault: The plugin failed, a worker died, or the pool is closed.
-        """
-        for start in range(0, len(candidates), self._slots - 1):
-            some = candidates[start : start + self._slots - 1]
-            new = any(0 not in candidate.rollouts for candidate in some)  # the first pair finds out what the plans do
-            for group in (range(1), range(1, pairs)) if new else (range(pairs),):
-                jobs = []
-                for pair in group:
-                    base = state.bases.get(pair)
-                    wanting = [candidate for candidate in some if candidate.wants(base, pair)]
-                    if wanting:
-                        job = Job(
-                            snapshot=state.snapshot,
-                            address=(*state.address, pair),
-                            plans=tuple(candidate.plan for candidate in wanting),
-                            candidates=tuple(candidate.begun(pair) for candidate in wanting),
-                            baseline=base,
-                            until=tuple(candidate.until for candidate in wanting),
-                            after_plan=pair == 0,
-                            trace=pair == 0 and state.traced,
-                            whole=pair == 0 and state.whole,
-                        )
-                        jobs.append((pair, wanting, self._pool.submit(job)))
-                for pair, wanting, future in jobs:
-                    self._note(state, pair, wanting, future.result())
-
-    def _note(self, state: RestoredState, pair: int, candidates: Sequence[Candidate], outcome: JobResult) -> None:
-        """Put down what a job brought, and share its price."""
-        state.bases[pair] = outcome.baseline
-        share, rest = divmod(outcome.baseline_steps, len(candidates))
-        for place, candidate in enumerate(candidates):
-            candidate.rollouts[pair] = outcome.candidates[place]
-            candidate.steps += outcome.steps[place] + share + (rest if place == 0 else 0)
-            candidate.fault = candidate.fault or outcome.candidates[place].fault or outcome.baseline.fault
-        with self._lock:
-            self.spent += sum(outcome.steps) + outcome.baseline_steps
+def _note(state: RestoredState, pair: int, candidates: Sequence[Candidate], outcome: JobResult) -> None:
+    """Put down what a job brought, and share its price."""
+    state.bases[pair] = outcome.baseline
+    share, rest = divmod(outcome.baseline_steps, len(candidates))
+    for place, candidate in enumerate(candidates):
+        candidate.rollouts[pair] = outcome.candidates[place]
+        candidate.steps += outcome.steps[place] + share + (rest if place == 0 else 0)
+        candidate.fault = candidate.fault or outcome.candidates[place].fault or outcome.baseline.fault

@@ -22,25 +22,24 @@ What it costs and how often it is wrong is printed by `benchmarks/verification.p
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ultra_agents.config import VerificationConfig
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
-from ultra_agents.records import FloatArray, Plan, Suggestion, TestResult, Trajectory
+from ultra_agents.records import Array, FloatArray, Plan, Suggestion, TestResult, Trajectory
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.candidates import Candidate, CandidatePlayer, RestoredState
 from ultra_agents.verification.jobs import Terms
+from ultra_agents.verification.local_pool import Pool
 from ultra_agents.verification.pool import make_pool
-from ultra_agents.verification.replays import replays
-from ultra_agents.verification.sequential import Rule, decide, interval, looks, returns_spread
+from ultra_agents.verification.sequential import Rule, looks, returns_spread
+from ultra_agents.verification.state_test import Halving, StateTest, Tested
 from ultra_agents.verification.validity import refusal, snapshot_of
 
 TRACED = 4096
@@ -89,11 +88,14 @@ class CounterfactualTester:
         slots = max(slots, 2)
         self._side_by_side = slots * max(workers, 1)
         self._lock = threading.Lock()
-        self._states: dict[tuple[int, int], RestoredState] = {}
+        self._states: dict[tuple[int, int], _State] = {}
+        self._longest = config.longest_plan
         self._spreads: dict[int, float] = {}
         self.refused: Counter[str] = Counter()
-        self._pool = make_pool(environment, policy, Terms(streams, config.discount), workers, slots, engine)
-        self._player = CandidatePlayer(self._pool, slots)
+        self._pool: Pool[StateTest, tuple[Tested, ...]] = make_pool(
+            environment, policy, Terms(streams, config.discount), workers, slots, engine
+        )
+        self._spent = 0
 
     def __enter__(self) -> CounterfactualTester:
         return self
@@ -107,8 +109,8 @@ class CounterfactualTester:
 
     @property
     def env_steps(self) -> int:
-        """Environment steps taken so far."""
-        return self._player.spent
+        """Environment steps charged so far."""
+        return self._spent
 
     def __call__(
         self, trajectory: Trajectory, suggestion: Suggestion, earlier: Sequence[Plan] = ()
@@ -129,11 +131,7 @@ class CounterfactualTester:
         Raises:
             EnvironmentFault: The plugin failed, a worker died, or the tester is closed.
         """
-        with self._lock:
-            known = (suggestion.episode, suggestion.step) in self._states
-        for plan in () if known else earlier:
-            self.compare(trajectory, [Suggestion(suggestion.episode, suggestion.step, plan)])
-        return self.compare(trajectory, [suggestion])[0]
+        return self.compare(trajectory, [suggestion], earlier)[0]
 
     def test_all(self, trajectory: Trajectory, suggestions: Sequence[Suggestion]) -> list[TestResult | None]:
         """Test suggestions for any steps of an episode side by side; each as by a call of its own."""
@@ -143,11 +141,18 @@ class CounterfactualTester:
         finally:
             threads.shutdown(cancel_futures=True)
 
-    def compare(self, trajectory: Trajectory, suggestions: Sequence[Suggestion]) -> list[TestResult | None]:
+    def compare(
+        self, trajectory: Trajectory, suggestions: Sequence[Suggestion], earlier: Sequence[Plan] = ()
+    ) -> list[TestResult | None]:
         """Test candidates for one state against each other, by successive halving.
 
         All get the first look; after each look the better half of those still in doubt goes on to more pairs, and the
         others stop as `outdone` (Karnin et al. 2013, "Almost optimal exploration in multi-armed bandits").
+
+        Args:
+            trajectory: The episode.
+            suggestions: The claims.
+            earlier: As for a single test.
 
         Raises:
             ValueError: The candidates are not for one state.
@@ -156,81 +161,61 @@ class CounterfactualTester:
         if len({(one.episode, one.step) for one in suggestions}) > 1:
             raise ValueError("candidates for different states cannot be compared")
         results: list[TestResult | None] = [None] * len(suggestions)
-        candidates: list[_Tested] = []
+        valid: list[int] = []
         for index, one in enumerate(suggestions):
-            why = refusal(self._environment, trajectory, one, self._config.longest_plan)
+            why = refusal(self._environment, trajectory, one, self._longest)
             if why is None:
-                candidates.append(_Tested(index, self._environment.actions.encode_plan(one.plan.moves)))
+                valid.append(index)
             else:
                 results[index] = self._refused(why)
-        if candidates:
-            with self._lock:
-                address = suggestions[0].episode, suggestions[0].step
-                first = np.asarray(trajectory.observations[address[1]])
-                state = self._states.setdefault(
-                    address, RestoredState(address, snapshot_of(trajectory, address[1]), traced=first.nbytes <= TRACED)
-                )
-            with state.lock:
-                self._halve(state, candidates, self._rule(trajectory))
-        usual = self._usual(trajectory.rewards)
-        for candidate in candidates:
-            result = candidate.result
-            if candidate.fault:
-                result = self._refused(candidate.fault, candidate.steps)
-            elif result is not None:
-                own = [state.bases[pair] for pair in range(result.pairs)]
-                found = [candidate.rollouts[pair] for pair in range(result.pairs)]
-                told = replays(self._environment, first, own, found, candidate.shown, len(candidate.plan), usual)
-                result = replace(result, replays=told)
-            results[candidate.index] = result
+        if valid:
+            plans = tuple(self._actions(suggestions[index].plan) for index in valid)
+            address = suggestions[valid[0]].episode, suggestions[valid[0]].step
+            for index, found in zip(valid, self._tested(trajectory, address, plans, earlier), strict=True):
+                results[index] = self._refused(found.fault, found.steps) if found.fault else found.result
         return results
 
     # -- one state ---------------------------------------------------------------------------------------------
 
-    def _halve(self, state: RestoredState, candidates: list[_Tested], rule: Rule) -> None:
-        config, live = self._config, candidates
-        stages = [(count, False) for count in rule.looks]
-        if config.screen_pairs and config.screen_horizon < config.horizon:
-            stages.insert(0, (min(config.screen_pairs, config.max_pairs), True))
-        for number, (pairs, screened) in enumerate(stages):
-            for candidate in live:
-                length = len(candidate.plan)
-                candidate.until = max(length, config.screen_horizon) if screened else length + config.horizon
-            live = [candidate for candidate in live if self._affords(state, candidate, pairs)]
-            self._player.play(state, live, pairs)
-            doubted: list[_Tested] = []
-            for candidate in live:
-                if candidate.fault:
-                    continue
-                found = candidate.differences(state, pairs)
-                if screened:
-                    verdict = "hopeless" if max(found) <= rule.min_gain / 2 else None
-                else:
-                    verdict = decide(found, rule) or ("pairs" if number + 1 == len(stages) else None)
-                candidate.conclude(found, rule, verdict)
-                if verdict is None:
-                    doubted.append(candidate)
-            doubted.sort(key=lambda candidate: -(candidate.result.gain if candidate.result else 0.0))
-            live = doubted[: math.ceil(len(doubted) / 2)]
-            for candidate in doubted[len(live) :]:
-                candidate.stop("outdone")
+    def _tested(
+        self, trajectory: Trajectory, address: tuple[int, int], plans: tuple[Array, ...], earlier: Sequence[Plan]
+    ) -> tuple[Tested, ...]:
+        """What comes of candidates for a state, one test there after the other."""
+        first = np.asarray(trajectory.observations[address[1]])
+        with self._lock:
+            state = self._states.setdefault(address, _State())
+        with state.lock:
+            if not state.before:
+                claims = [Suggestion(*address, plan) for plan in earlier]
+                fit = [one for one in claims if refusal(self._environment, trajectory, one, self._longest) is None]
+                state.before = [(self._actions(one.plan),) for one in fit]
+            test = StateTest(
+                address,
+                snapshot_of(trajectory, address[1]),
+                plans,
+                tuple(state.before),
+                self._halving(trajectory),
+                first if first.nbytes <= TRACED else None,
+                self._usual(trajectory.rewards),
+            )
+            found = self._pool.submit(test, address).result()
+            state.before.append(plans)
+        with self._lock:
+            self._spent += sum(one.steps for one in found)
+        return found
 
-    def _affords(self, state: RestoredState, candidate: _Tested, pairs: int) -> bool:
-        """Whether a look fits into the candidate's cap in the worst case; stops the candidate if not."""
-        worst = sum(candidate.cost(state, pair) for pair in range(max(pairs, len(candidate.rollouts))))
-        if worst <= self._cap:
-            return True
-        candidate.stop("steps")
-        return False
+    def _actions(self, plan: Plan) -> Array:
+        return np.asarray(self._environment.actions.encode_plan(plan.moves))
 
-    def _rule(self, trajectory: Trajectory) -> Rule:
+    def _halving(self, trajectory: Trajectory) -> Halving:
         config = self._config
         with self._lock:
             if trajectory.episode not in self._spreads:
                 self._spreads[trajectory.episode] = returns_spread(trajectory.rewards, config.discount)
             spread = self._spreads[trajectory.episode]
-        first = min(config.min_pairs, config.max_pairs)
-        return Rule(looks(first, config.max_pairs), config.confidence, config.noise * spread, config.min_gain * spread)
+        at = looks(min(config.min_pairs, config.max_pairs), config.max_pairs)
+        rule = Rule(at, config.confidence, config.noise * spread, config.min_gain * spread)
+        return Halving(rule, config.screen_pairs, config.screen_horizon, config.horizon, self._cap)
 
     def _refused(self, why: str, steps: int = 0) -> TestResult:
         with self._lock:
@@ -239,25 +224,11 @@ class CounterfactualTester:
 
 
 @dataclass
-class _Tested(Candidate):
-    """A candidate under test."""
+class _State:
+    """Tests at a state: one at a time, and the plans of those that are over, test by test."""
 
-    result: TestResult | None = None
-    shown: int = 0
-    """Steps of the look that `result` is of."""
-
-    def conclude(self, found: list[float], rule: Rule, verdict: str | None) -> None:
-        """Put down what is known."""
-        ends, self.shown = interval(found, rule), self.until
-        better, worse = (sum(sign * each > 1e-9 for each in found) for sign in (1, -1))
-        self.result = TestResult(
-            ends.mean, ends.low, ends.high, len(found), self.steps, verdict == "good", verdict or "", better, worse
-        )
-
-    def stop(self, why: str) -> None:
-        """End for a reason other than the measurement; without a measurement there is no result."""
-        if self.result is not None:
-            self.result = replace(self.result, stopped=why)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    before: list[tuple[Array, ...]] = field(default_factory=list)
 
 
 def max_tests(segments: int, max_critical: int, max_revisions: int) -> int:

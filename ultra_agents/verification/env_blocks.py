@@ -109,7 +109,7 @@ class Blocks:
         idle = np.ones(count, np.bool_)
         idle[slots] = False
         rewards, terminated, truncated = np.zeros(count), np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-        for number in np.unique(slots // BLOCK).tolist():
+        for number in sorted(set((slots // BLOCK).tolist())):
             start, stop = self._edges[number]
             if isinstance(self._blocks[number], SameStepVectorEnv):
                 self._blocks[number].idle[:] = idle[start:stop]

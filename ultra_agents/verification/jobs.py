@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -86,6 +87,11 @@ class Job:
     trace: bool = False
     whole: bool = False
 
+    def course(self, host: object) -> Course[JobResult]:
+        """What there is to do where the simulators are: this job alone."""
+        (result,) = yield [self]
+        return result
+
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
@@ -102,6 +108,11 @@ class JobResult:
     candidates: tuple[Rollout, ...]
     steps: tuple[int, ...]
     baseline_steps: int
+
+
+R = TypeVar("R")
+Course: TypeAlias = Generator[Sequence[Job], Sequence[JobResult], R]
+"""Something that needs rollouts: it asks for jobs, goes on when all of them were played, and ends with an outcome."""
 
 
 def difference(baseline: Rollout, rollout: Rollout, cut: int) -> float:
@@ -220,9 +231,9 @@ class ActiveJob:
     def compare(self, rollout: LiveRollout, digest: bytes) -> None:
         """Merge a candidate whose plan is over with the baseline if its observation equals the baseline's then."""
         baseline, time = self.baseline, rollout.time
-        if rollout.ended or not rollout.length <= time <= baseline.time or (baseline.over and baseline.time == time):
+        if not rollout.length <= time <= baseline.time or digest != baseline.digests[time]:
             return
-        if digest == baseline.digests[time]:
+        if not rollout.ended and not (baseline.over and baseline.time == time):
             rollout.merged, self.review_at = time, 0
 
     def next_to_step(self) -> list[LiveRollout]:

@@ -6,16 +6,16 @@ import contextlib
 import gc
 import queue
 import threading
-import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Generic, TypeVar
 
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.errors import EnvironmentFault, UltraError
-from ultra_agents.plugin_calls import plugin_fault, plugin_name
-from ultra_agents.verification.jobs import Job, JobResult, Terms
-from ultra_agents.verification.rollouts import Player
+from ultra_agents.plugin_calls import plugin_name
+from ultra_agents.verification.host import Host, Task
+from ultra_agents.verification.jobs import Terms
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -32,8 +32,8 @@ class Pool(ABC, Generic[J, R]):
         self._broken: UltraError | None = None
         self._closed = False
 
-    def submit(self, job: J) -> Future[R]:
-        """Queue a job.
+    def submit(self, job: J, home: Hashable = None) -> Future[R]:
+        """Queue a job; those with the same `home` other than None go to the same worker while that one lives.
 
         Raises:
             EnvironmentFault: The pool is closed, or what it plays on is gone.
@@ -46,7 +46,7 @@ class Pool(ABC, Generic[J, R]):
                 raise self._broken
             number, self._count = self._count, self._count + 1
             self._waiting[number] = future
-        self._send(number, job)
+        self._send(number, job, home)
         return future
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Pool(ABC, Generic[J, R]):
         return self.submit(job).result()
 
     @abstractmethod
-    def _send(self, number: int, job: J) -> None: ...
+    def _send(self, number: int, job: J, home: Hashable) -> None: ...
 
     @abstractmethod
     def _end(self) -> None: ...
@@ -88,7 +88,7 @@ class Pool(ABC, Generic[J, R]):
         self._fail(error)
 
 
-class LocalPool(Pool[Job, JobResult]):
+class LocalPool(Pool[Task, Any]):
     """One thread of this process plays.
 
     Until it is closed, garbage collections leave out the objects there were when it was made: PyTorch brings half a
@@ -97,30 +97,30 @@ class LocalPool(Pool[Job, JobResult]):
 
     def __init__(self, environment: Environment, policy: Policy, terms: Terms, slots: int) -> None:
         super().__init__(environment)
-        self._player = Player(environment, policy, slots, terms)
+        self._host = Host(environment, policy, terms, slots)
         gc.freeze()
-        self._jobs: queue.SimpleQueue[tuple[int, Job] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[int, Task] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._play, name="rollouts", daemon=True)
         self._thread.start()
 
-    def _send(self, number: int, job: Job) -> None:
-        self._jobs.put((number, job))
+    def _send(self, number: int, job: Task, home: Hashable) -> None:
+        self._tasks.put((number, job))
 
     def _end(self) -> None:
-        self._jobs.put(None)
+        self._tasks.put(None)
         self._thread.join()
-        self._player.close()
+        self._host.close()
         gc.unfreeze()
 
     def _play(self) -> None:
-        player = self._player
+        host = self._host
         while True:
-            while not (player.busy and self._jobs.empty()):
-                message = self._jobs.get()
+            while not (host.busy and self._tasks.empty()):
+                message = self._tasks.get()
                 if message is None:
                     return
-                player.add(*message)
-            for number, outcome in tick(player, self._environment):
+                host.add(*message)
+            for number, outcome in host.tick():
                 self._settle(number, outcome)
 
 
@@ -130,13 +130,3 @@ def _set_outcome(future: Future[Any], outcome: object) -> None:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
-
-
-def tick(player: Player, environment: Environment) -> list[tuple[int, JobResult | UltraError]]:
-    """One tick; an error in it fails every job the player holds, and leaves it ready for others."""
-    try:
-        return player.tick()
-    except Exception as error:
-        told = plugin_fault(environment, error)
-        told.add_note(traceback.format_exc())
-        return [*player.take(), *((number, told) for number in player.drop_all())]

@@ -1,7 +1,8 @@
 """The pool a run asks for: a thread of this process, worker processes, or a Ray cluster.
 
-A worker holds its own simulators and its own copy of the policy, so there is no message per step: a job goes out, an
-outcome comes back. Which worker plays a job, and what else it plays, does not change the outcome.
+A worker holds its own simulators and its own copy of the policy, so there is no message per step: a task goes out (a
+claim, say, with all that testing it needs), an outcome comes back. Which worker plays a task, and what else it plays,
+does not change the outcome.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
+from collections.abc import Hashable
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,12 +18,12 @@ from typing import Any
 from ultra_agents.config.engine import RunEngineConfig
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.contracts.vector import share_cores, sharing_cores
-from ultra_agents.errors import EnvironmentFault, UltraError
+from ultra_agents.errors import EnvironmentFault
 from ultra_agents.plugin_calls import plugin_fault, plugin_name
 from ultra_agents.rollout.worker_process import EXIT_WAIT_S, ByValue, start_worker
-from ultra_agents.verification.jobs import Job, JobResult, Terms
-from ultra_agents.verification.local_pool import LocalPool, Pool, tick
-from ultra_agents.verification.rollouts import Player
+from ultra_agents.verification.host import Host, Task
+from ultra_agents.verification.jobs import Terms
+from ultra_agents.verification.local_pool import LocalPool, Pool
 from ultra_agents.worker_signals import leave_to_parent
 
 
@@ -32,8 +34,8 @@ def make_pool(
     workers: int = 0,
     slots: int = 32,
     engine: RunEngineConfig | None = None,
-) -> Pool[Job, JobResult]:
-    """Somewhere to play jobs.
+) -> Pool[Any, Any]:
+    """Somewhere to play a `Task`: a job, or a whole test at a state.
 
     Args:
         environment: Must be able to restore.
@@ -56,8 +58,8 @@ def make_pool(
     return WorkerPool(environment, policy, terms, workers, slots)
 
 
-class WorkerPool(Pool[Job, JobResult]):
-    """Processes play; each job goes to the one with the fewest."""
+class WorkerPool(Pool[Task, Any]):
+    """Processes play; each task goes to the one with the fewest, or where others with its home went."""
 
     def __init__(self, environment: Environment, policy: Policy, terms: Terms, workers: int, slots: int) -> None:
         super().__init__(environment)
@@ -65,6 +67,7 @@ class WorkerPool(Pool[Job, JobResult]):
         self._processes: list[Any] = []
         self._listeners: list[threading.Thread] = []
         self._owner: dict[int, int] = {}
+        self._homes: dict[Hashable, int] = {}
         self._locks = [threading.Lock() for _ in range(workers)]
         try:
             for _ in range(workers):
@@ -74,6 +77,7 @@ class WorkerPool(Pool[Job, JobResult]):
                 self._processes.append(process)
             for part in range(workers):
                 self._greet(part)
+            gc.freeze()  # see `LocalPool`
         except BaseException:
             self.close()
             raise
@@ -90,12 +94,15 @@ class WorkerPool(Pool[Job, JobResult]):
         if ready is not None:
             raise ready
 
-    def _send(self, number: int, job: Job) -> None:
+    def _send(self, number: int, job: Task, home: Hashable) -> None:
         with self._lock:
             load = [0] * len(self._pipes)
             for part in self._owner.values():
                 load[part] += 1
-            part = self._owner[number] = load.index(min(load))
+            part = self._homes.get(home, load.index(min(load)))
+            self._owner[number] = part
+            if home is not None:
+                self._homes[home] = part
         try:
             with self._locks[part]:
                 self._pipes[part].send((number, job))
@@ -103,7 +110,7 @@ class WorkerPool(Pool[Job, JobResult]):
             if not self._closed:
                 self._break(self._dead(part))
 
-    def _settle(self, number: int, outcome: JobResult | UltraError) -> None:
+    def _settle(self, number: int, outcome: Any) -> None:
         with self._lock:
             self._owner.pop(number, None)
         super()._settle(number, outcome)
@@ -119,6 +126,7 @@ class WorkerPool(Pool[Job, JobResult]):
             self._settle(number, outcome)
 
     def _end(self) -> None:
+        gc.unfreeze()
         for part, pipe in enumerate(self._pipes):
             with self._locks[part]:
                 _hang_up(pipe)
@@ -156,24 +164,24 @@ def _hang_up(pipe: Connection) -> None:
 def _serve(
     pipe: Connection, environment: Environment, policy: Policy, slots: int, terms: Terms, processes: int
 ) -> None:
-    """The worker's loop: build, play the jobs that arrive, end on None or when the pipe closes."""
+    """The worker's loop: build, play the tasks that arrive, end on None or when the pipe closes."""
     leave_to_parent()
     share_cores(processes)
     try:
         try:
-            player = Player(environment, policy, slots, terms)
+            host = Host(environment, policy, terms, slots)
         except Exception as error:
             pipe.send(plugin_fault(environment, error))
             return
         pipe.send(None)
         gc.freeze()  # see `LocalPool`
         while True:
-            while not player.busy or pipe.poll():
+            while not host.busy or pipe.poll():
                 message = pipe.recv()
                 if message is None:
                     return
-                player.add(*message)
-            for reply in tick(player, environment):
+                host.add(*message)
+            for reply in host.tick():
                 pipe.send(reply)
     except (EOFError, OSError):
         pass

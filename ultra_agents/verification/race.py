@@ -3,14 +3,50 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ultra_agents.records import FloatArray, Plan
-from ultra_agents.verification.candidates import Candidate, CandidatePlayer, RestoredState
+from ultra_agents.verification.candidates import Candidate, RestoredState, bring
+from ultra_agents.verification.jobs import Job, JobResult
+from ultra_agents.verification.local_pool import Pool
 from ultra_agents.verification.plan_space import Drawn
+
+
+class CandidatePlayer:
+    """Plays candidates on a pool; safe to call from several threads for different states.
+
+    Args:
+        pool: The caller's.
+        slots: Rollouts it plays side by side, at least 2.
+
+    Attributes:
+        spent: Environment steps taken so far.
+    """
+
+    def __init__(self, pool: Pool[Job, JobResult], slots: int) -> None:
+        self._pool, self._slots = pool, slots
+        self._lock = threading.Lock()
+        self.spent = 0
+
+    def play(self, state: RestoredState, candidates: Sequence[Candidate], pairs: int) -> None:
+        """Bring the first `pairs` pairs of every candidate to its cut.
+
+        Raises:
+            EnvironmentFault: The plugin failed, a worker died, or the pool is closed.
+        """
+        course, found = bring(state, candidates, pairs, self._slots), list[JobResult]()
+        with suppress(StopIteration):
+            jobs = next(course)
+            while True:
+                found = [future.result() for future in [self._pool.submit(job) for job in jobs]]
+                with self._lock:
+                    self.spent += sum(sum(one.steps) + one.baseline_steps for one in found)
+                jobs = course.send(found)
 
 
 @dataclass(eq=False)

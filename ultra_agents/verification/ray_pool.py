@@ -1,10 +1,10 @@
 """Rollouts on a Ray cluster: the same player as in a process of this machine, so the same numbers, bit by bit.
 
 Each worker is a Ray actor with its own simulators and its own copy of the policy, as in `pool.WorkerPool`. What comes
-of a job depends on the job only (a rollout's state, plan and uniforms; a wave of paired episodes), so a job whose
-worker or node is lost is simply played again by another worker, and which one plays it, how many there are and when
-they come does not show in what is measured. Nodes need this package and the plugins in the same versions; they need no
-shared folder.
+of a job depends on the job only (a claim, and what was tested at its state before; a wave of paired episodes), so a
+job whose worker or node is lost is simply played again by another worker, and which one plays it, how many there are
+and when they come does not show in what is measured. Nodes need this package and the plugins in the same versions;
+they need no shared folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,7 +45,9 @@ class Plays(Protocol[J_contra, R_co]):
 
 
 class RayPool(Pool[J, R]):
-    """Actors of a cluster play; each job goes to the ready one with the fewest, and again if that one is lost.
+    """Actors of a cluster play; each job goes to the ready one with the fewest, or where others with its home went.
+
+    It goes to another one if that one is lost.
 
     Args:
         environment: Picklable, its plugin installed on every node.
@@ -70,6 +72,7 @@ class RayPool(Pool[J, R]):
         self._jobs: dict[int, _Task] = {}
         self._queued: deque[int] = deque()
         self._actors: dict[int, _Actor] = {}
+        self._homes: dict[Hashable, int] = {}
         self._started = self._failures = 0
         self._any_ready = threading.Event()
         self._manager = threading.Thread(target=self._manage, name="rollouts-ray", daemon=True)
@@ -109,8 +112,8 @@ class RayPool(Pool[J, R]):
         if self._broken is not None:
             raise self._broken
 
-    def _send(self, number: int, job: J) -> None:
-        self._messages.put(("job", number, job))
+    def _send(self, number: int, job: J, home: Hashable) -> None:
+        self._messages.put(("job", number, job, home))
 
     def _end(self) -> None:
         self._messages.put(None)
@@ -142,8 +145,8 @@ class RayPool(Pool[J, R]):
         error = future.exception()
         self._messages.put((*kind, None if error is not None else future.result(), error))
 
-    def _take(self, number: int, job: J) -> None:
-        self._jobs[number] = _Task(job)
+    def _take(self, number: int, job: J, home: Hashable) -> None:
+        self._jobs[number] = _Task(job, home)
         self._queued.append(number)
 
     def _ready(self, name: int, told: UltraError | None, error: BaseException | None) -> None:
@@ -188,13 +191,21 @@ class RayPool(Pool[J, R]):
         self._any_ready.set()
 
     def _dispatch(self) -> None:
-        while self._queued:
-            free = [(len(actor.load), name) for name, actor in self._actors.items()
-                    if actor.ready and len(actor.load) < self._slots]  # fmt: skip
+        for number in list(self._queued):
+            free = {name: len(actor.load) for name, actor in self._actors.items()
+                    if actor.ready and len(actor.load) < self._slots}  # fmt: skip
             if not free:
                 return
-            number, (_, name) = self._queued.popleft(), min(free)
-            task, actor = self._jobs[number], self._actors[name]
+            task = self._jobs[number]
+            name = self._homes.get(task.home, -1)
+            if name not in self._actors:  # nowhere yet, or the worker that it had is lost
+                name = min(free, key=lambda one: (free[one], one))
+            if name not in free:
+                continue
+            self._queued.remove(number)
+            if task.home is not None:
+                self._homes[task.home] = name
+            actor = self._actors[name]
             task.tries += 1
             actor.load.add(number)
             self._listen(actor.handle.play.remote(task.job), "played", name, number)
@@ -210,9 +221,10 @@ class RayPool(Pool[J, R]):
 
 @dataclass
 class _Task:
-    """A job, and how often it was sent."""
+    """A job, what it is sent along with, and how often it was sent."""
 
     job: Any
+    home: Hashable = None
     tries: int = 0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ultra_agents.contracts import Environment, capabilities
 from ultra_agents.plugin_calls import asking
-from ultra_agents.records import Array, Ending, FloatArray, Moment, Replays
+from ultra_agents.records import Array, Ending, Moment, Replays
 from ultra_agents.text import valid_text
 from ultra_agents.verification.jobs import Rollout
 
@@ -22,7 +22,7 @@ QUANTITIES = 6
 
 def replays(
     environment: Environment,
-    first: Array,
+    first: Array | None,
     own: Sequence[Rollout],
     advised: Sequence[Rollout],
     cut: int,
@@ -33,7 +33,7 @@ def replays(
 
     Args:
         environment: Names actions and quantities.
-        first: The observation at the restored state.
+        first: The observation at the restored state; None where the replays were not kept step by step.
         own: The policy alone, by pair.
         advised: The same with the suggestion.
         cut: Steps from the state at which they were compared.
@@ -68,20 +68,19 @@ def _ending(rewards: Sequence[float], ended: Rollout, usual: float | None, *, me
 
 def _moments(
     environment: Environment,
-    first: Array,
+    first: Array | None,
     base: Rollout,
     rollout: Rollout,
     endings: tuple[Ending, Ending],
     length: int,
 ) -> tuple[Moment, ...]:
     """The pair at the state, where moves change, and where something happens."""
-    if not rollout.seen or not base.seen or "quantities" not in capabilities(environment):
+    if first is None or not rollout.seen or not base.seen or "quantities" not in capabilities(environment):
         return ()
     sides = [(rollout, min(endings[0].steps, len(rollout.seen))), (base, min(endings[1].steps, len(base.seen)))]
     last = sides[0][1] if rollout.merged is not None else max(steps for _, steps in sides)
     times = _times(rollout, sides, endings, length, last)
-    values = [_values(environment, first, one, steps) for one, steps in sides]
-    told = {name: (_at(column, times), _at(values[1][name], times)) for name, column in values[0].items()}
+    told = _told(environment, first, sides, times)
     shown = {name: list(zip(*told[name], strict=True)) for name in _shown(environment, told)}
     return tuple(
         Moment(
@@ -104,11 +103,23 @@ def _times(
     return sorted(list(dict.fromkeys(time for time in wanted if 0 <= time <= last))[:MOMENTS])
 
 
-def _values(environment: Environment, first: Array, rollout: Rollout, steps: int) -> dict[str, FloatArray]:
-    """Quantities at the times 0 to `steps`."""
-    observations = np.stack([first, *(seen for _, seen in rollout.seen[:steps])])
+def _told(
+    environment: Environment, first: Array, sides: Sequence[tuple[Rollout, int]], times: Sequence[int]
+) -> dict[str, tuple[Told, Told]]:
+    """The quantities of both sides at the times that are kept; None where a side was over, or there is none."""
+    known = [sum(time <= steps for time in times) for _, steps in sides]
+    rows = [
+        rollout.seen[time - 1][1] if time else first
+        for (rollout, _), count in zip(sides, known, strict=True)
+        for time in times[:count]
+    ]
     with asking(environment, "quantities"):
-        return {name: np.asarray(column, np.float64) for name, column in environment.quantities(observations).items()}
+        columns = {
+            name: [value if math.isfinite(value) else None for value in np.asarray(column, np.float64).tolist()]
+            for name, column in environment.quantities(np.stack(rows)).items()
+        }
+    over = [[None] * (len(times) - count) for count in known]
+    return {name: (row[: known[0]] + over[0], row[known[0] :] + over[1]) for name, row in columns.items()}
 
 
 Told = Sequence[float | None]
@@ -129,11 +140,6 @@ def _shown(environment: Environment, told: Mapping[str, tuple[Told, Told]]) -> l
             weights[name] = apart > 0, weight
     best = set(sorted(weights, key=weights.__getitem__, reverse=True)[:QUANTITIES])
     return [name for name in told if name in best]
-
-
-def _at(column: FloatArray, times: Sequence[int]) -> list[float | None]:
-    values, end = column.tolist(), len(column)
-    return [values[time] if time < end and math.isfinite(values[time]) else None for time in times]
 
 
 def _action(environment: Environment, rollout: Rollout, steps: int, time: int) -> str:

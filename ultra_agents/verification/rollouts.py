@@ -28,6 +28,8 @@ from ultra_agents.verification.jobs import NEVER, ActiveJob, Job, JobResult, Liv
 
 ROWS = 32
 """The policy is asked in batches of exactly this many rows: the last bits of a matrix product depend on its shape."""
+FULL = np.arange(ROWS)
+"""Which rows make a batch."""
 SHORT = 256
 """Bytes of an observation up to which it is kept as it is to be compared with; of longer ones a digest is kept."""
 SERIES = 64
@@ -228,8 +230,8 @@ class Player:
         uniforms = self._uniforms[slots, times]
         actions = self._ask(self._policy.act_with_uniforms, blocks.observations[slots], uniforms)
         for row, (_, rollout) in enumerate(rows):
-            if rollout.time < rollout.length and rollout.plan is not None:
-                actions[row] = rollout.plan[rollout.time]
+            if rollout.plan is not None and times[row] < rollout.length:
+                actions[row] = rollout.plan[times[row]]
         rewards, terminated, truncated = blocks.step(slots, actions)
         following = blocks.observations[slots]
         usable = np.ones(len(rows), np.bool_)
@@ -240,49 +242,45 @@ class Player:
         while len(self._factors) < max(times) + 2:
             self._factors.append(self._terms.discount ** len(self._factors))
         good, factors = usable.tolist(), self._factors
-        for row, reward in enumerate(rewards.tolist()):
-            active, rollout = rows[row]
+        seen = zip(rows, times, rewards.tolist(), terminated, truncated, digests, strict=True)
+        for row, ((active, rollout), time, reward, terminal, cut, digest) in enumerate(seen):
             if not good[row]:
                 rollout.fault = "a reward or an observation that is not finite"
                 active.review_at = 0
                 continue
-            time = times[row]
+            alone, now = rollout is active.baseline, time + 1
             earned = rollout.earned[time] + factors[time] * reward
             rollout.earned.append(earned)
             rollout.rewards.append(reward)
             if active.job.trace:
                 rollout.seen.append((np.array(actions[row]), following[row].copy()))
-            rollout.end, rollout.time = earned, time + 1
-            if not terminated[row] and (rollout is active.baseline or rollout.time == rollout.until or truncated[row]):
-                rollout.unvalued.append((rollout.time, following[row].copy()))
-            if terminated[row] or truncated[row]:
-                rollout.over, active.review_at = True, 0
-                rollout.terminated = bool(terminated[row])
-            elif active.job.after_plan and rollout.time == rollout.length and rollout.slot is not None:
-                rollout.after_plan = blocks.snapshot(rollout.slot), digests[row]
-            if rollout is active.baseline:  # always before the candidates of its job
+            rollout.end, rollout.time = earned, now
+            if not terminal and (alone or cut or now == rollout.until):
+                rollout.unvalued.append((now, following[row].copy()))
+            if terminal or cut:
+                rollout.over, rollout.terminated, active.review_at = True, terminal, 0
+            elif now == rollout.length and active.job.after_plan and rollout.slot is not None:
+                rollout.after_plan = blocks.snapshot(rollout.slot), digest
+            if alone:  # always before the candidates of its job
                 rollout.returns.append(earned)
-                rollout.digests.append(digests[row])
-            elif rollout.time >= rollout.length:
-                active.compare(rollout, digests[row])
+                rollout.digests.append(digest)
+            elif now >= rollout.length:
+                active.compare(rollout, digest)
 
     def _ask(self, ask: Callable[..., Array], *rows: Array) -> Array:
         """`ask(*rows)`, in batches of one shape."""
         count, parts = len(rows[0]), []
         for start in range(0, count, ROWS):
-            batch = [row[start : start + ROWS] for row in rows]
-            short = ROWS - len(batch[0])
-            if short:
-                batch = [np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) for part in batch]
+            batch = np.minimum(FULL + start, count - 1)  # the last row fills it up
             try:
-                answer = np.asarray(ask(*batch))
+                answer = np.asarray(ask(*(row[batch] for row in rows)))
             except UltraError:
                 raise
             except Exception as error:
                 raise PluginError(
                     f"the policy {type(self._policy).__name__} failed", found=f"{type(error).__name__}: {error}"
                 ) from error
-            parts.append(answer[: ROWS - short])
+            parts.append(answer[: count - start])
         return np.concatenate(parts)
 
 

@@ -21,13 +21,13 @@ from ultra_agents.contracts import Environment, Policy
 from ultra_agents.records import FloatArray, Goal, GoalReached, Plan, Searched, Suggestion, Trajectory
 from ultra_agents.records.plans import ALONE, NO_NEARER, NO_STATE, NOT_FINITE, NOTHING, TOO_LITTLE
 from ultra_agents.seeding import Streams
-from ultra_agents.verification.candidates import CandidatePlayer, RestoredState
+from ultra_agents.verification.candidates import RestoredState
 from ultra_agents.verification.goals import NEARER, GoalMeter, Reading
 from ultra_agents.verification.halving import KEPT
 from ultra_agents.verification.jobs import Terms
 from ultra_agents.verification.plan_space import PlanSpace, continuous
 from ultra_agents.verification.pool import make_pool
-from ultra_agents.verification.race import Entrant, Race
+from ultra_agents.verification.race import CandidatePlayer, Entrant, Race
 from ultra_agents.verification.sequential import returns_spread
 from ultra_agents.verification.validity import refusal, snapshot_of
 
