@@ -148,6 +148,16 @@ def test_without_a_baseline_nothing_is_compared(make_inputs: Make) -> None:
     assert any("'continue' was not run" in text for text in report["caveats"])
 
 
+def test_without_a_baseline_rules_in_force_come_first_too(make_inputs: Make) -> None:
+    alone = make_inputs().results[0]
+    acting = replace(alone.last, values=tuple(value + 50.0 for value in alone.last.values))
+    report = build_report(make_inputs(results=[replace(alone, with_rules=acting)]))
+    row = report["methods"]["ultra-ra"]
+    assert row["change_with_rules"]["mean"] == pytest.approx(row["change"]["mean"] + 50)
+    assert report["headline"].startswith("ULTRA-RA with its rules in force went from ")
+    assert "to compare with. Its network alone: " in report["headline"]
+
+
 def test_only_the_baseline_and_nothing_at_all(make_inputs: Make) -> None:
     only = build_report(make_inputs(results=make_inputs().results[1:], explanations=()))
     assert only["headline"].startswith("Continued PPO went from ")

@@ -153,9 +153,13 @@ def test_the_report_says_how_many_cells_of_each_task_are_missing(small: Any) -> 
     )
     assert gaps(summary) == "2 of 8 cells are not in these numbers: a 0 of 4, b 2 of 4."
     assert gaps(summary) in render(summary, "again")
+    first = {name: row for name, row in done.items() if name.startswith("a")}
+    page = render(summarise(experiment, cells, first, {}, {"a": 10.0, "b": 10.0}), "again")
+    assert page.count("environment steps per method") == 1, "a task of which nothing is finished has no empty table"
     whole = summarise(experiment, cells, {cell.name: made(cell) for cell in cells}, {}, {"a": 10.0, "b": 10.0})
     assert gaps(whole) == ""
     assert "not in these numbers" not in render(whole, "again")
+    assert render(whole, "again").count("environment steps per method") == 2
 
 
 def test_the_page_claims_what_the_intervals_carry(summary: dict[str, Any]) -> None:

@@ -164,26 +164,29 @@ def write_report(folder: Path, inputs: ReportInputs) -> dict[str, Any]:
 
 def _method(result: MethodResult, inputs: ReportInputs) -> dict[str, Any]:
     confidence, seed = inputs.config.evaluate.confidence, inputs.config.seed
-    change = paired_difference(result.last, result.before, confidence, seed)
-    charged = sum(result.env_steps.values())
+    charged, ruled = sum(result.env_steps.values()), result.with_rules
     return {
         "label": method_label(result.method, inputs.config),
         "returns_before": _returns(result.before, confidence, seed),
         "returns_after": _returns(result.last, confidence, seed),
         "returns_last": _returns(result.last, confidence, seed),
         "returns_best": _returns(result.best, confidence, seed),
-        "returns_after_with_rules": None
-        if result.with_rules is None
-        else _returns(result.with_rules, confidence, seed),
+        "returns_after_with_rules": None if ruled is None else _returns(ruled, confidence, seed),
         "kept": None if result.kept is None else asdict(result.kept),
         "best_step": result.best_step,
-        "change": {**_ends(change.interval), "verdict": change.verdict, "words": change.in_words()},
+        "change": _change(result.last, result.before, confidence, seed),
+        "change_with_rules": None if ruled is None else _change(ruled, result.before, confidence, seed),
         "normalised": _normalised(result, inputs.reference),
         "env_steps": {"total": charged, **result.env_steps},
         "curve": [{"steps": point.steps, "value": point.value} for point in result.curve],
         "metrics": dict(result.metrics),
         "seconds": result.seconds,
     }
+
+
+def _change(returns: Returns, before: Returns, confidence: float, seed: int) -> dict[str, Any]:
+    found = paired_difference(returns, before, confidence, seed)
+    return {**_ends(found.interval), "verdict": found.verdict, "words": found.in_words()}
 
 
 def _returns(returns: Returns, confidence: float, seed: int) -> dict[str, Any]:

@@ -37,7 +37,6 @@ def headline(
     subject = (advised or others)[0]
     row = methods[subject]
     last, before = row["returns_last"], row["returns_before"]
-    digits = digits_for([last, before])
     if subject in comparison:
         other, found = methods[comparison[subject]["against"]], comparison[subject]
         ruled = found["with_rules"]
@@ -57,14 +56,17 @@ def headline(
             text += f" Its network alone: {number(last['mean'], digits)}, {interval(found, digits)}."
     else:
         beside = "nothing without advice" if advised else "nothing else" if len(methods) == 1 else "no plain training"
+        ruled = row["change_with_rules"]
+        acting, change = (last, row["change"]) if ruled is None else (row["returns_after_with_rules"], ruled)
+        digits = digits_for([acting, before])
         text = (
-            f"{row['label'][0].upper()}{row['label'][1:]} went from {number(before['mean'], digits)} to "
-            f"{number(last['mean'], digits)}, a paired change of {interval(row['change'], digits)}; {beside} was run "
-            "beside it to compare with."
+            f"{row['label'][0].upper()}{row['label'][1:]}"
+            f"{'' if ruled is None else ' with its rules in force'} went from "
+            f"{number(before['mean'], digits)} to {number(acting['mean'], digits)}, a paired change of "
+            f"{interval(change, digits)}; {beside} was run beside it to compare with."
         )
-        with_rules = row.get("returns_after_with_rules")
-        if with_rules is not None:
-            text += f" With its rules in force it scores {number(with_rules['mean'], digits_for([with_rules]))}."
+        if ruled is not None:
+            text += f" Its network alone: {number(last['mean'], digits)}, {interval(row['change'], digits)}."
     rewarded = "r" in (variant_of(subject) or "") and bool((rules or {}).get("rewards"))
     if advised and advice["accepted"] == 0 and not (rules or {}).get("held") and rewarded:
         text += " No rule acted, only the implicit reward."

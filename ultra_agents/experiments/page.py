@@ -47,6 +47,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
                 "costs": Markup(costs(task, found, methods)),
             }
             for task, found in summary["tasks"].items()
+            if found["methods"]
         ],
         overall=_with_runs(summary, tables.overall(summary)),
         profiles=Markup(profiles(summary["overall"], methods)),
