@@ -45,7 +45,7 @@ print(json.dumps([facts["boiler-room"], list(facts)[-1], colours_of(["boiler-roo
 REFUSED: dict[str, tuple[Any, list[str]]] = {
     "name": ({"boiler-room": {"staets": 3}}, ["method_options.boiler-room.staets", "did you mean 'states'?"]),
     "value": (
-        {"boiler-room": {"states": 0}}, ["method_options.boiler-room.states", "found:    0", "greater than 0"],
+        {"boiler-room": {"states": 0}}, ["method_options.boiler-room.states", "found:    0", "more than 0"],
     ),
     "method": ({"boiler": {}}, ["method_options names 'boiler'", "did you mean 'boiler-room'?"]),
     "section": (

@@ -81,7 +81,7 @@ def test_moves_that_hold_are_kept_charged_and_shown(ultra: Any, run: Path) -> No
     assert "critical 0:5" in shown
     assert "person" in shown
     again = ultra("explain", "walk", "--plain").out
-    assert "A person's advice: 1 of 1 suggestions hold." in again
+    assert "A person's advice: 1 of 1 suggestion holds." in again
 
 
 def test_a_model_s_measures_know_nothing_of_a_person_s_advice(ultra: Any, run: Path) -> None:

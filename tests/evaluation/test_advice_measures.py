@@ -240,7 +240,7 @@ def test_what_a_search_made_of_suggestions_is_told():
     told = {fact.name: fact for fact in facts(found)}["Searched in the simulator"]
     assert told.value == "3"
     assert "22 plans played for them in 700 steps; 1 became another plan than was written" in told.meaning
-    assert "1 searches found no gain; 1 could not be searched" in told.meaning
+    assert "1 search found no gain; 1 could not be searched" in told.meaning
     assert measures([trial(0.5)])["search"] is None
 
 

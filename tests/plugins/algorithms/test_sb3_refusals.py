@@ -37,7 +37,7 @@ def test_without_the_package_one_message_names_the_command(monkeypatch: pytest.M
         ("sb3-a2c", {"learning_rate": float("nan")}, "lin_3e-4"),
         ("sb3-sac", {"ent_coef": "auto_0"}, "auto_0.1"),
         ("sb3-sac", {"ent_coef": "automatic"}, "auto_0.1"),
-        ("sb3-ppo", {"batch_size": 1}, "greater than 1"),
+        ("sb3-ppo", {"batch_size": 1}, "more than 1"),
         ("sb3-td3", {"policy_kwargs": {"activation_fn": "Tanh"}}, "tanh"),
     ],
 )
