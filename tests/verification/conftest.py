@@ -91,3 +91,13 @@ def testers() -> Any:
 
 def suggest(step: int, *moves: tuple[str, int], episode: int = 0) -> Suggestion:
     return Suggestion(episode, step, Plan(moves))
+
+
+def outcomes(plays: Any, *asked: Any) -> list[Any]:
+    """What comes of jobs of a `Player`, or of tasks of a `Host`, that are played side by side."""
+    found: dict[int, Any] = {}
+    for number, one in enumerate(asked):
+        plays.add(number, one)
+    while plays.busy:
+        found.update(plays.tick())
+    return [found[number] for number in range(len(asked))]

@@ -19,7 +19,7 @@ from ultra_agents.verification.jobs import Terms
 from ultra_agents.verification.sequential import Rule
 from ultra_agents.verification.state_test import Halving, StateTest
 
-from .conftest import LEFT, Walker, corridor, play, suggest
+from .conftest import LEFT, Walker, corridor, outcomes, play, suggest
 
 POLICY, WORLD = Walker(0.4, worth=1.0), corridor(slip=0.2)
 EPISODE = play(POLICY, WORLD)
@@ -44,35 +44,25 @@ def claim(plans: tuple[Array, ...], *before: tuple[Array, ...], step: int = 0, s
     return StateTest((0, step), state, plans, before, HALVING, np.asarray(EPISODE.observations[step]), None)
 
 
-def run(host: Host, *tests: StateTest) -> list[Any]:
-    """Outcomes of tests that run side by side."""
-    found: dict[int, Any] = {}
-    for number, test in enumerate(tests):
-        host.add(number, test)
-    while host.busy:
-        found.update(host.tick())
-    return [found[number] for number in range(len(tests))]
-
-
 def test_where_a_state_was_lost_a_later_test_finds_and_costs_the_same(hosts: Any) -> None:
     lived, took_over, forgetful = hosts(), hosts(), hosts()
-    run(lived, claim(STAYS))
-    (expected,) = run(lived, claim(RIGHT_TWICE, STAYS))
-    (found,) = run(took_over, claim(RIGHT_TWICE, STAYS))
-    (alone,) = run(forgetful, claim(RIGHT_TWICE))
+    outcomes(lived, claim(STAYS))
+    (expected,) = outcomes(lived, claim(RIGHT_TWICE, STAYS))
+    (found,) = outcomes(took_over, claim(RIGHT_TWICE, STAYS))
+    (alone,) = outcomes(forgetful, claim(RIGHT_TWICE))
     assert found == expected
     assert alone[0].steps > found[0].steps
-    assert run(lived, claim(STAYS, STAYS, RIGHT_TWICE)) == run(took_over, claim(STAYS, STAYS, RIGHT_TWICE))
+    assert outcomes(lived, claim(STAYS, STAYS, RIGHT_TWICE)) == outcomes(took_over, claim(STAYS, STAYS, RIGHT_TWICE))
 
 
 def test_tests_side_by_side_are_those_one_after_the_other(hosts: Any) -> None:
     asked = [claim((*STAYS, *RIGHT_TWICE), step=step) for step in range(4)]
     one_by_one = hosts(slots=3)
-    assert run(hosts(), *asked) == [run(one_by_one, test)[0] for test in asked]
+    assert outcomes(hosts(), *asked) == [outcomes(one_by_one, test)[0] for test in asked]
 
 
 def test_a_verdict_travels_and_rollouts_stay(hosts: Any) -> None:
-    (found,) = run(hosts(), claim(STAYS))
+    (found,) = outcomes(hosts(), claim(STAYS))
     assert found[0].result.replays.moments, "one of the replays is told"
     sent = pickle.dumps(found)
     assert pickle.loads(sent) == found
@@ -81,10 +71,10 @@ def test_a_verdict_travels_and_rollouts_stay(hosts: Any) -> None:
 
 def test_a_state_that_cannot_be_restored_fails_its_own_test_alone(hosts: Any) -> None:
     host = hosts()
-    good, bad = run(host, claim(STAYS), claim(STAYS, step=1, snapshot=b"rubbish"))
+    good, bad = outcomes(host, claim(STAYS), claim(STAYS, step=1, snapshot=b"rubbish"))
     assert isinstance(bad, EnvironmentFault)
     assert "not a snapshot" in str(bad)
-    assert [good] == run(hosts(), claim(STAYS))
+    assert [good] == outcomes(hosts(), claim(STAYS))
 
 
 class Speechless(Corridor):

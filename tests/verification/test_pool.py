@@ -17,7 +17,7 @@ from ultra_agents.verification.jobs import Job, Terms, difference
 from ultra_agents.verification.pool import make_pool
 from ultra_agents.verification.rollouts import Player
 
-from .conftest import Walker, corridor, play
+from .conftest import Walker, corridor, outcomes, play
 
 TERMS = Terms(Streams(1), 0.9)
 
@@ -33,15 +33,6 @@ def job(pair: int = 0, until: Any = 30, moves: int = 2, **parts: Any) -> Job:
         **parts,
     }
     return Job(snapshot=snapshot, address=(0, 0, pair), **whole)
-
-
-def played(player: Player, *jobs: Job) -> list[Any]:
-    found: dict[int, Any] = {}
-    for number, one in enumerate(jobs):
-        player.add(number, one)
-    while player.busy:
-        found.update(player.tick())
-    return [found[number] for number in range(len(jobs))]
 
 
 def as_numbers(outcome: Any) -> tuple[Any, ...]:
@@ -61,9 +52,9 @@ def test_a_rollout_depends_on_its_state_plan_and_uniforms_only(slots: int) -> No
     policy, world = Walker(0.5, worth=2.0), corridor(slip=0.3)
     player = Player(world, policy, slots, TERMS)
     jobs = [job(pair) for pair in range(20)]
-    together = [as_numbers(one) for one in played(player, *jobs)]
-    assert together == [as_numbers(played(player, one)[0]) for one in jobs]
-    assert together == [as_numbers(one) for one in played(player, *reversed(jobs))][::-1]
+    together = [as_numbers(one) for one in outcomes(player, *jobs)]
+    assert together == [as_numbers(outcomes(player, one)[0]) for one in jobs]
+    assert together == [as_numbers(one) for one in outcomes(player, *reversed(jobs))][::-1]
     assert len({str(one) for one in together}) > 1
     player.close()
 
@@ -73,11 +64,11 @@ def test_a_rollout_played_in_two_parts_is_the_same_rollout(cut: int) -> None:
     policy, world = Walker(0.5, worth=2.0), corridor(slip=0.3)
     player = Player(world, policy, 8, TERMS)
     for pair in range(12):
-        (whole,) = played(player, job(pair))
-        (first,) = played(player, job(pair, until=cut))
+        (whole,) = outcomes(player, job(pair))
+        (first,) = outcomes(player, job(pair, until=cut))
         busy = job(99)  # its environments are stepped in the same blocks
         again = job(pair, candidates=first.candidates, baseline=first.baseline)
-        (second, _) = played(player, again, busy)
+        (second, _) = outcomes(player, again, busy)
         assert as_numbers(second)[:5] == as_numbers(whole)[:5]
         assert first.steps[0] + second.steps[0] == whole.steps[0]
         assert first.baseline_steps + second.baseline_steps == whole.baseline_steps
@@ -93,9 +84,9 @@ def test_candidates_of_different_length_share_one_base_arm() -> None:
     plans = tuple(np.zeros(length, np.int64) for length in (1, 2, 4))
     until = (11, 12, 14)
     for pair in range(12):
-        (shared,) = played(player, job(pair, plans=plans, candidates=(None,) * 3, until=until))
+        (shared,) = outcomes(player, job(pair, plans=plans, candidates=(None,) * 3, until=until))
         for place, plan in enumerate(plans):
-            (alone,) = played(player, job(pair, plans=(plan,), until=until[place]))
+            (alone,) = outcomes(player, job(pair, plans=(plan,), until=until[place]))
             assert as_numbers(alone)[:5] == as_numbers(shared_at(shared, place))[:5]
             cut = until[place]
             assert difference(alone.baseline, alone.candidates[0], cut) == difference(
@@ -113,7 +104,7 @@ def shared_at(outcome: Any, place: int) -> Any:
 
 def test_arms_that_meet_stop_and_differ_by_what_they_had_earned() -> None:
     player = Player(corridor(), Walker(0.0), 4, TERMS)
-    (outcome,) = played(player, job(plans=(np.ones(1, np.int64),)))
+    (outcome,) = outcomes(player, job(plans=(np.ones(1, np.int64),)))
     assert outcome.candidates[0].merged == 1
     assert (outcome.steps, outcome.baseline_steps) == ((1,), 1)
     assert difference(outcome.baseline, outcome.candidates[0], 30) == 0
@@ -196,8 +187,8 @@ def test_workers_know_with_how_many_they_share_the_cores(workers: int, told: str
 
 def test_what_a_rollout_saw_survives_being_sent() -> None:
     player = Player(corridor(), Walker(0.5), 4, TERMS)
-    (traced,) = played(player, job(trace=True))
-    (plain,) = played(player, job())
+    (traced,) = outcomes(player, job(trace=True))
+    (plain,) = outcomes(player, job())
     player.close()
     rollout, back = traced.candidates[0], pickle.loads(pickle.dumps(traced)).candidates[0]
     assert len(back.seen) == len(rollout.seen) == rollout.time > 0

@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.testing.broken_environments import SnapshotForgetsTime
 from ultra_agents.errors import EnvironmentFault
 from ultra_agents.registry import create_environment
 from ultra_agents.seeding import Streams
@@ -17,13 +18,6 @@ class Uniform(Walker):
 
     def act_with_uniforms(self, observations: Any, uniforms: Any) -> Any:
         return np.asarray(np.floor(3 * uniforms[:, 0]), np.int64)
-
-
-class ForgetsItsCounter(Corridor):
-    def restore(self, envs: Any, indices: Any, snapshots: Any) -> Any:
-        seen = super().restore(envs, indices, snapshots)
-        envs._steps[list(indices)] = 0
-        return seen
 
 
 class ForgetsItsGenerator(Corridor):
@@ -75,7 +69,7 @@ def test_one_with_chance_in_it() -> None:
 @pytest.mark.parametrize(
     ("cls", "options", "what"),
     [
-        (ForgetsItsCounter, {"length": 101, "max_steps": 30}, "truncation"),
+        (SnapshotForgetsTime, {"length": 101, "max_steps": 30}, "truncation"),
         (ForgetsItsGenerator, {"slip": 0.4, "length": 101}, "observation"),
         (ShowsAnotherState, {}, "observation right after restoring into the same slot"),
         (KnowsOneSlotOnly, {"length": 101}, "another slot"),

@@ -89,7 +89,6 @@ class CounterfactualTester:
         self._side_by_side = slots * max(workers, 1)
         self._lock = threading.Lock()
         self._states: dict[tuple[int, int], _State] = {}
-        self._longest = config.longest_plan
         self._spreads: dict[int, float] = {}
         self.refused: Counter[str] = Counter()
         self._pool: Pool[StateTest, tuple[Tested, ...]] = make_pool(
@@ -163,7 +162,7 @@ class CounterfactualTester:
         results: list[TestResult | None] = [None] * len(suggestions)
         valid: list[int] = []
         for index, one in enumerate(suggestions):
-            why = refusal(self._environment, trajectory, one, self._longest)
+            why = self._why_not(trajectory, one)
             if why is None:
                 valid.append(index)
             else:
@@ -187,7 +186,7 @@ class CounterfactualTester:
         with state.lock:
             if not state.before:
                 claims = [Suggestion(*address, plan) for plan in earlier]
-                fit = [one for one in claims if refusal(self._environment, trajectory, one, self._longest) is None]
+                fit = [one for one in claims if self._why_not(trajectory, one) is None]
                 state.before = [(self._actions(one.plan),) for one in fit]
             test = StateTest(
                 address,
@@ -203,6 +202,9 @@ class CounterfactualTester:
         with self._lock:
             self._spent += sum(one.steps for one in found)
         return found
+
+    def _why_not(self, trajectory: Trajectory, suggestion: Suggestion) -> str | None:
+        return refusal(self._environment, trajectory, suggestion, self._config.longest_plan)
 
     def _actions(self, plan: Plan) -> Array:
         return np.asarray(self._environment.actions.encode_plan(plan.moves))

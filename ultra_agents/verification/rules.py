@@ -201,7 +201,7 @@ class RuleTester:
     # -- choosing ----------------------------------------------------------------------------------------------
 
     def _best(self, layers: Sequence[RulePolicy], wanted: int) -> list[int]:
-        """Positions of the best sets, the best first; of those that differ in constants alone the best one."""
+        """Positions of the best sets, the best first; of those that differ in constants alone the first."""
         order = list(range(len(layers)))
         if len(layers) > wanted:
             if self._config.windows and self._trajectories and "snapshot" in capabilities(self._environment):

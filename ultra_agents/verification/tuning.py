@@ -16,7 +16,7 @@ All settings play the same episodes with the same random numbers. Not part of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -84,20 +84,29 @@ def _finalists(
     share = config.tune_settings // len(searches)
     first = {(search, setting): config.tune_pairs for search in searches for setting in search.first(share)}
     played = _play(first, episodes)
-    surfaces = _surfaces(searches)
+    surfaces = _surfaces(searches, first, {})
     for rounds in range(ROUNDS, 0, -1):
         following = _following(surfaces, rng) if played and surfaces else []
         if not following:
             break
         more = _affordable(searches, episodes, config.tune_pairs, rounds)
         played = _play({(search, one): search.count(one) + more for search, one in following}, episodes)
-        surfaces = _surfaces(searches)
+        surfaces = _surfaces(searches, following, surfaces)
     return promising(surfaces)
 
 
-def _surfaces(searches: Sequence[_Search]) -> dict[_Search, Surface]:
-    """Of each search what its settings earn; those without a difference have none."""
-    found = {search: Surface.of(search.returns(), search.bounds) for search in searches}
+def _surfaces(
+    searches: Sequence[_Search], places: Iterable[_Place], before: Mapping[_Search, Surface]
+) -> dict[_Search, Surface]:
+    """Of each search what its settings earn, as `before` unless some of them have just played at `places`.
+
+    Those without a difference have none.
+    """
+    fresh = {search for search, _ in places}
+    found = {
+        search: Surface.of(search.returns(), search.bounds) if search in fresh else before.get(search)
+        for search in searches
+    }
     return {search: surface for search, surface in found.items() if surface}
 
 

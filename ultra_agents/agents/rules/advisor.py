@@ -112,15 +112,16 @@ def _question(state: State, context: Context) -> list[Message]:
         does = "a part of the action, and what is added to it" if context.interface.continuous else "the action"
         decided = f"{MOST_ATOMS} rules, each of them a quantity, < or >, a threshold, and {does}"
         return load_prompt("rules_advisor_atoms").fill(**words, decided=decided)
-    correcting = TUNED if context.tuned else ""
+    remarks = list[str]()
     if context.interface.continuous:
         part = context.interface.components[0]
-        graded = (
+        remarks.append(
             f"A graded correction of what the policy does, as in own.{part} + gain * quantity, in the phase where it "
             "matters, usually earns more than an action in its place."
         )
-        correcting = f"{graded} {correcting}".rstrip()
-    return load_prompt("rules_advisor").fill(**words, correcting=correcting)
+    if context.tuned:
+        remarks.append(TUNED)
+    return load_prompt("rules_advisor").fill(**words, correcting=" ".join(remarks))
 
 
 def _usable(context: Context, rules: RuleSet, before: tuple[RuleAttempt, ...]) -> None:
