@@ -74,7 +74,7 @@ class Ultra(Method):
         modulation = ruled.modulation(self.advice)
         return Prepared(
             ruled.start, modulation, spent=advised.spent, note=ruled.note, over=ruled.over, in_force=ruled.in_force,
-            confirm=True,
+            corrects=ruled.corrects, confirm=True,
         )  # fmt: skip
 
 

@@ -102,3 +102,45 @@ def test_steps_for_no_pair_keep_the_start(tmp_path: Path) -> None:
     network, kept, spent = better_of(context(tmp_path), "ultra-ra", Prepared(start := Always(LEFT)), Always(RIGHT), 0)
     assert network is start
     assert (kept.what, kept.pairs, spent) == ("start", 0, 0)
+
+
+class Noisy(Always):
+    """Earns a little more or a little less, by the pair."""
+
+    def act_with_uniforms(self, observations: Array, uniforms: Array) -> Array:
+        return (uniforms[:, 0] > 0.5).astype(np.int64)
+
+
+@pytest.mark.parametrize(("tested", "what"), [(True, "start"), (False, "trained")])
+def test_what_was_tested_is_given_up_only_for_what_stands_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tested: bool, what: str
+) -> None:
+    run, start, trained = context(tmp_path), Always(LEFT), Noisy(LEFT)
+    run = run.starting_with(Always(RIGHT) if tested else start)
+    monkeypatch.setattr(keep, "interval", lambda differences, rule: GainInterval(0.5, -2.0, 3.0))
+    monkeypatch.setattr(keep, "stands_out", lambda differences: False)
+    network, kept, _ = better_of(run, "ultra-ra", Prepared(start, confirm=True), trained, LIMIT)
+    assert kept.what == what
+    assert network is (start if what == "start" else trained)
+
+
+@pytest.mark.parametrize("corrects", [False, True])
+def test_under_rules_that_correct_all_steps_compare_what_acts(tmp_path: Path, corrects: bool) -> None:
+    run, start, trained = context(tmp_path), Noisy(LEFT), Noisy(LEFT)
+    played: list[str] = []
+    parsed = parse_rules(FAR, interface_of(run.environment))
+
+    def over(policy: Policy) -> Policy:
+        return RulePolicy(policy, parsed, run.environment)
+
+    class Spied(keep.Episodes):
+        def extend(self, entrants: Any, count: int) -> bool:
+            played.append("in force" if isinstance(entrants[0].policy, RulePolicy) else "alone")
+            return super().extend(entrants, count)
+
+    patched = pytest.MonkeyPatch()
+    patched.setattr(keep, "Episodes", Spied)
+    prepared = Prepared(start, over=over, in_force=True, corrects=corrects, confirm=True)
+    better_of(run, "ultra-ra", prepared, trained, LIMIT)
+    patched.undo()
+    assert ("alone" in played) == (not corrects)

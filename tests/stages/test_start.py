@@ -148,7 +148,7 @@ def test_a_copy_that_is_worse_alone_stands_below_no_rules(
     entrants: dict[StartName, Entrant] = {name: Entrant(context.policy) for name in earned}
     KNOWN.update({id(entrants[name]): values for name, values in earned.items()})
     monkeypatch.setattr("ultra_agents.stages.start.Episodes", Played)
-    chosen, _ = _compared(context, cast("RuleTest", SimpleNamespace(spread=0.7)), entrants, False)
+    chosen, _ = _compared(context, cast("RuleTest", SimpleNamespace(spread=0.7, pairs_of="confirm")), entrants, False)
     assert chosen == expected
 
 

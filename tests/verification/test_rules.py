@@ -14,6 +14,7 @@ from ultra_agents.rules import RuleError, RuleSet, interface_of, parse_rules
 from ultra_agents.seeding import Streams
 from ultra_agents.testing.corridor import Corridor, CorridorOptions
 from ultra_agents.verification import RuleTest, RuleTester
+from ultra_agents.verification.rules import ERROR, REST, WHOLE, rule_of
 from ultra_agents.verification.tuning import stands_out
 
 from .conftest import Counted, Walker, corridor, play
@@ -77,13 +78,14 @@ def test_the_cap_holds_and_what_was_seen_before_it_stands() -> None:
 
 def test_charges_are_the_steps_taken_and_told_by_purpose() -> None:
     world = Counted(CorridorOptions(length=101, max_steps=7))  # nobody arrives: every episode has 7 steps
-    sets = [rules(RIGHT, NEVER, world=world), rules(LEFT, world=world)]
+    still = "{when: cell == 0, do: LEFT}"
+    sets = [rules(RIGHT, still, world=world), rules(LEFT, still, world=world)]
     told: list[tuple[str, int]] = []
     testing = judge(world, horizon=20, rest={"progress": lambda what, steps: told.append((what, steps))})
     found = testing.test(sets)
     assert found.env_steps == world.taken == sum(found.spent.values()) == testing.env_steps
-    assert set(found.spent) == {"race", "leave out", "confirm"}
-    assert told[-1] == ("confirm", found.env_steps)
+    assert list(found.spent) == ["race", "confirm", "leave out", "confirm the rest"]
+    assert told[-1][1] == found.env_steps
     assert [steps for _, steps in told] == sorted(steps for _, steps in told)
 
 
@@ -100,44 +102,72 @@ def test_the_same_seed_gives_the_same_result_with_workers_too() -> None:
     assert judge(world, seed=1, **options).test(sets) != first
 
 
-def test_leaving_out_drops_what_carries_no_weight_and_keeps_the_rest() -> None:
-    found = judge().test([rules(NEVER, "{when: cell > 3, do: RIGHT}", "{when: cell == 2, do: RIGHT}")])
-    assert 0 in found.dropped
-    assert 1 not in found.dropped
+HARMFUL = "{when: cell == 5, do: LEFT}"
+
+
+def test_a_set_that_holds_is_not_taken_apart() -> None:
+    found = judge().test([rules(NEVER, RIGHT)])
+    assert (found.verdict, found.pairs_of) == ("accepted", "confirm")
+    assert (found.weights, found.dropped) == ((None, None), ())
+    assert set(found.spent) == {"confirm"}
+    assert "cell > 100" in found.rules
+
+
+def test_a_harmful_rule_goes_and_the_rest_is_accepted_on_episodes_of_its_own() -> None:
+    found = judge().test([rules(NEVER, HARMFUL, RIGHT)])
+    assert found.dropped == (0, 1)
     assert found.weights[0] == 0.0
     assert found.weights[1] is not None
-    assert found.weights[1] > 0
+    assert found.weights[1] < 0
+    assert (found.verdict, found.pairs_of) == ("accepted", "confirm the rest")
     assert "cell > 100" not in found.rules
-    assert "cell > 3" in found.rules
-    assert found.verdict == "accepted"
+    assert "cell > 0" in found.rules
+    assert list(found.spent) == ["confirm", "leave out", "confirm the rest"]
+    assert found.env_steps == sum(found.spent.values())
 
 
-def test_a_harmful_rule_goes_and_the_rest_is_accepted() -> None:
-    found = judge().test([rules("{when: cell == 5, do: LEFT}", RIGHT)])
-    assert found.dropped == (0,)
-    assert found.weights[0] is not None
-    assert found.weights[0] < 0
-    assert found.verdict == "accepted"
+def test_where_what_is_left_does_not_hold_either_the_set_stays_as_it_was() -> None:
+    found = judge().test([rules(HARMFUL, "{when: cell == 6, do: LEFT}", NEVER)])
+    assert (found.verdict, found.pairs_of, found.dropped) == ("rejected", "confirm", ())
+    assert all(weight is not None for weight in found.weights)
+    assert "cell == 5" in found.rules
+    assert found.env_steps == sum(found.spent.values())
+
+
+def test_both_confirmations_together_make_no_more_error_than_was_asked() -> None:
+    config = RuleTestConfig()
+    asked = 1 - config.confidence
+    each = [1 - rule_of(config, (4,), 1.0, ERROR[purpose]).confidence for purpose in (WHOLE, REST)]
+    assert sum(each) == pytest.approx(asked)
+    alone = judge(weigh_pairs=0).test([rules(RIGHT, NEVER)])
+    apart = judge().test([rules(RIGHT, NEVER)])
+    assert (alone.returns, alone.gain) == (apart.returns, apart.gain)
+    assert apart.low < alone.low
 
 
 def test_of_two_rules_that_can_stand_in_for_one_another_one_stays() -> None:
-    found = judge().test([rules("{when: cell > 0, do: RIGHT}", "{when: cell > 0.5, do: RIGHT}")])
-    assert len(found.dropped) == 1
+    found = judge().test([rules("{when: cell > 0, do: RIGHT}", HARMFUL, "{when: cell > 0.5, do: RIGHT}")])
+    assert found.verdict == "accepted", "the harmful one never acts"
+    found = judge().test([rules(HARMFUL, "{when: cell > 0, do: RIGHT}", "{when: cell > 0.5, do: RIGHT}")])
+    assert len(found.dropped) == 2
+    assert 0 in found.dropped
     assert found.verdict == "accepted"
 
 
 def test_leaving_out_is_not_begun_where_it_cannot_be_finished() -> None:
     world = corridor(length=101, max_steps=10)
-    sets = [rules(*(f"{{when: cell == {cell}, do: RIGHT}}" for cell in range(45, 55)), world=world)]
-    for cap, weighed, pairs in ((200, False, 4), (500, True, 2 * 11), (1000, True, 4 * 11)):
-        found = judge(world, horizon=10, max_steps=cap).test(sets)
+    sets = [rules(*(f"{{when: cell == {cell}, do: LEFT}}" for cell in range(45, 55)), world=world)]
+    for cap, weighed in ((200, False), (600, True), (1200, True)):
+        found = judge(world, Walker(0.9), horizon=10, max_steps=cap).test(sets)
+        assert found.verdict != "accepted"
         assert all((weight is not None) == weighed for weight in found.weights)
-        assert pairs * 10 <= found.spent["leave out"] <= cap / 2
+        assert 4 * 10 <= found.spent["leave out"] <= (cap - found.spent["confirm"]) / 2
 
 
 def test_without_pairs_to_weigh_nothing_is_left_out() -> None:
-    found = judge(weigh_pairs=0).test([rules(RIGHT, NEVER)])
+    found = judge(weigh_pairs=0).test([rules(HARMFUL, RIGHT)])
     assert (found.weights, found.dropped) == ((None, None), ())
+    assert set(found.spent) == {"confirm"}
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -179,12 +209,14 @@ def test_confirmation_uses_seeds_that_chose_nothing() -> None:
     def progress(purpose: str, steps: int) -> None:
         world.phase = purpose
 
-    beyond = [rules(f"{{when: cell > {cell}, do: LEFT}}") for cell in (1, 2)]  # more sets than are tuned: they race
-    sets = [rules(RIGHT, NEVER, constants="{at: [6, 0, 8]}"), rules(LEFT), *beyond]
+    sets = [  # more than are tuned, so that they race, and none that holds
+        rules(f"{{when: cell > {cell}, do: LEFT}}", HARMFUL, constants="{at: [6, 0, 8]}") for cell in range(4)
+    ]
     judge(world, tune=True, tune_settings=4, rest={"progress": progress}).test(sets)
-    confirming = seeds.pop("confirm")
-    assert {"race", "tune", "leave out"} <= set(seeds)
-    assert not confirming & set().union(*seeds.values())
+    for purpose in ("confirm the rest", "confirm"):
+        confirming = seeds.pop(purpose)
+        assert {"race", "tune", "leave out"} <= set(seeds)
+        assert not confirming & set().union(*seeds.values())
 
 
 def test_the_set_that_can_be_tuned_best_is_found_though_it_is_the_worst_as_written() -> None:

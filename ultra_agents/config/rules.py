@@ -28,7 +28,11 @@ class RuleTestConfig(Section):
     windows: int = Field(24, ge=0, description="stored states from which several sets are compared first; 0: none")
     window_steps: int = Field(64, gt=0, description="environment steps of each such window, value at the cut")
     race_pairs: int = Field(2, gt=0, description="episodes of each set in the first heat among several; then doubled")
-    weigh_pairs: int = Field(4, ge=0, description="episodes with each rule left out in turn; 0: none is left out")
+    weigh_pairs: int = Field(
+        4,
+        ge=0,
+        description="episodes with each rule left out in turn, where a set did not hold; 0: it is not taken apart",
+    )
     trial_pairs: int = Field(4, gt=0, description="paired episodes of the short test that a model gets to hear of")
     trial_steps: int = Field(
         20_000, ge=0, description="environment steps of all those short tests of a run, shared out evenly; 0: none"

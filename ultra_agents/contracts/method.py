@@ -178,6 +178,7 @@ class Ruled:
         in_force: They act in training; else the network alone tested best, and is only scored with them as well.
         modulation: Builds what acts, shows and rewards in training; None where nothing is left to do.
         note: Which start was chosen, in one line for a person.
+        corrects: They speak of the network's own action, so that it has a say in every state.
     """
 
     start: Policy
@@ -185,6 +186,7 @@ class Ruled:
     in_force: bool
     modulation: Callable[[Variant], Modulation | None]
     note: str
+    corrects: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +252,7 @@ class Prepared:
         metrics: What was measured on the way.
         over: Puts the method's rules in force over a network; None without any.
         in_force: They are part of what is trained: it is scored and compared under them, and else in the end only.
+        corrects: Those rules speak of the network's own action, so that it has a say in every state.
         confirm: What training made is tested against the start, and kept only where it earned more.
     """
 
@@ -262,6 +265,7 @@ class Prepared:
     metrics: Mapping[str, float] = field(default_factory=dict)
     over: Callable[[Policy], Policy] | None = None
     in_force: bool = False
+    corrects: bool = False
     confirm: bool = False
 
     def as_trained(self, network: Policy) -> Policy:

@@ -127,7 +127,7 @@ def _takes_the_place(context: RunContext, found: RulesFound, test: RuleTest) -> 
         return False, "the run's own set stays: it is used untested, as verification.mode asks"
     if not found.held or found.test is None:
         return True, "it takes the place of the run's own set, which did not hold"
-    pairs = zip(test.returns, found.test.returns, strict=False)
+    pairs = zip(test.returns, found.test.returns if found.test.pairs_of == test.pairs_of else (), strict=False)
     gains = [mine[1] - its[1] for mine, its in pairs]
     terms = rule_terms(context.config)
     both = f"in the {counted(len(gains), 'episode')} both played"

@@ -40,8 +40,9 @@ PURPOSES = {
     "race": "sets compared in whole episodes",
     "tune": "settings of the constants tried",
     "settle": "the best settings against the one written, fresh episodes",
-    "leave out": "each rule left out in turn",
     "confirm": "in force against the policy alone, fresh episodes",
+    "leave out": "each rule left out in turn, for it did not hold",
+    "confirm the rest": "what is left of it against the policy alone, fresh episodes",
 }
 """What a test is doing, for people, by what it charges its steps to."""
 SHARE, TUNING_SHARE = 3, 2

@@ -111,7 +111,7 @@ def ruled(context: RunContext, findings: Findings) -> Ruled | None:
 
     learnt_to_add = rules.needs_own and start.copy is not None and not acts
     puts = over if found.held and not learnt_to_add else None
-    return Ruled(network, puts, acts, modulation, f"from {start.headline}")
+    return Ruled(network, puts, acts, modulation, f"from {start.headline}", corrects=rules.corrects)
 
 
 # -- the choice --------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def _compared(
     at = looks(terms.min_pairs, terms.pairs)
     rule = rule_of(terms, at, test.spread)
     budget = Budget(config.refine.steps // SHARE)
-    streams, horizon = episodes_of(terms, rule_streams(context))  # the pairs of that test, which go on here
+    streams, horizon = episodes_of(terms, rule_streams(context), test.pairs_of)  # its pairs go on here
     others = [name for name in entrants if name != "policy"]
     choice: StartName | None = None
     gains, stopped, good = dict[str, tuple[float, float, float]](), "steps", list[StartName]()

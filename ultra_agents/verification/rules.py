@@ -4,9 +4,11 @@
    states where any of them would act otherwise than the policy did, which cost no reset and see many states for few
    steps, then in whole episodes by successive halving.
 2. *Tuning*, where it is asked for (`tuning.py`), of the few best sets at once.
-3. *Leaving out*. The set plays against itself without each of its rules; what does not carry its weight goes.
-4. *Confirmation*. What is left plays against the policy alone on seeds that chose nothing, for the best of many is
-   best by luck in part. A group-sequential test with the error rate asked for says accepted, rejected or undecided.
+3. *Confirmation*. The set plays against the policy alone on seeds that chose nothing, for the best of many is best by
+   luck in part. A group-sequential test with the error rate asked for says accepted, rejected or undecided.
+4. *Leaving out* (`leaving.py`), of a set that did not hold: it plays against itself without each of its rules, what
+   does not carry its weight goes, and the rest is confirmed on fresh seeds with the part of the error that was kept
+   back for it. To take a set apart that holds costs more than it brings (docs/parts.md).
 
 Windows only choose. At their end the value function stands for the rest, and that of a policy which never reached the
 goal knows nothing of it: on MountainCar it would refuse every rule that works. Not part of the ULTRA paper.
@@ -27,9 +29,9 @@ from ultra_agents.contracts import Environment, Policy, capabilities
 from ultra_agents.records import Trajectory
 from ultra_agents.rules import RuleSet
 from ultra_agents.rules.layer import RulePolicy
-from ultra_agents.rules.ruleset import build
 from ultra_agents.seeding import Streams
 from ultra_agents.verification.halving import KEPT, halve
+from ultra_agents.verification.leaving import Left, leave_out, some_of, whole
 from ultra_agents.verification.paired import (
     Budget,
     Entrant,
@@ -59,6 +61,10 @@ SATURATED = 0.5
 """Share of actions at their bounds above which gains are said to saturate them."""
 RACE_HEATS = 4
 """The last heat of a race has this many times the pairs of its first."""
+WHOLE, REST = "confirm", "confirm the rest"
+"""Purposes of the two confirmations: of a set as it is, and of what is left of one that did not hold."""
+ERROR = {WHOLE: 0.75, REST: 0.25}
+"""Share of the error that each may make, where a set may be taken apart; both together make no more than was asked."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,9 @@ class RuleTest:
         horizon: Environment steps of an episode, at most.
         returns: By pair, of the policy alone and with the rules in force.
         spread: Standard deviation of the returns-to-go along the policy's first episode: what gains are measured by.
-        spent: Environment steps by purpose: `windows`, `race`, `tune`, `settle`, `leave out`, `confirm`.
+        spent: Environment steps by purpose: `windows`, `race`, `tune`, `settle`, `confirm`, `leave out`, `confirm the
+            rest`.
+        pairs_of: The purpose whose episodes `returns` are of, one of the two that confirm.
         saturated: Share of the components of continuous actions at a bound, with the rules in force; None where
             nothing was counted.
         saturated_alone: The same of the policy alone.
@@ -114,6 +122,7 @@ class RuleTest:
     spent: Mapping[str, int] = field(default_factory=dict)
     saturated: float | None = None
     saturated_alone: float | None = None
+    pairs_of: str = WHOLE
 
     @property
     def saturates(self) -> bool:
@@ -187,15 +196,16 @@ class RuleTester:
         if self._config.tune:
             place, rules = self._tuned([layers[index].rules for index in best])
             chosen = best[place]
+        found, left = self._confirmed_in_part(rules)
         written = layers[chosen].rules.constants
-        kept, weights = self._weighed(rules)
-        found = self._confirmed(_some(rules, kept))
         return replace(
             found,
             chosen=chosen,
-            weights=weights,
-            dropped=tuple(index for index in range(len(weights)) if index not in kept),
+            weights=left.weights,
+            dropped=left.dropped,
             constants={name: at[0] for name, at in rules.constants.items() if at != written[name]},
+            env_steps=self.env_steps,
+            spent={purpose: budget.spent for purpose, budget in self._spent.items()},
         )
 
     # -- choosing ----------------------------------------------------------------------------------------------
@@ -245,72 +255,43 @@ class RuleTester:
             chosen = settle(sets[0], [one for _, one in finalists], self._over, episodes, config.settle_pairs)
         return next(((place, one) for place, one in finalists if one is chosen), (0, sets[0]))
 
-    def _weighed(self, rules: RuleSet) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
-        """The rules that are kept, and what leaving out each of them costs per episode.
-
-        One after the other goes, what cost least first, as long as what is left shows no need of it: two rules that
-        can stand in for one another do not go both. The last one stays.
-        """
-        count, pairs = len(rules.document.rules), self._config.weigh_pairs
-        everything = kept = tuple(range(count))
-        if count < 2 or not pairs:
-            return everything, (None,) * count
-        sets = {some: Entrant(self._over(_some(rules, some))) for some in (everything, *_but_one(everything))}
-        with self._episodes("leave out", self._choosing, pairs) as episodes:
-            pairs = self._affordable(episodes, sets[everything], len(sets))
-            if not pairs or not episodes.extend(list(sets.values()), pairs):
-                return everything, (None,) * count
-            earned = sets[everything].mean(pairs)
-            weights = tuple(earned - sets[fewer].mean(pairs) for fewer in _but_one(everything))
-            for index in sorted(everything, key=lambda one: (weights[one], -one)):
-                fewer = tuple(one for one in kept if one != index)
-                if not fewer:
-                    break
-                if fewer not in sets:
-                    sets[fewer] = Entrant(self._over(_some(rules, fewer)))
-                if episodes.extend([sets[fewer]], pairs) and self._needless(sets[kept], sets[fewer]):
-                    kept = fewer
-        return kept, weights
-
-    def _affordable(self, episodes: Episodes, whole: Entrant, sets: int) -> int:
-        """How many pairs of so many sets the budget pays for if their episodes are as long as those of the whole set.
-
-        0 where it does not pay for two: a comparison that cannot be finished is not begun.
-        """
-        budget, pairs = self._spent["leave out"], self._config.weigh_pairs
-        if not episodes.extend([whole], pairs):
-            return 0
-        length = whole.steps / len(whole.returns)
-        affordable = min(pairs, int(budget.limit // (sets * length)))
-        return affordable if affordable >= min(2, pairs) else 0
-
-    def _needless(self, having: Entrant, without: Entrant) -> bool:
-        """Whether a rule does harm, or less good than is worth finding; also where it never changed anything."""
-        pairs = min(len(having.returns), len(without.returns))
-        differences = np.subtract(having.returns[:pairs], without.returns[:pairs])
-        rule = self._rule((len(differences),), having)
-        return not differences.any() or decide(differences.tolist(), rule) in ("bad", "hopeless")
-
     # -- confirming --------------------------------------------------------------------------------------------
 
-    def _confirmed(self, rules: RuleSet) -> RuleTest:
-        """The set in force against the policy alone, on episodes that chose nothing."""
+    def _confirmed_in_part(self, rules: RuleSet) -> tuple[RuleTest, Left]:
+        """The set as it is; where it does not hold, what is left of it without the rules that carry no weight."""
+        if len(rules.document.rules) < 2 or not self._config.weigh_pairs:
+            return self._confirmed(rules, WHOLE, 1.0), whole(rules)
+        found, left = self._confirmed(rules, WHOLE, ERROR[WHOLE]), whole(rules)
+        if found.verdict == "accepted" or not found.coverage:
+            return found, left
+        spent, pairs = self.env_steps, self._config.weigh_pairs
+        afforded = spent + (self._config.max_steps - spent) // 2  # the other half confirms what is left
+        with self._episodes("leave out", afforded, pairs) as episodes:
+            left = leave_out(rules, self._over, episodes, pairs, lambda pairs, one: self._rule((pairs,), one))
+        if left.dropped:
+            rest = self._confirmed(some_of(rules, left.kept), REST, ERROR[REST])
+            if rest.verdict == "accepted":
+                return rest, left
+        return found, Left(whole(rules).kept, left.weights)
+
+    def _confirmed(self, rules: RuleSet, purpose: str, error: float) -> RuleTest:
+        """A set in force against the policy alone, on episodes that chose nothing, with a share of the error."""
         config = self._config
         counts = [Saturation(self._environment.action_space) for _ in range(2)]
         layer, alone = Entrant(self._over(rules), watch=counts[0]), Entrant(self._policy, watch=counts[1])
         at, found, stopped = looks(config.min_pairs, config.pairs), list[float](), "steps"
-        rule = self._rule(at, alone)
-        with self._episodes("confirm", config.max_steps, at[0]) as episodes:
+        rule = self._rule(at, alone, error)
+        with self._episodes(purpose, config.max_steps, at[0]) as episodes:
             for look in at:
                 if not episodes.extend([alone, layer], look):
                     break
                 found = np.subtract(layer.returns, alone.returns).tolist()
-                rule = self._rule(at, alone)
+                rule = self._rule(at, alone, error)
                 verdict = decide(found, rule)
                 if verdict is not None or look == at[-1]:
                     stopped = verdict or "pairs"
                     break
-        self._progress("confirm", self.env_steps)
+        self._progress(purpose, self.env_steps)
         answers: dict[str, RuleVerdict] = {"good": "accepted", "bad": "rejected", "hopeless": "rejected"}
         ends, pairs = interval(found, rule), len(found)
         return RuleTest(
@@ -329,9 +310,9 @@ class RuleTester:
             horizon=config.horizon,
             returns=tuple(zip(alone.returns[:pairs], layer.returns[:pairs], strict=True)),
             spread=returns_spread(alone.rewards, config.discount) if pairs else 0.0,
-            spent={purpose: budget.spent for purpose, budget in self._spent.items()},
             saturated=counts[0].share,
             saturated_alone=counts[1].share,
+            pairs_of=purpose,
         )
 
     # -- parts -------------------------------------------------------------------------------------------------
@@ -341,9 +322,9 @@ class RuleTester:
         """Environment steps that choosing may take."""
         return int(CHOOSING * self._config.max_steps)
 
-    def _rule(self, at: tuple[int, ...], measure: Entrant) -> Rule:
+    def _rule(self, at: tuple[int, ...], measure: Entrant, error: float = 1.0) -> Rule:
         """When to stop; the rewards of an entrant say what a gain is measured by."""
-        return rule_of(self._config, at, returns_spread(measure.rewards, self._config.discount))
+        return rule_of(self._config, at, returns_spread(measure.rewards, self._config.discount), error)
 
     def _over(self, rules: RuleSet) -> RulePolicy:
         return RulePolicy(self._policy, rules, self._environment)
@@ -363,7 +344,7 @@ class RuleTester:
         return Episodes(*settings, width=width, workers=self._workers, pool=self._pool)
 
 
-def episodes_of(config: RuleTestConfig, streams: Streams, purpose: str = "confirm") -> tuple[Streams, Horizon]:
+def episodes_of(config: RuleTestConfig, streams: Streams, purpose: str = WHOLE) -> tuple[Streams, Horizon]:
     """Where a tester with `streams` draws the episodes of a purpose from, and how far they go.
 
     Whoever plays them again, with other policies, continues the pairs of its test.
@@ -371,24 +352,14 @@ def episodes_of(config: RuleTestConfig, streams: Streams, purpose: str = "confir
     return streams.child(purpose), Horizon(config.horizon, config.discount, value_at_truncation=False)
 
 
-def rule_of(config: RuleTestConfig, at: tuple[int, ...], spread: float) -> Rule:
-    """When to stop, looking at the numbers of pairs `at`; gains are measured by `spread`, in units of return."""
-    return Rule(at, config.confidence, config.noise * spread, config.min_gain * spread)
+def rule_of(config: RuleTestConfig, at: tuple[int, ...], spread: float, error: float = 1.0) -> Rule:
+    """When to stop, looking at the numbers of pairs `at`; gains are measured by `spread`, in units of return.
+
+    `error` is the share of the error asked for that this test may make.
+    """
+    return Rule(at, 1 - error * (1 - config.confidence), config.noise * spread, config.min_gain * spread)
 
 
 def _structure(rules: RuleSet) -> str:
     """What is the same of sets that differ in the values of their constants alone."""
     return rules.with_constants({name: low for name, (_, low, _) in rules.constants.items()}).to_yaml()
-
-
-def _some(rules: RuleSet, kept: Sequence[int]) -> RuleSet:
-    """The set with the rules at these positions only."""
-    if len(kept) == len(rules.document.rules):
-        return rules
-    fewer = tuple(rules.document.rules[index] for index in kept)
-    return build(rules.document.model_copy(update={"rules": fewer}), rules.interface)
-
-
-def _but_one(everything: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """What is left without each of them."""
-    return [tuple(one for one in everything if one != left) for left in everything]
