@@ -20,8 +20,8 @@ Tool: TypeAlias = Mapping[str, Any]
 """`name`, `description` and `parameters`, a JSON schema."""
 
 CALLS, RESULT = "tool_calls", "tool"
-MAX_CALLS = 8
-"""Calls of one turn that are kept; the others are left out unanswered."""
+MAX_CALLS = 32
+"""Calls of one turn that are kept; the others are left out unanswered. Fewer are carried out (`agents.tools`)."""
 MAX_ARGUMENTS = 4000
 """Characters of a call's arguments; of longer ones the beginning is kept, which is no JSON."""
 _SHOWN = 200

@@ -50,6 +50,15 @@ def repeats(messages: Sequence[Any], schema: dict[str, Any] | None) -> Reply:
     return calls(("data", {"expression": "cell", "where": "", "by": ""}))
 
 
+def crowds(messages: Sequence[Any], schema: dict[str, Any] | None) -> Reply:
+    """More calls in one turn than are carried out, then the answer."""
+    if schema is not None:
+        return good(messages, schema)
+    if any(role == "assistant" for role, _ in messages):
+        return "I know enough."
+    return calls(*(("data", {"expression": f"cell + {number}", "where": "", "by": ""}) for number in range(10)))
+
+
 def calls(*wanted: tuple[str, Any]) -> dict[str, Any]:
     """A turn that calls these tools; text in the place of arguments is sent as it is."""
     return {"tool_calls": [{"name": name, "arguments": arguments} for name, arguments in wanted]}

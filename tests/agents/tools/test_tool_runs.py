@@ -174,6 +174,20 @@ def test_calls_of_a_run_are_capped(runs):
     assert "tool budget spent" in reasons
 
 
+def test_calls_beyond_those_a_turn_carries_out_are_told_and_counted(runs):
+    folder = runs.start("crowds", "crowds")
+    drops = Counter(
+        event.reason for event in runs.run(folder) if type(event).__name__ == "Dropped" and event.stage == "tools"
+    )
+    answered = [row for row in runs.lines(folder) if row["reply"].startswith("{")]
+    said = ["\n".join(text for role, text in row["messages"] if role == "user") for row in answered]
+    said = [one for one in said if "Results, in the order of the calls" in one]
+    assert said
+    assert all(one.count("Make this one again in your next turn.") == 2 for one in said)
+    assert set(drops) == {"too many calls at once"}
+    assert drops["too many calls at once"] == 2 * len(said)
+
+
 def test_without_tools_and_for_models_that_call_none_questions_are_as_they_were(calm, runs):
     plain = runs.start("plain", "ultra_agents.testing.corridor_script:good", agents={})
     runs.run(plain)

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 STAGE = "tools"
 """Under which drops and environment steps of tools are counted."""
 ENOUGH = "No further calls can be made. Answer the question now, as you were asked to."
-REPEATED, SPENT = "call repeated", "tool budget spent"
+REPEATED, SPENT, CROWDED = "call repeated", "tool budget spent", "too many calls at once"
+IN_A_TURN = 8
+"""Calls of one turn that are carried out."""
+LATER = f"Not carried out: a turn carries out its first {IN_A_TURN} calls. Make this one again in your next turn."
 
 
 class Consults(Protocol):
@@ -157,7 +160,7 @@ def consult(
             value = turn.value
             if not turn.calls:
                 break
-            results = [consultation.call(name, arguments) for name, arguments in turn.calls]
+            results = [consultation.call(*call, place) for place, call in enumerate(turn.calls)]
             said += [(CALLS, calls_text(turn.said, turn.calls)), *((RESULT, one.text) for one in results)]
             if all(one.refused in (REPEATED, SPENT) for one in results):
                 break
@@ -176,11 +179,11 @@ class _Consultation:
         self._asked = self.calls = self.steps = 0
         self.notes: list[dict[str, Any]] = []
 
-    def call(self, name: str, arguments: str) -> Result:
-        """Carry out one call; every refusal is a drop that is counted."""
+    def call(self, name: str, arguments: str, place: int) -> Result:
+        """Carry out one call, the one at `place` of its turn; every refusal is a drop that is counted."""
         self._asked += 1
         work = f"{self._work} call {self._asked}"
-        result = self._carried_out(name, arguments)
+        result = self._carried_out(name, arguments) if place < IN_A_TURN else Result(LATER, 0, CROWDED)
         if result.refused:
             detail = f"{name}: {result.text}"
             self.notes.append(self._context.noted(STAGE, result.refused, clean(detail, 300), work=work))
