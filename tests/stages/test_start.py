@@ -152,6 +152,30 @@ def test_a_copy_that_is_worse_alone_stands_below_no_rules(
     assert chosen == expected
 
 
+@pytest.mark.parametrize(
+    ("layer", "pairs"),
+    [
+        ([3.9, 3.1, 4.0, 3.8], 4),  # the same as the copy
+        ([4.3, 2.9, 4.2, 3.7], 4),  # a little better, and not by its standard error
+        ([5.4, 3.0, 4.9, 4.0], 8),  # it stands out, and is not surely better yet
+    ],
+)
+def test_what_does_not_stand_out_is_not_played_on_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: list[float], pairs: int
+) -> None:
+    context, _ = begin(tmp_path)
+    earned: dict[StartName, list[float]] = {
+        "policy": [-1.3, -3.2, -0.8, -2.0], "copy": [3.9, 3.1, 4.0, 3.8], "policy+rules": layer,
+    }  # fmt: skip
+    entrants: dict[StartName, Entrant] = {name: Entrant(context.policy) for name in earned}
+    KNOWN.update({id(entrants[name]): values for name, values in earned.items()})
+    monkeypatch.setattr("ultra_agents.stages.start.Episodes", Played)
+    test = cast("RuleTest", SimpleNamespace(spread=0.7, pairs_of="confirm"))
+    _, compared = _compared(context, test, entrants, False)
+    assert compared.stopped == "good"
+    assert len(entrants["copy"].returns) == pairs
+
+
 @pytest.mark.parametrize("kind", ["none", "quantities", "margins"])
 def test_a_network_gets_the_further_inputs_that_are_asked_for(kind: str, tmp_path: Path) -> None:
     context, findings = begin(tmp_path)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ultra_agents.contracts import Modulation, Policy, Ruled
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.modulation.rules import RuleModulation, way_to_learn
@@ -25,6 +27,7 @@ from ultra_agents.verification import RuleTest
 from ultra_agents.verification.paired import Budget, Entrant, Episodes
 from ultra_agents.verification.rules import episodes_of, rule_of
 from ultra_agents.verification.sequential import Rule, decide, interval, looks
+from ultra_agents.verification.tuning import stands_out
 
 SHARE = 10
 """The comparison of starts may take one in so many of the environment steps that each method has."""
@@ -132,9 +135,9 @@ def _compared(
     """The episodes of the test of the rules, played by all of them, until it is known which is better than the policy.
 
     Of those that are surely better the first is taken, a network alone before one with rules, unless a later one is
-    surely better than it; a copy that earned less than the policy alone comes last, for the network is what remains
-    where no rule acts. Where none is, rules in force stay the choice, having passed the test before; with `alone` the
-    policy does.
+    surely better than it; as long as the best of them stands out against that choice, more is played. A copy that
+    earned less than the policy alone comes last, for the network is what remains where no rule acts. Where none is
+    surely better, rules in force stay the choice, having passed the test before; with `alone` the policy does.
     """
     config, terms = context.config, rule_terms(context.config)
     policy = entrants["policy"]
@@ -161,11 +164,11 @@ def _compared(
                 if choice is None or decide(_differences(entrants[name], entrants[choice]), rule) == "good":
                     choice = name
             leader = max(others, key=lambda name: gains[name][0])
-            if choice is not None and (
-                leader == choice or decide(_differences(entrants[leader], entrants[choice]), rule) is not None
-            ):
-                stopped = "good"
-                break
+            if choice is not None:
+                ahead = _differences(entrants[leader], entrants[choice])
+                if not stands_out(np.array(ahead)) or decide(ahead, rule) is not None:
+                    stopped = "good"
+                    break
             if all(verdict in ("bad", "hopeless") for verdict in verdicts.values()):
                 break
     if choice == "policy+rules" and "copy+rules" not in entrants and "copy" in good:
