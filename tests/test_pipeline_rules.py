@@ -13,7 +13,7 @@ import pytest
 import ultra_agents
 from ultra_agents.config import parse_config
 from ultra_agents.errors import ConfigError, Interrupted, UltraError
-from ultra_agents.events import Event, TrainingProgress
+from ultra_agents.events import Event, RulesShown, TrainingProgress, Warned
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.policies import read_safetensors
 from ultra_agents.rules.layer import RulePolicy
@@ -115,6 +115,31 @@ def test_harmful_rules_act_nowhere(tmp_path: Path) -> None:
     assert report["methods"]["ultra-ra"]["kept"] is None
     assert "No set of rules held in the simulator, so no advice could act." in report["headline"]
     assert not folder.checkpoint("ultra-ra-with-rules").exists()
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"horizon": 40, "max_steps": 10}, "raise verification.rules.max_steps"),
+        ({"horizon": 1500}, "(one of 3 of refine.steps: 6,000)"),
+        ({"horizon": 40}, None),
+    ],
+)
+def test_a_test_that_can_confirm_nothing_is_told_of_before_anybody_is_asked(
+    tmp_path: Path, terms: Any, words: str | None
+) -> None:
+    seen: list[Event] = []
+    report = run(begin(tmp_path, GOOD, methods=["ultra-ra"], verification={"rules": terms}), seen.append)
+    warned = [place for place, one in enumerate(seen) if isinstance(one, Warned) and "can be confirmed" in one.text]
+    if words is None:
+        assert not warned
+        return
+    told = seen[warned[0]]
+    assert isinstance(told, Warned)
+    assert words in told.text
+    assert warned[0] < next(place for place, one in enumerate(seen) if isinstance(one, RulesShown))
+    assert report["rules"]["test"]["verdict"] == "undecided"
+    assert report["rules"]["test"]["pairs"] == 0
 
 
 def test_a_layer_is_trained_under_scored_saved_and_played_from_its_file(tmp_path: Path) -> None:

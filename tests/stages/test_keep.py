@@ -91,8 +91,9 @@ def test_a_network_that_ruins_what_the_rules_win_is_not_kept_for_being_a_little_
 
 
 def test_as_many_pairs_are_played_side_by_side_as_the_steps_pay_for(tmp_path: Path) -> None:
-    prepared = Prepared(Always(LEFT), confirm=True)
-    _, kept, spent = better_of(context(tmp_path), "ultra-ra", prepared, Always(RIGHT), 3 * HORIZON)
+    prepared = Prepared(start := Always(LEFT), confirm=True)
+    run = context(tmp_path).starting_with(start)
+    _, kept, spent = better_of(run, "ultra-ra", prepared, Always(RIGHT), 3 * HORIZON)
     assert kept.pairs >= 1, "one pair is at most two episodes; four at once would pay for one side only"
     assert 0 < spent <= 3 * HORIZON
     assert kept.what == "trained"

@@ -75,7 +75,7 @@ def better_of(
         if differences and abs(alone.mean) > abs(ends.mean):
             ends, found = alone, differences
     tested = prepared.in_force or prepared.start is not context.start
-    better = ends.mean > 0 and (not tested or len(found) < 2 or stands_out(np.array(found)))
+    better = ends.mean > 0 and (not tested or (len(found) > 1 and stands_out(np.array(found))))
     kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, len(found))
     context.emit(StepsSpent("confirm", spent, method))
     return trained if better else prepared.start, kept, spent

@@ -19,7 +19,7 @@ from ultra_agents.agents.checkpoint import checkpoint_of
 from ultra_agents.agents.rules import most_trials, propose_rules
 from ultra_agents.config import Config, RuleTestConfig
 from ultra_agents.contracts import Environment
-from ultra_agents.events import RulesShown, StageProgress, StepsSpent
+from ultra_agents.events import RulesShown, StageProgress, StepsSpent, Warned
 from ultra_agents.records import RuleProposal
 from ultra_agents.records.cases import Note
 from ultra_agents.rules import RuleSet, interface_of, load_rules, parse_rules
@@ -63,6 +63,9 @@ def rules_file(config: Config, environment: Environment) -> RuleSet:
 def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     """Let the proposer of this run propose sets of rules, and test them."""
     config, environment = context.config, context.environment
+    simulates = config.verification.mode in ("simulate", "both")
+    if simulates and (warning := _unaffordable(config)):
+        context.emit(Warned(warning))  # before anybody is asked: answers may cost money
     proposals = propose(context, findings)
     interface = interface_of(environment)
     sets = {index: parse_rules(one.text, interface) for index, one in enumerate(proposals) if one.text}
@@ -82,7 +85,7 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
         return RulesFound(tuple(proposals), headline="no usable set of rules was proposed")
     if not acting:
         return believed(_best_paid(sets, context, findings), "a reward alone, no rule acts", untested=False)
-    if config.verification.mode not in ("simulate", "both"):
+    if not simulates:
         return believed(next(iter(acting)), "used untested, as verification.mode asks", untested=True)
     terms = rule_terms(config)
     source = ", ".join(dict.fromkeys(one.source for one in proposals))
@@ -113,6 +116,20 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
         RulesShown(source, len(acting), in_words(best), found.verdict, found.gain, found.low, found.high, found.pairs)
     )
     return found_of(list(acting)[found.chosen], best, found, headline, untested=False)
+
+
+def _unaffordable(config: Config) -> str:
+    """Why no set can be confirmed, whatever is proposed; empty where one can."""
+    terms, own = rule_terms(config), config.verification.rules
+    least = terms.min_pairs * (terms.horizon + 1)  # the policy alone, and a step of each episode under the rules
+    if terms.max_steps >= least:
+        return ""
+    share = "" if terms.max_steps == own.max_steps else f" (one of {SHARE} of refine.steps: {config.refine.steps:,})"
+    return (
+        f"no set of rules can be confirmed: its test may take {terms.max_steps:,} environment steps{share}, and a "
+        f"first look at {terms.min_pairs} pairs of up to {terms.horizon:,} steps has to be able to pay for {least:,}; "
+        f"lower verification.rules.horizon, or raise {'refine.steps' if share else 'verification.rules.max_steps'}"
+    )
 
 
 def test_reward(context: RunContext, findings: Findings, rules: RuleSet) -> RewardTest | None:
