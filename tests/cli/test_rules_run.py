@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ SMALL: dict[str, Any] = {
 NEVER = "rules:\n  - {when: cell < -1, do: LEFT, why: there is no such cell}\n"
 
 
+HARMED = RIGHT.replace("{when: cell > at, do: RIGHT", "{when: cell > at, do: LEFT")
+"""Its first rule turns back before the goal, so that the set holds without it only."""
+
+
 def run_with(root: Path, text: str, **advice: Any) -> RunFolder:
     path = root / "rules.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +41,7 @@ def run_with(root: Path, text: str, **advice: Any) -> RunFolder:
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run whose rules held and act to its end; the first of the two was dropped."""
-    return run_with(tmp_path_factory.mktemp("held"), RIGHT, apply="layer")
+    return run_with(tmp_path_factory.mktemp("held"), HARMED, apply="layer")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +79,8 @@ def test_show_prints_the_set_with_what_became_of_each_rule(ultra: Any, held: Run
         "refining began from the policy with its rules in force",
         "set 1 of 1 (file): accepted",
         " 1  when cell > at",
-        "do RIGHT  brings +0 per episode, dropped",
+        "do LEFT  brings -",
+        " per episode, dropped",
         "why: the goal is there",
         "constant at = 6 in [0, 8]",
         "potential: cell / 8",
@@ -157,7 +163,7 @@ def test_inspect_says_who_acts_at_each_step(ultra: Any, held: RunFolder) -> None
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert any(line.startswith("rules accepted: +") for line in lines)
-    assert any(line.startswith("rule 1 acts=dropped brings=+0 when cell > at do RIGHT") for line in lines)
+    assert any(re.match(r"rule 1 acts=dropped brings=-\S+ when cell > at do LEFT", line) for line in lines)
     rows = {line.split()[1]: line.split()[2:] for line in lines if line.startswith("acts ")}
     shown = json.loads(ultra("inspect", str(held.path), "--json").out)
     acts = shown["rules"]["acts"]

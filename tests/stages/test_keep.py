@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ultra_agents.runs import RunFolder
 from ultra_agents.stages import keep
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.keep import better_of
+from ultra_agents.verification.paired import Entrant, Episodes
 from ultra_agents.verification.sequential import GainInterval
 
 LEFT, RIGHT = 0, 1
@@ -91,9 +93,8 @@ def test_a_network_that_ruins_what_the_rules_win_is_not_kept_for_being_a_little_
 
 
 def test_as_many_pairs_are_played_side_by_side_as_the_steps_pay_for(tmp_path: Path) -> None:
-    prepared = Prepared(start := Always(LEFT), confirm=True)
-    run = context(tmp_path).starting_with(start)
-    _, kept, spent = better_of(run, "ultra-ra", prepared, Always(RIGHT), 3 * HORIZON)
+    prepared = Prepared(Always(LEFT), confirm=True)
+    _, kept, spent = better_of(context(tmp_path), "ultra-ra", prepared, Always(RIGHT), 3 * HORIZON)
     assert kept.pairs >= 1, "one pair is at most two episodes; four at once would pay for one side only"
     assert 0 < spent <= 3 * HORIZON
     assert kept.what == "trained"
@@ -112,19 +113,6 @@ class Noisy(Always):
         return (uniforms[:, 0] > 0.5).astype(np.int64)
 
 
-@pytest.mark.parametrize(("tested", "what"), [(True, "start"), (False, "trained")])
-def test_what_was_tested_is_given_up_only_for_what_stands_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tested: bool, what: str
-) -> None:
-    run, start, trained = context(tmp_path), Always(LEFT), Noisy(LEFT)
-    run = run.starting_with(Always(RIGHT) if tested else start)
-    monkeypatch.setattr(keep, "interval", lambda differences, rule: GainInterval(0.5, -2.0, 3.0))
-    monkeypatch.setattr(keep, "stands_out", lambda differences: False)
-    network, kept, _ = better_of(run, "ultra-ra", Prepared(start, confirm=True), trained, LIMIT)
-    assert kept.what == what
-    assert network is (start if what == "start" else trained)
-
-
 @pytest.mark.parametrize("corrects", [False, True])
 def test_under_rules_that_correct_all_steps_compare_what_acts(tmp_path: Path, corrects: bool) -> None:
     run, start, trained = context(tmp_path), Noisy(LEFT), Noisy(LEFT)
@@ -134,8 +122,8 @@ def test_under_rules_that_correct_all_steps_compare_what_acts(tmp_path: Path, co
     def over(policy: Policy) -> Policy:
         return RulePolicy(policy, parsed, run.environment)
 
-    class Spied(keep.Episodes):
-        def extend(self, entrants: Any, count: int) -> bool:
+    class Spied(Episodes):
+        def extend(self, entrants: Sequence[Entrant], count: int) -> bool:
             played.append("in force" if isinstance(entrants[0].policy, RulePolicy) else "alone")
             return super().extend(entrants, count)
 

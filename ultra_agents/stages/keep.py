@@ -1,12 +1,11 @@
 """Whether what training made of a start is kept: paired episodes of both, each as it would act, on fresh seeds.
 
-PPO under rules in force can ruin what the rules had won, and a copy can unlearn them. A start that passed a test is
-given up only for what stands out against it: where a few noisy episodes do not tell them apart, what was tested stays.
-Under rules that leave little to the network both act nearly alike, whatever became of the network: where half of the
-steps do not tell them apart, the other half compares the networks alone, and of the two comparisons the one that found
-the larger difference decides: a network that is a little better alone may have ruined what the rules win over it.
-Rules that correct the network's own action leave it a say in every state, and it was trained to be corrected: there
-all steps go into the first comparison. Charged to the method, out of a part of its budget that is set aside before it
+PPO under rules in force can ruin what the rules had won, and a copy can unlearn them. The higher mean wins. Under
+rules that leave little to the network both act nearly alike, whatever became of the network: where half of the steps
+do not tell them apart, the other half compares the networks alone, and of the two comparisons the one that found the
+larger difference decides: a network that is a little better alone may have ruined what the rules win over it. Rules
+that correct the network's own action leave it a say in every state, and it was trained to be corrected: there all
+steps go into the first comparison. Charged to the method, out of a part of its budget that is set aside before it
 trains. Not part of the ULTRA paper.
 """
 
@@ -20,7 +19,6 @@ from ultra_agents.records import Kept
 from ultra_agents.stages.context import RunContext
 from ultra_agents.verification.paired import Budget, Entrant, Episodes, Horizon
 from ultra_agents.verification.sequential import GainInterval, Rule, interval, returns_spread
-from ultra_agents.verification.tuning import stands_out
 
 SHARE = 10
 """The test may take one in so many of the environment steps that each method has."""
@@ -51,7 +49,7 @@ def better_of(
     horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
     twice = prepared.in_force and not prepared.corrects
 
-    def compared(before: Policy, after: Policy, most: int) -> tuple[GainInterval, list[float]]:
+    def compared(before: Policy, after: Policy, most: int) -> tuple[GainInterval, int]:
         nonlocal spent
         start, end, found, budget = Entrant(before), Entrant(after), list[float](), Budget(most)
         settings = context.environment, prepared.start, context.streams.child("confirm", method), horizon, budget
@@ -66,16 +64,15 @@ def better_of(
         spent += budget.spent
         spread = returns_spread(start.rewards, terms.discount) if start.rewards else 0.0
         rule = Rule((len(found),), terms.confidence, terms.noise * spread, 0.0)
-        return interval(found, rule), found
+        return interval(found, rule), len(found)
 
     in_force = prepared.as_trained(prepared.start), prepared.as_trained(trained)
-    ends, found = compared(*in_force, limit // 2 if twice else limit)
+    ends, pairs = compared(*in_force, limit // 2 if twice else limit)
     if twice and ends.low <= 0 <= ends.high:
-        alone, differences = compared(prepared.start, trained, limit - spent)
-        if differences and abs(alone.mean) > abs(ends.mean):
-            ends, found = alone, differences
-    tested = prepared.in_force or prepared.start is not context.start
-    better = ends.mean > 0 and (not tested or (len(found) > 1 and stands_out(np.array(found))))
-    kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, len(found))
+        alone, more = compared(prepared.start, trained, limit - spent)
+        if more and abs(alone.mean) > abs(ends.mean):
+            ends, pairs = alone, more
+    better = ends.mean > 0
+    kept = Kept("trained" if better else "start", ends.mean, ends.low, ends.high, pairs)
     context.emit(StepsSpent("confirm", spent, method))
     return trained if better else prepared.start, kept, spent
