@@ -164,6 +164,19 @@ def test_leaving_out_is_not_begun_where_it_cannot_be_finished() -> None:
         assert 4 * 10 <= found.spent["leave out"] <= (cap - found.spent["confirm"]) / 2
 
 
+@pytest.mark.parametrize("cap", [300, 400, 800, 1600])
+def test_what_tuning_spent_is_no_budget_for_leaving_out(cap: int) -> None:
+    world = corridor(slip=0.4)
+    turned = rules(
+        "{when: cell == 7, do: LEFT}", "{when: cell > at, do: LEFT}", constants="{at: [3, 2, 4]}", world=world
+    )
+    tuning: dict[str, Any] = {"tune": True, "tune_settings": 8, "tune_max_steps": 6000, "tune_pairs": 6}
+    found = judge(world, Walker(0.2), max_steps=cap, **tuning).test([turned])
+    assert found.verdict != "accepted"
+    assert found.spent["tune"] > cap / 2
+    assert sum(steps for purpose, steps in found.spent.items() if purpose not in ("tune", "settle")) <= cap
+
+
 def test_without_pairs_to_weigh_nothing_is_left_out() -> None:
     found = judge(weigh_pairs=0).test([rules(HARMFUL, RIGHT)])
     assert (found.weights, found.dropped) == ((None, None), ())

@@ -264,9 +264,9 @@ class RuleTester:
         found, left = self._confirmed(rules, WHOLE, ERROR[WHOLE]), whole(rules)
         if found.verdict == "accepted" or not found.coverage:
             return found, left
-        spent, pairs = self.env_steps, self._config.weigh_pairs
-        afforded = spent + (self._config.max_steps - spent) // 2  # the other half confirms what is left
-        with self._episodes("leave out", afforded, pairs) as episodes:
+        pairs = self._config.weigh_pairs
+        half = (self._taken + self._config.max_steps) // 2  # of what remains; the other half confirms what is left
+        with self._episodes("leave out", half, pairs) as episodes:
             left = leave_out(rules, self._over, episodes, pairs, lambda pairs, one: self._rule((pairs,), one))
         if left.dropped:
             rest = self._confirmed(some_of(rules, left.kept), REST, ERROR[REST])
@@ -318,6 +318,11 @@ class RuleTester:
     # -- parts -------------------------------------------------------------------------------------------------
 
     @property
+    def _taken(self) -> int:
+        """Environment steps so far, those of tuning apart."""
+        return sum(budget.spent for purpose, budget in self._spent.items() if purpose not in TUNING)
+
+    @property
     def _choosing(self) -> int:
         """Environment steps that choosing may take."""
         return int(CHOOSING * self._config.max_steps)
@@ -332,10 +337,7 @@ class RuleTester:
     def _budget(self, purpose: str, limit: int) -> Budget:
         """What a purpose may spend: `limit` less what was spent for others, tuning apart."""
         self._progress(purpose, self.env_steps)
-        taken = (
-            0 if purpose in TUNING else sum(budget.spent for name, budget in self._spent.items() if name not in TUNING)
-        )
-        self._spent[purpose] = Budget(limit - taken)
+        self._spent[purpose] = Budget(limit - (0 if purpose in TUNING else self._taken))
         return self._spent[purpose]
 
     def _episodes(self, purpose: str, limit: int, width: int) -> Episodes:
