@@ -188,7 +188,7 @@ class Context:
     @property
     def simulates(self) -> bool:
         """Suggestions are tested in the simulator, and the measurement decides."""
-        return self.tester is not None and self.verification.mode in ("simulate", "both")
+        return self.tester is not None and self.verification.simulates
 
     @property
     def reflects(self) -> bool:

@@ -75,7 +75,7 @@ def data_import(
     from ultra_agents.runs import RunFolder
 
     chosen = load_config(config, [*(settings or []), *([f"name={json.dumps(name)}"] if name is not None else [])])
-    if chosen.verification.mode in ("simulate", "both"):
+    if chosen.verification.simulates:
         raise ConfigError(
             "episodes of a dataset have no simulator states, so their advice cannot be tested in the simulator",
             found=f"verification.mode={chosen.verification.mode}",

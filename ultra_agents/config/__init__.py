@@ -39,10 +39,10 @@ from ultra_agents.config.run import (
     PolicyConfig,
     Proposer,
     RefineConfig,
-    VerificationConfig,
 )
 from ultra_agents.config.search import SearchConfig
 from ultra_agents.config.tools import ToolsConfig
+from ultra_agents.config.verification import VerificationConfig
 
 __all__ = [
     "OF_RULES", "AdviceConfig", "AdviceForm", "AgentConfig", "AgentsConfig", "AgentsSection", "BudgetConfig",

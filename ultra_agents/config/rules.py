@@ -23,7 +23,7 @@ class RuleTestConfig(Section):
     max_steps: int = Field(
         40_000,
         ge=0,
-        description="environment steps of a test, at most; half of them for choosing among sets and rules",
+        description="environment steps of a test, at most; half of them for choosing among sets",
     )
     windows: int = Field(24, ge=0, description="stored states from which several sets are compared first; 0: none")
     window_steps: int = Field(64, gt=0, description="environment steps of each such window, value at the cut")

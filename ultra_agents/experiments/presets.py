@@ -90,7 +90,7 @@ def missing(config: Config, environment: Environment) -> list[str]:
     method = method_of(config, name)
     if config.form != "moves" and method.advice is not None and "quantities" not in has:
         lacks.append(f"quantities (for {'goals' if config.form == 'goals' else 'rules'} to speak of)")
-    tested = method.advice is not None and config.verification.mode in ("simulate", "both")
+    tested = method.advice is not None and config.verification.simulates
     if tested and config.of_moves and "snapshot" not in has:
         lacks.append("snapshot and restore (to test advice)")
     elif config.form == "goals" and method.advice is not None and "snapshot" not in has:

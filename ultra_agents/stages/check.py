@@ -194,7 +194,7 @@ def _check_search(config: Config, environment: Environment) -> None:
             expected=f"at least {least}: the longest plan and its horizon, and the policy alone beside it",
             hint="raise agents.search.max_steps, or lower its horizon, moves or max_hold",
         )
-    tests = verification.mode in ("simulate", "both")
+    tests = verification.simulates
     if not own and not (tests and verification.decide != "joint"):
         raise ConfigError(
             "suggestions are improved before their test, and nothing is tested",

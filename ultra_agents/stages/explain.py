@@ -33,7 +33,7 @@ from ultra_agents.verification import CounterfactualTester, PlanSearch, max_test
 def explain_episodes(context: RunContext, findings: Findings) -> Explained:
     """Stages 3-6: one state machine per segment, many side by side; then what is undecided, together."""
     verification = context.config.verification
-    simulates = verification.mode in ("simulate", "both")
+    simulates = verification.simulates
     if simulates and not restores(context, findings, "advice is reflected on, not simulated"):
         verification, simulates = verification.model_copy(update={"mode": "reflect"}), False
     if not simulates or verification.decide == "joint":  # together or not at all: nothing is tested alone
@@ -147,7 +147,7 @@ def _control(
         yield {"random": Random, "value": Value}[name](streams)
         return
     length = context.config.agents.expert_steps
-    if verification.mode not in ("simulate", "both"):
+    if not verification.simulates:
         yield Oracle(streams, context.environment, None, length)
         return
     with context.simulators(1, workers=0) as simulators:

@@ -45,7 +45,7 @@ def try_table(context: RunContext, findings: Findings) -> TableTest:
     over = _policy_under_the_table(context, findings)
     if over is None:
         return TableTest("retired", False, headline="not needed: refining starts from the copy that learnt it")
-    if config.advice.in_force == "always" or config.verification.mode not in ("simulate", "both"):
+    if config.advice.in_force == "always" or not config.verification.simulates:
         why = "advice.in_force" if config.advice.in_force == "always" else "verification.mode"
         value = config.advice.in_force if config.advice.in_force == "always" else config.verification.mode
         return TableTest(

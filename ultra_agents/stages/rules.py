@@ -63,8 +63,7 @@ def rules_file(config: Config, environment: Environment) -> RuleSet:
 def find_rules(context: RunContext, findings: Findings) -> RulesFound:
     """Let the proposer of this run propose sets of rules, and test them."""
     config, environment = context.config, context.environment
-    simulates = config.verification.mode in ("simulate", "both")
-    if simulates and (warning := _unaffordable(config)):
+    if config.verification.simulates and (warning := _unaffordable(config)):
         context.emit(Warned(warning))  # before anybody is asked: answers may cost money
     proposals = propose(context, findings)
     interface = interface_of(environment)
@@ -85,7 +84,7 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
         return RulesFound(tuple(proposals), headline="no usable set of rules was proposed")
     if not acting:
         return believed(_best_paid(sets, context, findings), "a reward alone, no rule acts", untested=False)
-    if not simulates:
+    if not config.verification.simulates:
         return believed(next(iter(acting)), "used untested, as verification.mode asks", untested=True)
     terms = rule_terms(config)
     source = ", ".join(dict.fromkeys(one.source for one in proposals))
@@ -141,7 +140,7 @@ def test_reward(context: RunContext, findings: Findings, rules: RuleSet) -> Rewa
     found = hold_against(rules, context.environment, findings.trajectories, terms.confidence)
     if found is None or not found.acts or not terms.reward_pairs:
         return found
-    if context.config.verification.mode not in ("simulate", "both"):
+    if not context.config.verification.simulates:
         return found
     return found.with_race(race_reward(context, rules))
 
@@ -198,7 +197,6 @@ def propose(context: RunContext, findings: Findings) -> Sequence[RuleProposal]:
 def _from_models(context: RunContext, findings: Findings) -> Sequence[RuleProposal]:
     """A set from each episode that is told, by the agents, who hear of short tests where advice is simulated."""
     config = context.config
-    simulates = config.verification.mode in ("simulate", "both")
     episodes = len({one.segment.episode for one in findings.narrations})
     trials = RuleTrials(
         context.environment,
@@ -216,7 +214,7 @@ def _from_models(context: RunContext, findings: Findings) -> Sequence[RulePropos
             trajectories=findings.trajectories,
             narrations=findings.narrations,
             gateway=gateway,
-            tester=trials if simulates else None,
+            tester=trials if config.verification.simulates else None,
             checkpoint=checkpoint_of(context.folder),
             emit=context.emit,
             stop=context.stop,
