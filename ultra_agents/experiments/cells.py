@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from ultra_agents.errors import BudgetReached, Interrupted, UltraError
 from ultra_agents.events import Emit, Event, RunContinued, RunFinished, RunPaused, from_json, ignore
-from ultra_agents.experiments.sharing import share_advice, share_episodes, take_up
+from ultra_agents.experiments.sharing import found_again, share_advice, share_episodes, take_up
 from ultra_agents.experiments.spec import Cell
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.records import MethodResult
@@ -27,6 +27,7 @@ PAUSE_FILE = ".pause"
 """While this file is there and is touched regularly, cells wait at their next safe point."""
 _POLL_S, _STALE_S = 0.5, 60.0
 """How often cells check for these files, and when a pause file that is not touched counts as left behind."""
+_ANOTHER = "give the experiment another name"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def run_cell(cell: Cell, root: Path) -> CellOutcome:
 
 
 def _run(cell: Cell, root: Path) -> None:
-    folder = take_up(cells_folder(root), cell.config, "give the experiment another name")
+    folder = take_up(cells_folder(root), cell.config, _ANOTHER)
     training = TrainingLog(folder.metrics, folder.tensorboard, trackers=cell.config.trackers)
 
     def emit(event: Event) -> None:
@@ -174,7 +175,7 @@ def result_of(cell: Cell, root: Path) -> CellResult | None:
     """
     if not (cells_folder(root) / cell.name).exists():
         return None
-    folder = take_up(cells_folder(root), cell.config, "give the experiment another name")
+    folder = found_again(cells_folder(root) / cell.name, cell.config, _ANOTHER)
     evaluated = folder.stage_done("evaluate")
     if evaluated is None or folder.stage_done("report") is None:
         return None

@@ -9,15 +9,17 @@ from pathlib import Path
 from ultra_agents.config import Config
 from ultra_agents.errors import RunError
 from ultra_agents.files import whole_file
-from ultra_agents.runs import RunFolder, with_absolute_paths
+from ultra_agents.runs import RunFolder
 from ultra_agents.runs.files import PLAYED, SCORED, round_copies
 
 ADVICE_STAGES = ("probe", "narrate", "explain", "tabulate", "rules", "measure", "imitate")
+_TOLD = 3
+"""As many differences from a configuration are told one by one."""
 _ADVICE_FILES = ("advice.jsonl", "measures.json", "transcript.jsonl")
 
 
 def take_up(root: Path, config: Config, again: str) -> RunFolder:
-    """The run folder of `config` below `root`: made, or taken up again if it is of the same configuration.
+    """The run folder of `config` below `root`: made, or taken up again, wherever its files lie by now.
 
     Args:
         root: Where run folders are.
@@ -30,10 +32,23 @@ def take_up(root: Path, config: Config, again: str) -> RunFolder:
     path = root / config.name
     if not path.exists():
         return RunFolder.create(root, config)
+    folder = found_again(path, config, again)
+    folder.go_on_with(config)
+    return folder
+
+
+def found_again(path: Path, config: Config, again: str) -> RunFolder:
+    """The run in the folder `path`, which is there, as it is.
+
+    Raises:
+        RunError: It has another configuration, or read other files than those that are there now.
+    """
     folder = RunFolder.open(path)
-    if folder.config.hash() != with_absolute_paths(config).hash():
+    if apart := folder.differs_from(config):
+        more = f"; and {len(apart) - _TOLD} more" if len(apart) > _TOLD else ""
         raise RunError(
             f"the run {path} exists already, with another configuration",
+            found="; ".join(apart[:_TOLD]) + more,
             expected="the same configuration, to go on with it",
             hint=f"see what it found: {path}, or start another: {again}",
         )

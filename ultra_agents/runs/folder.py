@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from ultra_agents.errors import ConfigError, RunError
 from ultra_agents.files import lives, sweep, write_whole
 from ultra_agents.runs.files import LineLog, locked, plain, read_lines, refuse_links, versions
+from ultra_agents.runs.inputs import differences, read_elsewhere, with_absolute_paths
 from ultra_agents.runs.lineage import Parent, read_parent
 from ultra_agents.text import parsed_json
 
@@ -107,7 +108,7 @@ class RunFolder:
         if path.exists():
             raise _taken(path)
         config = with_absolute_paths(config)
-        kept = {"config_hash": config.hash(), "config_keys": _keys(config)}
+        kept = {"config_hash": config.hash(), "config_keys": _keys(config), "inputs": read_elsewhere(config)}
         state: dict[str, Any] = {"format": FORMAT, "id": uuid.uuid4().hex, **kept, "carried": None, "done": {}}
         draft: Path | None = None
         try:
@@ -302,6 +303,21 @@ class RunFolder:
         """`config.yaml` is not what the run began with: finished stages keep results of the old one."""
         return bool(self._state.get("config_hash") != self.config.hash())
 
+    def differs_from(self, config: Config) -> list[str]:
+        """What sets this run apart from `config`, a sentence each, files by content; none where nothing does."""
+        began = self._state.get("inputs")
+        return differences(self.config, began if isinstance(began, dict) else {}, with_absolute_paths(config))
+
+    def go_on_with(self, config: Config) -> None:
+        """Take the places of files from `config`, which does not differ otherwise, and which folder is the cache.
+
+        Raises:
+            RunError: `config.yaml` or `state.json` cannot be written.
+        """
+        config = with_absolute_paths(config)
+        if config != self.config:
+            self._rewrite(config)
+
     def amend(self, overrides: Sequence[str]) -> None:
         """Change the spending caps (`gateway.budget.tokens=...`) of a run that is to go on.
 
@@ -317,11 +333,14 @@ class RunFolder:
                     expected="gateway.budget.calls, gateway.budget.tokens or gateway.budget.money",
                     hint="start another run: ultra run CONFIG --name NAME --set ...",
                 )
+        self._rewrite(load_config(self.config_path, overrides))
+
+    def _rewrite(self, config: Config) -> None:
         changed = self.config_changed
-        self.config = load_config(self.config_path, overrides)
-        self.write_text("config.yaml", self.config.to_yaml())
+        self.config = config
+        self.write_text("config.yaml", config.to_yaml())
         if not changed:
-            self._state["config_hash"] = self.config.hash()
+            self._state["config_hash"] = config.hash()
             self._save_state()
 
     def _save_state(self) -> None:
@@ -378,17 +397,3 @@ def _check_complete(path: Path, keys: Any) -> None:
             expected="every setting it was written with; values may be changed",
             hint=f"restore {path}",
         )
-
-
-def with_absolute_paths(config: Config) -> Config:
-    """The configuration as a run folder keeps it: its paths do not depend on the working directory."""
-    policy, collect, gateway, advice = config.policy, config.collect, config.gateway, config.advice
-    if policy.path is not None:
-        policy = policy.model_copy(update={"path": policy.path.absolute()})
-    if collect.folder is not None:
-        collect = collect.model_copy(update={"folder": collect.folder.absolute()})
-    if isinstance(gateway.cache, Path):
-        gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
-    if advice.file is not None:
-        advice = advice.model_copy(update={"file": advice.file.absolute()})
-    return config.model_copy(update={"policy": policy, "collect": collect, "gateway": gateway, "advice": advice})

@@ -1,0 +1,128 @@
+"""What a run reads from elsewhere, and whether a configuration is the one a run began with.
+
+Files count by what is in them, not by where they lie: a comparison goes on after its folder or the repository was
+moved, and does not mix the results of two recordings, policies or files of rules that lay at one place, one after
+the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
+    from ultra_agents.config import Config
+
+_PLACES = ("policy.path", "collect.folder", "advice.file")
+"""Settings that name a file or folder that is read."""
+_APART = ("name", "engine", "trackers", "gateway.cache")
+"""Settings that no number depends on: not the place of the answers' cache either."""
+_SHOWN = 40
+"""Characters of a value that are told."""
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The configuration as a run folder keeps it: its paths do not depend on the working directory."""
+    policy, collect, gateway, advice = config.policy, config.collect, config.gateway, config.advice
+    if policy.path is not None:
+        policy = policy.model_copy(update={"path": policy.path.absolute()})
+    if collect.folder is not None:
+        collect = collect.model_copy(update={"folder": collect.folder.absolute()})
+    if isinstance(gateway.cache, Path):
+        gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
+    if advice.file is not None:
+        advice = advice.model_copy(update={"file": advice.file.absolute()})
+    return config.model_copy(update={"policy": policy, "collect": collect, "gateway": gateway, "advice": advice})
+
+
+def read_elsewhere(config: Config) -> dict[str, str]:
+    """A digest of each file and folder that the settings name and that is there, by setting: `policy.path`, ...
+
+    Options of models that name a `.jsonl` file (a cassette) are among them; what is larger, `.gguf`, is not.
+    """
+    return {key: found for key, path in _named(_flat(config)) if (found := _digest_at(Path(path))) is not None}
+
+
+def differences(kept: Config, began: Mapping[str, str], asked: Config) -> list[str]:
+    """What sets a configuration apart from that of a run, a sentence each; none where the run may go on with it.
+
+    Args:
+        kept: The run's configuration.
+        began: What `read_elsewhere` said when it began; of runs of earlier versions nothing.
+        asked: What it shall go on with, its paths absolute.
+    """
+    before, now = _flat(kept), _flat(asked)
+    places, others = dict(_named(before)), dict(_named(now))
+    told = []
+    for key in dict.fromkeys((*before, *now)):
+        old, new = before.get(key), now.get(key)
+        if key not in places or key not in others:
+            if old != new:
+                told.append(f"{key} is {_short(old)} there, {_short(new)} here")
+            continue
+        there, here = Path(places[key]), Path(others[key])
+        held = began.get(key) or (None if there == here else _digest_at(there))
+        holds = _digest_at(here)
+        if there == here and (held is None or holds is None):
+            continue  # who reads it says so where it is gone
+        if held is None:
+            told.append(f"{key} is {there} there, which is gone, {here} here")
+        elif held != holds:
+            told.append(f"{key} is not what it was: {here} holds something else")
+    return told
+
+
+def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        option = key.startswith("llms.") and isinstance(value, str) and value.endswith(".jsonl")
+        if option or (key in _PLACES and value is not None):
+            yield key, value
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    """Every setting that a number may depend on, by its dotted name."""
+    found: dict[str, Any] = {}
+
+    def add(value: Any, key: str) -> None:
+        if key in _APART:
+            return
+        if isinstance(value, dict) and value:
+            for name, inner in value.items():
+                add(inner, f"{key}.{name}" if key else str(name))
+        else:
+            found[key] = value
+
+    add(config.model_dump(mode="json"), "")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _digest_at(path: Path) -> str | None:
+    """Of a file's bytes, or of the names and bytes of all in a folder; None where nothing is or can be read."""
+    try:
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        if not files:
+            return None
+        whole = hashlib.sha256()
+        for file in files:
+            seen = file.stat()
+            inner = "" if file == path else file.relative_to(path).as_posix()
+            whole.update(f"{inner}\0{_digest_of(file, seen.st_size, seen.st_mtime_ns)}\n".encode())
+        return whole.hexdigest()[:16]
+    except OSError:
+        return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest_of(file: Path, size: int, changed_ns: int) -> str:
+    """Read once for all cells of a comparison, as long as neither size nor time of change differ."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
