@@ -127,8 +127,9 @@ def _takes_the_place(context: RunContext, found: RulesFound, test: RuleTest) -> 
         return False, "the run's own set stays: it is used untested, as verification.mode asks"
     if not found.held or found.test is None:
         return True, "it takes the place of the run's own set, which did not hold"
-    pairs = zip(test.returns, found.test.returns if found.test.pairs_of == test.pairs_of else (), strict=False)
-    gains = [mine[1] - its[1] for mine, its in pairs]
+    if found.test.pairs_of != test.pairs_of:
+        return False, "the run's own set stays: confirmed in different episodes, the two cannot be compared"
+    gains = [mine[1] - its[1] for mine, its in zip(test.returns, found.test.returns, strict=False)]
     terms = rule_terms(context.config)
     both = f"in the {counted(len(gains), 'episode')} both played"
     if gains and decide(gains, rule_of(terms, (len(gains),), found.test.spread)) == "good":
