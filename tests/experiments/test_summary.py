@@ -148,13 +148,14 @@ def test_the_report_says_how_many_cells_of_each_task_are_missing(small: Any) -> 
     experiment, cells, _ = small(seeds=2, tasks={"a": TASK, "b": TASK})
     done = {cell.name: made(cell) for cell in cells if cell.task == "a" or cell.seed == 0}
     summary = summarise(experiment, cells, done, {}, {"a": 10.0, "b": 10.0})
-    assert headline(summarise(experiment, cells, {}, {}, {"a": 1.0, "b": 1.0})) == (
-        "a: nothing finished yet. b: nothing finished yet."
-    )
+    assert headline(summarise(experiment, cells, {}, {}, {"a": 1.0, "b": 1.0})) == ("Nothing finished yet of a, b.")
     assert gaps(summary) == "2 of 8 cells are not in these numbers: a 0 of 4, b 2 of 4."
     assert gaps(summary) in render(summary, "again")
     first = {name: row for name, row in done.items() if name.startswith("a")}
-    page = render(summarise(experiment, cells, first, {}, {"a": 10.0, "b": 10.0}), "again")
+    half = summarise(experiment, cells, first, {}, {"a": 10.0, "b": 10.0})
+    assert headline(half).startswith("a, against continue")
+    assert headline(half).endswith(" Nothing finished yet of b.")
+    page = render(half, "again")
     assert page.count("environment steps per method") == 1, "a task of which nothing is finished has no empty table"
     whole = summarise(experiment, cells, {cell.name: made(cell) for cell in cells}, {}, {"a": 10.0, "b": 10.0})
     assert gaps(whole) == ""

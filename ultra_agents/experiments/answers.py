@@ -77,10 +77,15 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
-    """One for each task: those whose paired difference from the baseline has an interval without 0; the others."""
-    found = answers(summary)
-    return [_about(task, [one for one in found if one.task == task], summary, summary["baseline"])
-            for task in summary["tasks"]]  # fmt: skip
+    """One for each task: those whose paired difference from the baseline has an interval without 0; the others.
+
+    Tasks of which nothing is finished come last, together.
+    """
+    found, tasks = answers(summary), summary["tasks"]
+    begun = [name for name, one in tasks.items() if one["methods"]]
+    told = [_about(name, [one for one in found if one.task == name], summary, summary["baseline"]) for name in begun]
+    rest = ", ".join(name for name in tasks if name not in begun)
+    return [*told, f"Nothing finished yet of {rest}."] if rest else told
 
 
 def gaps(summary: Mapping[str, Any]) -> str:
@@ -98,8 +103,6 @@ def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], basel
     if baseline not in summary["methods"]:
         return f"{task}: {baseline} is not among the methods, so there is nothing to hold them against."
     there = summary["tasks"][task]["methods"]
-    if not there:
-        return f"{task}: nothing finished yet."
     if baseline not in there:
         return f"{task}: no cell of {baseline} is finished, so there is nothing to hold the others against."
     if not found:
