@@ -13,6 +13,7 @@ import pytest
 from tests.evaluation.test_page import HOSTILE, Page
 from ultra_agents.evaluation.report import ReportInputs, build_report, render_html
 from ultra_agents.evaluation.rules_charts import decision
+from ultra_agents.evaluation.rules_page import rules_protocol
 from ultra_agents.records import Kept
 
 Make = Callable[..., ReportInputs]
@@ -145,3 +146,23 @@ def test_the_map_colours_what_rules_decide_and_leaves_the_rest_white() -> None:
 def test_a_broken_renderer_leaves_the_section_whole(page_with: Callable[..., Page]) -> None:
     page = page_with(rules(), frames={(0, 24): np.zeros((0, 0, 3), np.uint8)})
     assert "would act at" in page.text
+
+
+@pytest.mark.parametrize(
+    ("apply", "mode", "says"),
+    [
+        ("auto", "tested", "refining begins from what is surely better: a copy that learnt them before rules in "
+         "force"),
+        ("imitate", "tested", "learnt by a copy of the policy, if that earns more than the policy"),
+        (
+            "imitate", "better",
+            "learnt by a copy of the policy, if that earns more than the policy; where nothing is sure, what earned "
+            "most",
+        ),
+        ("imitate", "always", "learnt by a copy of the policy, which is not compared with it"),
+        ("layer", "always", "in force over the policy, if that earns more than the policy alone"),
+    ],
+)  # fmt: skip
+def test_how_rules_were_used_is_told_as_it_was(apply: str, mode: str, says: str) -> None:
+    config = {"verification": {"mode": "simulate"}, "advice": {"apply": apply}, "imitation": {"mode": mode}}
+    assert dict(rules_protocol(config))["Rules used"] == says

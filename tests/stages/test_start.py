@@ -176,6 +176,29 @@ def test_what_does_not_stand_out_is_not_played_on_for(
     assert len(entrants["copy"].returns) == pairs
 
 
+@pytest.mark.parametrize(
+    ("mode", "copy", "expected"),
+    [
+        ("tested", [-1.0, -5.0, 1.0, -1.9], "policy"),
+        ("better", [-1.0, -5.0, 1.0, -1.9], "copy"),  # +0.1 on average, and nothing is sure
+        ("better", [-4.0, -5.0, 1.0, -1.5], "policy"),
+        ("better", [3.9, 3.1, 4.0, 3.8], "copy"),
+    ],
+)
+def test_an_undecided_copy_that_earned_more_is_used_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, copy: list[float], expected: StartName
+) -> None:
+    context, _ = begin(tmp_path)
+    imitation = context.config.imitation.model_copy(update={"mode": mode})
+    context = replace(context, config=context.config.model_copy(update={"imitation": imitation}))
+    earned: dict[StartName, list[float]] = {"policy": [-1.3, -3.2, -0.8, -2.0], "copy": copy}
+    entrants: dict[StartName, Entrant] = {name: Entrant(context.policy) for name in earned}
+    KNOWN.update({id(entrants[name]): values for name, values in earned.items()})
+    monkeypatch.setattr("ultra_agents.stages.start.Episodes", Played)
+    test = cast("RuleTest", SimpleNamespace(spread=0.7, pairs_of="confirm"))
+    assert _compared(context, test, entrants, True)[0] == expected
+
+
 @pytest.mark.parametrize("kind", ["none", "quantities", "margins"])
 def test_a_network_gets_the_further_inputs_that_are_asked_for(kind: str, tmp_path: Path) -> None:
     context, findings = begin(tmp_path)

@@ -73,8 +73,17 @@ def rules_protocol(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         "layer": "in force over the policy, if that earns more than the policy alone",
         "imitate": "learnt by a copy of the policy, if that earns more than the policy",
         "both": "in force over the policy or over a copy that learnt them, if that earns more than the policy",
-    }[config["advice"]["apply"]]
-    return [("Rules tested by", tested), ("Rules used", used)]
+    }
+    untested = {
+        "auto": "in force over the policy",
+        "imitate": "learnt by a copy of the policy, which is not compared with it",
+        "both": "in force over a copy that learnt them, which is compared with nothing",
+    }
+    apply, mode = config["advice"]["apply"], config["imitation"]["mode"]
+    told = (used | untested if mode == "always" else used)[apply]
+    if mode == "better" and apply != "layer":
+        told += "; where nothing is sure, what earned most"
+    return [("Rules tested by", tested), ("Rules used", told)]
 
 
 def _answer(rules: Mapping[str, Any]) -> str:

@@ -137,7 +137,8 @@ def _compared(
     Of those that are surely better the first is taken, a network alone before one with rules, unless a later one is
     surely better than it; as long as the best of them stands out against that choice, more is played. A copy that
     earned less than the policy alone comes last, for the network is what remains where no rule acts. Where none is
-    surely better, rules in force stay the choice, having passed the test before; with `alone` the policy does.
+    surely better, rules in force stay the choice, having passed the test before; with `alone` the policy does. Where
+    `imitation.mode` is `better`, whatever earned most is taken then, if that is more than the policy.
     """
     config, terms = context.config, rule_terms(context.config)
     policy = entrants["policy"]
@@ -173,6 +174,9 @@ def _compared(
                 break
     if choice == "policy+rules" and "copy+rules" not in entrants and "copy" in good:
         choice = "copy+rules"  # the rules leave no state to the network: the better one alone stands below
+    earned_more = [(gains[name][0], name) for name in others if name in gains and gains[name][0] > 0]
+    if choice is None and earned_more and config.imitation.mode == "better":
+        choice = max(earned_more)[1]
     untried: StartName = "policy" if alone or "policy+rules" not in entrants else "policy+rules"
     return choice or untried, _Compared(budget.spent, gains, stopped)
 
