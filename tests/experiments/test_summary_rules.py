@@ -91,7 +91,7 @@ def test_what_rules_were_worth_is_a_table_of_its_own(small: Any, worth: dict[str
     table = tables.rules(summary)
     assert table is not None
     row = dict(zip(*(table[0], table[1][0]), strict=True))
-    assert (row["held"], row["verdicts"]) == ("2 of 3", "2 accepted, 1 undecided")
+    assert (row["in use"], row["verdicts"]) == ("2 of 3", "2 accepted, 1 undecided")
     assert row["gain in force"].startswith("+40 [")
     assert (row["act at"], row["steps of the test"]) == ("50%", "3,000")
     assert tables.advice(summary) is None, "nobody was asked for moves"
@@ -117,3 +117,12 @@ def test_a_reward_alone_acts_by_methods_that_take_rewards(
         assert verdict is None or one.verdict == verdict
         assert (one.verdict == "nothing acted") == (method == "ultra-a")
         assert one.rules == ("reward: x" if method == "ultra-r" else "")
+
+
+def test_rules_that_nothing_tested_are_not_said_to_have_held(small: Any, worth: dict[str, Any]) -> None:
+    untested = {"verdict": "untested", "held": True, "pairs": 0, "gain": None, "coverage": None}
+    told = {**worth, "proposed": 0, "accepted": 0, "rules": {**RULES, **untested, "rewards": False}}
+    experiment, cells, _ = small(seeds=2)
+    results = {cell.name: made(cell, told if cell.method == "ultra-ra" else None) for cell in cells}
+    (one,) = answers(summarise(experiment, cells, results, {}, {"corridor": 10.0}))
+    assert one.advice == "rules acted untested on 2 of 2 seeds"

@@ -33,7 +33,7 @@ class Answer:
         basis: What the interval is over.
         cost: Environment steps that were spent before refining, and tokens, per seed; empty for none.
         advice: What came of its advice; empty for a method without.
-        rules: The set of rules of the first seed whose rules held or whose reward was added, as a document; empty for
+        rules: The set of rules of the first seed whose rules acted or whose reward was added, as a document; empty for
             none.
     """
 
@@ -168,13 +168,15 @@ def _cost(row: Mapping[str, Any]) -> str:
 
 
 def _advice(row: Mapping[str, Any]) -> str:
-    """What the test let through: rules by seed, moves by number."""
+    """What the test let through, or acted without one: rules by seed, moves by number."""
     said = []
     if (worth := row["rules"]) is not None:
         held, seeds = worth["held"], worth["seeds"]
         where = "" if seeds == 1 else f" on {held} of {seeds} seeds" if held else f" on any of {seeds} seeds"
         rewarded = worth.get("rewarded", 0)
-        if held or not rewarded:
+        if worth["verdicts"].get("untested"):
+            said.append(f"rules acted untested{where}")
+        elif held or not rewarded:
             said.append(f"{'' if held else 'no '}rules held{where}")
         if rewarded:
             on = "" if seeds == 1 else f" on {rewarded} of {seeds} seeds"

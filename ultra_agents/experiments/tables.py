@@ -123,7 +123,7 @@ def rules(summary: Mapping[str, Any]) -> Table | None:
                     f"{tokens:,.0f}",
                 ]
             )
-    head = ("task", "method", "held", "verdicts", "gain in force", "act at", "steps of the test", "tokens")
+    head = ("task", "method", "in use", "verdicts", "gain in force", "act at", "steps of the test", "tokens")
     return (head, rows) if rows else None
 
 
