@@ -166,3 +166,11 @@ def test_a_broken_renderer_leaves_the_section_whole(page_with: Callable[..., Pag
 def test_how_rules_were_used_is_told_as_it_was(apply: str, mode: str, says: str) -> None:
     config = {"verification": {"mode": "simulate"}, "advice": {"apply": apply}, "imitation": {"mode": mode}}
     assert dict(rules_protocol(config))["Rules used"] == says
+
+
+def test_a_start_that_was_compared_with_nothing_is_said_so(page_with: Callable[..., Page]) -> None:
+    untested = {**START, "gains": {}, "returns": {"policy": [-200.0, -200.0]}, "comparing": 0}
+    text = page_with(rules(), untested).text
+    assert "a copy that learnt the rules, which was compared with nothing" in text
+    assert "Where refining could begin" not in text
+    assert "Where refining could begin" in page_with(rules()).text

@@ -114,7 +114,8 @@ def _facts(report: Mapping[str, Any], rules: Mapping[str, Any]) -> list[tuple[st
         parts = ", ".join(f"{name} {steps:,}" for name, steps in spent.items() if steps)
         rows.append(("Steps paid", f"{rules['env_steps']:,}" + (f" ({parts})" if parts else "")))
     if (start := report.get("start")) is not None:
-        why = ", by the paired comparison below" if start["gains"] else ""
+        untested = ", which was compared with nothing" if "copy" in start["chosen"] else ""
+        why = ", by the paired comparison below" if start["gains"] else untested
         rows.append(("Refining began from", STARTS[start["chosen"]] + why))
         if start["labels"]:
             agreed = f"; it did what the rules do in {100 * start['agreement'][-1]:.1f} % of the states it met next" \
@@ -155,8 +156,8 @@ def _agreement(rules: Mapping[str, Any]) -> str:
 
 
 def _starts(start: Mapping[str, Any] | None) -> list[Row]:
-    """One row for each policy that was compared."""
-    if start is None or not start["returns"]:
+    """One row for each policy that was compared; the two of the rules' own test are told there."""
+    if start is None or not start["gains"]:
         return []
     rows = []
     for name, returns in start["returns"].items():
