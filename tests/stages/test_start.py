@@ -21,7 +21,7 @@ from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext, run_context
 from ultra_agents.stages.findings import Findings, RulesFound, Start, StartName
 from ultra_agents.stages.lessons import taught, widened
-from ultra_agents.stages.start import _compared, ruled
+from ultra_agents.stages.start import _compared, choose_start, ruled
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.paired import Entrant
 
@@ -197,6 +197,18 @@ def test_an_undecided_copy_that_earned_more_is_used_where_that_is_asked_for(
     monkeypatch.setattr("ultra_agents.stages.start.Episodes", Played)
     test = cast("RuleTest", SimpleNamespace(spread=0.7, pairs_of="confirm"))
     assert _compared(context, test, entrants, True)[0] == expected
+
+
+def test_without_a_copy_there_is_nothing_to_learn_rules_with(tmp_path: Path) -> None:
+    context, findings = begin(tmp_path)
+    found = RulesFound((RuleProposal(WRITTEN, "file", ""),), rules=WRITTEN, untested=True, chosen=0)
+    for apply, chosen in (("imitate", "policy"), ("both", "policy+rules")):
+        changes = {
+            "advice": context.config.advice.model_copy(update={"apply": apply}),
+            "imitation": context.config.imitation.model_copy(update={"mode": "never"}),
+        }
+        changed = replace(context, config=context.config.model_copy(update=changes))
+        assert choose_start(changed, replace(findings, rules=found)).chosen == chosen
 
 
 @pytest.mark.parametrize("kind", ["none", "quantities", "margins"])

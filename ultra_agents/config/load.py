@@ -38,7 +38,8 @@ def parse_config(data: dict[str, Any], whose: str, base: Path | None = None) -> 
         raise options_error(whose, error, Config) from error
 
 
-_PATHS = (("policy", "path"), ("collect", "folder"), ("gateway", "cache"), ("advice", "file"))
+PATHS = (("policy", "path"), ("collect", "folder"), ("gateway", "cache"), ("advice", "file"))
+"""Settings that name a file or folder."""
 
 
 def _from_folder(data: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def _from_folder(data: dict[str, Any], base: Path) -> dict[str, Any]:
     or .jsonl file there.
     """
     data = dict(data)
-    for section, key in _PATHS:
+    for section, key in PATHS:
         settings = data.get(section)
         if isinstance(settings, dict) and isinstance(settings.get(key), str) and not is_address(settings[key]):
             data[section] = {**settings, key: str(base / Path(settings[key]).expanduser())}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -211,6 +211,9 @@ class EvaluateConfig(Section):
 class Config(Section):
     """One run, all stages."""
 
+    APART: ClassVar[tuple[str, ...]] = ("name", "engine", "trackers")
+    """Settings that no number depends on."""
+
     name: str = Field("run", min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="run folder's name")
     seed: int = Field(0, ge=0, description="root of all randomness")
     environment: PluginConfig
@@ -328,8 +331,8 @@ class Config(Section):
         return self.proposer == "search" or self.form == "goals" or refines
 
     def hash(self) -> str:
-        """Twelve hex digits that change with what can change the numbers: not with name, engine or trackers."""
-        none: dict[str, Any] = dict.fromkeys(("name", "engine", "trackers"), True)
+        """Twelve hex digits that change with what can change the numbers: not with what is `APART`."""
+        none: dict[str, Any] = dict.fromkeys(self.APART, True)
         none |= {} if self.method_options else {"method_options": True}
         none |= {} if self.agents.search != SearchConfig() else {"agents": {"search"}}
         later = {"weights": "equal", "iterations": 1}  # as it was before there were these

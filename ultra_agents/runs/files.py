@@ -100,6 +100,13 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield row
 
 
+def flat(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting and section of nested mappings, by its dotted name."""
+    for key, value in settings.items() if isinstance(settings, dict) else ():
+        yield f"{above}{key}", value
+        yield from flat(value, f"{above}{key}.")
+
+
 def plain(value: Any, finite: bool = True) -> Any:
     """`value` in JSON types only: tuples as lists, NumPy scalars as numbers; with `finite`, NaN as None.
 

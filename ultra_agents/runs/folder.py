@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from ultra_agents.errors import ConfigError, RunError
 from ultra_agents.files import lives, sweep, write_whole
-from ultra_agents.runs.files import LineLog, locked, plain, read_lines, refuse_links, versions
+from ultra_agents.runs.files import LineLog, flat, locked, plain, read_lines, refuse_links, versions
 from ultra_agents.runs.inputs import differences, read_elsewhere, with_absolute_paths
 from ultra_agents.runs.lineage import Parent, read_parent
 from ultra_agents.text import parsed_json
@@ -108,7 +108,8 @@ class RunFolder:
         if path.exists():
             raise _taken(path)
         config = with_absolute_paths(config)
-        kept = {"config_hash": config.hash(), "config_keys": _keys(config), "inputs": read_elsewhere(config)}
+        keys = [key for key, _ in flat(config.model_dump(mode="json"))]
+        kept = {"config_hash": config.hash(), "config_keys": keys, "inputs": read_elsewhere(config)}
         state: dict[str, Any] = {"format": FORMAT, "id": uuid.uuid4().hex, **kept, "carried": None, "done": {}}
         draft: Path | None = None
         try:
@@ -309,7 +310,7 @@ class RunFolder:
         return differences(self.config, began if isinstance(began, dict) else {}, with_absolute_paths(config))
 
     def go_on_with(self, config: Config) -> None:
-        """Take the places of files from `config`, which does not differ otherwise, and which folder is the cache.
+        """Take over from `config`, where nothing differs, the places of files and what no number depends on.
 
         Raises:
             RunError: `config.yaml` or `state.json` cannot be written.
@@ -373,22 +374,11 @@ def _taken(path: Path) -> RunError:
     )
 
 
-def _keys(config: Config) -> list[str]:
-    """Every key that `config.yaml` is written with."""
-    return list(_flat(config.model_dump(mode="json")))
-
-
-def _flat(settings: Any, above: str = "") -> Iterator[str]:
-    for key, value in settings.items() if isinstance(settings, dict) else ():
-        yield f"{above}{key}"
-        yield from _flat(value, f"{above}{key}.")
-
-
 def _check_complete(path: Path, keys: Any) -> None:
     """Raise a `RunError` where keys are missing: they would fall back to defaults, caps on spending included."""
     import yaml
 
-    there = set(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    there = dict(flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
     lost = [key for key in keys if key not in there] if isinstance(keys, list) else []
     if lost:
         raise RunError(

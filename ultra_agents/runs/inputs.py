@@ -14,29 +14,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ultra_agents.runs.files import flat
+
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config
 
-_PLACES = ("policy.path", "collect.folder", "advice.file")
-"""Settings that name a file or folder that is read."""
-_APART = ("name", "engine", "trackers", "gateway.cache")
-"""Settings that no number depends on: not the place of the answers' cache either."""
 _SHOWN = 40
 """Characters of a value that are told."""
 
 
 def with_absolute_paths(config: Config) -> Config:
     """The configuration as a run folder keeps it: its paths do not depend on the working directory."""
-    policy, collect, gateway, advice = config.policy, config.collect, config.gateway, config.advice
-    if policy.path is not None:
-        policy = policy.model_copy(update={"path": policy.path.absolute()})
-    if collect.folder is not None:
-        collect = collect.model_copy(update={"folder": collect.folder.absolute()})
-    if isinstance(gateway.cache, Path):
-        gateway = gateway.model_copy(update={"cache": gateway.cache.absolute()})
-    if advice.file is not None:
-        advice = advice.model_copy(update={"file": advice.file.absolute()})
-    return config.model_copy(update={"policy": policy, "collect": collect, "gateway": gateway, "advice": advice})
+    from ultra_agents.config.load import PATHS
+
+    for section, key in PATHS:
+        settings = getattr(config, section)
+        if isinstance(place := getattr(settings, key), Path):
+            changed = settings.model_copy(update={key: place.absolute()})
+            config = config.model_copy(update={section: changed})
+    return config
 
 
 def read_elsewhere(config: Config) -> dict[str, str]:
@@ -44,7 +40,7 @@ def read_elsewhere(config: Config) -> dict[str, str]:
 
     Options of models that name a `.jsonl` file (a cassette) are among them; what is larger, `.gguf`, is not.
     """
-    return {key: found for key, path in _named(_flat(config)) if (found := _digest_at(Path(path))) is not None}
+    return {key: found for key, path in _named(_deciding(config)) if (found := _digest_at(Path(path))) is not None}
 
 
 def differences(kept: Config, began: Mapping[str, str], asked: Config) -> list[str]:
@@ -55,7 +51,7 @@ def differences(kept: Config, began: Mapping[str, str], asked: Config) -> list[s
         began: What `read_elsewhere` said when it began; of runs of earlier versions nothing.
         asked: What it shall go on with, its paths absolute.
     """
-    before, now = _flat(kept), _flat(asked)
+    before, now = _deciding(kept), _deciding(asked)
     places, others = dict(_named(before)), dict(_named(now))
     told = []
     for key in dict.fromkeys((*before, *now)):
@@ -77,27 +73,20 @@ def differences(kept: Config, began: Mapping[str, str], asked: Config) -> list[s
 
 
 def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from ultra_agents.config.load import PATHS
+
+    places = {".".join(path) for path in PATHS}
     for key, value in settings.items():
         option = key.startswith("llms.") and isinstance(value, str) and value.endswith(".jsonl")
-        if option or (key in _PLACES and value is not None):
+        if option or (key in places and value is not None):
             yield key, value
 
 
-def _flat(config: Config) -> dict[str, Any]:
-    """Every setting that a number may depend on, by its dotted name."""
-    found: dict[str, Any] = {}
-
-    def add(value: Any, key: str) -> None:
-        if key in _APART:
-            return
-        if isinstance(value, dict) and value:
-            for name, inner in value.items():
-                add(inner, f"{key}.{name}" if key else str(name))
-        else:
-            found[key] = value
-
-    add(config.model_dump(mode="json"), "")
-    return found
+def _deciding(config: Config) -> dict[str, Any]:
+    """Every setting that a number may depend on, by its dotted name: not where answers are cached either."""
+    without: dict[str, Any] = {**dict.fromkeys(config.APART, True), "gateway": {"cache"}}
+    rows = flat(config.model_dump(mode="json", exclude=without))
+    return {key: value for key, value in rows if not (isinstance(value, dict) and value)}
 
 
 def _short(value: Any) -> str:

@@ -66,7 +66,7 @@ def choose_start(context: RunContext, findings: Findings) -> Start:
                 entrants[name].returns = [pair[index] for pair in found.test.returns]
     chosen: StartName
     if found.test is None or config.imitation.mode == "always" or set(entrants) <= {"policy", "policy+rules"}:
-        chosen, compared = [name for name in entrants if name != "policy"][-1], _Compared()
+        chosen, compared = list(entrants)[-1], _Compared()
     else:
         chosen, compared = _compared(context, found.test, entrants, config.advice.apply == "imitate")
     context.emit(StepsSpent("compare starts", compared.env_steps, "starts"))
@@ -148,6 +148,7 @@ def _compared(
     streams, horizon = episodes_of(terms, rule_streams(context), test.pairs_of)  # its pairs go on here
     others = [name for name in entrants if name != "policy"]
     choice: StartName | None = None
+    leader: StartName = "policy"
     gains, stopped, good = dict[str, tuple[float, float, float]](), "steps", list[StartName]()
     settings = context.environment, context.policy, streams, horizon, budget
     with Episodes(*settings, width=at[0], workers=config.verification.workers, strict=False) as episodes:
@@ -174,9 +175,8 @@ def _compared(
                 break
     if choice == "policy+rules" and "copy+rules" not in entrants and "copy" in good:
         choice = "copy+rules"  # the rules leave no state to the network: the better one alone stands below
-    earned_more = [(gains[name][0], name) for name in others if name in gains and gains[name][0] > 0]
-    if choice is None and earned_more and config.imitation.mode == "better":
-        choice = max(earned_more)[1]
+    if choice is None and config.imitation.mode == "better" and leader in gains and gains[leader][0] > 0:
+        choice = leader
     untried: StartName = "policy" if alone or "policy+rules" not in entrants else "policy+rules"
     return choice or untried, _Compared(budget.spent, gains, stopped)
 
