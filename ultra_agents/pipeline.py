@@ -35,7 +35,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from ultra_agents import stages
-from ultra_agents.config import Config, colours_of, follows_actions, variant_of
+from ultra_agents.config import Config, colours_of, follows_actions, uses_advice
 from ultra_agents.events import Emit, EmitStreaming, RunFinished, RunForked, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.records.approval import Place
@@ -65,7 +65,7 @@ Until: TypeAlias = Literal["measure"]
 
 def plan_of(config: Config, until: Until | None = None) -> dict[str, float]:
     """The stages of a run in order, with their shares of its time; some may turn out to have nothing to do."""
-    advised = until == "measure" or any(variant_of(method) for method in config.methods)
+    advised = until == "measure" or uses_advice(config)
     moves = config.of_moves
     plan = {"policy": 0.02, "collect": 0.03}
     if advised:

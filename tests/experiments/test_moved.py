@@ -114,3 +114,35 @@ def test_neither_engine_nor_trackers_nor_cache_set_runs_apart(inputs: Path, tmp_
     folder = take_up(tmp_path, asking(inputs), "again")
     other = asking(inputs, trackers=[], gateway={"cache": "other.sqlite"}, engine={"kind": "ray"})
     assert folder.differs_from(other) == []
+
+
+TWO = {"default": {"provider": "replay", "options": {"cassette": "answers.jsonl"}}, "larger": {"provider": "openai"}}
+
+
+def test_another_model_that_nobody_asks_sets_no_run_apart(inputs: Path, tmp_path: Path) -> None:
+    folder = take_up(tmp_path, asking(inputs), "again")
+    assert folder.differs_from(asking(inputs, llms=TWO)) == []
+    told = folder.differs_from(asking(inputs, llms=TWO, agents={"critic": {"llm": "larger"}}))
+    assert any(one.startswith("llms.larger.provider is null there") for one in told)
+    assert any(one.startswith("agents.critic.llm is null there") for one in told)
+
+
+ADVISING = {
+    "llms": {"larger": {"provider": "openai"}},
+    "agents": {"max_critical": 1},
+    "narration": {"token_budget": 300},
+    "gateway": {"missing": "drop"},
+}
+
+
+@pytest.mark.parametrize("section", ADVISING)
+def test_how_advice_is_made_sets_only_runs_apart_that_make_any(section: str, inputs: Path, tmp_path: Path) -> None:
+    changed = {section: ADVISING[section]}
+    control = {"methods": ["continue"], "proposer": "llm", "advice": {}}
+    folder = take_up(tmp_path, asking(inputs, **control), "again")
+    assert folder.differs_from(asking(inputs, **control | changed)) == []
+    assert folder.differs_from(asking(inputs, **control | {"seed": 4}))
+    folder.mark_done("narrate", {})
+    assert folder.differs_from(asking(inputs, **control | changed)), "`ultra explain` made advice of it"
+    advised = take_up(tmp_path / "advised", asking(inputs), "again")
+    assert advised.differs_from(asking(inputs, **changed))

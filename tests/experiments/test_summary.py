@@ -191,6 +191,44 @@ def test_tables_in_markdown_and_latex(summary: dict[str, Any]) -> None:
     assert tables.advice(summary) is not None
 
 
+def test_methods_stand_side_by_side_on_several_tasks(
+    small: Any, summary: dict[str, Any], worth: dict[str, Any]
+) -> None:
+    assert tables.side_by_side(summary, answers(summary)) is None, "one task: its own table says all"
+    idle = {**worth, "held": 0, "accepted": 0}
+    experiment, cells, _ = small(seeds=3, tasks={"near": TASK, "far": TASK, "waiting": TASK})
+    results = {
+        cell.name: made(cell, None if cell.method == "continue" else worth if cell.task == "near" else idle)
+        for cell in cells
+        if cell.task != "waiting" and cell.name != "far-ultra-ra-2"
+    }
+    both = summarise(experiment, cells, results, {}, dict.fromkeys(("near", "far", "waiting"), 10.0))
+    table = tables.side_by_side(both, answers(both))
+    assert table == (
+        ("minus continue", "near", "far"),
+        [["ultra-ra", "**+3.2 [2.4, 3.9]**", "+3.2 [0.1, 6.4]; nothing acted (2 seeds)"]],
+    )
+    assert "\\textbf{+3.2 [2.4, 3.9]} & +3.2" in tables.latex(table)
+    page = render(both, "x").split("<h2>Side by side</h2>")[1].split("</table>")[0]
+    assert '<b class="helped">+3.2 [2.4, 3.9]</b></td>' in page
+    assert "<td>+3.2 [0.1, 6.4]<small>nothing acted (2 seeds)</small></td>" in page
+
+
+def test_cells_as_csv_have_every_figure_unrounded(small: Any, worth: dict[str, Any]) -> None:
+    experiment, cells, _ = small(seeds=2)
+    results = {cell.name: made(cell, worth if cell.method == "ultra-ra" else None) for cell in cells[:-1]}
+    ruled = results["corridor-ultra-ra-0"]
+    acting = Returns((1 / 3, 1 / 3), (2, 2), (7, 8))
+    results[ruled.cell.name] = replace(ruled, method=replace(ruled.method, with_rules=acting), seconds=1.5)
+    text = tables.comma_separated(tables.cells(summarise(experiment, cells, results, {}, {"corridor": None})))
+    assert text.splitlines() == [
+        "task,method,seed,before,last,best,with_rules,env_steps,env_steps_before_refining,seconds",
+        "corridor,continue,0,0.0,1.0,2.0,,1024,0,",
+        "corridor,ultra-ra,0,0.0,4.0,5.0,0.3333333333333333,1024,24,1.5",
+        "corridor,continue,1,0.0,2.0,3.0,,1024,0,",
+    ]
+
+
 def test_students_interval_and_profile_against_known_values() -> None:
     found = t_interval([1.0, 2.0, 3.0, 4.0, 5.0])  # Student's t: 3 +- 2.776 * 1.5811 / sqrt(5)
     assert (found.low, found.high) == pytest.approx((1.0368, 4.9632), abs=1e-4)

@@ -42,6 +42,7 @@ from ultra_agents.config.run import (
 )
 from ultra_agents.config.search import SearchConfig
 from ultra_agents.config.tools import ToolsConfig
+from ultra_agents.config.unread import unread, uses_advice
 from ultra_agents.config.verification import VerificationConfig
 
 __all__ = [
@@ -51,5 +52,5 @@ __all__ = [
     "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig", "RuleTestConfig", "RunEngineConfig", "SearchConfig",
     "Section", "Settled", "ToolsConfig", "VerificationConfig", "baseline_of", "colours_of", "default_baseline",
     "follows_actions", "load_config", "method_class", "method_names", "parse_config", "prompts_of", "settled",
-    "trains", "usable_methods", "variant_of",
+    "trains", "unread", "usable_methods", "uses_advice", "variant_of",
 ]  # fmt: skip

@@ -122,7 +122,7 @@ def write_report(
     root: Path,
     command: str,
 ) -> tuple[list[str], list[Answer]]:
-    """Write `report.json`, `report.html`, `tables.md` and `tables.tex`.
+    """Write `report.json`, `report.html`, `tables.md`, `tables.tex` and `cells.csv`.
 
     Returns:
         The sentence that answers the question for each task, and one about cells of the file that are not finished;
@@ -132,17 +132,19 @@ def write_report(
         RunError: They cannot be written.
     """
     summary = summarise(experiment, cells, results, outcomes, references)
-    made = [tables.performance(summary), tables.overall(summary), tables.ablation(summary), tables.advice(summary)]
-    made += [tables.rules(summary), tables.refining(summary)]
+    found = answers(summary)
+    made = [tables.side_by_side(summary, found), tables.performance(summary), tables.overall(summary)]
+    made += [tables.ablation(summary), tables.advice(summary), tables.rules(summary), tables.refining(summary)]
     try:
         root.mkdir(parents=True, exist_ok=True)
         write_whole(root / "report.json", json.dumps(plain(summary), indent=1, ensure_ascii=False) + "\n")
         write_whole(root / "report.html", render(summary, command))
         write_whole(root / "tables.md", "\n".join(tables.markdown(table) for table in made if table is not None))
         write_whole(root / "tables.tex", "\n".join(tables.latex(table) for table in made if table is not None))
+        write_whole(root / "cells.csv", tables.comma_separated(tables.cells(summary)))
     except OSError as error:
         raise RunError(f"the report of {root} cannot be written", found=str(error)) from error
-    return [*sentences(summary), *([gap] if (gap := gaps(summary)) else [])], answers(summary)
+    return [*sentences(summary), *([gap] if (gap := gaps(summary)) else [])], found
 
 
 def _state(

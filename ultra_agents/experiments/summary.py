@@ -182,8 +182,13 @@ def _difference(apart: Mapping[int, float], ended: Mapping[int, Returns], bases:
 
 def _charged_curve(result: CellResult) -> list[tuple[int, float]]:
     """Environment steps, those charged before refining included, and mean return on the selection seeds."""
-    before = sum(steps for purpose, steps in result.method.env_steps.items() if purpose not in ("refine", "confirm"))
+    before = _paid_before(result)
     return [(point.steps + before, point.value) for point in result.method.curve]
+
+
+def _paid_before(result: CellResult) -> int:
+    """Environment steps charged before refining."""
+    return sum(steps for purpose, steps in result.method.env_steps.items() if purpose not in ("refine", "confirm"))
 
 
 def _reach(here: Mapping[int, CellResult], bases: Mapping[int, CellResult]) -> Row | None:
@@ -312,8 +317,18 @@ def _normalised(result: CellResult | None, reference: float | None) -> float | N
 def _cell(cell: Cell, result: CellResult | None, outcome: CellOutcome | None) -> Row:
     row: Row = {"name": cell.name, "task": cell.task, "method": cell.method, "seed": cell.seed}
     if result is not None:
-        return {**row, "status": "finished", "last": _mean(result.method.last.values),
-                "best": _mean(result.method.best.values), "before": _mean(result.method.before.values)}  # fmt: skip
+        made, ruled = result.method, result.method.with_rules
+        return {
+            **row,
+            "status": "finished",
+            "last": _mean(made.last.values),
+            "best": _mean(made.best.values),
+            "before": _mean(made.before.values),
+            "with_rules": None if ruled is None else _mean(ruled.values),
+            "env_steps": sum(made.env_steps.values()),
+            "env_steps_before_refining": _paid_before(result),
+            "seconds": result.seconds,
+        }
     if outcome is not None:
         return {**row, "status": outcome.status, "error": outcome.error}
     return {**row, "status": "missing", "error": ""}

@@ -1,13 +1,17 @@
-"""The tables of a comparison as text: Markdown for a README, LaTeX for a paper."""
+"""The tables of a comparison as text: Markdown for a README, LaTeX for a paper, CSV for other programs."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ultra_agents.evaluation.wording import digits_for, interval, number
 from ultra_agents.experiments import presets
+from ultra_agents.experiments.answers import HELPED, IDLE, Answer
+from ultra_agents.text import counted
 
 WITH_RULES = "with rules"
 """The column of returns of networks whose rules are in force; of seeds without such the network alone."""
@@ -50,6 +54,47 @@ def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -
         "P(better)",
         reach_head(summary),
     ), rows
+
+
+def side_by_side(summary: Mapping[str, Any], found: Sequence[Answer]) -> Table | None:
+    """A row for each method, a column for each task: the difference from the baseline; None for a single task.
+
+    Bold (`**`) where the interval is above 0. It is told where no advice acted on any seed, and where fewer seeds are
+    finished than the task has.
+    """
+    at = {(one.task, one.method): one for one in found}
+    tasks = [task for task in summary["tasks"] if any(one.task == task for one in found)]
+    if len(tasks) < 2:
+        return None
+    seeds = {task: len({cell["seed"] for cell in summary["cells"] if cell["task"] == task}) for task in tasks}
+    methods = [name for name in summary["methods"] if any(one.method == name for one in found)]
+    rows = [[name, *(_side(at.get((task, name)), summary, seeds[task]) for task in tasks)] for name in methods]
+    return (f"minus {summary['baseline']}", *tasks), rows
+
+
+def _side(one: Answer | None, summary: Mapping[str, Any], seeds: int) -> str:
+    if one is None:
+        return ""
+    row = summary["tasks"][one.task]["methods"][one.method]
+    there = len(row["difference_by_seed"])
+    gain = f"**{one.gain}**" if one.verdict == HELPED else one.gain
+    told = [gain, *([f"alone {one.alone}"] if one.alone else []), *([IDLE] if one.verdict == IDLE else [])]
+    return "; ".join(told) + ("" if there == seeds else f" ({counted(there, 'seed')})")
+
+
+CELL = ("before", "last", "best", "with_rules", "env_steps", "env_steps_before_refining", "seconds")
+"""Of a finished cell: mean returns of the policy it began with, of its last and its best checkpoint, of the last with
+its rules in force, environment steps, those paid before refining, and wall time."""
+
+
+def cells(summary: Mapping[str, Any]) -> Table:
+    """A row for each finished cell, its figures not rounded: for other people's statistics and plots."""
+    rows = [
+        [row["task"], row["method"], str(row["seed"]), *("" if row[key] is None else repr(row[key]) for key in CELL)]
+        for row in summary["cells"]
+        if row["status"] == "finished"
+    ]
+    return ("task", "method", "seed", *CELL), rows
 
 
 def reach_head(summary: Mapping[str, Any]) -> str:
@@ -163,6 +208,14 @@ def advice(summary: Mapping[str, Any]) -> Table | None:
     return (head, rows) if rows else None
 
 
+def comma_separated(table: Table) -> str:
+    """A table as CSV."""
+    head, rows = table
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue()
+
+
 def markdown(table: Table) -> str:
     """A table in Markdown."""
     head, rows = table
@@ -200,4 +253,5 @@ def _fidelity(measured: Sequence[Mapping[str, Any]] | None) -> str:
 
 
 def _tex(text: str) -> str:
-    return re.sub(r"[&%_#${}]", lambda found: _TEX[found.group()], text)
+    plain = re.sub(r"[&%_#${}]", lambda found: _TEX[found.group()], text)
+    return re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", plain)

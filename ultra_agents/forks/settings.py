@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ultra_agents.config import Config, NarrationConfig, follows_actions, settled, variant_of
 from ultra_agents.config.methods import SECTIONS
 from ultra_agents.errors import UltraError
+from ultra_agents.runs.files import leaves
 from ultra_agents.yaml_text import write_yaml
 
 FREE = (
@@ -109,7 +110,7 @@ def changes(old: Config, new: Config, plan: Sequence[str], joint: Mapping[str, A
         plan: Stages of the fork, in order.
         joint: What the parent's test of suggestions together found; None where none ran.
     """
-    before, after = (dict(_flat(one.model_dump(mode="json", exclude={"name"}))) for one in (old, new))
+    before, after = (leaves(one.model_dump(mode="json", exclude={"name"})) for one in (old, new))
     keys = dict.fromkeys([*before, *after])
     different = [key for key in keys if before.get(key) != after.get(key)]
     first = {key: next((stage for stage in plan if _reads(stage, key, old, new, joint)), None) for key in different}
@@ -162,14 +163,6 @@ def _kinds(config: Config) -> tuple[bool, bool, bool]:
 
 def _within(key: str, sections: Sequence[str]) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in sections)
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _in_yaml(value: Any) -> str:

@@ -107,6 +107,11 @@ def flat(settings: Any, above: str = "") -> Iterator[tuple[str, Any]]:
         yield from flat(value, f"{above}{key}.")
 
 
+def leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings alone, by their dotted names; an empty section counts as one."""
+    return {key: value for key, value in flat(settings) if not (isinstance(value, dict) and value)}
+
+
 def plain(value: Any, finite: bool = True) -> Any:
     """`value` in JSON types only: tuples as lists, NumPy scalars as numbers; with `finite`, NaN as None.
 

@@ -306,8 +306,8 @@ class RunFolder:
 
     def differs_from(self, config: Config) -> list[str]:
         """What sets this run apart from `config`, a sentence each, files by content; none where nothing does."""
-        began = self._state.get("inputs")
-        return differences(self.config, began if isinstance(began, dict) else {}, with_absolute_paths(config))
+        began, advised = self._state.get("inputs"), "narrate" in self.done
+        return differences(self.config, began if isinstance(began, dict) else {}, with_absolute_paths(config), advised)
 
     def go_on_with(self, config: Config) -> None:
         """Take over from `config`, where nothing differs, the places of files and what no number depends on.

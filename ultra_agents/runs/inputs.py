@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultra_agents.runs.files import flat
+from ultra_agents.runs.files import leaves
 
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config
@@ -43,15 +43,19 @@ def read_elsewhere(config: Config) -> dict[str, str]:
     return {key: found for key, path in _named(_deciding(config)) if (found := _digest_at(Path(path))) is not None}
 
 
-def differences(kept: Config, began: Mapping[str, str], asked: Config) -> list[str]:
+def differences(kept: Config, began: Mapping[str, str], asked: Config, advised: bool = False) -> list[str]:
     """What sets a configuration apart from that of a run, a sentence each; none where the run may go on with it.
+
+    What nothing in a run reads sets none apart: a model that no agent asks, and without a method that uses advice all
+    that makes advice. So a comparison that is given another model keeps the cells that it has.
 
     Args:
         kept: The run's configuration.
         began: What `read_elsewhere` said when it began; of runs of earlier versions nothing.
         asked: What it shall go on with, its paths absolute.
+        advised: The run has made advice, whether a method uses it or not.
     """
-    before, now = _deciding(kept), _deciding(asked)
+    before, now = _deciding(kept, advised), _deciding(asked, advised)
     places, others = dict(_named(before)), dict(_named(now))
     told = []
     for key in dict.fromkeys((*before, *now)):
@@ -82,11 +86,12 @@ def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, value
 
 
-def _deciding(config: Config) -> dict[str, Any]:
+def _deciding(config: Config, advised: bool = True) -> dict[str, Any]:
     """Every setting that a number may depend on, by its dotted name: not where answers are cached either."""
-    without: dict[str, Any] = {**dict.fromkeys(config.APART, True), "gateway": {"cache"}}
-    rows = flat(config.model_dump(mode="json", exclude=without))
-    return {key: value for key, value in rows if not (isinstance(value, dict) and value)}
+    from ultra_agents.config import unread
+
+    without: dict[str, Any] = {**dict.fromkeys(config.APART, True), "gateway": {"cache"}, **unread(config, advised)}
+    return leaves(config.model_dump(mode="json", exclude=without))
 
 
 def _short(value: Any) -> str:
