@@ -161,11 +161,27 @@ def test_a_broken_renderer_leaves_the_section_whole(page_with: Callable[..., Pag
         ),
         ("imitate", "always", "learnt by a copy of the policy, which is not compared with it"),
         ("layer", "always", "in force over the policy, if that earns more than the policy alone"),
+        ("auto", "never", "in force over the policy, if that earns more than the policy alone"),
+        ("both", "never", "in force over the policy, if that earns more than the policy alone"),
+        ("imitate", "never", "not used: they would be learnt by a copy, and none is made"),
     ],
 )  # fmt: skip
 def test_how_rules_were_used_is_told_as_it_was(apply: str, mode: str, says: str) -> None:
     config = {"verification": {"mode": "simulate"}, "advice": {"apply": apply}, "imitation": {"mode": mode}}
     assert dict(rules_protocol(config))["Rules used"] == says
+
+
+@pytest.mark.parametrize("mode", ["tested", "better", "always", "never"])
+def test_rules_that_were_believed_are_not_said_to_have_been_compared(mode: str) -> None:
+    config = {"verification": {"mode": "none"}, "imitation": {"mode": mode}}
+    for apply, says in (
+        ("layer", "in force over the policy"),
+        ("auto", "in force over the policy"),
+        ("imitate", "not used: they" if mode == "never" else "learnt by a copy of the policy, which is not compared"),
+    ):
+        told = dict(rules_protocol({**config, "advice": {"apply": apply}}))
+        assert told["Rules used"].startswith(says)
+        assert "earns" not in told["Rules used"]
 
 
 def test_a_start_that_was_compared_with_nothing_is_said_so(page_with: Callable[..., Page]) -> None:

@@ -214,6 +214,14 @@ def test_methods_stand_side_by_side_on_several_tasks(
     assert "<td>+3.2 [0.1, 6.4]<small>nothing acted (2 seeds)</small></td>" in page
 
 
+def test_ticks_of_thousands_are_written_as_in_the_text(summary: dict[str, Any]) -> None:
+    for row in summary["tasks"]["corridor"]["methods"].values():
+        row["curve"] = [{**point, "steps": 400 * point["steps"]} for point in row["curve"]]
+    page = render(summary, "x")
+    assert ">40,000<" in page
+    assert ">40000<" not in page
+
+
 def test_cells_as_csv_have_every_figure_unrounded(small: Any, worth: dict[str, Any]) -> None:
     experiment, cells, _ = small(seeds=2)
     results = {cell.name: made(cell, worth if cell.method == "ultra-ra" else None) for cell in cells[:-1]}

@@ -188,6 +188,16 @@ def _end_labels(axes: Axes, curves: Sequence[Curve], labels: Mapping[str, str], 
         line.set_clip_on(False)
 
 
+def _with_separators(figure: Figure) -> None:
+    """Ticks from a thousand on are written as in the text, `12,000`, unless the axis has a way of its own."""
+    from matplotlib.ticker import FuncFormatter, ScalarFormatter
+
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        ticks = axis.get_majorticklocs()
+        if isinstance(axis.get_major_formatter(), ScalarFormatter) and max(map(abs, ticks), default=0) >= 1000:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace("-", "\N{MINUS SIGN}")))
+
+
 def to_svg(figure: Figure, salt: str, title: str) -> str:
     """The figure as `<svg>` for the inside of a page: no prolog, no metadata, no URL."""
     from html import escape
@@ -195,6 +205,7 @@ def to_svg(figure: Figure, salt: str, title: str) -> str:
     from matplotlib import rc_context
 
     buffer = io.StringIO()
+    _with_separators(figure)
     with rc_context({**_RC, "svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()

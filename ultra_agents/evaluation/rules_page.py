@@ -63,14 +63,16 @@ def rules_view(report: Mapping[str, Any], frames: Mapping[tuple[int, int], Array
 
 def rules_protocol(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How rules were tested and used, as (term, sentence)."""
+    apply, mode = config["advice"]["apply"], config["imitation"]["mode"]
+    believed = config["verification"]["mode"] not in ("simulate", "both")
     tested = (
-        "whole episodes in the simulator, in force against the policy alone, from the same seeds"
-        if config["verification"]["mode"] in ("simulate", "both")
-        else "not tested; they are believed as proposed"
+        "not tested; they are believed as proposed"
+        if believed
+        else "whole episodes in the simulator, in force against the policy alone, from the same seeds"
     )
     used = {
         "auto": "refining begins from what is surely better: a copy that learnt them before rules in force",
-        "layer": "in force over the policy, if that earns more than the policy alone",
+        "layer": f"in force over the policy{'' if believed else ', if that earns more than the policy alone'}",
         "imitate": "learnt by a copy of the policy, if that earns more than the policy",
         "both": "in force over the policy or over a copy that learnt them, if that earns more than the policy",
     }
@@ -79,9 +81,12 @@ def rules_protocol(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         "imitate": "learnt by a copy of the policy, which is not compared with it",
         "both": "in force over a copy that learnt them, which is compared with nothing",
     }
-    apply, mode = config["advice"]["apply"], config["imitation"]["mode"]
-    told = (used | untested if mode == "always" else used)[apply]
-    if mode == "better" and apply != "layer":
+    uncopied = {
+        **dict.fromkeys(("auto", "both"), used["layer"]),
+        "imitate": "not used: they would be learnt by a copy, and none is made",
+    }
+    told = (used | (uncopied if mode == "never" else untested if believed or mode == "always" else {}))[apply]
+    if mode == "better" and apply != "layer" and not believed:
         told += "; where nothing is sure, what earned most"
     return [("Rules tested by", tested), ("Rules used", told)]
 
