@@ -39,7 +39,7 @@ from ultra_agents.config import Config, colours_of, follows_actions, uses_advice
 from ultra_agents.events import Emit, EmitStreaming, RunFinished, RunForked, RunStarted, StageFinished, StageStarted
 from ultra_agents.records import Advice, MethodResult, Narration
 from ultra_agents.records.approval import Place
-from ultra_agents.runs import RunFolder
+from ultra_agents.runs import RunFolder, read_lines
 from ultra_agents.runs.files import round_copies, round_stage
 from ultra_agents.stages import (
     AsJSON,
@@ -117,7 +117,7 @@ def run_pipeline(
     imitated = moves and until is None and any(map(follows_actions, config.methods))
     colours = tuple(colours_of(config.methods).items())
     parent = folder.parent
-    resumed = bool(set(folder.done) - set(() if parent is None else parent.shared))
+    resumed = any(row.get("event") == RunStarted.__name__ for row in read_lines(folder.events))
     emit(RunStarted(config.name, str(folder.path), config.hash(), resumed, plan, colours))
     if parent is not None:
         emit(RunForked(parent.name, parent.stage, parent.shared, parent.words, parent.paid.words))

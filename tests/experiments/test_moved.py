@@ -13,7 +13,7 @@ from ultra_agents.config import parse_config
 from ultra_agents.errors import RunError
 from ultra_agents.experiments.cells import cells_folder, result_of, run_cell
 from ultra_agents.experiments.sharing import found_again, take_up
-from ultra_agents.runs import RunFolder
+from ultra_agents.runs import RunFolder, read_lines
 
 
 def test_a_moved_comparison_is_read_and_gone_on_with(small: Any, tmp_path: Path) -> None:
@@ -29,6 +29,8 @@ def test_a_moved_comparison_is_read_and_gone_on_with(small: Any, tmp_path: Path)
     kept = RunFolder.open(cells_folder(place) / other.name)
     assert kept.config.gateway.cache == place / "answers-corridor-0.sqlite"
     assert not kept.config_changed
+    (began,) = [row for row in read_lines(kept.events) if row["event"] == "RunStarted"]
+    assert not began["resumed"], "it took over the episodes of another cell, and did nothing before"
     assert not root.exists()
 
 

@@ -115,10 +115,10 @@ def test_what_became_of_a_set_of_rules_is_a_line_and_a_row_of_the_panel() -> Non
     accepted = RulesDecided("2:rules", 2, 1, "accept", "it holds")
     assert plain((0, sent_back), (0, accepted)) == [
         "[0:00] rules   revise 2:rules attempt 1 3 rules gain -4.50 [-9.00, -0.25]: it loses",
-        "[0:00] rules   accept 2:rules attempt 2 1 rule: it holds",
+        "[0:00] rules   forward 2:rules attempt 2 1 rule: it holds",
     ]
     state = reduce(reduce(RunState(), sent_back, 0.0), accepted, 0.0)
-    assert state.decisions == {"revise": 1, "accept": 1}
+    assert state.decisions == {"revise": 1, "forward": 1}
     out = io.StringIO()
     Console(file=out, width=80, color_system=None).print(advice(state, 0.0, 80, 6))
     drawn = out.getvalue()

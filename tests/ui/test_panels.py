@@ -55,7 +55,10 @@ def test_rules_are_told_in_full_where_they_have_room() -> None:
         RulesDecided("0:rules", 1, 1, "accept", "", 9.0, 1.0, 17.0, 1),
         RulesShown("replay", 2, rules, "accepted", 9.0, 1.0, 17.0, 1),
     )
-    lines = [line for line in inside(advice(state, 0.0, 44, 12), 44, 12)[2:-1] if line]
+    panel = inside(advice(state, 0.0, 44, 12), 44, 12)
+    assert panel[1].startswith("→ 0:#1  1 rule  +9.00"), "its writers let it pass: nothing was accepted yet"
+    assert "1 put forward" in panel[-1]
+    lines = [line for line in panel[2:-1] if line]
     verdict = "accepted: +9.00 [+1.00, +17.0] per episode in 1 pair, 1 rule by replay"
     assert " ".join(lines) == f"{verdict} {rules[0]}"
     assert [line[-1] for line in inside(advice(state, 0.0, 44, 5), 44, 5)[2:4]] == ["…", "…"], "a line each"

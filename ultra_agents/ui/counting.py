@@ -29,6 +29,11 @@ def usage_of(event: AgentSpoke) -> Usage:
     return Usage(1, 0, event.prompt_tokens, event.completion_tokens, event.seconds, event.cost)
 
 
+def decision_of(event: AdviceDecided | RulesDecided) -> str:
+    """What was decided, for people: a set of rules that its writers let pass is `forward`, for its test is to come."""
+    return "forward" if isinstance(event, RulesDecided) and event.decision == "accept" else event.decision
+
+
 def work_of(event: Counted) -> tuple[object, ...] | None:
     """What tells a piece of work from every other one of a run; None where the event does not name it."""
     if not event.work:

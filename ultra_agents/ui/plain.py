@@ -32,6 +32,7 @@ from ultra_agents.events import (
     Warned,
 )
 from ultra_agents.text import clean, counted
+from ultra_agents.ui.counting import decision_of
 from ultra_agents.ui.panels.advice import rules_words
 from ultra_agents.ui.run_state import RunState, reduce
 from ultra_agents.ui.text import about, clock, prose, score, took
@@ -116,7 +117,7 @@ class PlainDisplay:
                 )
             case RulesDecided():
                 return (
-                    f"rules   {clean(event.decision)} {clean(event.segment)} attempt {event.attempt} "
+                    f"rules   {clean(decision_of(event))} {clean(event.segment)} attempt {event.attempt} "
                     f"{counted(event.rules, 'rule')}{_gained(event)}: {clean(event.reason, 160)}"
                 )
             case RulesShown():

@@ -37,7 +37,7 @@ from ultra_agents.events import (
     Warned,
 )
 from ultra_agents.records import Usage
-from ultra_agents.ui.counting import Counted, Seen, first_time, usage_of
+from ultra_agents.ui.counting import Counted, Seen, decision_of, first_time, usage_of
 from ultra_agents.ui.intervals import half_width
 
 K = TypeVar("K")
@@ -278,7 +278,7 @@ def reduce(state: RunState, event: Event, now: float) -> RunState:
             return replace(
                 state,
                 advice=(*state.advice, short_advice)[-ADVICE:],
-                decisions=_counted(state.decisions, event.decision),
+                decisions=_counted(state.decisions, decision_of(event)),
             )
         case Dropped():
             return replace(state, drops=_counted(state.drops, f"{event.stage}: {event.reason}"))

@@ -28,6 +28,7 @@ SIGNS = {
 DECISIONS = {
     "accept": ("✔", GOOD),
     "accepted": ("✔", GOOD),
+    "forward": ("→", DIM),
     "leave": ("=", DIM),
     "revise": ("↺", WARM),
     "revised": ("↺", WARM),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ultra_agents.events import AdviceDecided, RulesDecided, RulesShown
 from ultra_agents.text import clean, counted
+from ultra_agents.ui.counting import decision_of
 from ultra_agents.ui.panels import DEFAULT_VIEW, PanelView
 from ultra_agents.ui.panels.frame import Framed, framed, hint, newest
 from ultra_agents.ui.run_state import RunState
@@ -49,7 +50,10 @@ def advice(state: RunState, now: float, width: int, height: int, view: PanelView
 
 def _counts(decisions: Mapping[str, int]) -> list[tuple[str, int]]:
     """Decisions as past participles with their counts, accepted ones first."""
-    past = {"accept": "accepted", "leave": "left", "revise": "sent back", "reject": "rejected", "drop": "dropped"}
+    past = {
+        "accept": "accepted", "forward": "put forward", "leave": "left", "revise": "sent back", "reject": "rejected",
+        "drop": "dropped",
+    }  # fmt: skip
     order = list(past)
     rows = sorted(decisions.items(), key=lambda row: order.index(row[0]) if row[0] in order else len(order))
     return [(past.get(word, word), number) for word, number in rows]
@@ -68,7 +72,7 @@ def _proposed(row: Decided, most: int) -> str:
 
 
 def _row(row: Decided, where: str, action: str, span: int, inner: int) -> Text:
-    sign, colour = decision_sign(row.decision)
+    sign, colour = decision_sign(decision_of(row))
     line = Text.assemble(
         (f"{sign} ", colour),
         (where, DIM),
