@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from ultra_agents import runs
 from ultra_agents.config import Config, parse_config
 from ultra_agents.errors import ConfigError, RunError
-from ultra_agents.runs import RunFolder, files, read_lines, versions
+from ultra_agents.runs import RunFolder, files, made_with, read_lines, versions
 
 
 def config(**changes: Any) -> Config:
@@ -35,7 +36,9 @@ def test_a_new_folder_holds_its_configuration_and_versions(folder: RunFolder) ->
     assert again.config == folder.config
     assert again.done == ()
     assert not again.config_changed
-    assert json.loads(folder.versions_path.read_text()) == versions()
+    assert json.loads(folder.versions_path.read_text()) == made_with()
+    assert made_with().items() >= versions().items()
+    assert re.match(r"\w+, \w+ \w+", made_with()["processor"]), "numbers depend on its kernels"
     assert folder.checkpoint("best") == folder.path / "checkpoints" / "best.safetensors"
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from tests.experiments.sample_results import LAST, made
 from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.answers import answers, gaps, headline
+from ultra_agents.experiments.answers import answers, gaps, headline, mixed
 from ultra_agents.experiments.cells import CellOutcome
 from ultra_agents.experiments.page import render
 from ultra_agents.experiments.summary import summarise
@@ -220,6 +220,28 @@ def test_ticks_of_thousands_are_written_as_in_the_text(summary: dict[str, Any]) 
     page = render(summary, "x")
     assert ">40,000<" in page
     assert ">40000<" not in page
+
+
+HERE = {"torch": "2.13.0", "processor": "x86_64, openblas SkylakeX", "langchain-core": "1.0"}
+
+
+def test_cells_made_on_another_processor_than_what_they_are_held_against_are_told(small: Any) -> None:
+    experiment, cells, _ = small(seeds=3)
+    elsewhere = {**HERE, "processor": "x86_64, openblas Zen", "langchain-core": "1.1"}
+    moved = {0: elsewhere, 1: HERE, 2: {}}  # the last is of a version that did not say
+    results = {
+        cell.name: replace(made(cell), made_with=HERE if cell.method == "continue" else moved[cell.seed])
+        for cell in cells
+    }
+    summary = summarise(experiment, cells, results, {}, {"corridor": None})
+    told = (
+        "1 cell made with another processor than the cell of continue on the same seed (x86_64, openblas Zen, not "
+        "x86_64, openblas SkylakeX): a part of the differences may come of that."
+    )
+    assert mixed(summary) == told
+    assert told in render(summary, "x")
+    alike = {name: replace(one, made_with=elsewhere) for name, one in results.items()}
+    assert mixed(summarise(experiment, cells, alike, {}, {"corridor": None})) == ""
 
 
 def test_cells_as_csv_have_every_figure_unrounded(small: Any, worth: dict[str, Any]) -> None:

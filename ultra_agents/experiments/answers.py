@@ -99,6 +99,16 @@ def gaps(summary: Mapping[str, Any]) -> str:
     )
 
 
+def mixed(summary: Mapping[str, Any]) -> str:
+    """What cells were not made with as those of the baseline were; empty where nothing is."""
+    told = [
+        f"{counted(row['cells'], 'cell')} made with another {row['name']} than the cell of {summary['baseline']} "
+        f"on the same seed ({row['here']}, not {row['there']})"
+        for row in summary["mixed"]
+    ]
+    return f"{', '.join(told)}: a part of the differences may come of that." if told else ""
+
+
 def _about(task: str, found: Sequence[Answer], summary: Mapping[str, Any], baseline: str) -> str:
     if baseline not in summary["methods"]:
         return f"{task}: {baseline} is not among the methods, so there is nothing to hold them against."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,7 @@ class CellResult:
         measures: The measures of its advice; None without advice.
         refining: What it refined with (`events.RefiningSettled`); None where the run does not say.
         seconds: Wall time of all its parts that ended by themselves; None where its log does not say.
+        made_with: Versions and processor (`versions.json`).
     """
 
     cell: Cell
@@ -165,6 +166,7 @@ class CellResult:
     measures: dict[str, Any] | None
     refining: dict[str, Any] | None = None
     seconds: float | None = None
+    made_with: dict[str, str] = field(default_factory=dict)
 
 
 def result_of(cell: Cell, root: Path) -> CellResult | None:
@@ -183,7 +185,7 @@ def result_of(cell: Cell, root: Path) -> CellResult | None:
     with folder.reading("evaluate"):
         (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
         measures = None if measured is None else measured["value"]
-        return CellResult(cell, method, measures, _refining(folder), _seconds(folder))
+        return CellResult(cell, method, measures, _refining(folder), _seconds(folder), _made_with(folder))
 
 
 def _refining(folder: RunFolder) -> dict[str, Any] | None:
@@ -193,6 +195,15 @@ def _refining(folder: RunFolder) -> dict[str, Any] | None:
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _made_with(folder: RunFolder) -> dict[str, str]:
+    """What a run began with; nothing where that cannot be read."""
+    try:
+        found = parsed_json(folder.versions_path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _seconds(folder: RunFolder) -> float | None:

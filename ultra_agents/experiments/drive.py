@@ -12,7 +12,7 @@ from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.events import StageProgress, StageStarted, TrainingProgress, from_json
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.answers import Answer, answers, gaps, sentences
+from ultra_agents.experiments.answers import Answer, answers, gaps, mixed, sentences
 from ultra_agents.experiments.cells import PAUSE_FILE, STOP_FILE, CellOutcome, CellResult, cells_folder, result_of
 from ultra_agents.experiments.engines import POLL_S, Engine
 from ultra_agents.experiments.page import render
@@ -125,8 +125,9 @@ def write_report(
     """Write `report.json`, `report.html`, `tables.md`, `tables.tex` and `cells.csv`.
 
     Returns:
-        The sentence that answers the question for each task, and one about cells of the file that are not finished;
-        and the answer for each method of each task.
+        The sentence that answers the question for each task, one about cells of the file that are not finished, one
+        about cells that were made with something else than those they are held against; and the answer for each
+        method of each task.
 
     Raises:
         RunError: They cannot be written.
@@ -144,7 +145,7 @@ def write_report(
         write_whole(root / "cells.csv", tables.comma_separated(tables.cells(summary)))
     except OSError as error:
         raise RunError(f"the report of {root} cannot be written", found=str(error)) from error
-    return [*sentences(summary), *([gap] if (gap := gaps(summary)) else [])], found
+    return [*sentences(summary), *filter(None, (gaps(summary), mixed(summary)))], found
 
 
 def _state(

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ultra_agents.experiments import tables
-from ultra_agents.experiments.answers import answers, gaps, sentences
+from ultra_agents.experiments.answers import answers, gaps, mixed, sentences
 from ultra_agents.experiments.charts import costs, curves, forest, profiles
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
         lost=lost,
         missing=missing,
         gaps=gaps(summary),
+        mixed=mixed(summary),
     )
 
 

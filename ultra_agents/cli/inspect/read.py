@@ -12,7 +12,7 @@ from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.records import HUMAN, Explanation, MethodResult, Trajectory
 from ultra_agents.records.approval import refuse
-from ultra_agents.runs.files import PACKAGES
+from ultra_agents.runs.files import PACKAGES, PROCESSOR
 from ultra_agents.text import clean, counted, parsed_json
 from ultra_agents.ui.inspect.run_view import ModelCall, RulesView, RunView
 from ultra_agents.ui.text import count, took
@@ -229,6 +229,6 @@ def version_notes(folder: RunFolder) -> list[str]:
         then |= parent.versions
     now = versions()
     matter = [name for name in then if name.startswith("ultra") or name in ("ale-py", "gymnasium")]
-    matter += [name for name in then if name not in matter and name not in PACKAGES and name != "python"]
+    matter += [name for name in then if name not in matter and name not in (*PACKAGES, "python", PROCESSOR)]
     changed = [f"{name} {then[name]} (now {now.get(name, 'gone')})" for name in matter if now.get(name) != then[name]]
     return [f"made with {', '.join(changed)}: pictures and words may differ"] if changed else []
