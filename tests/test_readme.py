@@ -33,8 +33,8 @@ ELSEWHERE = ("docs/models.md", "\n## Use your own model\n")
 """The configurations of this section are run by tests/cli/llm/test_llm_readme.py."""
 PROGRAMS = ("ultra", "python", "make", "pip", "ray")
 FILES = {
-    "csv", "html", "json", "jsonl", "md", "npz", "onnx", "pkl", "py", "safetensors", "sqlite", "tex", "toml", "webp", "yaml",
-    "zip",
+    "csv", "html", "json", "jsonl", "md", "npz", "onnx", "pkl", "py", "safetensors", "sqlite", "tex", "toml", "webp",
+    "yaml", "zip",
 }  # fmt: skip
 """What follows the last dot in the name of a file, which is no setting."""
 
