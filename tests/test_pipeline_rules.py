@@ -13,7 +13,7 @@ import pytest
 import ultra_agents
 from ultra_agents.config import parse_config
 from ultra_agents.errors import ConfigError, Interrupted, UltraError
-from ultra_agents.events import Event, RulesShown, TrainingProgress, Warned
+from ultra_agents.events import Event, RulesShown, StageProgress, TrainingProgress, Warned
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.policies import read_safetensors
 from ultra_agents.rules.layer import RulePolicy
@@ -145,7 +145,8 @@ def test_a_test_that_can_confirm_nothing_is_told_of_before_anybody_is_asked(
 def test_a_layer_is_trained_under_scored_saved_and_played_from_its_file(tmp_path: Path) -> None:
     layer = {"file": str(tmp_path / "rules.yaml"), "apply": "layer"}
     folder = begin(tmp_path, HALF, advice=layer, methods=["ultra-ra"])
-    report = run(folder)
+    told = list[Event]()
+    report = run(folder, told.append)
     if report["rules"]["test"]["verdict"] != "accepted":
         pytest.fail(f"the rule does not hold here: {report['rules']['headline']}")
     method = report["methods"]["ultra-ra"]
@@ -153,6 +154,8 @@ def test_a_layer_is_trained_under_scored_saved_and_played_from_its_file(tmp_path
     assert method["metrics"]["modulation/hit_rate_mean"] > 0
     assert method["metrics"]["modulation/override_rate_mean"] == method["metrics"]["modulation/hit_rate_mean"]
     assert method["returns_after_with_rules"]["mean"] >= method["returns_before"]["mean"]
+    scored = [event for event in told if isinstance(event, StageProgress) and event.stage == "evaluate"]
+    assert [(one.done, one.total) for one in scored] == [(1, 4), (2, 4), (3, 4), (4, 4)], "before, last, best, ruled"
     loaded = ultra_agents.load_policy(folder.checkpoint("ultra-ra-with-rules"))
     assert isinstance(loaded.policy, RulePolicy)
     assert (loaded.act(np.full((5, 1), 0.9, np.float32)) == 1).all()

@@ -20,6 +20,9 @@ from ultra_agents.seeding import Streams
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.played import PlayedOnce
 
+WITH_RULES = "with-rules"
+"""The checkpoint of a network under the rules that are in force at the end."""
+
 
 def evaluate_methods(context: RunContext, results: Sequence[MethodResult]) -> list[MethodResult]:
     """The starting, last and best policies of all methods, on the same seeds.
@@ -35,18 +38,19 @@ def evaluate_methods(context: RunContext, results: Sequence[MethodResult]) -> li
     streams = context.streams.child("evaluate")
     seeds = streams.integers(config.evaluate.episodes, "reset")
     simulators = context.simulators(min(len(seeds), config.refine.num_envs))
-    evaluation = _Evaluation(context, simulators, seeds, streams, 1 + 2 * len(results))
+    ruled = [result.method for result in results if _checkpoint(context, result.method, WITH_RULES).exists()]
+    evaluation = _Evaluation(context, simulators, seeds, streams, 1 + 2 * len(results) + len(ruled))
 
     def made(result: MethodResult) -> MethodResult:
         last, best = (
             evaluation.play(_read(context, result.method, which), result.method, which, step)
             for which, step in (("last", sum(result.env_steps.values())), ("best", result.best_step))
         )
-        if not _checkpoint(context, result.method, "with-rules").exists():
+        if result.method not in ruled:
             return replace(result, before=before, last=last, best=best)
         step = sum(result.env_steps.values())
-        ruled = evaluation.play(_read(context, result.method, "with-rules"), result.method, "with rules", step)
-        return replace(result, before=before, last=last, best=best, with_rules=ruled)
+        acting = evaluation.play(_read(context, result.method, WITH_RULES), result.method, "with rules", step)
+        return replace(result, before=before, last=last, best=best, with_rules=acting)
 
     try:
         before = evaluation.play(context.policy, "none", "before", 0)
