@@ -75,12 +75,12 @@ def plan_of(config: Config, until: Until | None = None) -> dict[str, float]:
         plan |= {"rules": 0.2, **({"approve rules": 0.01} if asked else {})} if config.of_rules else {}
         plan |= {"measure": 0.01}
     if until is None:
-        plan |= {"start": 0.05} if advised and config.of_rules else {}
+        plan |= {"start": 0.12} if advised and config.of_rules else {}
         plan |= {"imitate": 0.03} if moves and any(map(follows_actions, config.methods)) else {}
         plan |= {name: 0.1 for name in rounds_of(config)} if "imitate" in plan else {}
         plan |= {"table": 0.02} if advised and moves else {}
         plan |= {f"refine {method}": 0.4 / len(config.methods) for method in config.methods}
-        plan |= {"evaluate": 0.1, "report": 0.02}
+        plan |= {"evaluate": 0.15, "report": 0.02}
     return plan
 
 

@@ -48,6 +48,8 @@ Status: TypeAlias = Literal["waiting", "running", "done", "kept", "stopped"]
 MESSAGES, ADVICE, WARNINGS, KEYS, POINTS, TEXT, PENDING, SHOWN = 200, 200, 20, 40, 400, 2000, 16, 8
 """Upper bounds of what a state keeps: agent messages, decisions, warnings, keys of a counter, points of a curve,
 characters of a text, pending requests, pictures."""
+EARLY = 0.1
+"""Share of a run before which its time left is not reckoned: the first stages say little of the others."""
 Point: TypeAlias = tuple[int, float, float]
 """Steps, mean return, half the width of its 95 % interval (NaN where there is none)."""
 
@@ -183,7 +185,7 @@ class RunState:
         """Expected seconds to the end of the run: elapsed time over the share done, None while it is too early."""
         unkept = [stage for stage in self.stages if stage.status != "kept"]
         whole, done = _shares(unkept)
-        if self.ended is not None or whole <= 0 or done / whole < 0.03 or self.elapsed(now) < 2:
+        if self.ended is not None or whole <= 0 or done / whole < EARLY or self.elapsed(now) < 2:
             return None
         return self.elapsed(now) * (whole - done) / done
 
