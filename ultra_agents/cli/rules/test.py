@@ -33,8 +33,9 @@ def rules_test(
 ) -> None:
     """Test rules in the simulator, in force over the starting policy of CONFIG against that policy alone.
 
-    What a rule does not carry goes first; the rest is confirmed on episodes that chose nothing. Prints the gain per
-    episode with its interval, how often rules acted, environment steps paid, and the verdict.
+    The set is confirmed on episodes that chose nothing; one that does not hold is tried again without the rules that
+    carry no weight. Prints the gain per episode with its interval, how often rules acted, environment steps paid, and
+    the verdict.
     """
     from ultra_agents.cli.console import err, out
     from ultra_agents.config import load_config
