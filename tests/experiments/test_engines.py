@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +124,31 @@ def test_a_folder_of_another_configuration_is_not_overwritten(small: Any) -> Non
     outcome = run_cell(changed, root)
     assert outcome.status == "failed"
     assert "another configuration" in outcome.error
+
+
+@dataclass(frozen=True)
+class Named:
+    """As much of a cell as an engine looks at."""
+
+    name: str
+    waits_for: tuple[str, ...] = ()
+
+
+def dies_if_told(cell: Any, root: Path) -> CellOutcome:
+    if cell.name == "dies":
+        while not (root / "now").exists():
+            time.sleep(0.01)
+        os._exit(9)
+    return CellOutcome(cell.name, "finished", 0.0)
+
+
+def test_a_worker_that_dies_while_a_result_is_handled_costs_its_own_cell_only(tmp_path: Path) -> None:
+    cells: Any = [Named("first"), Named("dies"), Named("third"), Named("fourth"), Named("needs it", ("dies",))]
+    seen = {}
+    for outcome in LocalEngine(2, attempts=2, work=dies_if_told).run(cells, tmp_path, frozenset(), never):
+        seen[outcome.cell] = outcome.status
+        (tmp_path / "now").touch()
+        time.sleep(1.0)  # what a driver does with a result: the other worker is dead when the next cell is begun
+    assert seen == {
+        "first": "finished", "third": "finished", "fourth": "finished", "dies": "failed", "needs it": "failed",
+    }  # fmt: skip

@@ -148,3 +148,31 @@ def test_how_advice_is_made_sets_only_runs_apart_that_make_any(section: str, inp
     assert folder.differs_from(asking(inputs, **control | changed)), "`ultra explain` made advice of it"
     advised = take_up(tmp_path / "advised", asking(inputs), "again")
     assert advised.differs_from(asking(inputs, **changed))
+
+
+def test_a_run_whose_unread_settings_changed_can_be_opened_again(inputs: Path, tmp_path: Path) -> None:
+    control = {"methods": ["continue"], "proposer": "llm", "advice": {}}
+    take_up(tmp_path, asking(inputs, **control), "again")
+    renamed = {"llms": {"other": {"provider": "openai"}}}
+    assert take_up(tmp_path, asking(inputs, **control | renamed), "again").config.llms.keys() == {"other"}
+    assert RunFolder.open(tmp_path / "one").config.llms.keys() == {"other"}
+
+
+def test_a_crash_while_the_configuration_is_rewritten_leaves_a_run_that_opens(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = {"methods": ["continue"], "proposer": "llm", "advice": {}}
+    folder = take_up(tmp_path, asking(inputs, **control), "again")
+    write = RunFolder.write_text
+
+    def dying(self: RunFolder, path: Any, text: str) -> None:
+        if path == dies_at:
+            raise KeyboardInterrupt
+        write(self, path, text)
+
+    for dies_at in ("config.yaml", "state.json"):
+        monkeypatch.setattr(RunFolder, "write_text", dying)
+        with pytest.raises(KeyboardInterrupt):
+            folder.go_on_with(asking(inputs, **control, llms={f"named-after-{dies_at}": {"provider": "openai"}}))
+        monkeypatch.setattr(RunFolder, "write_text", write)
+        folder = RunFolder.open(tmp_path / "one")

@@ -353,3 +353,14 @@ def test_a_set_that_acted_is_told_apart_from_suggestions_that_held_alone(small: 
     results = {cell.name: made(cell, as_a_set if cell.method == "ultra-ra" else None) for cell in cells}
     (one,) = answers(summarise(experiment, cells, results, {}, {"corridor": 10.0}))
     assert one.advice == "none of 12 tested suggestions held by itself, 12 as part of a set"
+
+
+def test_fidelity_that_could_not_be_measured_is_left_out(small: Any, worth: dict[str, Any]) -> None:
+    scores = {"scores": [{"difference": None}, {"difference": 0.5}]}
+    experiment, cells, _ = small(seeds=1)
+    results = {
+        cell.name: made(cell, {**worth, "fidelity": scores} if cell.method == "ultra-ra" else None) for cell in cells
+    }
+    table = tables.advice(summarise(experiment, cells, results, {}, {"corridor": None}))
+    assert table is not None
+    assert table[1][0][-1] == "+0.50"

@@ -18,7 +18,7 @@ from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages import keep
 from ultra_agents.stages.context import RunContext, run_context
-from ultra_agents.stages.keep import better_of
+from ultra_agents.stages.keep import better_of, unaffordable
 from ultra_agents.verification.paired import Entrant, Episodes
 from ultra_agents.verification.sequential import GainInterval
 
@@ -133,3 +133,49 @@ def test_under_rules_that_correct_all_steps_compare_what_acts(tmp_path: Path, co
     better_of(run, "ultra-ra", prepared, trained, LIMIT)
     patched.undo()
     assert ("alone" in played) == (not corrects)
+
+
+@pytest.mark.parametrize("in_force", [False, True])
+def test_episodes_longer_than_reckoned_end_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_force: bool
+) -> None:
+    """What is reckoned is twice the mean so far: long episodes spend more than the budget, and nothing is left."""
+    run, start, trained = context(tmp_path), Always(RIGHT), Always(LEFT)
+    asked = list[int]()
+
+    def extend(self: Episodes, entrants: Sequence[Entrant], count: int) -> bool:
+        asked.append(count)
+        assert len(asked) < 100, "it never ends"
+        for sign, entrant in enumerate(entrants):
+            more, length = range(len(entrant.returns), count), 1 if count <= 4 else 10 * LIMIT
+            entrant.steps += length * len(more)
+            self._budget.spent += length * len(more)
+            entrant.returns += [float(sign * (-1) ** pair) for pair in more]
+        return True
+
+    monkeypatch.setattr(Episodes, "extend", extend)
+    parsed = parse_rules(FAR, interface_of(run.environment))
+    over = (lambda policy: RulePolicy(policy, parsed, run.environment)) if in_force else None
+    prepared = Prepared(start, over=over, in_force=in_force, confirm=True)
+    _, kept, spent = better_of(run, "ultra-ra", prepared, trained, LIMIT)
+    assert kept.pairs > 0
+    assert spent > LIMIT
+
+
+def test_a_short_episode_that_is_known_of_is_paid_for_where_the_horizon_is_not(tmp_path: Path) -> None:
+    run, prepared = context(tmp_path), Prepared(Always(LEFT), confirm=True)
+    limit = 2 * HORIZON - 1
+    assert better_of(run, "ultra-ra", prepared, Always(RIGHT), limit)[1].pairs == 0
+    network, kept, _ = better_of(run, "ultra-ra", prepared, trained := Always(RIGHT), limit, episode=20)
+    assert (network, kept.what) == (trained, "trained")
+    assert kept.pairs > 0
+
+
+def test_a_comparison_that_cannot_be_paid_for_is_told_of_before_training(tmp_path: Path) -> None:
+    config = context(tmp_path).config
+    little = config.model_copy(update={"refine": config.refine.model_copy(update={"steps": 20 * HORIZON - 10})})
+    told = unaffordable(little, 1000)
+    assert f"a pair of episodes of up to {HORIZON} steps" in told
+    assert f"{2 * HORIZON - 1} steps (one of 10 of refine.steps) do not pay for one" in told
+    assert unaffordable(little, HORIZON // 2) == "", "its episodes are shorter"
+    assert unaffordable(config, 1000) == ""

@@ -10,10 +10,11 @@ import pytest
 
 from ultra_agents.config import SearchConfig
 from ultra_agents.records import Array, FloatArray, Plan, Trajectory
-from ultra_agents.records.plans import NO_STATE, NOTHING, TOO_LITTLE
+from ultra_agents.records.plans import NO_STATE, NOT_FINITE, NOTHING, TOO_LITTLE
 from ultra_agents.registry import create_environment
 from ultra_agents.seeding import Streams
 from ultra_agents.verification import PlanSearch, SearchTerms
+from ultra_agents.verification.env_blocks import Blocks
 from ultra_agents.verification.plan_space import PlanSpace
 
 from .conftest import LEFT, RIGHT, Counted, Walker, corridor, play, suggest
@@ -197,3 +198,16 @@ def test_names_and_holds_are_drawn_as_the_best_have_them() -> None:
     assert {one.plan.moves[0][0] for one in later} == {LEFT}
     known = {one.plan for one in later}
     assert not known & {one.plan for one in space.draw(20, rng, known)}
+
+
+def test_rewards_that_are_not_finite_find_nothing_and_say_so(searching: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lured = Walker(left=0.9)
+    episode, step = play(lured), Blocks.step
+
+    def broken(self: Blocks, slots: Any, actions: Any) -> Any:
+        rewards, *rest = step(self, slots, actions)
+        return (np.full_like(rewards, np.nan), *rest)
+
+    monkeypatch.setattr(Blocks, "step", broken)
+    found = searching(lured).find(episode, 0)
+    assert (found.plan, found.reason) == (None, NOT_FINITE)

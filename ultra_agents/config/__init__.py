@@ -1,7 +1,7 @@
 """Configuration of one run: strict models (`run`, `models`, `methods`, `engine`) and how a file is read (`load`)."""
 
 from ultra_agents.config.advising import AdviceConfig, AdviceForm, ImitationConfig, ModulationConfig
-from ultra_agents.config.capacity import Settled, prompts_of, settled
+from ultra_agents.config.capacity import Settled, models_of, prompts_of, settled
 from ultra_agents.config.engine import ClusterConfig, RunEngineConfig
 from ultra_agents.config.load import load_config, parse_config
 from ultra_agents.config.methods import (
@@ -51,6 +51,6 @@ __all__ = [
     "IdentifierConfig", "ImitationConfig", "LLMConfig", "ModulationConfig", "NarrationConfig", "NarrationSection",
     "PluginConfig", "PolicyConfig", "Proposer", "RefineConfig", "RuleTestConfig", "RunEngineConfig", "SearchConfig",
     "Section", "Settled", "ToolsConfig", "VerificationConfig", "baseline_of", "colours_of", "default_baseline",
-    "follows_actions", "load_config", "method_class", "method_names", "parse_config", "prompts_of", "settled",
-    "trains", "unread", "usable_methods", "uses_advice", "variant_of",
+    "follows_actions", "load_config", "method_class", "method_names", "models_of", "parse_config", "prompts_of",
+    "settled", "trains", "unread", "usable_methods", "uses_advice", "variant_of",
 ]  # fmt: skip

@@ -46,6 +46,14 @@ def asked_models(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def models_of(config: Config) -> dict[str, dict[str, Any]]:
+    """Provider and options of every model that an agent may ask, by its name: what its answers depend on."""
+    return {
+        name: config.llms[name].model_dump(mode="json", include={"provider", "options"})
+        for name in asked_models(config)
+    }
+
+
 def prompts_of(config: Config, name: str) -> Prompts:
     """How the model `name` is asked, as far as it goes by that model alone.
 

@@ -104,7 +104,7 @@ class LocalEngine:
         queue, tries = CellQueue(cells, done), dict.fromkeys((cell.name for cell in cells), 0)
         running: dict[Future[CellOutcome], Cell] = {}
         again: list[Cell] = []
-        pool = self._pool()
+        pool, broken = self._pool(), False
         try:
             while True:
                 stop = tick(frozenset(cell.name for cell in running.values()))
@@ -112,12 +112,15 @@ class LocalEngine:
                     room = self.workers - len(running)
                     begin, again = again[:room], again[room:]
                     for cell in [*begin, *queue.ready(room - len(begin))]:
-                        tries[cell.name] += 1
-                        running[pool.submit(self._work, cell, root)] = cell
-                if not running:
+                        try:
+                            running[pool.submit(self._work, cell, root)] = cell
+                            tries[cell.name] += 1
+                        except BrokenProcessPool:  # a worker died since the last result
+                            broken = True
+                            again.append(cell)
+                if not (running or broken):
                     return
                 ended, _ = wait(running, POLL_S, FIRST_COMPLETED)
-                broken = False
                 for future in ended:
                     cell = running.pop(future)
                     try:
@@ -140,9 +143,10 @@ class LocalEngine:
                             )
                             queue.ended(outcome)
                             yield outcome
+                            yield from queue.blocked()
                     running.clear()
                     pool.shutdown(wait=True, cancel_futures=True)
-                    pool = self._pool()
+                    pool, broken = self._pool(), False
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -248,7 +248,8 @@ def _percent(row: Mapping[str, Any]) -> str:
 
 def _fidelity(measured: Sequence[Mapping[str, Any]] | None) -> str:
     """Identified minus random windows, mean over seeds and shares K (`docs/method.md`, "Rivals")."""
-    values = [float(row["difference"]) for one in measured or () for row in one["scores"]]
+    found = (row["difference"] for one in measured or () for row in one["scores"])
+    values = [float(value) for value in found if value is not None]
     return f"{sum(values) / len(values):+.2f}" if values else ""
 
 

@@ -19,6 +19,7 @@ from ultra_agents.registry import create_algorithm
 from ultra_agents.rollout.collect import collect
 from ultra_agents.rollout.restarts import Restarts as CriticalStarts
 from ultra_agents.rollout.simulators import Simulators
+from ultra_agents.runs.inputs import read_elsewhere
 from ultra_agents.seeding import Streams
 from ultra_agents.text import parsed_json
 from ultra_agents.verification.fidelity import Fidelity, measure_fidelity
@@ -156,9 +157,13 @@ class EngineServices:
         return self.folder / f"{name}.safetensors"
 
     def _digest(self, name: str, made_by: Mapping[str, Any]) -> str:
-        """Twelve hex digits of all settings it depends on; spending caps, which may be raised, are not among them."""
+        """Twelve hex digits of all settings it depends on; spending caps, which may be raised, are not among them.
+
+        A policy's file counts by what is in it, as it does for the run (`runs/inputs.py`).
+        """
         rest = {"name": name, **made_by, "steps": self.config.refine.steps, "num_envs": self.config.refine.num_envs}
         rest |= self.config.model_dump(mode="json", include={"seed", "environment", "policy"})
+        rest["policy"]["path"] = read_elsewhere(self.config).get("policy.path", rest["policy"]["path"])
         return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:12]
 
 

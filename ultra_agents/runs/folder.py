@@ -108,8 +108,7 @@ class RunFolder:
         if path.exists():
             raise _taken(path)
         config = with_absolute_paths(config)
-        keys = [key for key, _ in flat(config.model_dump(mode="json"))]
-        kept = {"config_hash": config.hash(), "config_keys": keys, "inputs": read_elsewhere(config)}
+        kept = {"config_hash": config.hash(), "config_keys": _keys(config), "inputs": read_elsewhere(config)}
         state: dict[str, Any] = {"format": FORMAT, "id": uuid.uuid4().hex, **kept, "carried": None, "done": {}}
         draft: Path | None = None
         try:
@@ -337,12 +336,15 @@ class RunFolder:
         self._rewrite(load_config(self.config_path, overrides))
 
     def _rewrite(self, config: Config) -> None:
-        changed = self.config_changed
+        changed, keys = self.config_changed, _keys(config)
+        self._state["config_keys"] = [key for key in self._state.get("config_keys") or keys if key in keys]
+        self._save_state()  # whichever of the two files a crash leaves behind, they fit
         self.config = config
         self.write_text("config.yaml", config.to_yaml())
+        self._state["config_keys"] = keys
         if not changed:
             self._state["config_hash"] = config.hash()
-            self._save_state()
+        self._save_state()
 
     def _save_state(self) -> None:
         """NaN stays NaN here: a resumed run must get back what it stored."""
@@ -372,6 +374,10 @@ def _taken(path: Path) -> RunError:
         f"the run {path} exists already",
         hint=f"go on with it: ultra resume {path}, or start another: --name {path.name}-2",
     )
+
+
+def _keys(config: Config) -> list[str]:
+    return [key for key, _ in flat(config.model_dump(mode="json"))]
 
 
 def _check_complete(path: Path, keys: Any) -> None:

@@ -13,7 +13,7 @@ from ultra_agents.agents.controls import Control, ExpertRollout, Oracle, Random,
 from ultra_agents.agents.goal_control import RandomGoals
 from ultra_agents.agents.goal_terms import Goals
 from ultra_agents.agents.proposer import control_proposer, model_proposer
-from ultra_agents.config import Config, VerificationConfig
+from ultra_agents.config import Config, VerificationConfig, models_of
 from ultra_agents.events import Emit, Warned
 from ultra_agents.llm.gateway import Gateway
 from ultra_agents.narration.rewards import usual_reward
@@ -108,10 +108,7 @@ def _explained(
                 effects=findings.effects.text,
                 refines=search.improve if search is not None and config.agents.search.refine else None,
                 goals=goals,
-                models={
-                    name: llm.model_dump(mode="json", include={"provider", "options"})
-                    for name, llm in config.llms.items()
-                },
+                models=models_of(config),
                 tools=tools,
             )
             return proposer.explain(items, context.agents.concurrency, context.stop)

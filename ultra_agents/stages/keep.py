@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ultra_agents.config import Config
 from ultra_agents.contracts import Policy, Prepared
 from ultra_agents.events import StepsSpent
 from ultra_agents.records import Kept
@@ -26,12 +27,25 @@ WAVE = 4
 """Pairs played side by side, if the steps pay for so many; half as many where two comparisons share the steps."""
 
 
+def unaffordable(config: Config, episode: int) -> str:
+    """Why what training makes will not be compared, with episodes reckoned at so many steps; empty where it will."""
+    reserve, longest = config.refine.steps // SHARE, min(config.verification.rules.horizon, episode)
+    if reserve >= 2 * longest:
+        return ""
+    return (
+        f"what training makes of the tested start will not be kept: a pair of episodes of up to {longest:,} steps has to "
+        f"show that it is better, and {reserve:,} steps (one of {SHARE} of refine.steps) do not pay for one; raise "
+        "refine.steps, or lower verification.rules.horizon"
+    )
+
+
 def better_of(
     context: RunContext,
     method: str,
     prepared: Prepared,
     trained: Policy,
     limit: int,
+    episode: int | None = None,
 ) -> tuple[Policy, Kept, int]:
     """Compare a trained network with the one it started as.
 
@@ -41,9 +55,10 @@ def better_of(
         prepared: The start, and the rules that are in force over either.
         trained: What training made.
         limit: Environment steps that may be spent; as many pairs are played as they pay for.
+        episode: Steps that an episode is reckoned with before one was played; None: the horizon.
 
     Returns:
-        The network to end with, the comparison, environment steps spent.
+        The network to end with (the start where not one pair is paid for), the comparison, environment steps spent.
     """
     terms, spent = context.config.verification.rules, 0
     horizon = Horizon(terms.horizon, terms.discount, value_at_truncation=False)
@@ -51,13 +66,14 @@ def better_of(
 
     def compared(before: Policy, after: Policy, most: int) -> tuple[GainInterval, int]:
         nonlocal spent
-        start, end, found, budget = Entrant(before), Entrant(after), list[float](), Budget(most)
+        both = start, end = Entrant(before, reckoned=episode), Entrant(after, reckoned=episode)
+        found, budget = list[float](), Budget(max(most, 0))
         settings = context.environment, prepared.start, context.streams.child("confirm", method), horizon, budget
         workers, wave = context.config.verification.workers, WAVE // 2 if twice else WAVE
         with Episodes(*settings, width=wave, workers=workers, strict=False) as episodes:
-            while more := min(wave, int(episodes.left // sum(one.longest(terms.horizon) for one in (start, end)))):
+            while (more := min(wave, int(episodes.left // sum(one.longest(terms.horizon) for one in both)))) > 0:
                 context.check_stop()
-                episodes.extend([start, end], len(found) + more)
+                episodes.extend(both, len(found) + more)
                 found = np.subtract(end.returns, start.returns).tolist()
                 if prepared.in_force and len(found) > wave and not any(found):  # the rules leave nothing to either
                     break

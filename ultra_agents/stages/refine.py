@@ -8,7 +8,7 @@ import numpy as np
 
 from ultra_agents.config import variant_of
 from ultra_agents.contracts import Advised, Policy, Setting
-from ultra_agents.events import StageProgress, StepsSpent
+from ultra_agents.events import StageProgress, StepsSpent, Warned
 from ultra_agents.methods import EngineServices, method_of, terms_of
 from ultra_agents.records import MethodResult, Returns
 from ultra_agents.refinement.refine import refine
@@ -48,6 +48,9 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         return played.play(prepared.as_trained(policy), keep=steps == 0).values  # others meet the start, too
 
     reserved = config.refine.steps // keep.SHARE if prepared.confirm else 0
+    episode = 2 * max(map(len, findings.trajectories), default=config.verification.rules.horizon)
+    if prepared.confirm and (warning := keep.unaffordable(config, episode)):
+        context.emit(Warned(warning))
     gone = sum(spent.values()) + reserved
     try:
         done = refine(
@@ -75,7 +78,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
     spent |= {"refine": done.env_steps}
     if prepared.confirm:
         trained = done.best if done.best_step else done.last
-        network, kept, spent["confirm"] = keep.better_of(context, method, prepared, trained, reserved)
+        network, kept, spent["confirm"] = keep.better_of(context, method, prepared, trained, reserved, episode)
         save("last", network)
         if prepared.over is not None:
             save("with-rules", prepared.over(network))

@@ -159,6 +159,7 @@ class Entrant:
         cut: Episodes that reached the horizon.
         rewards: Rewards of its first episode.
         watch: Told of every step of its waves.
+        reckoned: Steps that its first episode is reckoned with, where something is known of them; None: the horizon.
     """
 
     policy: Policy
@@ -168,14 +169,16 @@ class Entrant:
     cut: int = 0
     rewards: tuple[float, ...] = ()
     watch: Watch | None = None
+    reckoned: int | None = None
 
     def mean(self, pairs: int | None = None) -> float:
         """Mean return, of the first `pairs` only where a number is given; NaN without any."""
         return float(np.mean(self.returns[:pairs])) if self.returns else float("nan")
 
     def longest(self, horizon: int) -> float:
-        """Steps of another episode to be reckoned with: the horizon, later twice the mean so far if that is less."""
-        return min(horizon, 2 * self.steps / len(self.returns)) if self.steps else horizon
+        """Steps of another episode to be reckoned with: what is known, then twice the mean so far; at most the horizon."""
+        first = horizon if self.reckoned is None else self.reckoned
+        return min(horizon, 2 * self.steps / len(self.returns) if self.steps else first)
 
     def note(self, wave: Wave, played: slice) -> None:
         """Put down what a wave brought."""

@@ -128,6 +128,8 @@ class PlanSearch:
             if not race.play(fresh, 1, allowed):
                 continue  # what is left is shared out among fewer rounds
             best = race.best(1)[: config.elites]
+            if not best:
+                return Searched(reason=NOT_FINITE, env_steps=race.spent)
             if best[0].mean(1) <= 0:
                 break  # nothing that was drawn does better than the policy: here is little to find
             race.play(best, config.pairs, allowed if number + 1 < config.rounds else race.budget)

@@ -13,7 +13,7 @@ from ultra_agents.agents.rules.opening import opening, stretches_of, thresholds_
 from ultra_agents.agents.rules.state import PROPOSAL, Context, Form, TriesRules
 from ultra_agents.agents.running import Stop, Task, digest, run_side_by_side
 from ultra_agents.agents.state import AsksModels
-from ultra_agents.config import AgentsConfig, AgentsSection, Config, prompts_of, settled
+from ultra_agents.config import AgentsConfig, AgentsSection, Config, models_of, prompts_of, settled
 from ultra_agents.contracts import Environment, Policy
 from ultra_agents.events import Emit, StageProgress, StepsSpent, Warned
 from ultra_agents.records import Narration, RuleProposal, RuleTrial, Trajectory
@@ -83,9 +83,7 @@ def propose_rules(
         "agents": ready.agents.model_dump(mode="json", exclude=unused),
         "mode": config.verification.mode,
         "rules": config.verification.rules.model_dump(mode="json"),
-        "models": {
-            name: llm.model_dump(mode="json", include={"provider", "options"}) for name, llm in config.llms.items()
-        },
+        "models": models_of(config),
         "prompts": prompts.fingerprint(prompts.RULES_PROMPTS),
         "tested": tester is not None,
         "source": source,
