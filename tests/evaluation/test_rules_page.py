@@ -176,7 +176,7 @@ def test_rules_that_were_believed_are_not_said_to_have_been_compared(mode: str) 
     config = {"verification": {"mode": "none"}, "imitation": {"mode": mode}}
     for apply, says in (
         ("layer", "in force over the policy"),
-        ("auto", "in force over the policy"),
+        ("auto", "learnt by a copy" if mode == "always" else "in force over the policy"),
         ("imitate", "not used: they" if mode == "never" else "learnt by a copy of the policy, which is not compared"),
     ):
         told = dict(rules_protocol({**config, "advice": {"apply": apply}}))

@@ -19,11 +19,12 @@ from ultra_agents.rules import interface_of, parse_rules
 from ultra_agents.rules.layer import RulePolicy
 from ultra_agents.runs import RunFolder
 from ultra_agents.stages.context import RunContext, run_context
-from ultra_agents.stages.findings import Findings, RulesFound, Start, StartName
-from ultra_agents.stages.lessons import taught, widened
+from ultra_agents.stages.findings import Findings, Imitation, RulesFound, Start, StartName, TableTest
+from ultra_agents.stages.lessons import Lessons, taught, widened
 from ultra_agents.stages.start import _compared, choose_start, ruled
 from ultra_agents.verification import RuleTest
 from ultra_agents.verification.paired import Entrant
+from ultra_agents.verification.reward import RewardTest
 
 CORRECTED = "rules: [{when: cos_theta > -2, do: {torque: own.torque + 3}}]\n"
 WRITTEN = "rules: [{when: cos_theta > -2, do: {torque: 1.5}}]\n"
@@ -209,6 +210,63 @@ def test_without_a_copy_there_is_nothing_to_learn_rules_with(tmp_path: Path) -> 
         }
         changed = replace(context, config=context.config.model_copy(update=changes))
         assert choose_start(changed, replace(findings, rules=found)).chosen == chosen
+
+
+ACCEPTED = RuleTest("accepted", 9.0, 5.0, 12.0, 4, 0.5, 900, WRITTEN, returns=((0.0, 9.0),) * 4)
+
+
+@pytest.mark.parametrize(
+    ("apply", "mode", "coverage", "chosen"),
+    [
+        ("auto", "always", 0.5, "copy"),
+        ("auto", "always", 1.0, "copy"),
+        ("auto", "always", None, "copy"),
+        ("auto", "tested", None, "policy+rules"),
+        ("imitate", "always", 0.5, "copy"),
+        ("imitate", "tested", None, "copy"),
+        ("both", "always", 0.5, "copy+rules"),
+        ("both", "always", 1.0, "policy+rules"),
+        ("both", "tested", None, "copy+rules"),
+        ("layer", "always", 0.5, "policy+rules"),
+    ],
+)
+def test_a_copy_is_made_and_paid_for_only_where_it_is_begun_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apply: str, mode: str, coverage: float | None, chosen: str
+) -> None:
+    """Where nothing is compared; a `coverage` of None stands for rules that were not tested."""
+    context, findings = begin(tmp_path)
+    copy, lessons = context.policy.copy(), Lessons()
+    lessons.env_steps = 400
+    monkeypatch.setattr("ultra_agents.stages.start.taught", lambda *_: (copy, lessons))
+    changes = {
+        "advice": context.config.advice.model_copy(update={"apply": apply}),
+        "imitation": context.config.imitation.model_copy(update={"mode": mode}),
+    }
+    changed = replace(context, config=context.config.model_copy(update=changes))
+    test = None if coverage is None else replace(ACCEPTED, coverage=coverage)
+    proposal = (RuleProposal(WRITTEN, "file", ""),)
+    found = RulesFound(proposal, test, rules=WRITTEN, untested=test is None, chosen=0)
+    start = choose_start(changed, replace(findings, rules=found))
+    assert start.chosen == chosen
+    assert (start.copy is copy, start.imitating) == (("copy" in chosen), 400 if "copy" in chosen else 0)
+
+
+@pytest.mark.parametrize("moves", ["copy", "table", "none"])
+def test_moves_that_held_come_before_a_reward_that_nothing_confirmed(tmp_path: Path, moves: str) -> None:
+    context, findings = begin(tmp_path)
+    text = WRITTEN + "reward: next.cos_theta\n"
+    test = replace(ACCEPTED, verdict="undecided", low=-1.0, rules=text)
+    proposal, reward = (RuleProposal(text, "file", ""),), RewardTest("reward", "unclear")
+    found = RulesFound(proposal, test, rules=text, chosen=0, reward=reward)
+    assert found.rewards
+    assert not found.held
+    findings = replace(findings, rules=found, start=choose_start(context, replace(findings, rules=found)))
+    if moves == "copy":
+        better = Imitation(3, 60, 5.0, 1.0, 9.0, 8, 400, True, "used", context.policy, "holds")
+        findings = replace(findings, imitation=better)
+    if moves == "table":
+        findings = replace(findings, table=TableTest("accepted", True))
+    assert (ruled(context, findings) is None) == (moves != "none")
 
 
 @pytest.mark.parametrize("kind", ["none", "quantities", "margins"])

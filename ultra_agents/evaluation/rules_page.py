@@ -77,7 +77,9 @@ def rules_protocol(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         "both": "in force over the policy or over a copy that learnt them, if that earns more than the policy",
     }
     untested = {
-        "auto": "in force over the policy",
+        "auto": "learnt by a copy of the policy, which is not compared with it"
+        if mode == "always"
+        else "in force over the policy",
         "imitate": "learnt by a copy of the policy, which is not compared with it",
         "both": "in force over a copy that learnt them, which is compared with nothing",
     }

@@ -344,8 +344,12 @@ def _unnamed(config: Config, task: str, method: str) -> Sequence[str]:
 
 
 def _advice_key(config: Config) -> str:
-    """Equal for runs whose advice comes out the same: it does not depend on what is done with it afterwards."""
+    """Equal for runs whose advice comes out the same: it does not depend on what is done with it afterwards.
+
+    What advice is learnt with, and what rewards are raced with, is the algorithm that refines.
+    """
     without = {"name", "methods", "evaluate", "refine", "method_options", *SECTIONS}
     rows = config.model_dump(mode="json", exclude=without)
     rows["advice"].pop("apply")  # says what is done with rules that held
-    return json.dumps([rows, config.refine.steps, follows_actions(config.methods[0])], sort_keys=True)
+    trains = config.refine.model_dump(mode="json", include={"steps", "num_envs", "algorithm"})
+    return json.dumps([rows, trains, follows_actions(config.methods[0])], sort_keys=True)

@@ -33,8 +33,8 @@ def unaffordable(config: Config, episode: int) -> str:
     if reserve >= 2 * longest:
         return ""
     return (
-        f"what training makes of the tested start will not be kept: a pair of episodes of up to {longest:,} steps has to "
-        f"show that it is better, and {reserve:,} steps (one of {SHARE} of refine.steps) do not pay for one; raise "
+        f"what training makes of the tested start will not be kept: a pair of episodes of up to {longest:,} steps has "
+        f"to show that it is better, and {reserve:,} steps (one of {SHARE} of refine.steps) do not pay for one; raise "
         "refine.steps, or lower verification.rules.horizon"
     )
 

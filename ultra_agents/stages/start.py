@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ultra_agents.config import Config
 from ultra_agents.contracts import Modulation, Policy, Ruled
 from ultra_agents.events import StageProgress, StepsSpent
 from ultra_agents.modulation.rules import RuleModulation, way_to_learn
@@ -48,17 +49,13 @@ def choose_start(context: RunContext, findings: Findings) -> Start:
     rules = parse_rules(found.rules, interface_of(context.environment))
     policy = widened(context, findings, rules)
     layer = RulePolicy(policy, rules, context.environment)
-    wanted = ENTRANTS[config.advice.apply]
-    if config.imitation.mode == "never" or not context.algorithm.can_imitate:
-        wanted = tuple(name for name in wanted if "copy" not in name)
+    wanted = _wanted(config, found.test, context.algorithm.can_imitate)
     copying = any("copy" in name for name in wanted)
     copy, learning = taught(context, findings, policy, layer) if copying else (None, Lessons())
     context.emit(StepsSpent("imitate", learning.env_steps, "lessons"))
     policies: dict[StartName, Policy] = {"policy": policy, "policy+rules": layer}
     if copy is not None:
         policies |= {"copy": copy, "copy+rules": RulePolicy(copy, layer.rules, context.environment)}
-    if found.test is not None and found.test.coverage == 1.0:
-        policies.pop("copy+rules", None)  # no state is left to the network, whichever it is
     entrants = {name: Entrant(policies[name]) for name in wanted if name in policies}
     if found.test is not None:  # these two played their pairs in the test of the rules
         for index, name in enumerate(("policy", "policy+rules")):
@@ -66,7 +63,8 @@ def choose_start(context: RunContext, findings: Findings) -> Start:
                 entrants[name].returns = [pair[index] for pair in found.test.returns]
     chosen: StartName
     if found.test is None or config.imitation.mode == "always" or set(entrants) <= {"policy", "policy+rules"}:
-        chosen, compared = list(entrants)[-1], _Compared()
+        copies = [name for name in entrants if "copy" in name]
+        chosen, compared = copies[0] if copies else list(entrants)[-1], _Compared()
     else:
         chosen, compared = _compared(context, found.test, entrants, config.advice.apply == "imitate")
     context.emit(StepsSpent("compare starts", compared.env_steps, "starts"))
@@ -91,7 +89,8 @@ def ruled(context: RunContext, findings: Findings) -> Ruled | None:
         return None
     rules = parse_rules(found.rules, interface_of(context.environment))
     rewarding = rules if found.rewards and (rules.document.potential or rules.document.reward) else None
-    if not found.held and rewarding is None:
+    moves = findings.copy is not None or (findings.table is not None and findings.table.acts)
+    if not found.held and (rewarding is None or moves):  # what held comes before a reward that nothing confirmed
         return None
     acts = start.chosen.endswith("+rules")
     network = start.copy if start.copy is not None else context.policy
@@ -115,6 +114,18 @@ def ruled(context: RunContext, findings: Findings) -> Ruled | None:
     learnt_to_add = rules.needs_own and start.copy is not None and not acts
     puts = over if found.held and not learnt_to_add else None
     return Ruled(network, puts, acts, modulation, f"from {start.headline}", corrects=rules.corrects)
+
+
+def _wanted(config: Config, test: RuleTest | None, can_imitate: bool) -> tuple[StartName, ...]:
+    """What may be begun from. A copy is not made where it could not be chosen."""
+    wanted, mode = ENTRANTS[config.advice.apply], config.imitation.mode
+    if test is None and config.advice.apply == "auto" and mode != "always":
+        mode = "never"  # believed rules are put in force; nothing was compared that a copy could win
+    if mode == "never" or not can_imitate:
+        return tuple(name for name in wanted if "copy" not in name)
+    if test is not None and test.coverage == 1.0:  # no state is left to the network, whichever it is
+        return tuple(name for name in wanted if name != "copy+rules")
+    return wanted
 
 
 # -- the choice --------------------------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ class Entrant:
         return float(np.mean(self.returns[:pairs])) if self.returns else float("nan")
 
     def longest(self, horizon: int) -> float:
-        """Steps of another episode to be reckoned with: what is known, then twice the mean so far; at most the horizon."""
+        """Steps of another episode to reckon with: what is known, then twice the mean so far; the horizon at most."""
         first = horizon if self.reckoned is None else self.reckoned
         return min(horizon, 2 * self.steps / len(self.returns) if self.steps else first)
 
