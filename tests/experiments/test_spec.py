@@ -217,3 +217,20 @@ def test_an_engine_of_the_command_line_that_does_not_exist_is_refused(
     said = capsys.readouterr().err
     assert "the command line: engine.kind is not usable" in said
     assert "expected: one of: 'local' or 'ray'" in said
+
+
+def test_advice_that_is_learnt_with_other_options_is_not_shared(small: Any) -> None:
+    longer = {"refine": {"algorithm": {"options": {"clone_steps": 77}}}}
+    fewer = {"refine": {"num_envs": 1}}
+    methods = ["ultra-ra", {"name": "longer", "method": "ultra-ra", "settings": longer},
+               {"name": "fewer", "method": "ultra-ra", "settings": fewer}, "ultra-a"]  # fmt: skip
+    task = {**TASK, "policy": {"path": str(Path(__file__))}}
+    _, cells, _ = small(seeds=1, methods=methods, tasks={"corridor": task})
+    assert [cell.advice_of for cell in cells] == [None, None, None, "corridor-ultra-ra-0"]
+
+
+@pytest.mark.parametrize("own", [{"num_envs": 1}, {"algorithm": {"options": {"clone_steps": 77}}}])
+def test_a_start_that_is_trained_by_the_runs_is_trained_alike(small: Any, own: dict[str, Any]) -> None:
+    method = {"name": "other", "method": "ultra-ra", "settings": {"refine": own}}
+    with pytest.raises(ConfigError, match="would train another starting policy"):
+        small(methods=["continue", method])

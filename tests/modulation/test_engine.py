@@ -159,6 +159,23 @@ def test_replace_touches_judged_steps_only() -> None:
     assert paid.tolist() == [7.0, 7.0, 1.0, 7.0], "row 0: action 1 is neither suggested nor taken"
 
 
+@pytest.mark.parametrize("hold", [1, 2, 3, 6])
+def test_a_potential_telescopes_while_plans_are_held(hold: int) -> None:
+    """Shaping sums to minus the potential of the first state, or the learner is paid for being overridden."""
+    plans, one = np.ones((1, hold), int), np.ones(1)
+    table = AdviceTable(
+        np.zeros((1, 1)), one, plans, np.array([hold]), one, np.array([0]), -one, one, 100.0, "nearest"
+    )
+    config = ModulationConfig(probability=1.0, schedule="constant", reward="potential", discount=1.0, beta=0.2)
+    made = ModulationEngine(table, lambda seen: np.reshape(seen, (-1, 1)), "ra", config, np.random.default_rng(0))
+    made.begin(1)
+    paid, steps = 0.0, 6
+    for step in range(steps):
+        modulated, ended = made.act(np.array([[float(step)]]), np.array([0])), np.array([step == steps - 1])
+        paid += float(made.reward(np.zeros(1), modulated, np.array([[step + 1.0]]), ended, terminated=ended)[0])
+    assert paid == pytest.approx(-0.2)
+
+
 def test_potential_telescopes_to_nothing_over_a_closed_loop() -> None:
     made = engine("r", reward="potential", discount=1.0)
     path = [0.1, 5.0, 10.2, 0.1]

@@ -265,6 +265,7 @@ def cells_of(
                 row = merged(common, own, preset(method.method), {"name": name, "seed": seed})
                 row = _with_rules_read(row)
                 config = parse_config(row, f"task {task}, method {method.name}", base)
+                _check_start(config, own, task, method.name)
                 if config.gateway.cache is None:
                     # of recorded episodes every seed asks the same questions
                     asks = task if config.collect.folder is not None else f"{task}-{seed}"
@@ -289,6 +290,17 @@ def cells_of(
             hint="leave those methods out for those tasks: ultra plugins check NAME says what an environment offers",
         )  # fmt: skip
     return made
+
+
+def _check_start(config: Config, own: Settings, task: str, method: str) -> None:
+    """Refuse settings of one method that a starting policy, trained by the runs, depends on."""
+    its = [f"refine.{key}" for key in ("algorithm", "num_envs") if key in (own.get("refine") or {})]
+    if its and config.policy.train_steps is not None:
+        raise ConfigError(
+            f"the method {method!r} would train another starting policy than the rest of the task {task!r}",
+            found=f"policy.train_steps, and settings of its own for {', '.join(its)}",
+            expected="policy.path or policy.shipped; or those settings for all methods of the task",
+        )
 
 
 def _with_rules_read(row: Settings) -> Settings:

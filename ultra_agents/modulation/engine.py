@@ -82,6 +82,7 @@ class ModulationEngine:
         self._left = np.zeros(num_envs, dtype=np.int64)
         self._held = np.full(num_envs, -1, dtype=np.int64)
         self._fresh = np.full(num_envs, -1, dtype=np.int64)
+        self._covering = self._fresh.copy()
         self._seen = self._found = 0
         self._clear_counts()
 
@@ -95,6 +96,7 @@ class ModulationEngine:
         num, table = len(actions), self._table
         rows = table.lookup(self._features(observations), self._radius)
         self._follow_visited_states(rows)
+        self._covering[envs] = rows
         left, held = self._left[envs], self._held[envs]
         holding = left > 0
         any_held = bool(holding.any())
@@ -149,7 +151,7 @@ class ModulationEngine:
 
         `add`: r + beta * implicit; `replace`: beta * implicit wherever the table has a word on the executed action
         (Fig. 1 read literally); `potential`: r + gamma Phi(s') - Phi(s), Phi(s) = beta * the suggestion's reward at a
-        covered state (Ng et al. 1999), which leaves the optimal policy alone.
+        covered state (Ng et al. 1999), also while a plan is held, which leaves the optimal policy alone.
         """
         if ended.any():
             self._left[envs][ended] = 0
@@ -160,7 +162,7 @@ class ModulationEngine:
         if self._config.reward == "potential":
             covered = self._table.lookup(self._features(next_observations), self._radius)
             after = np.where(ended if terminated is None else terminated, 0.0, self._potential(covered))
-            bonus = self._config.shaping_discount * after - self._potential(covering)
+            bonus = self._config.shaping_discount * after - self._potential(self._covering[envs])
             self._bonus[envs] += bonus
             return np.asarray(rewards + bonus)
         if not fresh.any():

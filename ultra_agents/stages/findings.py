@@ -303,8 +303,8 @@ class Findings:
 
     @property
     def explaining(self) -> int:
-        """Environment steps of collecting, explaining and testing."""
-        tested = sum(one.env_steps for one in self.explanations)
+        """Environment steps of collecting, explaining and testing, moves and rules."""
+        tested = sum(one.env_steps for one in self.explanations) + (0 if self.rules is None else self.rules.env_steps)
         return sum(map(len, self.trajectories)) + tested + self.effects.env_steps
 
     @property

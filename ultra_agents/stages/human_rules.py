@@ -70,6 +70,7 @@ def try_rules(
         rule_streams(context),
         trajectories=findings.trajectories,
         workers=config.verification.workers if workers is None else workers,
+        engine=config.engine,
         progress=began,
     )
     with telling(lambda: purpose, lambda: tester.env_steps, progress):

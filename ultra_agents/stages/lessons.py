@@ -24,7 +24,7 @@ from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
 
 HELD_OUT = 4
-"""One in so many environments of a round is held out."""
+"""One in so many environments of a round is held out; of fewer than so many none, for too little would be left."""
 
 
 def widened(context: RunContext, findings: Findings, rules: RuleSet) -> Policy:
@@ -115,7 +115,7 @@ def taught(
         if copy is not None and found.covered.any():
             own = copy.act(met[found.covered], deterministic=True)
             learning.agreement.append(agreed(own, found.actions[found.covered]))
-        held_out = environments % HELD_OUT == 0
+        held_out = (environments % HELD_OUT == 0) & (environments.max() >= HELD_OUT - 1)
         learning.shown.append(found.where(~held_out))
         learning.held_out.append(found.where(held_out))
         if not _together(learning.shown).weights.size:

@@ -97,6 +97,7 @@ def find_rules(context: RunContext, findings: Findings) -> RulesFound:
         rule_streams(context),
         trajectories=findings.trajectories,
         workers=config.verification.workers,
+        engine=config.engine,
         progress=lambda purpose, steps: _told(context, purpose, steps, terms),
     )
     found = tester.test(list(acting.values()))
