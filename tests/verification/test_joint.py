@@ -71,10 +71,34 @@ def test_a_set_that_holds_is_kept_whole() -> None:
         assert found.env_steps == joint.env_steps > 0
 
 
+class Chance(JointTester[int]):
+    """Every set is worth nothing: what its episodes earn is drawn, those of the policy alone once for all sets."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        config = VerificationConfig()
+        world, none = corridor(), Script([])
+        super().__init__(world, Walker(0.5), config, Streams(0), lambda rows: none, range(config.joint_pairs))
+        self._rng, self._spread = rng, 1.0
+
+    def _episodes(self, table: Any, first: int) -> list[float]:
+        self.env_steps += 30 * self._simulators.num_envs
+        return list(self._rng.normal(0, 1, self._simulators.num_envs))
+
+
+def test_splitting_a_set_worth_nothing_keeps_something_no_more_often_than_is_asked() -> None:
+    """All parts are tested against the same episodes: with the whole error for each, half of these kept one."""
+    rng, kept = np.random.default_rng(0), 0
+    for _ in range(150):
+        with Chance(rng) as joint:
+            kept += joint.select(list(range(16))).passed
+    assert kept / 150 <= 1 - VerificationConfig().confidence
+
+
 def test_a_set_without_a_use_is_dropped() -> None:
     with joint_tester() as joint:
         found = joint.select(BAD)
-        assert (found.passed, found.kept, found.stopped) == (False, (), "bad")
+        assert (found.passed, found.kept, found.stopped) == (False, (), "hopeless")
+        assert found.gain < 0
         assert found.sets > 1, "halves were given a chance"
 
 

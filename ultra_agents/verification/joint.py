@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 PATIENCE = 2
 """How often a set that changed nothing is halved: to quarters."""
+WHOLE = 0.75
+"""Of the error, what the set as it is may take where it may be split; the parts share the rest."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,14 @@ class JointTester(Generic[T]):
         """Close the simulators."""
         self._simulators.close()
 
-    def test(self, rows: Sequence[T], positions: Sequence[int] | None = None) -> JointResult:
-        """Test one set as a whole; `positions` name its rows in the result."""
+    def test(self, rows: Sequence[T], positions: Sequence[int] | None = None, error: float = 1.0) -> JointResult:
+        """Test one set as a whole.
+
+        Args:
+            rows: The set.
+            positions: Names of its rows in the result.
+            error: Share of the configured error that this test may take.
+        """
         began, places = self.env_steps, tuple(range(len(rows)) if positions is None else positions)
         if not rows:
             return JointResult(0.0, 0.0, 0.0, 0, 0, False, "empty", ())
@@ -126,10 +134,10 @@ class JointTester(Generic[T]):
             if len(found) < look:
                 verdict = "steps"
                 break
-            verdict, count = decide(found[:look], self._rule()) or "pairs", look
+            verdict, count = decide(found[:look], self._rule(error)) or "pairs", look
             if verdict != "pairs":
                 break
-        ends = interval(found[:count] if count else found, self._rule())
+        ends = interval(found[:count] if count else found, self._rule(error))
         passed = verdict == "good"
         spent = self.env_steps - began
         kept, worst = places if passed else (), min(found[:count], default=0.0)
@@ -143,15 +151,21 @@ class JointTester(Generic[T]):
 
         A set that did harm may hide good rows behind bad ones and is split down to `config.joint_min_rows`; one that
         changed nothing is split `PATIENCE` times at most. All sets together never spend more than
-        `config.joint_max_steps`.
+        `config.joint_max_steps`, nor the chance of an error that `config.confidence` leaves: the k-th part takes
+        1 / (k (k + 1)) of what the whole set did not.
         """
         began, sets, smallest = self.env_steps, 0, self._config.joint_min_rows
+        first = WHOLE if len(rows) >= 2 * smallest else 1.0
+
+        def error(before: int) -> float:
+            return (1 - first) / (before * (before + 1)) if before else first
+
         held: list[JointResult] = []
         queue = [(tuple(range(len(rows))), PATIENCE)]
         whole: JointResult | None = None
         while queue:
             part, patience = queue.pop(0)
-            result = self.test([rows[index] for index in part], part)
+            result = self.test([rows[index] for index in part], part, error(sets))
             sets += 1
             if lean and whole is None and result.leans:
                 return replace(result, kept=part, env_steps=self.env_steps - began, sets=sets)
@@ -169,7 +183,7 @@ class JointTester(Generic[T]):
         best = max(held, key=lambda result: result.low, default=whole)
         if len(held) > 1:
             union = tuple(sorted(index for result in held for index in result.kept))
-            together = self.test([rows[index] for index in union], union)
+            together = self.test([rows[index] for index in union], union, error(sets))
             sets += 1
             best = together if together.passed else best
         return replace(best, env_steps=self.env_steps - began, sets=sets)
@@ -180,9 +194,10 @@ class JointTester(Generic[T]):
 
     # -- episodes ----------------------------------------------------------------------------------------------
 
-    def _rule(self) -> Rule:
+    def _rule(self, error: float) -> Rule:
         config = self._config
-        return Rule(self._looks, config.confidence, config.noise * self._spread, config.min_gain * self._spread)
+        confidence = 1 - (1 - config.confidence) * error
+        return Rule(self._looks, confidence, config.noise * self._spread, config.min_gain * self._spread)
 
     def _affords(self, first: int) -> bool:
         """Whether another wave fits under the cap, in the worst case."""
