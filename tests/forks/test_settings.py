@@ -42,6 +42,12 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "rewards only": {"methods": ["ultra-r", "continue"], "narration": {"effects": True, "prescreen": "value"}},
     "rules at random": {"proposer": "random", "advice": {"form": "rules", "candidates": 4}},
+    "a reward that is raced": {
+        "proposer": "random", "methods": ["ultra-r"],
+        "advice": {"form": "rules", "draws": "reward", "candidates": 4},
+        "verification": {"rules": {"reward_pairs": 2, "reward_steps": 1000, "horizon": 20}},
+        "refine": {**BASE["refine"], "steps": 20_000, "evaluate_every": 20_000},
+    },
     "searched moves": {"proposer": "search", "agents": {"max_moves": 2, "search": {"horizon": 20}}},
     "moves that a search improves": {"agents": {"max_hold": 16, "search": {"refine": True, "horizon": 20}}},
     "both at random": {"proposer": "random", "advice": {"form": "both", "candidates": 4}, "methods": ["ultra-a"]},

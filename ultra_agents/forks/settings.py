@@ -141,6 +141,9 @@ def _reads(stage: str, key: str, old: Config, new: Config, joint: Mapping[str, A
         case "explain" if joint is not None:
             as_table = () if joint.get("imitated") else ("modulation", *MATCHING)
             return _within(key, ("imitation.mode", "refine.algorithm", "refine.steps", "methods", *as_table))
+        case "rules":  # a reward is raced by training with it and without
+            raced = any(one.verification.rules.reward_pairs for one in both)
+            return raced and _within(key, ("modulation", "refine.algorithm", "refine.num_envs"))
         case "refine":
             own = [section for section, name in SECTIONS.items() if name == method]
             return _within(key, ("collect.max_steps", "evaluate.fidelity", f"method_options.{method}", *own))
