@@ -43,7 +43,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "rewards only": {"methods": ["ultra-r", "continue"], "narration": {"effects": True, "prescreen": "value"}},
     "rules at random": {"proposer": "random", "advice": {"form": "rules", "candidates": 4}},
     "a reward that is raced": {
-        "proposer": "random", "methods": ["ultra-r"],
+        "proposer": "random",
+        "methods": ["ultra-r"],
         "advice": {"form": "rules", "draws": "reward", "candidates": 4},
         "verification": {"rules": {"reward_pairs": 2, "reward_steps": 1000, "horizon": 20}},
         "refine": {**BASE["refine"], "steps": 20_000, "evaluate_every": 20_000},

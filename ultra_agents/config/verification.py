@@ -40,7 +40,9 @@ class VerificationConfig(Section):
     joint_min_pairs: int = Field(4, gt=1, description="paired episodes at its first look; then doubled")
     joint_horizon: int = Field(300, gt=0, description="environment steps from reset of each, value at the cut")
     joint_discount: float = Field(1.0, gt=0, le=1, description="of rewards there: 1 makes use of every step paid for")
-    joint_max_steps: int = Field(10_000, ge=0, description="environment steps for all joint tests of a run")
+    joint_max_steps: int = Field(
+        10_000, ge=0, description="environment steps for all joint tests of suggestions, and as many for the table"
+    )
     joint_min_rows: int = Field(4, gt=0, description="rows below which a failed set is not split further")
     joint_as: Literal["copy", "table"] = Field(
         "copy", description="where advice is imitated, sets are tested as the imitating copy, or as the table in force"
