@@ -12,10 +12,12 @@ from tests.experiments.sample_results import LAST, made
 from ultra_agents.evaluation.statistics import performance_profile, t_interval
 from ultra_agents.experiments import tables
 from ultra_agents.experiments.answers import answers, gaps, headline, mixed
-from ultra_agents.experiments.cells import CellOutcome
+from ultra_agents.experiments.cells import CellOutcome, _moves_acted, cells_folder
 from ultra_agents.experiments.page import render
 from ultra_agents.experiments.summary import summarise
 from ultra_agents.records import Returns
+from ultra_agents.runs import RunFolder
+from ultra_agents.runs.files import round_stage
 
 from .conftest import TASK
 
@@ -364,3 +366,29 @@ def test_fidelity_that_could_not_be_measured_is_left_out(small: Any, worth: dict
     table = tables.advice(summarise(experiment, cells, results, {}, {"corridor": None}))
     assert table is not None
     assert table[1][0][-1] == "+0.50"
+
+
+@pytest.mark.parametrize(("acted", "verdict"), [(True, "helped"), (None, "helped"), (False, "nothing acted")])
+def test_moves_that_hold_and_act_nowhere_are_said_to(
+    small: Any, worth: dict[str, Any], acted: bool | None, verdict: str
+) -> None:
+    experiment, cells, _ = small(seeds=3)
+    results = {
+        cell.name: replace(made(cell, worth if cell.method == "ultra-ra" else None), moves_acted=acted)
+        for cell in cells
+    }
+    (one,) = answers(summarise(experiment, cells, results, {}, {"corridor": None}))
+    assert one.verdict == verdict
+    said = "neither their table nor a copy that learnt them did better than the policy"
+    assert (said in one.advice) == (acted is False)
+
+
+def test_what_acted_is_read_from_the_stages_that_decided_it(small: Any) -> None:
+    _, (cell,), root = small(seeds=1, methods=["ultra-ra"])
+    folder = RunFolder.create(cells_folder(root), cell.config)
+    assert _moves_acted(folder) is None
+    folder.mark_done("table", {"value": {"acts": False}})
+    assert _moves_acted(folder) is False
+    folder.mark_done("imitate", {"value": {"copy": False}})
+    folder.mark_done(round_stage(2), {"value": {"copy": True}})
+    assert _moves_acted(folder) is True

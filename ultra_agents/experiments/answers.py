@@ -15,7 +15,7 @@ from ultra_agents.text import counted
 
 HELPED, HURT, OPEN = "helped", "hurt", "no difference shown"
 IDLE, UNSURE = "nothing acted", "no interval"
-"""The answers there are. `nothing acted`: no advice passed its test on any seed, so what differs is the cost of tests
+"""The answers there are. `nothing acted`: no advice passed its tests on any seed, so what differs is the cost of tests
 and the chance of another training. `no interval`: one seed with too few episodes to judge by."""
 
 
@@ -151,11 +151,14 @@ def _answer(task: str, name: str, row: Mapping[str, Any], other: Mapping[str, An
 
 
 def _acted(row: Mapping[str, Any]) -> bool:
-    """Something was advised and used, or the method is none that takes advice."""
+    """Something was advised and used, or the method is none that takes advice.
+
+    Moves that hold one by one need not act: the copy that learnt them, and their table, are tested once more.
+    """
     advice, rules = row["advice"] or {}, row["rules"] or {}
     if row["advice"] is None and row["rules"] is None:
         return True
-    return bool(advice.get("accepted") or rules.get("held") or rules.get("rewarded"))
+    return bool(advice.get("acted") or rules.get("held") or rules.get("rewarded"))
 
 
 def _verdict(gap: Mapping[str, Any]) -> str:
@@ -197,6 +200,8 @@ def _advice(row: Mapping[str, Any]) -> str:
             alone = f"{held or 'none'} of {counted(tested, 'tested suggestion')} held"
             more = worth["accepted"] > held  # a set is put to a test of its own
             said.append(f"{alone} by itself, {worth['accepted']} as part of a set" if more else alone)
+            if worth["accepted"] and not worth["acted"]:
+                said.append("neither their table nor a copy that learnt them did better than the policy")
         else:
             said.append(f"{worth['accepted']} of {counted(worth['proposed'], 'suggestion')} accepted, untested")
     return ", ".join(said)

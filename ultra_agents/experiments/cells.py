@@ -18,6 +18,7 @@ from ultra_agents.experiments.spec import Cell
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.records import MethodResult
 from ultra_agents.runs import RunFolder
+from ultra_agents.runs.files import round_copies
 from ultra_agents.text import json_row, parsed_json
 from ultra_agents.ui.training_log import TrainingLog
 
@@ -159,6 +160,8 @@ class CellResult:
         refining: What it refined with (`events.RefiningSettled`); None where the run does not say.
         seconds: Wall time of all its parts that ended by themselves; None where its log does not say.
         made_with: Versions and processor (`versions.json`).
+        moves_acted: A table of accepted moves acted in training, or a copy that learnt them was its start; None where
+            no table was decided about.
     """
 
     cell: Cell
@@ -167,6 +170,7 @@ class CellResult:
     refining: dict[str, Any] | None = None
     seconds: float | None = None
     made_with: dict[str, str] = field(default_factory=dict)
+    moves_acted: bool | None = None
 
 
 def result_of(cell: Cell, root: Path) -> CellResult | None:
@@ -185,7 +189,17 @@ def result_of(cell: Cell, root: Path) -> CellResult | None:
     with folder.reading("evaluate"):
         (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
         measures = None if measured is None else measured["value"]
-        return CellResult(cell, method, measures, _refining(folder), _seconds(folder), _made_with(folder))
+        return CellResult(
+            cell, method, measures, _refining(folder), _seconds(folder), _made_with(folder), _moves_acted(folder)
+        )
+
+
+def _moves_acted(folder: RunFolder) -> bool | None:
+    """Whether a run's table acted, or a copy of its first or a later round of imitation was begun from."""
+    if (table := folder.stage_done("table")) is None:
+        return None
+    rounds = [folder.stage_done(stage) for stage in ("imitate", *round_copies(folder.done))]
+    return bool(table["value"]["acts"]) or any(one["value"]["copy"] for one in rounds if one is not None)
 
 
 def _refining(folder: RunFolder) -> dict[str, Any] | None:

@@ -179,7 +179,7 @@ def _method(
         "reach": _reach(here, {seed: found[task, baseline, seed] for seed in bases}),
         "curve": _curve(list(here.values())),
         "rules": _rules([_worth(one) for one in here.values() if (one.measures or {}).get("rules")]),
-        "advice": _advice([one.measures for one in here.values() if one.measures is not None]),
+        "advice": _advice([one for one in here.values() if one.measures is not None]),
         "cells": [one.cell.name for one in here.values()],
     }  # fmt: skip
 
@@ -239,9 +239,11 @@ def _curve(results: Sequence[CellResult]) -> list[Row]:
     return points
 
 
-def _advice(measures: Sequence[Mapping[str, Any]]) -> Row | None:
+def _advice(cells: Sequence[CellResult]) -> Row | None:
+    measures = [one.measures for one in cells if one.measures is not None]
     if not measures:
         return None
+    acted = [one.moves_acted for one, found in zip(cells, measures, strict=True) if found["accepted"]]
     tested, held = sum(one["tested"] for one in measures), sum(one["held"] for one in measures)
     accepted = sum(one["accepted"] for one in measures)
     cost = {key: sum(one["cost"][key] for one in measures) for key in measures[0]["cost"]}
@@ -253,6 +255,7 @@ def _advice(measures: Sequence[Mapping[str, Any]]) -> Row | None:
         "tested": tested,
         "held": held,
         "accepted": accepted,
+        "acted": sum(one is not False for one in acted),
         "precision": None if share is None else _asdict(share),
         "gain": _asdict(t_interval(gains, CONFIDENCE)) if gains else None,
         "cost": cost,
