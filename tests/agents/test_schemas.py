@@ -5,6 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from ultra_agents.agents.rules.schemas import CriticReply
 from ultra_agents.agents.schemas import advisor_reply, critic_reply, identifier_reply
 from ultra_agents.contracts import DiscreteActions
 from ultra_agents.llm.structured import parse_reply, reply_schema
@@ -142,3 +143,11 @@ def test_the_length_of_reasons_is_in_the_schema():
 
 def test_rewards_alone_have_no_verdict():
     assert list(reply_schema(critic_reply(verdict=False))["properties"]) == ["reasoning", "reward", "taken_reward"]
+
+
+@pytest.mark.parametrize("written", ["Accept", " ACCEPT ", "accept"])
+def test_a_verdict_may_be_written_as_a_model_likes(written: str) -> None:
+    fine = {"reasoning": "x", "reward": 1, "taken_reward": -1, "verdict": written}
+    assert critic_reply(240)(**fine).verdict == "accept"
+    said = {"reasoning": "x", "implicit": "none", "expression": "", "verdict": written}
+    assert CriticReply(**said).verdict == "accept"

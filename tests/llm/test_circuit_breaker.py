@@ -124,6 +124,20 @@ def test_entries_of_one_server_share_a_breaker_and_others_do_not(bench, server):
         assert models["a"].breaker is models["hot"].breaker is not models["b"].breaker
 
 
+TOO_LONG = 400, {}, json.dumps({"error": {"message": "maximum context length is 10 tokens"}}).encode()
+
+
+@pytest.mark.parametrize("answer", [BUSY, TOO_LONG])
+@pytest.mark.parametrize("chain", [["a", "b"], ["b", "a"]])
+def test_a_resting_model_is_asked_before_a_question_is_given_up(bench, server, answer, chain):
+    server.queue = [answer]
+    llms = {"a": bench.openai(server), "b": bench.scripted(bench.GOOD, cycle=True)}
+    with bench.gateway(llms, retries=0, breaker=1) as gateway:
+        gateway._models["b"].breaker.open()
+        assert bench.ask(gateway, "1", models=chain).model == "b"
+        assert len(server.requests) == 1, "who has just failed is not asked once more"
+
+
 def test_without_another_model_a_resting_one_is_asked_all_the_same(bench, server):
     server.queue = [BUSY] * 3 + [server.ok(bench.GOOD)]
     with bench.gateway({"a": bench.openai(server)}, retries=0, breaker=1) as gateway:

@@ -139,6 +139,17 @@ def test_an_unusable_reply_as_http_400_is_repaired(bench, server):
     assert [row["charged"] for row in bench.rows()] == [True, True], "the model has worked for it"
 
 
+def test_an_unusable_reply_as_http_400_is_replayed_as_it_was_repaired(bench, server, tmp_path):
+    server.queue = [refused(400, NO_JSON), server.ok(bench.GOOD)]
+    llms, cache = {"a": bench.openai(server)}, tmp_path / "answers.sqlite"
+    with bench.gateway(llms, cache=cache) as gateway:
+        assert bench.ask(gateway).value.step == 3
+    for mode in ("live", "replay"):
+        with bench.gateway(llms, cache=cache, mode=mode) as gateway:
+            assert bench.ask(gateway).value.step == 3
+    assert len(server.requests) == 2, "neither the refusal nor the repair is paid for again"
+
+
 def test_an_unusable_reply_as_http_400_twice_is_a_drop(bench, server):
     server.queue = [refused(400, NO_JSON)]
     with bench.gateway({"a": bench.openai(server)}) as gateway, pytest.raises(ReplyDropped) as caught:

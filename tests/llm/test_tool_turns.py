@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ultra_agents.config import LLMConfig
+from ultra_agents.contracts.llm import Unreachable
 from ultra_agents.errors import BudgetReached
 from ultra_agents.llm.tools import CALLS, MAX_ARGUMENTS, MAX_CALLS, RESULT, as_messages, calls_text, in_words
 
@@ -42,6 +43,20 @@ def calls(*wanted, content=None):
 
 
 CALL = ("data", '{"expression": "ball"}')
+
+
+def test_where_nobody_who_calls_tools_answers_the_plain_question_is_left_to_the_others(bench, server):
+    server.queue = [(503, {}, json.dumps({"error": {"message": "busy"}}).encode())]
+    llms = {"a": bench.openai(server), "b": bench.scripted(bench.GOOD, tools="none")}
+    with bench.gateway(llms, retries=0, breaker=1) as gateway:
+        nothing = turn(bench, gateway, models=["a", "b"])
+        assert (nothing.said, nothing.calls, nothing.value) == ("", (), None)
+        again = turn(bench, gateway, models=["a", "b"])
+        assert again.value is None
+        assert len(server.requests) == 1, "kept, so that a replay goes on as the run did"
+        assert bench.ask(gateway, models=["a", "b"]).model == "b"
+    with bench.gateway({"a": llms["a"]}, retries=0, breaker=1) as gateway, pytest.raises(Unreachable):
+        turn(bench, gateway, [("user", "another")], models=["a"])
 
 
 def test_a_server_is_sent_the_tools_and_its_calls_with_their_results(bench, server):

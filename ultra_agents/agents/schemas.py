@@ -42,6 +42,9 @@ def _tenths(low: int) -> dict[str, Any]:
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, json_schema_extra=_tenths(0))]
 _Reward = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, json_schema_extra=_tenths(-1))]
 
+Judged = Annotated[Verdict, BeforeValidator(lambda word: word.strip().lower() if isinstance(word, str) else word)]
+"""`Accept` is `accept`: servers without a grammar let models write as they like."""
+
 
 class NamedState(Protocol):
     """One critical state in an identifier's reply."""
@@ -101,7 +104,7 @@ def critic_reply(reasoning: int = LONGEST_REASON, *, verdict: bool = True) -> ty
         "taken_reward": (_Reward, ...),
     }
     if verdict:
-        fields["verdict"] = (Verdict, ...)
+        fields["verdict"] = (Judged, ...)
     return create_model("CriticReply", __base__=CriticReply, **fields)
 
 

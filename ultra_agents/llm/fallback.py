@@ -71,11 +71,12 @@ class FallbackChain:
         """
         unanswered: tuple[Model, Failure] | None = None
         dropped: Failure | None = None
-        failed: set[str] = set()
+        asked, down = set[str](), list[CircuitBreaker]()
         for skip_resting in (True, False):
             for position, (model, key) in enumerate(chain):
-                if model.name in failed or (skip_resting and not model.breaker.allows()):
+                if model.name in asked or model.breaker in down or (skip_resting and not model.breaker.allows()):
                     continue
+                asked.add(model.name)
                 if unanswered is not None:
                     self._emit(
                         Warned(
@@ -91,17 +92,16 @@ class FallbackChain:
                     failure = error.failure
                 if _of_this_question(failure, model):
                     dropped = dropped or failure
-                    failed.add(model.name)
                     continue
                 if failure.kind != "transient":
                     raise refused(model, failure)
                 model.breaker.open()
+                down.append(model.breaker)
                 unanswered = model, failure
-            if dropped is not None:
-                _drop(dropped)
-            if unanswered is not None:
-                raise no_answer(*unanswered, self._config.retries)
-        raise AssertionError("unreachable")
+        if dropped is not None:
+            _drop(dropped)
+        assert unanswered is not None, "the second round asks whoever rests"
+        raise no_answer(*unanswered, self._config.retries)
 
     def keep(self, question: Question, model: Model, reply: RawReply) -> None:
         """Put a reply to `question` into the cache that is no answer of `model`, but what was made of it."""

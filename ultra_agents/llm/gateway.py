@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Generic, TypeAlias
 
 from ultra_agents.config import GatewayConfig, LLMConfig
-from ultra_agents.contracts.llm import NotRecorded
+from ultra_agents.contracts.llm import NotRecorded, Unreachable
 from ultra_agents.errors import ConfigError, did_you_mean
 from ultra_agents.events import Emit, EmitStreaming, Warned, ignore
 from ultra_agents.llm import tracing
@@ -210,7 +210,10 @@ class Gateway:
                     raise refusal from None  # the others of the chain did no better
                 if problem.reason != "malformed reply" or question.attempt == 1:
                     raise
-                question = question.repair(repair_messages(said, problem.text, problem, question.schema))
+                # a server's word for a reply it did not give: kept and read as one, so that a replay repairs it alike
+                self._chain.keep(question, chain[0], RawReply(problem.text, 0, 0, 0.0, flaw=problem.reason))
+                read = ReplyDropped(problem.reason, problem.text[:200])
+                question = question.repair(repair_messages(said, problem.text, read, question.schema))
                 continue
             usage += Usage(cached=1) if cached else usage_of(model.prices, raw)
             try:
@@ -275,8 +278,11 @@ class Gateway:
         except ReplyDropped as problem:
             if problem.reason == NOT_RECORDED:
                 raise
-            self._chain.keep(question, chain[0], RawReply("", 0, 0, 0.0, flaw=problem.reason))
-            return Turn("", (), None)
+            return self._without_calls(question, chain[0], problem.reason)
+        except Unreachable:
+            if len(chain) == len(every):
+                raise
+            return self._without_calls(question, chain[0], "no answer")  # the plain question goes to the whole chain
         value, verdict = None, "ok"
         if not raw.calls:
             try:
@@ -285,6 +291,11 @@ class Gateway:
                 verdict = "ok" if problem.reason == "malformed reply" else problem.reason  # words, no broken reply
         self._log.exchange(question, model, key, raw, verdict, cached=cached)
         return Turn(raw.text, raw.calls, value)
+
+    def _without_calls(self, question: Question, model: Model, reason: str) -> Turn[Reply]:
+        """A turn that came to nothing, kept so that a replay goes on as the run did."""
+        self._chain.keep(question, model, RawReply("", 0, 0, 0.0, flaw=reason))
+        return Turn("", (), None)
 
     def _model(self, name: str | None) -> Model:
         name = next(iter(self._models)) if name is None else name

@@ -147,7 +147,8 @@ def json_objects(text: str) -> list[dict[str, Any]]:
     while waste < _MAX_WASTE and (mark := _MARK.search(text, position)) is not None:
         position = mark.end()
         if mark["end"]:
-            found, reasoning = found if reasoning else [], False  # what precedes a lone end was reasoning, too
+            kept = reasoning or mark["end"].lower() == "<|end|>"  # which ends every message, a reply too
+            found, reasoning = found if kept else [], False  # what precedes a lone end was reasoning, too
         elif mark["begin"]:
             reasoning = True
         else:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from ultra_agents.agents.rules.critic import _asked, with_reward
+from ultra_agents.agents.rules.schemas import CriticReply
+from ultra_agents.agents.rules.state import with_attempts
 from ultra_agents.config import GatewayConfig, LLMConfig
 from ultra_agents.llm.gateway import Gateway
+from ultra_agents.records import RuleAttempt
+from ultra_agents.rules import Interface, parse_rules
 
 from .conftest import GOOD, SITUATIONS
 
@@ -49,3 +58,20 @@ def test_every_exchange_is_in_the_transcript_with_episode_and_attempt(bench, mon
     assert [event.stage for event in refused] == ["advise", "advise"]
     spoke = bench.events_of("AgentSpoke")
     assert {event.segment for event in spoke} == {"0:rules", "1:rules"}
+
+
+@pytest.mark.parametrize(("implicit", "left"), [("none", None), ("reward", ("reward", "x / 2"))])
+def test_a_second_reading_takes_the_place_of_the_first_one(implicit: str, left: Any) -> None:
+    interface = Interface(("x",), actions=("L", "R"))
+    first = RuleAttempt("rules: [{when: x > 0, do: L}]", "why", verdict="accept", implicit=("potential", "x / 10"))
+    said = CriticReply(reasoning="otherwise", implicit=implicit, expression="x / 2" if left else "", verdict="accept")
+    context: Any = SimpleNamespace(
+        form="text", gateway=SimpleNamespace(ask=lambda **_: SimpleNamespace(value=said)), about=lambda _: "0:rules",
+        chain=lambda _: [], parsed=lambda text: parse_rules(text, interface), agents=SimpleNamespace(max_repairs=1),
+    )  # fmt: skip
+    state: Any = {**with_attempts((first,)), "refused": [], "opening": "o", "situations": []}
+    judged = _asked("reflect", state, context, first, [])
+    assert isinstance(judged, tuple)
+    assert judged[0].implicit == left
+    document = with_reward(context, judged[0]).document
+    assert (document.potential, document.reward) == (None, None if left is None else "x / 2")

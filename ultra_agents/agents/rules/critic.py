@@ -124,8 +124,8 @@ def _asked(
     said = answer.value
     judged = replace(attempt, verdict=said.verdict, judgement=said.reasoning)
     implicit = _implicit(context, said)
-    if implicit is None:
-        return judged, []
+    if implicit is None:  # also of a second reading that takes back what the first one gave
+        return replace(judged, implicit=None), []
     try:
         with_reward(context, replace(judged, implicit=implicit))
     except RuleError as refusal:

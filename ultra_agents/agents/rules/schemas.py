@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 
 from ultra_agents.agents.rules.state import Form
-from ultra_agents.agents.schemas import LONGEST_REASON
+from ultra_agents.agents.schemas import LONGEST_REASON, Judged
 from ultra_agents.agents.sentences import reason, whole_sentences
-from ultra_agents.records import Verdict
 from ultra_agents.rules import AtomsReply, Interface, reply_model
 
 LONGEST_THOUGHT = 6000
@@ -52,7 +51,7 @@ class CriticReply(BaseModel):
     reasoning: Annotated[str, BeforeValidator(lambda text: whole_sentences(text, LONGEST_THOUGHT))]
     implicit: Literal["potential", "reward", "none"]
     expression: str
-    verdict: Verdict
+    verdict: Judged
 
 
 class AtomsCriticReply(BaseModel):
@@ -62,7 +61,7 @@ class AtomsCriticReply(BaseModel):
     reasoning: str
     quantity: str
     better: Literal["higher", "lower"]
-    verdict: Verdict
+    verdict: Judged
 
 
 def identifier_reply(episodes: Sequence[int], most: int, form: Form) -> type[IdentifierReply]:
