@@ -34,6 +34,7 @@ class CleanRL(PolicyFormat):
 
     Options: ClassVar[type[Options]] = Options
     suffixes: ClassVar[tuple[str, ...]] = (".cleanrl_model", ".pt", ".pth")
+    beside: ClassVar[tuple[str, ...]] = ("_normalizer.npz",)
 
     def recognises(self, path: Path) -> bool:
         """A zip of `torch.save` that is no TorchScript archive."""

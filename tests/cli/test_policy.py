@@ -299,3 +299,46 @@ def test_what_is_there_is_not_replaced_by_an_export(tmp_path: Path) -> None:
         require_new(tmp_path / "folder", overwrite=True)
     require_new(tmp_path / "mine.zip", overwrite=True)
     require_new(tmp_path / "new.zip", overwrite=False)
+
+
+def test_an_export_writes_what_was_named_and_leaves_nothing_of_another_policy_beside_it(
+    ultra: Any, source: Path
+) -> None:
+    for name in ("bare", "normalised"):
+        file = str(source / name / "cart.zip")
+        done = ultra("policy", "import", file, *CART, "-o", f"{name}.safetensors", "--episodes", "2")
+        assert done.code == 0, done.err
+    Path("named.zip").write_text("mine")
+    done = ultra("policy", "export", "normalised.safetensors", "-o", "named")
+    assert done.code == 0, done.err
+    assert Path("named").stat().st_size > 1000
+    assert Path("named.zip").read_text() == "mine", "the ending is not added behind one's back"
+    assert Path("named_vecnormalize.pkl").exists()
+    refused = ultra("policy", "export", "normalised.safetensors", "-o", "named.zip", "--overwrite")
+    assert refused.code == 0, refused.err
+    Path("other_vecnormalize.pkl").write_text("mine")
+    refused = ultra("policy", "export", "normalised.safetensors", "-o", "other.zip")
+    assert refused.code == 2
+    assert "other_vecnormalize.pkl exists already" in refused.err
+    assert not Path("other.zip").exists()
+    done = ultra("policy", "export", "bare.safetensors", "-o", "named.zip", "--overwrite")
+    assert done.code == 0, done.err
+    assert not Path("named_vecnormalize.pkl").exists(), "an import would take it for this policy's"
+
+
+@pytest.mark.parametrize("option", [["--distil"], ["--no-normalizer"], ["--normalizer", "nowhere.pkl"]])
+def test_options_that_a_policy_of_ours_cannot_heed_are_refused(ultra: Any, source: Path, option: list[str]) -> None:
+    done = ultra(
+        "policy", "import", str(source / "bare" / "cart.zip"), *CART, "-o", "mine.safetensors", "--episodes", "2"
+    )
+    assert done.code == 0, done.err
+    refused = ultra("policy", "import", "mine.safetensors", *CART, "-o", "again.safetensors", *option)
+    assert refused.code == 2
+    assert "brings its own normaliser" in refused.err
+    assert not Path("again.safetensors").exists()
+
+
+def test_a_negative_seed_is_refused(ultra: Any, source: Path) -> None:
+    done = ultra("policy", "import", str(source / "bare" / "cart.zip"), *CART, "--seed", "-5")
+    assert done.code == 2
+    assert "--seed" in done.err

@@ -112,6 +112,19 @@ def test_scores_are_normalised_between_start_and_reference(summary: dict[str, An
     assert found["ultra-ra"]["profile"][-1] == 0.0
 
 
+def test_a_task_whose_start_is_at_its_reference_has_no_share_in_the_overall_scores(small: Any) -> None:
+    """Between the two there is nothing: below a start that is better, gains would count as losses."""
+    experiment, cells, _ = small(seeds=2, tasks={"open": TASK, "beaten": TASK})
+    results = {cell.name: made(cell) for cell in cells}
+    better = results["beaten-continue-0"]
+    start = Returns((10.0, 12.0), (2, 2), (7, 8))
+    results["beaten-continue-0"] = replace(better, method=replace(better.method, before=start))
+    summary = summarise(experiment, cells, results, {}, {"open": 10.0, "beaten": 10.0})
+    assert (summary["overall"]["tasks"], summary["overall"]["beaten"]) == (["open"], ["beaten"])
+    assert summary["overall"]["methods"]["ultra-ra"]["mean"]["value"] > 0
+    assert "Without beaten, where a starting policy is at its reference already." in render(summary, "x")
+
+
 def test_precision_and_price_add_up_over_seeds(summary: dict[str, Any]) -> None:
     worth = summary["tasks"]["corridor"]["methods"]["ultra-ra"]["advice"]
     assert (worth["tested"], worth["held"], worth["accepted"]) == (12, 3, 3)

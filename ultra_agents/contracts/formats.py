@@ -120,6 +120,8 @@ class PolicyFormat(ABC):
     Options: ClassVar[type[Options]] = Options
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Usual endings of its files, with the dot; the first is the one it writes."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """What further files that it writes are called after the stem of the policy's: `_vecnormalize.pkl`, ..."""
 
     def __init__(self, options: Any) -> None:
         self.options = options

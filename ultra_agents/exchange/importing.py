@@ -102,7 +102,7 @@ def import_policy(
     require_file(path, "a file of Stable-Baselines3, CleanRL, TorchScript, ONNX, or a .safetensors of ultra-agents")
     name = format_name or recognise(path)
     if name == OURS:
-        return _own(request, environment_name, environment, algorithm, teaching.say)
+        return _own(request, environment_name, environment, algorithm, teaching)
     foreign = create_format(name).read(request)
     for note in foreign.notes:
         teaching.say(note)
@@ -193,8 +193,13 @@ def _own(
     environment_name: str,
     environment: Environment,
     algorithm: str | None,
-    say: Callable[[str], None],
+    teaching: Teaching,
 ) -> Imported:
+    if request.normalizer is not None or not request.normalize or teaching.wanted:
+        raise ConfigError(
+            "a policy of ultra-agents brings its own normaliser and is taken over as it is", found=str(request.path),
+            expected="no --normalizer, --no-normalizer or --distil",
+        )  # fmt: skip
     loaded = load_policy(request.path, environment_name, environment)
     if algorithm is not None and algorithm != loaded.algorithm:
         raise ConfigError(
@@ -202,7 +207,7 @@ def _own(
             expected=loaded.algorithm,
         )  # fmt: skip
     for line in describe_policy_file(loaded.metadata):
-        say(line)
+        teaching.say(line)
     told = {"tool": "ultra-agents", "provenance": loaded.metadata.get("provenance", {})}
     return Imported(
         loaded.policy, loaded.algorithm, OURS, told,

@@ -299,9 +299,11 @@ def _overall(
 ) -> Row:
     """Aggregates over the tasks that have a reference and the seeds these share, of normalised scores.
 
-    Methods with every such cell finished only.
+    Methods with every such cell finished only. A task is left out where a starting policy is at its reference already:
+    between the two there is nothing to be a share of.
     """
-    tasks = [task for task in experiment.tasks if references[task] is not None]
+    scored = [task for task in experiment.tasks if references[task] is not None]
+    tasks = [task for task in scored if not _beaten(found, task, references[task])]
     seeds = [seed for seed in experiment.seeds if all(seed in experiment.seeds_of(task) for task in tasks)]
     scores: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     for method in (one.name for one in experiment.methods):
@@ -309,8 +311,9 @@ def _overall(
                  for seed in seeds]  # fmt: skip
         if tasks and seeds and all(value is not None for row in table for value in row):
             scores[method] = np.array(table, dtype=np.float64)
+    beaten = [task for task in scored if task not in tasks]
     if not scores:
-        return {"tasks": tasks, "methods": {}, "levels": []}
+        return {"tasks": tasks, "beaten": beaten, "methods": {}, "levels": []}
     top = max(1.0, *(float(table.max()) for table in scores.values()))
     low = min(0.0, *(float(table.min()) for table in scores.values()))
     levels = np.linspace(low - 0.02, top, 41)
@@ -325,14 +328,20 @@ def _overall(
         }
         for method, table in scores.items()
     }
-    return {"tasks": tasks, "methods": rows, "levels": levels.tolist()}
+    return {"tasks": tasks, "beaten": beaten, "methods": rows, "levels": levels.tolist()}
+
+
+def _beaten(found: Mapping[tuple[str, str, int], CellResult], task: str, reference: float | None) -> bool:
+    """Whether some seed's starting policy is as good as the reference."""
+    starts = (_mean(one.method.before.values) for (its, _, _), one in found.items() if its == task)
+    return reference is not None and any(start >= reference for start in starts)
 
 
 def _normalised(result: CellResult | None, reference: float | None) -> float | None:
     if result is None or reference is None:
         return None
     before = _mean(result.method.before.values)
-    return None if reference == before else (_mean(result.method.last.values) - before) / (reference - before)
+    return None if reference <= before else (_mean(result.method.last.values) - before) / (reference - before)
 
 
 def _cell(cell: Cell, result: CellResult | None, outcome: CellOutcome | None) -> Row:

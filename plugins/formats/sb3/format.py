@@ -45,6 +45,7 @@ class SB3(PolicyFormat):
 
     Options: ClassVar[type[Options]] = Options
     suffixes: ClassVar[tuple[str, ...]] = (".zip",)
+    beside: ClassVar[tuple[str, ...]] = ("_vecnormalize.pkl",)
 
     def recognises(self, path: Path) -> bool:
         """A zip with the members `data` and `policy.pth`."""

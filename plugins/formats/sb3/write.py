@@ -55,7 +55,8 @@ def write_zip(outgoing: Outgoing) -> list[Path]:
     statistics, scale = _statistics(outgoing), float(outgoing.weights.description.get("reward_scale", 1.0))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        model.save(path)
+        with path.open("wb") as file:  # of a name SB3 would make another one
+            model.save(file)
         written = [path]
         if statistics is not None or scale != 1.0:
             beside = path.with_name(f"{path.stem}_vecnormalize.pkl")

@@ -33,10 +33,15 @@ def policy_export(
     from ultra_agents.registry import find
 
     name, made = environment_of(file, environment, settings)
-    target = out if out is not None else file.with_suffix(find("format", format_name).load().suffixes[0])
-    require_new(target, overwrite)
+    kind = find("format", format_name).load()
+    target = out if out is not None else file.with_suffix(kind.suffixes[0])
+    beside = [target.with_name(f"{target.stem}{end}") for end in kind.beside]
+    for path in (target, *beside):
+        require_new(path, overwrite)
     with warnings.catch_warnings(record=True, action="always", category=UserWarning) as told:
         written = export_policy(file, target, format_name, made, name)
+    for path in set(beside) - set(written):
+        path.unlink(missing_ok=True)  # of the policy that was there: an import would take it for this one's
     for warning in told:
         err().print(f"warning: {warning.message}", highlight=False, markup=False, soft_wrap=True)
     console = stdout()

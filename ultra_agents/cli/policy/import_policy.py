@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = typer.Option("--environment", "-e", metavar="NAME", help="Environment plugin, or gymnasium:ID.")
 SETTINGS = typer.Option("--set", metavar="KEY=VALUE", help="An option of the environment. May be repeated.")
 EPISODES = typer.Option(help="Episodes of the score, with drawn and with likeliest actions each.")
-SEED = typer.Option(help="Of the episodes, and of distilling.")
+SEED = typer.Option(min=0, help="Of the episodes, and of distilling.")
 JSON = typer.Option("--json", help="As JSON.")
 
 
