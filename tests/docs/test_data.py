@@ -21,6 +21,7 @@ NAMED = {
     "CartPole (ten seeds)": ("cartpole", "recorded-rules"),
     "Acrobot (ten seeds)": ("acrobot", "recorded-rules"),
     "LunarLander": ("lunar-lander", "recorded-rules"),
+    "DoorKey": ("doorkey", "recorded-rules"),
     "HalfCheetah, sparse": ("half-cheetah-sparse", "recorded-rules"),
     "Hopper": ("hopper", "recorded-rules"),
 }
