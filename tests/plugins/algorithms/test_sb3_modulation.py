@@ -255,6 +255,7 @@ def test_pictures_go_through_sb3s_cnn_and_the_engine_sees_them_as_they_are() -> 
 
 
 def test_a_whole_run_refines_with_sb3(tmp_path: Path) -> None:
+    """With steps enough that the optimum is reached whatever kernels this processor multiplies with."""
     script = "ultra_agents.testing.corridor_script:good"
     options = {"n_steps": 64, "learning_rate": 3e-3, "value_warmup_steps": 512}
     settings = {
@@ -269,7 +270,7 @@ def test_a_whole_run_refines_with_sb3(tmp_path: Path) -> None:
         "verification": {"mode": "none", "max_pairs": 8},
         "refine": {
             "algorithm": {"name": "sb3-ppo", "options": options},
-            "steps": 6_000, "num_envs": 8, "workers": 0, "evaluate_every": 3_000, "curve_episodes": 4,
+            "steps": 12_000, "num_envs": 8, "workers": 0, "evaluate_every": 3_000, "curve_episodes": 4,
         },
         "evaluate": {"episodes": 8},
     }  # fmt: skip
@@ -279,5 +280,5 @@ def test_a_whole_run_refines_with_sb3(tmp_path: Path) -> None:
     ours = report["methods"]["ultra-ra"]
     assert ours["returns_before"]["mean"] < 0.5
     assert ours["returns_after"]["mean"] == pytest.approx(1.0 - 7 * 0.01), "the optimum"
-    assert abs(ours["env_steps"]["total"] - 6_000) <= 8
+    assert abs(ours["env_steps"]["total"] - 12_000) <= 8
     assert report["advice"]["accepted"] > 0
