@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.experiments.conftest import COMMON, TASK
@@ -13,6 +14,7 @@ from ultra_agents.config import parse_config
 from ultra_agents.errors import RunError
 from ultra_agents.experiments.cells import cells_folder, result_of, run_cell
 from ultra_agents.experiments.sharing import found_again, take_up
+from ultra_agents.methods import EngineServices
 from ultra_agents.runs import RunFolder, read_lines
 
 
@@ -176,3 +178,18 @@ def test_a_crash_while_the_configuration_is_rewritten_leaves_a_run_that_opens(
             folder.go_on_with(asking(inputs, **control, llms={f"named-after-{dies_at}": {"provider": "openai"}}))
         monkeypatch.setattr(RunFolder, "write_text", write)
         folder = RunFolder.open(tmp_path / "one")
+
+
+def test_what_a_method_kept_is_found_again_after_its_policy_was_moved(inputs: Path, tmp_path: Path) -> None:
+    control = {"methods": ["rice"], "proposer": "llm", "advice": {}, "collect": {"episodes": 2}}
+
+    def services(folder: RunFolder) -> EngineServices:
+        unused: Any = None
+        return EngineServices(folder.config, unused, unused, unused, unused, folder.checkpoints)
+
+    services(take_up(tmp_path, asking(inputs, **control), "again")).save("mask", {"x": np.zeros(1)}, {"n": 1}, {})
+    shutil.move(inputs, tmp_path / "elsewhere")
+    moved = take_up(tmp_path, asking(tmp_path / "elsewhere", **control), "again")
+    assert services(moved).load("mask", {}, lambda arrays, rest: rest) == {"n": 1}
+    with pytest.raises(RunError, match="under other settings"):
+        services(moved).load("mask", {"alpha": 1}, lambda arrays, rest: rest)
