@@ -288,3 +288,18 @@ def test_a_network_gets_the_further_inputs_that_are_asked_for(kind: str, tmp_pat
     again = widened(context.starting_with(made), findings, rules)
     assert again.widening is not None
     assert (again.widening.names, again.widening.rules) == (made.widening.names, made.widening.rules)
+
+
+@pytest.mark.parametrize(("environments", "held_out"), [(1, 0), (3, 0), (4, 1), (8, 2)])
+def test_lessons_hold_out_one_environment_in_four_and_none_of_fewer(
+    tmp_path: Path, environments: int, held_out: int
+) -> None:
+    """Of one environment everything was held out, and nothing of its rounds learnt from."""
+    context, findings = begin(tmp_path)
+    config = context.config.model_copy(
+        update={"refine": context.config.refine.model_copy(update={"num_envs": environments})}
+    )
+    context = replace(context, config=config)
+    _, learning = taught(context, findings, context.policy, layer_of(context, WRITTEN))
+    apart = sum(len(one.observations) for one in learning.held_out)
+    assert apart == held_out * (learning.env_steps // environments)
