@@ -18,7 +18,7 @@ from ultra_agents.experiments.spec import Cell
 from ultra_agents.pipeline import run_pipeline
 from ultra_agents.records import MethodResult
 from ultra_agents.runs import RunFolder
-from ultra_agents.runs.files import round_copies
+from ultra_agents.runs.files import read_versions, round_copies
 from ultra_agents.text import json_row, parsed_json
 from ultra_agents.ui.training_log import TrainingLog
 
@@ -189,9 +189,8 @@ def result_of(cell: Cell, root: Path) -> CellResult | None:
     with folder.reading("evaluate"):
         (method,) = TypeAdapter(list[MethodResult]).validate_python(evaluated["value"])
         measures = None if measured is None else measured["value"]
-        return CellResult(
-            cell, method, measures, _refining(folder), _seconds(folder), _made_with(folder), _moves_acted(folder)
-        )
+        made = read_versions(folder.versions_path)
+        return CellResult(cell, method, measures, _refining(folder), _seconds(folder), made, _moves_acted(folder))
 
 
 def _moves_acted(folder: RunFolder) -> bool | None:
@@ -209,15 +208,6 @@ def _refining(folder: RunFolder) -> dict[str, Any] | None:
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _made_with(folder: RunFolder) -> dict[str, str]:
-    """What a run began with; nothing where that cannot be read."""
-    try:
-        found = parsed_json(folder.versions_path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _seconds(folder: RunFolder) -> float | None:

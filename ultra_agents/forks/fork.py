@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ultra_agents.config import Config, load_config
 from ultra_agents.errors import RunError, did_you_mean
@@ -14,9 +13,8 @@ from ultra_agents.forks.settings import Change, changes
 from ultra_agents.forks.sharing import ASKING, Counts, missing, take_over
 from ultra_agents.pipeline import plan_of
 from ultra_agents.runs import RunFolder, with_absolute_paths
-from ultra_agents.runs.files import plain
+from ultra_agents.runs.files import plain, read_versions
 from ultra_agents.runs.lineage import PARENT, PARENTS, Parent
-from ultra_agents.text import parsed_json
 
 
 def fork_config(parent: RunFolder, settings: Sequence[str], name: str) -> Config:
@@ -169,9 +167,4 @@ def _quoted(stage: str) -> str:
 
 def _versions(parent: RunFolder) -> dict[str, str]:
     """What made the parent's stages: what it was begun with, and what made those it took over itself."""
-    try:
-        found: Any = parsed_json(parent.versions_path.read_bytes())
-        own = {str(name): str(number) for name, number in found.items()}
-    except (OSError, ValueError, AttributeError):
-        own = {}
-    return own | ({} if parent.parent is None else parent.parent.versions)
+    return read_versions(parent.versions_path) | ({} if parent.parent is None else parent.parent.versions)

