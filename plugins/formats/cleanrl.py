@@ -75,7 +75,8 @@ class CleanRL(PolicyFormat):
                 expected="ppo",
                 hint="only ppo policies go to CleanRL; the file itself is plain arrays and JSON",
             )
-        return _write(outgoing.path, arrays)
+        (beside,) = self.files_beside(outgoing.path)
+        return _write(outgoing.path, beside, arrays)
 
 
 def _ppo(tensors: dict[str, Array], request: Request, statistics: Statistics | None) -> Weights | None:
@@ -111,7 +112,7 @@ def _dqn(tensors: dict[str, Array], request: Request, statistics: Statistics | N
     return Weights("sb3-dqn", arrays, description)
 
 
-def _write(path: Path, arrays: dict[str, Array]) -> list[Path]:
+def _write(path: Path, beside: Path, arrays: dict[str, Array]) -> list[Path]:
     import torch
 
     names = {"actor.": "actor_mean." if "log_std" in arrays else "actor.", "critic.": "critic."}
@@ -130,7 +131,6 @@ def _write(path: Path, arrays: dict[str, Array]) -> list[Path]:
         torch.save({name: torch.from_numpy(np.array(array)) for name, array in found.items()}, path)
         clip = float(arrays.get("normalizer.clip", np.asarray([NATIVE_CLIP]))[0])
         if arrays["normalizer.mean"].size and clip < NO_CLIP:  # else observations are taken as they are
-            beside = path.with_name(f"{path.stem}_normalizer.npz")
             mean, var, count = (arrays[f"normalizer.{name}"] for name in ("mean", "var", "count"))
             np.savez(beside, mean=mean, var=var, count=count[0], epsilon=1e-8, clip=clip)
             written.append(beside)

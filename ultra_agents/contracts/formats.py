@@ -126,6 +126,11 @@ class PolicyFormat(ABC):
     def __init__(self, options: Any) -> None:
         self.options = options
 
+    @classmethod
+    def files_beside(cls, path: Path) -> list[Path]:
+        """Where the further files of a policy written to `path` go, in the order of `beside`."""
+        return [path.with_name(f"{path.stem}{end}") for end in cls.beside]
+
     @abstractmethod
     def recognises(self, path: Path) -> bool:
         """Whether the existing file `path` looks like one of these; must not raise, and must not run anything."""

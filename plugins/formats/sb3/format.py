@@ -87,7 +87,8 @@ class SB3(PolicyFormat):
         """A zip that `PPO.load` and its like read, and `vecnormalize.pkl` beside it where there is a normaliser."""
         from .write import write_zip
 
-        return write_zip(outgoing)
+        (beside,) = self.files_beside(outgoing.path)
+        return write_zip(outgoing, beside)
 
 
 def _native(

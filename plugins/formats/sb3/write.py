@@ -17,8 +17,8 @@ from .._native import CNN_LAYERS, NATIVE_CLIP, NATIVE_EPSILON, NO_CLIP
 from .._native_sac import sac_tensors
 
 
-def write_zip(outgoing: Outgoing) -> list[Path]:
-    """Write the zip, and `vecnormalize.pkl` beside it where observations are normalised.
+def write_zip(outgoing: Outgoing, beside: Path) -> list[Path]:
+    """Write the zip, and to `beside` the statistics where observations are normalised.
 
     Raises:
         PolicyError: Stable-Baselines3 is missing, has no such policy, or the file cannot be written.
@@ -59,7 +59,6 @@ def write_zip(outgoing: Outgoing) -> list[Path]:
             model.save(file)
         written = [path]
         if statistics is not None or scale != 1.0:
-            beside = path.with_name(f"{path.stem}_vecnormalize.pkl")
             _save_statistics(statistics, scale, outgoing, beside)
             written.append(beside)
     except OSError as error:

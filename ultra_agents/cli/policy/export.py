@@ -35,7 +35,7 @@ def policy_export(
     name, made = environment_of(file, environment, settings)
     kind = find("format", format_name).load()
     target = out if out is not None else file.with_suffix(kind.suffixes[0])
-    beside = [target.with_name(f"{target.stem}{end}") for end in kind.beside]
+    beside = kind.files_beside(target)
     for path in (target, *beside):
         require_new(path, overwrite)
     with warnings.catch_warnings(record=True, action="always", category=UserWarning) as told:
