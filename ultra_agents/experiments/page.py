@@ -27,7 +27,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
 
     methods = {name: index for index, name in enumerate(summary["methods"])}
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    engine.filters["parted"], engine.filters["marked"] = _parted, _marked
+    engine.filters["parted"] = _parted
     source = files("ultra_agents.experiments").joinpath("comparison.html.j2").read_text(encoding="utf-8")
     missing = [cell["name"] for cell in summary["cells"] if cell["status"] == "missing"]
     found = answers(summary)
@@ -38,7 +38,7 @@ def render(summary: Mapping[str, Any], command: str) -> str:
         baseline=summary["baseline"],
         sentences=sentences(summary),
         answers=found,
-        beside=tables.side_by_side(summary, found),
+        beside=tables.sides(summary, found),
         sections=[
             {
                 "task": task,
@@ -69,16 +69,6 @@ def _parted(cell: str) -> Markup:
 
     found = re.fullmatch(r"(\S+) ([(\[].*)", cell)
     return Markup("{}<small>{}</small>").format(*found.groups()) if found else Markup("{}").format(cell)
-
-
-def _marked(cell: str) -> Markup:
-    """A cell of methods side by side: what helped stands out, what else is told of it goes below."""
-    from markupsafe import Markup
-
-    gain, _, rest = cell.partition("; ")
-    helped = gain.strip("*") if gain.startswith("**") else ""
-    first = Markup('<b class="helped">{}</b>').format(helped) if helped else Markup("{}").format(gain)
-    return first + (Markup("<small>{}</small>").format(rest) if rest else Markup(""))
 
 
 def _linked(summary: Mapping[str, Any], task: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ultra_agents.evaluation.wording import digits_for, interval, number
@@ -56,30 +57,56 @@ def performance(summary: Mapping[str, Any], only: Sequence[str] | None = None) -
     ), rows
 
 
-def side_by_side(summary: Mapping[str, Any], found: Sequence[Answer]) -> Table | None:
-    """A row for each method, a column for each task: the difference from the baseline; None for a single task.
+@dataclass(frozen=True)
+class Side:
+    """One method on one task among all of them.
 
-    Bold (`**`) where the interval is above 0. It is told where no advice acted on any seed, and where fewer seeds are
-    finished than the task has.
+    Attributes:
+        gain: The difference from the baseline.
+        helped: Its interval is above 0.
+        rest: What else is told of it: the network alone, whether anything acted.
+        seeds: How many are finished, where the task has more; else empty.
     """
-    at = {(one.task, one.method): one for one in found}
+
+    gain: str
+    helped: bool
+    rest: str
+    seeds: str
+
+    @property
+    def text(self) -> str:
+        """`**+16.7 [12.2, 21.1]**; alone -5.2 [-10.2, -0.1] (4 seeds)`: bold where it helped."""
+        told = [f"**{self.gain}**" if self.helped else self.gain, *([self.rest] if self.rest else [])]
+        return "; ".join(told) + self.seeds
+
+
+def sides(summary: Mapping[str, Any], found: Sequence[Answer]) -> dict[str, dict[str, Side | None]]:
+    """By method and task; nothing for a single task, whose own table says all."""
+    at = {(one.method, one.task): one for one in found}
     tasks = [task for task in summary["tasks"] if any(one.task == task for one in found)]
-    if len(tasks) < 2:
-        return None
-    seeds = {task: len({cell["seed"] for cell in summary["cells"] if cell["task"] == task}) for task in tasks}
     methods = [name for name in summary["methods"] if any(one.method == name for one in found)]
-    rows = [[name, *(_side(at.get((task, name)), summary, seeds[task]) for task in tasks)] for name in methods]
-    return (f"minus {summary['baseline']}", *tasks), rows
+    if len(tasks) < 2:
+        return {}
+    return {name: {task: _side(at.get((name, task)), summary) for task in tasks} for name in methods}
 
 
-def _side(one: Answer | None, summary: Mapping[str, Any], seeds: int) -> str:
+def _side(one: Answer | None, summary: Mapping[str, Any]) -> Side | None:
     if one is None:
-        return ""
-    row = summary["tasks"][one.task]["methods"][one.method]
-    there = len(row["difference_by_seed"])
-    gain = f"**{one.gain}**" if one.verdict == HELPED else one.gain
-    told = [gain, *([f"alone {one.alone}"] if one.alone else []), *([IDLE] if one.verdict == IDLE else [])]
-    return "; ".join(told) + ("" if there == seeds else f" ({counted(there, 'seed')})")
+        return None
+    seeds = len({cell["seed"] for cell in summary["cells"] if cell["task"] == one.task})
+    there = len(summary["tasks"][one.task]["methods"][one.method]["difference_by_seed"])
+    rest = [*([f"alone {one.alone}"] if one.alone else []), *([IDLE] if one.verdict == IDLE else [])]
+    fewer = "" if there == seeds else f" ({counted(there, 'seed')})"
+    return Side(one.gain, one.verdict == HELPED, "; ".join(rest), fewer)
+
+
+def side_by_side(summary: Mapping[str, Any], found: Sequence[Answer]) -> Table | None:
+    """`sides` as text, a row for each method and a column for each task."""
+    rows = sides(summary, found)
+    if not rows:
+        return None
+    head = (f"minus {summary['baseline']}", *next(iter(rows.values())))
+    return head, [[name, *("" if one is None else one.text for one in row.values())] for name, row in rows.items()]
 
 
 CELL = ("before", "last", "best", "with_rules", "env_steps", "env_steps_before_refining", "seconds")
